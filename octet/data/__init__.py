@@ -1,0 +1,1 @@
+"""Data sets: the one that the project draws, and the readers."""

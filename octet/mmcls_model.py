@@ -1,0 +1,125 @@
+"""mmcls configs and checkpoints: the one place that imports mmcls.
+
+An mmcls config is Python code and runs when it is read. A checkpoint is a pickle; only its weights are read, unless
+the user says that the file is trusted.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import types
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from octet.errors import OctetError, nearest
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    if importlib.util.find_spec("torchvision") is None:
+        # mmcv imports torchvision only to resolve torchvision:// addresses, which Octet does not use.
+        sys.modules["torchvision"] = types.ModuleType("torchvision")
+    import mmcls
+    from mmcls.models import build_classifier
+    from mmcv import Config
+
+ZOO = Path(mmcls.__file__).parent / ".mim" / "configs"
+
+
+def read_config(name: str) -> Config:
+    """Reads an mmcls config: a file of yours, or one of mmcls's zoo, as 'resnet/resnet18_8xb16_cifar10.py'."""
+    path = Path(name)
+    if not path.is_file():
+        path = ZOO / name
+    if not path.is_file():
+        known = [str(p.relative_to(ZOO)) for p in ZOO.rglob("*.py") if "_base_" not in p.parts]
+        raise OctetError(f"{name}: no such config, neither a file here nor in mmcls's model zoo. {nearest(name, known)}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            config = Config.fromfile(str(path))
+    except (SyntaxError, NameError, ImportError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise OctetError(f"{name}: cannot be read as an mmcls config: {error}") from None
+    if "model" not in config:
+        raise OctetError(f"{name}: has no 'model'; expected an mmcls config of an ImageClassifier")
+    return config
+
+
+def build(config: Config, name: str) -> torch.nn.Module:
+    """Builds the config's classifier with random weights, in evaluation mode."""
+    model = config.model.copy()
+    model.pop("pretrained", None)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return build_classifier(model).eval()
+    except (KeyError, TypeError, ValueError, AssertionError, ImportError, AttributeError) as error:
+        raise OctetError(f"{name}: mmcls cannot build the model: {error}") from None
+
+
+def read_checkpoint(path: str | Path, trusted: bool = False) -> dict[str, Any]:
+    """Reads a checkpoint: {'state_dict': fp32 tensors by name, 'meta': {...}}.
+
+    Only tensors and plain values are unpickled. A checkpoint whose pickle holds anything else is refused, unless
+    trusted is true, when its code runs.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise OctetError(f"{path}: no such file; expected the model's checkpoint (.pth)")
+    import pickle
+
+    import numpy as np
+    from numpy.core.multiarray import scalar
+
+    allowed = [scalar, np.dtype, np.ndarray, *(type(np.dtype(t)) for t in ("f4", "f8", "i4", "i8", "u1", "?"))]
+    try:
+        with torch.serialization.safe_globals(allowed):
+            content = torch.load(path, map_location="cpu", weights_only=not trusted)
+    except pickle.UnpicklingError as error:
+        if "Unsupported" in str(error) or "GLOBAL" in str(error) or "global" in str(error):
+            raise OctetError(
+                f"{path}: the file holds more than weights, and reading the rest could run code: "
+                f"{_reason(error)}. If you trust where the file is from, set 'trusted: true' in the model's entry in params.yaml"
+            ) from None
+        raise OctetError(f"{path}: not a PyTorch checkpoint, or damaged ({_reason(error)}); fetch it again") from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, ImportError, IndexError) as error:
+        raise OctetError(f"{path}: not a PyTorch checkpoint, or cut off ({_reason(error)}); fetch it again") from None
+    if not isinstance(content, dict):
+        raise OctetError(f"{path}: expected a dictionary with 'state_dict', found {type(content).__name__}")
+    state = content.get("state_dict", content)
+    state = {key: value for key, value in state.items() if isinstance(value, torch.Tensor)} if isinstance(state, dict) else {}
+    if not state:
+        raise OctetError(f"{path}: holds no weights; expected a dictionary with 'state_dict' as mmcls writes it")
+    meta = content.get("meta")
+    state = {key: v.float() if v.is_floating_point() else v for key, v in state.items()}
+    return {"state_dict": state, "meta": meta if isinstance(meta, dict) else {}}
+
+
+def _reason(error: Exception) -> str:
+    text = str(error).strip()
+    for line in text.splitlines():
+        if "nsupported" in line or "GLOBAL" in line:
+            return line.strip().rstrip(".")
+    return text.splitlines()[0].rstrip(".") if text else type(error).__name__
+
+
+def load_weights(model: torch.nn.Module, state: dict[str, torch.Tensor], path: str | Path) -> None:
+    """Loads the weights. Missing, unexpected and wrongly shaped keys are an error that lists them all."""
+    wanted = model.state_dict()
+    optional = {key for key in wanted if key.endswith("num_batches_tracked")}
+    lines = [f"  missing: {k} {tuple(v.shape)}" for k, v in wanted.items() if k not in state and k not in optional]
+    lines += [f"  unexpected: {key} {tuple(v.shape)}" for key, v in state.items() if key not in wanted]
+    lines += [
+        f"  wrong shape: {key} is {tuple(state[key].shape)}, the model's is {tuple(v.shape)}"
+        for key, v in wanted.items()
+        if key in state and state[key].shape != v.shape
+    ]
+    if lines:
+        shown = lines[:30] + ([f"  … and {len(lines) - 30} more"] if len(lines) > 30 else [])
+        raise OctetError(
+            f"{path}: the checkpoint does not belong to this config's model ({len(lines)} keys differ):\n" + "\n".join(shown)
+        )
+    model.load_state_dict(state, strict=False)

@@ -1,0 +1,41 @@
+"""Trains an embedded reference model and writes its half-precision checkpoint."""
+
+import argparse
+
+import torch
+import yaml
+
+from octet import errors, files
+from octet.data import cifar
+from octet.mmcls_model import build, read_config
+from octet.train import Recipe, half_checkpoint, top1_pct, train
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config", required=True, help="mmcls config")
+    parser.add_argument("--data", required=True, help="folder in the layout of CIFAR-10's binary version")
+    parser.add_argument("--recipe", required=True, help="YAML file with one recipe a model")
+    parser.add_argument("--model", required=True, help="whose recipe to take")
+    parser.add_argument("--threads", type=int, default=2, help="the weights' last bits depend on it")
+    parser.add_argument("--checkpoint", required=True, help=".pth to write")
+    parser.add_argument("--metrics", required=True, help="JSON to write")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    with open(args.recipe) as file:
+        recipe = yaml.safe_load(file)[args.model]
+    config = read_config(args.config)
+    model = build(config, args.config)
+    normalize = next(step for step in config.data.test.pipeline if step.type == "Normalize")
+    pictures = cifar.read(args.data, "train")
+    train(model, pictures, normalize.mean, normalize.std, Recipe(**recipe))
+    checkpoint = half_checkpoint(model, pictures.classes, {"recipe": recipe})
+    test = cifar.read(args.data, "test")
+    score = top1_pct(model, test, normalize.mean, normalize.std)
+    files.write_bytes(args.checkpoint, checkpoint)
+    files.write_json(args.metrics, {"n_images": len(test.labels), "top1_pct": files.rounded(score, 4)})
+    print(f"top-1 {score:.2f} % on {len(test.labels)} test pictures")
+
+
+if __name__ == "__main__":
+    errors.run(main)
