@@ -10,11 +10,10 @@ import io
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
-from octet.data.cifar import Pictures
+from octet.data.cifar import Cifar
 from octet.progress import progress
 
 
@@ -41,13 +40,13 @@ def _augment(images: torch.Tensor, random: torch.Generator) -> torch.Tensor:
     return torch.where(invert, 255 - images, images)
 
 
-def train(model: torch.nn.Module, pictures: Pictures, mean: list, std: list, recipe: Recipe) -> None:
+def train(model: torch.nn.Module, pictures: Cifar, mean: list, std: list, recipe: Recipe) -> None:
     """Trains the mmcls classifier in place."""
     torch.manual_seed(recipe.seed)
     random = torch.Generator().manual_seed(recipe.seed)
     model.init_weights()
     model.train().to(memory_format=torch.channels_last)
-    images = torch.from_numpy(np.ascontiguousarray(pictures.images.transpose(0, 3, 1, 2)))
+    images = torch.stack([torch.from_numpy(pictures.image(k)).permute(2, 0, 1) for k in range(len(pictures))])
     labels = torch.from_numpy(pictures.labels)
     shift, scale = (torch.tensor(v, dtype=torch.float32).reshape(1, 3, 1, 1) for v in (mean, std))
     decayed = [p for p in model.parameters() if p.ndim > 1]
@@ -82,15 +81,16 @@ def train(model: torch.nn.Module, pictures: Pictures, mean: list, std: list, rec
 
 
 @torch.no_grad()
-def top1_pct(model: torch.nn.Module, pictures: Pictures, mean: list, std: list) -> float:
+def top1_pct(model: torch.nn.Module, pictures: Cifar, mean: list, std: list) -> float:
     """fp32 top-1 in percent on all pictures."""
     shift, scale = (torch.tensor(v, dtype=torch.float32).reshape(1, 3, 1, 1) for v in (mean, std))
     right = 0
-    for at in progress(range(0, len(pictures.images), 100), "test", unit="batch"):
-        x = torch.from_numpy(pictures.images[at : at + 100].transpose(0, 3, 1, 2)).float()
+    for at in progress(range(0, len(pictures), 100), "test", unit="batch"):
+        batch = range(at, min(at + 100, len(pictures)))
+        x = torch.stack([torch.from_numpy(pictures.image(k)).permute(2, 0, 1) for k in batch]).float()
         logits = model.simple_test((x - shift) / scale, softmax=False, post_process=False)
         right += int((logits.argmax(1).numpy() == pictures.labels[at : at + 100]).sum())
-    return 100 * right / len(pictures.images)
+    return 100 * right / len(pictures)
 
 
 def half_checkpoint(model: torch.nn.Module, classes: tuple[str, ...], meta: dict) -> bytes:

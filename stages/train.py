@@ -6,7 +6,7 @@ import torch
 import yaml
 
 from octet import errors, files
-from octet.data import cifar
+from octet.data.cifar import Cifar
 from octet.mmcls_model import build, read_config
 from octet.train import Recipe, half_checkpoint, top1_pct, train
 
@@ -27,10 +27,10 @@ def main() -> None:
     config = read_config(args.config)
     model = build(config, args.config)
     normalize = next(step for step in config.data.test.pipeline if step.type == "Normalize")
-    pictures = cifar.read(args.data, "train")
+    pictures = Cifar(args.data, "train")
     train(model, pictures, normalize.mean, normalize.std, Recipe(**recipe))
     checkpoint = half_checkpoint(model, pictures.classes, {"recipe": recipe})
-    test = cifar.read(args.data, "test")
+    test = Cifar(args.data, "test")
     score = top1_pct(model, test, normalize.mean, normalize.std)
     files.write_bytes(args.checkpoint, checkpoint)
     files.write_json(args.metrics, {"n_images": len(test.labels), "top1_pct": files.rounded(score, 4)})

@@ -1,0 +1,87 @@
+"""Running ncnn: its options in one place, and images mapped over threads.
+
+ncnn releases Python's global lock while it computes, so threads over one Net, each with one OpenMP thread, use all
+cores; every image is computed alone by one thread, so results do not depend on how many there are.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import ncnn
+import numpy as np
+
+from octet.errors import OctetError
+from octet.progress import progress
+
+T = TypeVar("T")
+
+
+def cores() -> int:
+    """The number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Engine:
+    """An ncnn model, ready to run: fp32 means fp32 (ncnn stores some weights as fp16 unless told otherwise)."""
+
+    def __init__(self, param: str | Path, bin: str | Path, threads: int = 1, packing: bool = True):
+        self.net = ncnn.Net()
+        options = self.net.opt
+        options.num_threads = threads
+        options.use_vulkan_compute = False
+        options.use_packing_layout = packing
+        for name in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_packed", "bf16_storage"):
+            setattr(options, f"use_{name}", False)
+        for path in (param, bin):
+            if not Path(path).is_file():
+                raise OctetError(f"{path}: no such file; 'dvc repro' makes it")
+        if self.net.load_param(str(param)) != 0:
+            raise OctetError(f"{param}: ncnn cannot read it; make it again, or see which layer ncnn named above")
+        if self.net.load_model(str(bin)) != 0:
+            raise OctetError(f"{bin}: ncnn cannot read it as the weights of {param}; make both again")
+        self.input, self.output = self.net.input_names()[0], self.net.output_names()[-1]
+
+    def blobs(self, image: np.ndarray, names: Sequence[str]) -> Iterator[np.ndarray]:
+        """Runs one image, fp32 of shape (C, H, W), and yields the named blobs without a copy.
+
+        Names in the network's order cost one pass. A requantized blob comes as int8.
+        """
+        extractor = self.net.create_extractor()
+        source = ncnn.Mat(image)
+        extractor.input(self.input, source)
+        for name in names:
+            status, mat = extractor.extract(name)
+            if status != 0:
+                raise OctetError(f"ncnn failed to compute blob '{name}' (status {status})")
+            yield np.asarray(mat)
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """The logits of one image: fp32 of shape (classes,)."""
+        return np.array(next(self.blobs(image, [self.output]))).reshape(-1)
+
+
+def map_images(
+    function: Callable[[int], T], indices: Sequence[int], what: str, workers: int | None = None
+) -> Iterator[T]:
+    """function(index) for every index, in order, on `workers` threads (default: all cores), with progress.
+
+    At most a few images a worker are under way, so memory does not grow with their number.
+    """
+    workers = workers or cores()
+    with ThreadPoolExecutor(workers) as pool:
+
+        def results() -> Iterator[T]:
+            waiting = []
+            for index in indices:
+                waiting.append(pool.submit(function, index))
+                if len(waiting) >= 4 * workers:
+                    yield waiting.pop(0).result()
+            for future in waiting:
+                yield future.result()
+
+        yield from progress(results(), what, total=len(indices))
