@@ -49,7 +49,7 @@ class Engine:
     def blobs(self, image: np.ndarray, names: Sequence[str]) -> Iterator[np.ndarray]:
         """Runs one image, fp32 of shape (C, H, W), and yields the named blobs without a copy.
 
-        Names in the network's order cost one pass. A requantized blob comes as int8.
+        Names in the network's order cost one pass. A requantized blob comes as fp32 that holds its integers.
         """
         extractor = self.net.create_extractor()
         source = ncnn.Mat(image)
@@ -59,6 +59,17 @@ class Engine:
             if status != 0:
                 raise OctetError(f"ncnn failed to compute blob '{name}' (status {status})")
             yield np.asarray(mat)
+
+    def bits(self, image: np.ndarray, names: Sequence[str]) -> dict[str, int]:
+        """How many bits a value of each named blob has inside ncnn: 8 where it was requantized, else 32."""
+        extractor = self.net.create_extractor()
+        source = ncnn.Mat(image)
+        extractor.input(self.input, source)
+        found = {}
+        for name in names:
+            mat = extractor.extract(name, 1)[1]  # 1: as it is, not converted to fp32
+            found[name] = 8 * mat.elemsize // mat.elempack
+        return found
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """The logits of one image: fp32 of shape (classes,)."""

@@ -123,3 +123,10 @@ def load_weights(model: torch.nn.Module, state: dict[str, torch.Tensor], path: s
             f"{path}: the checkpoint does not belong to this config's model ({len(lines)} keys differ):\n" + "\n".join(shown)
         )
     model.load_state_dict(state, strict=False)
+
+
+def dataset_classes(kind: str) -> list[str]:
+    """The class names that mmcls's data set of this type has."""
+    from mmcls.datasets import DATASETS
+
+    return list(getattr(DATASETS.get(kind), "CLASSES", None) or [])

@@ -1,0 +1,85 @@
+"""Calibration on ncnn's graph itself, in one pass over the images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from octet.calibrate.histogram import Histogram
+from octet.calibrate.thresholds import LEVELS, METHODS
+from octet.engine import Engine, map_images
+from octet.errors import OctetError
+from octet.format.net import Layer, Net
+from octet.format.table import Table, channels
+from octet.targets import Target, quantizable
+
+
+def calibrate(
+    net: Net,
+    param: Path,
+    bin: Path,
+    image: Callable[[int], np.ndarray],
+    count: int,
+    method: str,
+    target: Target,
+    workers: int | None = None,
+) -> Table:
+    """The table of a model. image(k) is the k-th network input, fp32 of shape (3, H, W), k < count.
+
+    The result does not depend on the number of workers.
+    """
+    layers = quantizable(net.layers)
+    if not layers:
+        raise OctetError(f"{param}: has no layer that can be int8 (Convolution, ConvolutionDepthWise, InnerProduct)")
+    found = histograms(net, param, bin, image, count, workers)
+    table = Table()
+    for layer in layers:
+        table.weights[layer.name] = weight_scales(layer, target)
+        table.inputs[layer.name] = input_scale(found[source(net, layer.inputs[0])], method)
+    return table
+
+
+def histograms(
+    net: Net, param: Path, bin: Path, image: Callable[[int], np.ndarray], count: int, workers: int | None = None
+) -> dict[str, Histogram]:
+    """The histogram of every blob that a quantizable layer reads, over all images; what a Split copies counts once."""
+    blobs = list(dict.fromkeys(source(net, layer.inputs[0]) for layer in quantizable(net.layers)))
+    engine = Engine(param, bin)
+
+    def one(k: int) -> list[Histogram]:
+        found = []
+        for blob, values in zip(blobs, engine.blobs(image(k), blobs), strict=True):
+            try:
+                found.append(Histogram.of(values))
+            except ValueError:
+                raise OctetError(f"{param}: blob '{blob}' has values that are not finite on calibration image {k}") from None
+        return found
+
+    merged: list[Histogram] | None = None
+    for found in map_images(one, range(count), "calibrate", workers):
+        merged = found if merged is None else [a.merge(b) for a, b in zip(merged, found, strict=True)]
+    return dict(zip(blobs, merged, strict=True))
+
+
+def source(net: Net, blob: str) -> str:
+    """The blob whose values this one copies: its own name, or what its Split reads."""
+    maker = net.producers()[blob]
+    return source(net, maker.inputs[0]) if maker.type == "Split" else blob
+
+
+def weight_scales(layer: Layer, target: Target) -> np.ndarray:
+    """levels / largest magnitude, per output channel (per group for depthwise), fp32; 1 for a channel of zeros."""
+    largest = np.abs(layer.weights["weight"].data.astype(np.float32)).reshape(channels(layer), -1).max(axis=1)
+    levels = np.float32(target.weight_levels(layer))
+    with np.errstate(divide="ignore"):
+        scales = levels / largest
+    return np.where(np.isfinite(scales), scales, np.float32(1)).astype(np.float32)
+
+
+def input_scale(histogram: Histogram, method: str) -> np.float32:
+    """127 / threshold, fp32; 1 for an input that is always zero."""
+    threshold = METHODS[method](histogram)
+    scale = np.float32(LEVELS / threshold) if threshold > 0 else np.float32(1)
+    return scale if np.isfinite(scale) else np.float32(1)
