@@ -1,0 +1,105 @@
+# `make` alone lists what there is. Everything runs in .venv, which is made from requirements.lock on first use.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help quantize test test-unit test-slow check lint format bench-pipeline clean distclean git-or-not
+
+# The interpreter that .venv is made from; empty: the first of python3.11, python3 and python that is a Python 3.11.
+PYTHON ?=
+# One model of params.yaml; empty: all of them.
+MODEL ?=
+# More options for pytest, such as -k table or -x.
+PYTEST ?=
+
+# DVC starts the stages as `python -m stages.x`, so that python must be the one in .venv.
+PY := PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/python
+PIP := .venv/bin/python -m pip --disable-pip-version-check --no-input -qq
+
+help:  ## List the targets
+	@bold=; off=; if [ -t 1 ] && [ -z "$${NO_COLOR-}$${CI-}" ]; then bold=$$(printf '\033[36m'); off=$$(printf '\033[0m'); fi; \
+	awk -v bold="$$bold" -v off="$$off" 'BEGIN { FS = ":.*## " } \
+		/^[a-z-]+:.*## / { printf "%s%-15s%s %s\n", bold, $$1, off, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+quantize: .venv/.ready git-or-not  ## Export, quantize, evaluate and time all models of params.yaml, or MODEL=name
+	@$(PY) -m octet validate $(if $(MODEL),--model '$(MODEL)')
+	@$(PY) -m dvc repro $(if $(MODEL),'summary@$(MODEL)')
+	@$(PY) -m octet summary $(if $(MODEL),--model '$(MODEL)')
+
+test: .venv/.ready git-or-not  ## Run all tests but the slow ones
+	@$(PY) -m pytest -m 'not slow' $(PYTEST)
+
+test-unit: .venv/.ready  ## Run the tests of the library alone
+	@$(PY) -m pytest -m unit $(PYTEST)
+
+test-slow: .venv/.ready git-or-not  ## Run the slow tests
+	@$(PY) -m pytest -m slow $(PYTEST)
+
+check: .venv/.ready git-or-not  ## Compare the figures with those that the project vouches for
+	@$(PY) -m octet check
+
+lint: .venv/.ready  ## Check the style of the code, changing nothing
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+
+format: .venv/.ready  ## Format the code
+	@$(PY) -m ruff check --fix-only --quiet .
+	@$(PY) -m ruff format .
+
+bench-pipeline: .venv/.ready git-or-not  ## Time the pipeline's stages
+	@$(PY) -m tests.bench.pipeline
+
+# Of the pipeline's outputs those that git ignores go: dvc.yaml's cached ones. The metrics in git stay, and so do
+# what data/dvc.yaml and models/dvc.yaml made (data sets, checkpoints) and DVC's cache, .dvc/cache: the next
+# `make quantize` takes from there what it has seen before (`dvc repro --force` runs everything again).
+clean:  ## Remove the pipeline's outputs and what tools left behind (not checkpoints, data sets, DVC's cache)
+	@if [ -e .venv/.ready ] && [ -e dvc.yaml ]; then $(PY) -c 'from dvc.repo import Repo; \
+	[out.remove() for stage in Repo(config={"core": {"no_scm": True}}).index.stages if stage.path_in_repo == "dvc.yaml" for out in stage.outs if out.use_cache]'; fi
+	@rm -rf .dvc/tmp .pytest_cache .ruff_cache build
+	@find . \( -path ./.git -o -path ./.venv -o -path ./.dvc \) -prune -o \
+		\( -name __pycache__ -o -name '*.partial' \) -prune -exec rm -rf {} +
+
+distclean: clean  ## clean, and remove .venv
+	@rm -rf .venv octet.egg-info
+
+# DVC refuses to run outside git unless core.no_scm says so; it would also take an unrelated repository around
+# this folder for ours. So the setting follows what is there, in the file that git ignores.
+git-or-not: .venv/.ready
+	@here=$$(git rev-parse --show-prefix 2>/dev/null) && \
+		{ [ -z "$$here" ] || git ls-files --error-unmatch Makefile >/dev/null 2>&1; } && git=yes || git=no; \
+	grep -Eqs '^[[:space:]]*no_scm[[:space:]]*=[[:space:]]*[Tt]rue' .dvc/config.local && off=yes || off=no; \
+	case $$git-$$off in \
+	no-no) $(PY) -m dvc config --quiet --local core.no_scm true && \
+		echo "No git here: DVC runs without it; its metrics diff, params diff and experiments need a clone." ;; \
+	yes-yes) $(PY) -m dvc config --quiet --local --unset core.no_scm ;; \
+	esac
+
+# .venv/.locked says that .venv holds what the copy of the lock in it says; only a finished install writes it, and
+# anything else in .venv is thrown away and made anew. .venv/.ready says that octet itself is in it, too.
+.venv/.ready: .venv/.locked pyproject.toml
+	@rm -f $@
+	@echo "octet: installing the package itself, as a link to this folder"
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@said=$$(.venv/bin/python -m pip --disable-pip-version-check check) || { echo "$$said" >&2; exit 1; }
+	@touch $@
+
+# mmcv and antlr4 exist as source only. mmcv's build imports pkg_resources, which build isolation's newest setuptools
+# no longer has, and asks for the opencv that needs libGL unless it finds one: so both are built against what the
+# first step installed, and never taken from pip's cache, which might hold one built elsewhere. All else is one list,
+# with torch's own requirements left to pip: its CUDA builds have more than its CPU build, pinned by torch itself.
+.venv/.locked: requirements.lock
+	@if cmp -s requirements.lock $@; then touch $@; exit 0; fi; set -e; \
+	if [ -n '$(PYTHON)' ]; then set -- '$(PYTHON)'; else set -- python3.11 python3 python; fi; \
+	python=; for name in "$$@"; do \
+		if "$$name" -c 'import sys, ensurepip, venv; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; \
+		then python=$$name; break; fi; done; \
+	if [ -z "$$python" ]; then \
+		echo "Octet needs Python 3.11 with its venv module, and found none as: $$*. Install it, or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; fi; \
+	echo ".venv: making it with $$python"; \
+	rm -rf .venv; "$$python" -m venv .venv; \
+	echo ".venv: installing setuptools, numpy and OpenCV"; \
+	$(PIP) install -c requirements.lock setuptools wheel numpy opencv-python-headless; \
+	echo ".venv: building mmcv and antlr4"; \
+	MMCV_WITH_OPS=0 $(PIP) install --no-cache-dir --no-build-isolation --no-deps -c requirements.lock mmcv antlr4-python3-runtime; \
+	echo ".venv: installing all of requirements.lock (torch is the big one; minutes)"; \
+	$(PIP) install -r requirements.lock; \
+	cp requirements.lock $@
