@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import torch
-from mmcv import Config
 
 from octet.errors import OctetError
 from octet.files import write_bytes
-from octet.mmcls_model import build, dataset_classes, load_weights, read_checkpoint, read_config
+from octet.mmcls_model import Config, build, dataset_classes, load_weights, read_checkpoint, read_config
 from octet.logits import spread_difference
 from octet.preprocess import Preprocess, save
 

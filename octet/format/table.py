@@ -112,10 +112,10 @@ def _scales(words: list[str], where: str) -> np.ndarray:
     values = []
     for word in words:
         try:
-            value = float(np.float32(word))
+            value = float(word)
         except ValueError:
             raise OctetError(f"{where}: {word!r} is not a number; ncnn would take the one before it") from None
-        if not math.isfinite(value) or value <= 0:
-            raise OctetError(f"{where}: a scale is {word}; expected a finite number above zero")
+        if not math.isfinite(value) or not 0 < value <= np.finfo(np.float32).max:
+            raise OctetError(f"{where}: a scale is {word}; expected a finite fp32 number above zero")
         values.append(value)
     return np.array(values, np.float32)

@@ -1,0 +1,37 @@
+"""calibrate: pictures of the training split give int8.table, ncnn's calibration table."""
+
+from octet import format, preprocess
+from octet.data.cifar import Cifar
+from octet.data.subset import balanced
+from octet.errors import run
+from octet.format import table
+from octet.stage import arguments, begin, inputs
+from octet.targets import target
+
+
+def main() -> None:
+    stage = begin(arguments(__doc__).parse_args())
+    folder, settings = stage.models, stage.params.calibrate
+    net = format.load(folder / "fp32.param", folder / "fp32.bin", "the stage convert makes it")
+    data = Cifar(stage.entry.data, "train")
+    picked = balanced(data.labels, settings.images, "calibrate.images")
+    image = inputs(data, preprocess.load(folder / "preprocess.json"), picked)
+    profile = target(stage.params.target)
+    if settings.method == "ppq":
+        from octet.calibrate import ppq  # imports torch
+
+        found = ppq.calibrate(
+            folder / "fp32.onnx", net, image, len(picked), settings.ppq.algorithm, settings.ppq.batch, profile
+        )
+    else:
+        from octet.calibrate import own
+
+        found = own.calibrate(
+            net, folder / "fp32.param", folder / "fp32.bin", image, len(picked), settings.method, profile
+        )
+    table.save(found, folder / "int8.table")
+    print(f"{stage.name}: scales of {len(found.inputs)} layers from {len(picked)} pictures by {settings.method}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,36 @@
+"""evaluate: fp32 or int8 on the test split, in ncnn: top-1, top-5, by class, and every prediction."""
+
+import numpy as np
+
+from octet import preprocess
+from octet.data.cifar import Cifar
+from octet.data.subset import balanced
+from octet.engine import Engine
+from octet.errors import run
+from octet.evaluate import evaluate, figures, predictions_csv
+from octet.files import write_json, write_text
+from octet.stage import arguments, begin, inputs
+
+
+def main() -> None:
+    parser = arguments(__doc__)
+    parser.add_argument("--precision", choices=("fp32", "int8"), required=True, help="which of the two models")
+    parser.add_argument("--workers", type=int, help="threads (default: all cores); the figures do not depend on it")
+    args = parser.parse_args()
+    stage = begin(args)
+    data, limit = Cifar(stage.entry.data, "test"), stage.params.evaluate.limit
+    picked = np.arange(len(data)) if limit is None else balanced(data.labels, limit, "evaluate.limit")
+    steps = preprocess.load(stage.models / "preprocess.json")
+    engine = Engine(stage.models / f"{args.precision}.param", stage.models / f"{args.precision}.bin")
+    what = f"evaluate {args.precision}"
+    order, probability = evaluate(engine, inputs(data, steps, picked), len(picked), what, args.workers)
+    labels = data.labels[picked]
+    found = figures(labels, order, steps.classes)
+    csv = predictions_csv(labels, order, probability, steps.classes)
+    write_text(stage.metrics / f"{args.precision}.predictions.csv", csv)
+    write_json(stage.metrics / f"{args.precision}.json", found)
+    print(f"{stage.name}: {args.precision} top-1 {found['top1_pct']:.2f} % of {found['n_images']} test pictures")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,23 @@
+"""export: the mmcls config and checkpoint become fp32.onnx and preprocess.json."""
+
+from octet.errors import run
+from octet.export import export
+from octet.stage import arguments, begin
+
+
+def main() -> None:
+    stage = begin(arguments(__doc__).parse_args())
+    entry, folder = stage.entry, stage.models
+    difference = export(
+        entry.config,
+        entry.checkpoint,
+        entry.trusted,
+        stage.params.export.opset,
+        folder / "fp32.onnx",
+        folder / "preprocess.json",
+    )
+    print(f"{stage.name}: ONNX Runtime's logits are torch's within {difference:.1e} of their spread")
+
+
+if __name__ == "__main__":
+    run(main)

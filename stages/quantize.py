@@ -1,0 +1,28 @@
+"""quantize: the fp32 model and int8.table become int8.param and int8.bin, read back and run before they are kept."""
+
+import numpy as np
+
+from octet import format, preprocess
+from octet.errors import run
+from octet.format import table
+from octet.quantize import is_int8, quantize, write
+from octet.stage import arguments, begin
+from octet.targets import quantizable, target
+
+
+def main() -> None:
+    stage = begin(arguments(__doc__).parse_args())
+    folder = stage.models
+    net = format.load(folder / "fp32.param", folder / "fp32.bin", "the stage convert makes it")
+    where = folder / "int8.table"
+    result = quantize(net, table.load(where), target(stage.params.target), list(stage.entry.keep_fp32), str(where))
+    steps = preprocess.load(folder / "preprocess.json")
+    noise = np.random.Generator(np.random.PCG64(0)).integers(0, 256, (*steps.size, 3), dtype=np.uint8)
+    write(result, folder / "int8.param", folder / "int8.bin", steps(noise))
+    layers = quantizable(result.layers)
+    requantized = sum(layer.int(8) > 100 for layer in layers)
+    print(f"{stage.name}: {sum(map(is_int8, layers))} of {len(layers)} layers int8, {requantized} requantized")
+
+
+if __name__ == "__main__":
+    run(main)

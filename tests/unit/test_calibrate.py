@@ -1,0 +1,159 @@
+"""Histograms that merge exactly, thresholds, and the table from one pass over images."""
+
+import numpy as np
+import pytest
+
+from octet.calibrate.histogram import BINS, Histogram
+from octet.calibrate.own import calibrate, source, weight_scales
+from octet.calibrate.thresholds import METHODS, kl, minmax, mse
+from octet.errors import OctetError
+from octet.format import Layer, Net, save
+from octet.targets import target
+from tests import nets
+
+pytestmark = pytest.mark.unit
+
+
+def same(a, b):
+    return (a.exponent, a.zeros, a.largest) == (b.exponent, b.zeros, b.largest) and np.array_equal(a.counts, b.counts)
+
+
+def values(seed=0, n=20000):
+    random = np.random.Generator(np.random.PCG64(seed))
+    wide = random.normal(0, 1, n) * np.exp(random.normal(0, 2, n))
+    return np.maximum(wide, 0).astype(np.float32)
+
+
+def test_counts_are_numpy_s():
+    x = values()
+    h = Histogram.of(x)
+    wanted, _ = np.histogram(np.abs(x[x != 0]), bins=BINS, range=(0, 2.0**h.exponent))
+    assert np.array_equal(h.counts, wanted)
+    assert h.zeros == (x == 0).sum() and h.largest == x.max() and 2.0 ** (h.exponent - 1) <= h.largest < 2.0**h.exponent
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_any_sharding_gives_the_same_counts(seed):
+    x = values(seed)
+    whole = Histogram.of(x)
+    random = np.random.Generator(np.random.PCG64(seed))
+    cuts = np.sort(random.integers(0, len(x), 9))
+    parts = [Histogram.of(part) for part in np.split(x, cuts)]
+    random.shuffle(parts)
+    merged = parts[0]
+    for part in parts[1:]:
+        merged = merged.merge(part)
+    assert same(merged, whole)
+
+
+def test_zeros_tiny_values_and_bad_ones():
+    nothing = Histogram.of(np.zeros(5, np.float32))
+    assert nothing.largest == 0 and nothing.zeros == 5
+    tiny = np.array([1e-44, 3e-39], np.float32)
+    assert Histogram.of(tiny).counts.sum() == 2
+    both = nothing.merge(Histogram.of(np.array([3.0], np.float32)))
+    assert both.zeros == 5 and both.counts.sum() == 1 and both.largest == 3
+    for bad in (np.nan, np.inf):
+        with pytest.raises(ValueError):
+            Histogram.of(np.array([1, bad], np.float32))
+
+
+def test_minmax_clips_nothing():
+    assert minmax(Histogram.of(values())) == values().max()
+
+
+def test_mse_against_the_values_themselves():
+    """The threshold found from bins is as good as the best one found from the values."""
+    x = np.abs(np.random.Generator(np.random.PCG64(1)).laplace(0, 1, 50000)).astype(np.float32)
+
+    def error(threshold):
+        step = threshold / 127
+        return np.mean((x - np.minimum(np.round(x / step), 127) * step) ** 2)
+
+    best = min(error(t) for t in np.linspace(0.05, 1, 400) * x.max())
+    assert error(mse(Histogram.of(x))) <= best * 1.02
+    assert error(mse(Histogram.of(x))) < 0.95 * error(x.max())
+
+
+def test_kl_clips_outliers_and_keeps_what_is_dense():
+    random = np.random.Generator(np.random.PCG64(2))
+    dense = random.uniform(0, 1, 100000).astype(np.float32)
+    assert kl(Histogram.of(dense)) > 0.95
+    outlier = np.append(np.abs(random.normal(0, 1, 100000)), [40.0]).astype(np.float32)
+    assert 2.5 < kl(Histogram.of(outlier)) < 10
+
+
+def test_kl_is_ncnn_s():
+    """Literal thresholds, from ncnn's own loop (quantize_KL) written out on a small histogram."""
+    random = np.random.Generator(np.random.PCG64(3))
+    x = np.abs(random.laplace(0, 1, 30000)).astype(np.float32)
+    h = Histogram.of(x)
+    counts = np.add.reduceat(h.used(), np.arange(0, len(h.used()), max(1, len(h.used()) // 2048)))
+    assert kl(h) == pytest.approx((ncnn_kl(counts) + 0.5) * h.width * max(1, len(h.used()) // 2048), rel=0.02)
+
+
+def ncnn_kl(counts, levels=128):
+    share, best = counts / counts.sum(), (None, np.inf)
+    for threshold in range(levels, len(share)):
+        p = share[:threshold] + 1e-4
+        p[-1] += share[threshold:].sum()
+        per, q = threshold / levels, np.full(threshold, 1e-4)
+        for level in range(levels):
+            start, end = level * per, (level + 1) * per
+            parts = {}
+            for k in range(int(np.floor(start)), min(int(np.ceil(end)), threshold)):
+                parts[k] = min(end, k + 1) - max(start, k)
+            mean = sum(share[k] * part for k, part in parts.items()) / sum(parts.values())
+            for k, part in parts.items():
+                q[k] += mean * part
+        divergence = (p * np.log(p / q)).sum()
+        if divergence < best[1]:
+            best = (threshold, divergence)
+    return best[0]
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_the_table_does_not_depend_on_workers(tmp_path, method):
+    net, pictures = nets.small(), nets.images(24)
+    files = tmp_path / "m.param", tmp_path / "m.bin"
+    save(net, *files)
+    one, four = (calibrate(net, *files, pictures.__getitem__, 24, method, target("dotprod"), n) for n in (1, 4))
+    assert one.inputs == four.inputs and list(one.inputs) == ["conv_1", "conv_2", "conv_3", "fc"]
+    assert all(np.array_equal(one.weights[name], four.weights[name]) for name in one.weights)
+    if method == "minmax":
+        assert one.inputs["conv_1"] == np.float32(127 / max(np.abs(x).max() for x in pictures))
+
+
+def test_a_dead_channel_and_a_dead_input_get_scale_1(tmp_path):
+    net = nets.small()
+    weight = net.layer("conv_2").weights["weight"]
+    weight.data = weight.data.copy()
+    weight.data[: 8 * 9] = 0
+    scales = weight_scales(net.layer("conv_2"), target("dotprod"))
+    assert scales[0] == 1 and np.isfinite(scales).all() and (scales[1:] > 1).all()
+    save(net, tmp_path / "m.param", tmp_path / "m.bin")
+    black = [np.zeros((3, 8, 8), np.float32)]
+    table = calibrate(
+        net, tmp_path / "m.param", tmp_path / "m.bin", black.__getitem__, 1, "kl", target("dotprod"), 1
+    )
+    assert table.inputs["conv_1"] == 1 and np.isfinite(list(table.inputs.values())).all()
+
+
+def test_levels_follow_the_target():
+    layer = nets.conv("c", "a", "b", 3, 8)
+    largest = np.abs(layer.weights["weight"].data.reshape(8, -1)).max(axis=1)
+    assert np.allclose(weight_scales(layer, target("dotprod")) * largest, 127)
+    assert np.allclose(weight_scales(layer, target("ncnn2int8")) * largest, 31)
+    strided = nets.conv("c", "a", "b", 3, 8, stride=2)
+    assert np.allclose(weight_scales(strided, target("ncnn2int8")) * largest, 127)
+
+
+def test_a_split_s_copies_are_one_source():
+    net = nets.small()
+    assert [source(net, blob) for blob in ("in0", "2", "3", "4", "7")] == ["in0", "2", "2", "2", "7"]
+
+
+def test_no_quantizable_layer(tmp_path):
+    net = Net([Layer("Input", "in0", [], ["in0"]), Layer("ReLU", "relu", ["in0"], ["out0"])])
+    with pytest.raises(OctetError, match="no layer that can be int8"):
+        calibrate(net, tmp_path / "m.param", tmp_path / "m.bin", None, 1, "kl", target("dotprod"))

@@ -1,0 +1,142 @@
+"""The int8 model, in the file and in ncnn."""
+
+import numpy as np
+import pytest
+
+from octet.calibrate.own import calibrate
+from octet.engine import Engine
+from octet.errors import OctetError
+from octet.format import Layer, Net, load, save
+from octet.quantize import quantize, round_int8, write
+from octet.targets import target
+from tests import nets
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture
+def calibrated(tmp_path):
+    net, pictures = nets.small(), nets.images(32)
+    files = tmp_path / "fp32.param", tmp_path / "fp32.bin"
+    save(net, *files)
+
+    def table(name="dotprod"):
+        return calibrate(net, *files, pictures.__getitem__, 32, "minmax", target(name), 1)
+
+    return net, files, table
+
+
+def test_rounding_is_half_away_from_zero_and_clamps():
+    given = np.array([0.4999, 0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 126.5, 127.4, 300, -300], np.float32)
+    assert round_int8(given).tolist() == [0, 1, 2, 3, -1, -2, -3, 127, 127, 127, -127]
+
+
+def test_the_file(calibrated):
+    net, _, table = calibrated
+    result = quantize(net, table(), target("dotprod"), [], "t")
+    terms = {layer.name: (layer.int(8), layer.int(31)) for layer in result.layers if layer.weights}
+    # conv_1's only reader is conv_2, so its output leaves as int8; conv_2's is a Split with an add behind it.
+    assert terms == {"conv_1": (102, 64), "conv_2": (2, 64), "conv_3": (2, 64), "fc": (2, 0)}
+    conv = result.layer("conv_1")
+    assert conv.weights["output_scale"].data[0] == result.layer("conv_2").weights["input_scale"].data[0]
+    assert np.abs(conv.weights["weight"].data.reshape(8, -1)).max(axis=1).tolist() == [127] * 8
+    assert net.layer("conv_1").weights["weight"].data.dtype == np.float32, "the given model is left as it was"
+
+
+def test_target_ncnn2int8(calibrated):
+    net, _, table = calibrated
+    result = quantize(net, table("ncnn2int8"), target("ncnn2int8"), [], "t")
+    assert result.layer("conv_1").int(31) == 0
+    assert np.abs(result.layer("conv_1").weights["weight"].data).max() == 31
+    assert np.abs(result.layer("fc").weights["weight"].data).max() == 127
+
+
+def test_a_table_for_the_other_target(calibrated):
+    net, _, table = calibrated
+    with pytest.raises(OctetError, match="layer conv_1: .*integers up to 127.*Winograd"):
+        quantize(net, table("dotprod"), target("ncnn2int8"), [], "t")
+    with pytest.raises(OctetError, match="layer conv_1: the weight scales use 6 bits"):
+        quantize(net, table("ncnn2int8"), target("dotprod"), [], "t")
+
+
+def test_keep_fp32(calibrated):
+    net, _, table = calibrated
+    result = quantize(net, table(), target("dotprod"), ["conv_2"], "t")
+    assert result.layer("conv_2").int(8) == 0 and result.layer("conv_1").int(8) == 2, "no int8 reader, no requantizing"
+    with pytest.raises(OctetError, match="keep_fp32: 'conv_9' .*Did you mean 'conv_"):
+        quantize(net, table(), target("dotprod"), ["conv_9"], "t")
+
+
+def chain(*behind):
+    """conv_a, a Split, and behind it what is given, each with a blob of its own."""
+    copies = [f"s{k}" for k in range(len(behind))]
+    layers = [
+        Layer("Input", "in0", [], ["in0"]),
+        nets.conv("conv_a", "in0", "a", 3, 4),
+        Layer("Split", "split", ["a"], copies),
+    ]
+    return Net(layers + [make(f"l{k}", blob, f"o{k}") for k, (make, blob) in enumerate(zip(behind, copies, strict=True))])
+
+
+def conv_b(name, blob, out):
+    return nets.conv(name, blob, out, 4, 4)
+
+
+def depthwise(name, blob, out):
+    return nets.conv(name, blob, out, 4, 4, groups=4)
+
+
+def relu(name, blob, out):
+    return Layer("ReLU", name, [blob], [out])
+
+
+def pooled(name, blob, out):
+    return nets.linear(name, blob, out, 4 * 64, 4)
+
+
+@pytest.mark.parametrize(
+    ("behind", "scales", "requantized"),
+    [
+        ([conv_b, conv_b], [20, 20], True),
+        ([conv_b, depthwise], [20, 20], True),
+        ([conv_b, conv_b], [20, 30], False),
+        ([conv_b, relu], [20], False),
+        ([conv_b, pooled], [20, 20], False),
+    ],
+)
+def test_requantizing_across_a_split(behind, scales, requantized):
+    from octet.calibrate.own import weight_scales
+    from octet.format.table import Table
+    from octet.targets import quantizable
+
+    net = chain(*behind)
+    table = Table()
+    for layer, scale in zip(quantizable(net.layers), [50, *scales], strict=True):
+        table.weights[layer.name] = weight_scales(layer, target("dotprod"))
+        table.inputs[layer.name] = np.float32(scale)
+    conv_a = quantize(net, table, target("dotprod"), [], "t").layer("conv_a")
+    assert conv_a.int(8) == (102 if requantized else 2)
+    if requantized:
+        assert conv_a.weights["output_scale"].data.tolist() == [20]
+
+
+def test_written_read_back_and_run(calibrated, tmp_path):
+    net, files, table = calibrated
+    result = quantize(net, table(), target("dotprod"), [], "t")
+    picture = nets.images(1, seed=9)[0]
+    write(result, tmp_path / "int8.param", tmp_path / "int8.bin", picture)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["fp32.bin", "fp32.param", "int8.bin", "int8.param"]
+    again = load(tmp_path / "int8.param", tmp_path / "int8.bin")
+    assert [layer.params for layer in again.layers] == [layer.params for layer in result.layers]
+    fp32, int8 = (Engine(tmp_path / f"{p}.param", tmp_path / f"{p}.bin")(picture) for p in ("fp32", "int8"))
+    assert 0 < np.abs(fp32 - int8).max() < 0.05 * np.ptp(fp32), "close to fp32, but not fp32"
+
+
+def test_values_that_are_not_finite_leave_no_file(calibrated, tmp_path):
+    net, _, table = calibrated
+    result = quantize(net, table(), target("dotprod"), [], "t")
+    bias = result.layer("fc").weights["bias"]
+    bias.data = np.array([np.nan, 0, 0, 0], np.float32)
+    with pytest.raises(OctetError, match="not finite|read back"):
+        write(result, tmp_path / "int8.param", tmp_path / "int8.bin", nets.images(1)[0])
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["fp32.bin", "fp32.param"]
