@@ -34,8 +34,8 @@ test-unit: .venv/.ready  ## Run the tests of the library alone
 test-slow: .venv/.ready git-or-not  ## Run the slow tests
 	@$(PY) -m pytest -m slow $(PYTEST)
 
-check: .venv/.ready git-or-not  ## Compare the figures with those that the project vouches for
-	@$(PY) -m octet check
+check: .venv/.ready  ## Fail where int8 loses more accuracy than params.yaml allows, for all models or MODEL=name
+	@$(PY) -m octet check $(if $(MODEL),--model '$(MODEL)')
 
 lint: .venv/.ready  ## Check the style of the code, changing nothing
 	@$(PY) -m ruff check .
@@ -52,9 +52,10 @@ bench-pipeline: .venv/.ready git-or-not  ## Time the pipeline's stages
 # what data/dvc.yaml and models/dvc.yaml made (data sets, checkpoints) and DVC's cache, .dvc/cache: the next
 # `make quantize` takes from there what it has seen before (`dvc repro --force` runs everything again).
 clean:  ## Remove the pipeline's outputs and what tools left behind (not checkpoints, data sets, DVC's cache)
-	@if [ -e .venv/.ready ] && [ -e dvc.yaml ]; then $(PY) -c 'from dvc.repo import Repo; \
-	[out.remove() for stage in Repo(config={"core": {"no_scm": True}}).index.stages if stage.path_in_repo == "dvc.yaml" for out in stage.outs if out.use_cache]'; fi
-	@rm -rf .dvc/tmp .pytest_cache .ruff_cache build
+	@if [ -e .venv/.ready ]; then $(PY) -c 'from dvc.repo import Repo; \
+		stages = Repo(config={"core": {"no_scm": True}}).index.stages; \
+		[o.remove() for s in stages if s.path_in_repo == "dvc.yaml" for o in s.outs if o.use_cache]'; fi
+	@rm -rf .pytest_cache .ruff_cache build
 	@find . \( -path ./.git -o -path ./.venv -o -path ./.dvc \) -prune -o \
 		\( -name __pycache__ -o -name '*.partial' \) -prune -exec rm -rf {} +
 
@@ -69,7 +70,7 @@ git-or-not: .venv/.ready
 	grep -Eqs '^[[:space:]]*no_scm[[:space:]]*=[[:space:]]*[Tt]rue' .dvc/config.local && off=yes || off=no; \
 	case $$git-$$off in \
 	no-no) $(PY) -m dvc config --quiet --local core.no_scm true && \
-		echo "No git here: DVC runs without it; its metrics diff, params diff and experiments need a clone." ;; \
+		echo "No git work tree of this folder: DVC runs without git; dvc metrics diff, params diff and exp need a clone." ;; \
 	yes-yes) $(PY) -m dvc config --quiet --local --unset core.no_scm ;; \
 	esac
 

@@ -1,0 +1,75 @@
+"""Every stage's deps are exactly the modules that its script imports, directly or not."""
+
+import ast
+from pathlib import Path
+
+import pytest
+import yaml
+
+pytestmark = pytest.mark.unit
+
+ROOT = Path(__file__).parents[2]
+
+
+def has_code(path: Path) -> bool:
+    """Is there more in a module than its docstring?"""
+    body = ast.parse(path.read_text()).body
+    return any(not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)) for node in body)
+
+
+def module_files(name: str) -> list[Path]:
+    """The files that importing octet.a.b reads: of every package on the way, and of the module."""
+    parts = name.split(".")
+    found = [ROOT.joinpath(*parts[:k], "__init__.py") for k in range(1, len(parts) + 1)]
+    found.append(ROOT.joinpath(*parts).with_suffix(".py"))
+    return [path for path in found if path.is_file()]
+
+
+def imports(path: Path) -> set[Path]:
+    """The project's files that a file imports anywhere in it."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return {file for name in names if name.split(".")[0] in ("octet", "stages") for file in module_files(name)}
+
+
+def closure(path: Path) -> set[str]:
+    seen, todo = set(), [path]
+    while todo:
+        file = todo.pop()
+        if file not in seen:
+            seen.add(file)
+            todo += imports(file)
+    return {str(file.relative_to(ROOT)) for file in seen if has_code(file)}
+
+
+def stages():
+    for file in ("dvc.yaml", "data/dvc.yaml", "models/dvc.yaml"):
+        for name, stage in yaml.safe_load((ROOT / file).read_text())["stages"].items():
+            stage = stage.get("do", stage)
+            script = stage["cmd"].split()[2].replace(".", "/") + ".py"
+            yield pytest.param(script, stage, id=name)
+
+
+@pytest.mark.parametrize(("script", "stage"), stages())
+def test_deps_are_what_the_stage_imports(script, stage):
+    listed = set()
+    for dep in stage["deps"]:
+        if dep.startswith(("octet", "stages")):
+            path = ROOT / dep
+            files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
+            listed |= {str(file.relative_to(ROOT)) for file in files if has_code(file)}
+    assert listed == closure(ROOT / script)
+
+
+@pytest.mark.parametrize(("script", "stage"), stages())
+def test_every_stage_says_what_it_is_for(script, stage):
+    assert len(stage["desc"]) > 20
+
+
+def test_the_pipeline_s_scripts_are_small():
+    for path in (ROOT / "stages").glob("*.py"):
+        assert len(path.read_text().splitlines()) < 80, path

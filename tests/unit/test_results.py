@@ -1,0 +1,120 @@
+"""Evaluation, figures, predictions, the paired drop, and files that are whole or absent."""
+
+import math
+
+import numpy as np
+import pytest
+
+from octet import files
+from octet.engine import Engine, map_images
+from octet.errors import OctetError
+from octet.evaluate import evaluate, figures, predictions_csv, read_predictions
+from octet.format import save
+from octet.preprocess import Preprocess
+from octet.summary import paired_drop, summarize, table
+from tests import nets
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture
+def engine(tmp_path):
+    save(nets.small(), tmp_path / "m.param", tmp_path / "m.bin")
+    return Engine(tmp_path / "m.param", tmp_path / "m.bin")
+
+
+def test_the_same_from_any_number_of_workers(engine):
+    pictures = nets.images(40)
+    results = [evaluate(engine, pictures.__getitem__, 40, "x", workers) for workers in (1, 2, 5)]
+    for order, probability in results[1:]:
+        assert np.array_equal(order, results[0][0]) and np.array_equal(probability, results[0][1])
+    logits = np.stack([engine(x) for x in pictures])
+    assert np.array_equal(results[0][0][:, 0], logits.argmax(axis=1))
+    softmax = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    assert np.allclose(results[0][1], softmax.max(axis=1))
+
+
+def test_logits_that_are_not_finite(engine):
+    with pytest.raises(OctetError, match="test image 1 are not finite"):
+        evaluate(engine, [nets.images(1)[0], np.full((3, 8, 8), np.nan, np.float32)].__getitem__, 2, "x", 1)
+
+
+def test_few_images_are_under_way_at_once():
+    started = []
+    results = map_images(lambda k: started.append(k) or k, range(1000), "x", workers=2)
+    assert next(results) == 0 and len(started) <= 9
+    assert list(results) == list(range(1, 1000))
+
+
+def test_figures_by_hand():
+    order = np.array([[0, 1, 2, 3, 4], [1, 0, 2, 3, 4], [2, 1, 0, 3, 4], [5, 4, 3, 2, 1]])
+    found = figures(np.array([0, 0, 0, 0]), order, ["a", "b", "c", "d", "e", "f"])
+    assert found == {"n_images": 4, "top1_pct": 25.0, "top5_pct": 75.0, "top1_pct_by_class": {"a": 25.0}}
+
+
+def test_predictions_file(tmp_path):
+    order = np.array([[0, 1, 2], [1, 0, 2]])
+    files.write_text(tmp_path / "p.csv", predictions_csv(np.array([0, 2]), order, np.array([0.5, 1]), ["a,b", "c", "d"]))
+    assert (tmp_path / "p.csv").read_text() == (
+        'actual,predicted,top5,probability\n"a,b","a,b","a,b | c | d",0.500000\nd,c,"c | a,b | d",1.000000\n'
+    )
+    assert read_predictions(tmp_path / "p.csv") == (["a,b", "d"], ["a,b", "c"])
+    (tmp_path / "p.csv").write_text("x\n1\n")
+    with pytest.raises(OctetError, match="expected a table with the columns"):
+        read_predictions(tmp_path / "p.csv")
+
+
+def test_paired_drop_by_hand():
+    # Of ten pictures int8 loses two and wins one: a drop of 10 points; the differences are 1, 1, -1 and seven zeros.
+    actual, fp32 = ["x"] * 10, ["x"] * 9 + ["o"]
+    int8 = ["o", "o"] + ["x"] * 8
+    drop, error = paired_drop(actual, fp32, int8)
+    variance = (3 - 10 * 0.1**2) / 9
+    assert drop == pytest.approx(10) and error == pytest.approx(100 * math.sqrt(variance / 10))
+    assert paired_drop(actual, fp32, fp32) == (0, 0)
+
+
+def test_summary(tmp_path):
+    for p, size, top1 in (("fp32", 400, 90.0), ("int8", 100, 80.0)):
+        (tmp_path / f"{p}.bin").write_bytes(bytes(size))
+        (tmp_path / f"{p}.param").write_bytes(b"")
+        files.write_json(tmp_path / f"{p}.json", {"top1_pct": top1, "n_images": 10})
+    rows = "actual,predicted,top5,probability\n"
+    (tmp_path / "fp32.predictions.csv").write_text(rows + "x,x,x,1\n" * 9 + "x,o,o,1\n")
+    (tmp_path / "int8.predictions.csv").write_text(rows + "x,x,x,1\n" * 8 + "x,o,o,1\n" * 2)
+    machine = {"cpu": "c", "cores": 2, "features": ["avx2"], "ncnn": "1"}
+    fps = {"fp32": {"fps": 100.0}, "int8": {"fps": 310.0}}
+    files.write_json(tmp_path / "latency.json", {"threads_1": fps, "threads_2": fps, "machine": machine})
+    found = summarize(tmp_path, tmp_path)
+    assert (found["top1_drop_pt"], found["agreement_pct"], found["size_ratio"]) == (10.0, 90.0, 4.0)
+    assert found["speedup_1_thread"] == 3.1 and found["n_images"] == 10
+    text = table({"m": found})
+    assert "90.00 %" in text and "3.10 times as fast" in text and "4.00 times smaller" in text
+    (tmp_path / "int8.predictions.csv").write_text(rows + "y,x,x,1\n" * 10)
+    with pytest.raises(OctetError, match="not evaluated on the same pictures"):
+        summarize(tmp_path, tmp_path)
+
+
+def test_files_are_whole_or_absent(tmp_path):
+    with pytest.raises(ValueError):
+        files.write_json(tmp_path / "a.json", {"x": float("nan")})
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(KeyError), files.new_folder(tmp_path / "d") as new:
+        (new / "x").write_text("x")
+        raise KeyError
+    assert list(tmp_path.iterdir()) == []
+    files.write_json(tmp_path / "a.json", {"b": 1, "a": "é"})
+    assert (tmp_path / "a.json").read_bytes() == '{\n  "a": "é",\n  "b": 1\n}\n'.encode()
+    with files.new_folder(tmp_path / "d") as new:
+        (new / "x").write_text("new")
+    assert (tmp_path / "d" / "x").read_text() == "new"
+
+
+def test_preprocess_order_and_size():
+    image = np.zeros((2, 2, 3), np.uint8)
+    image[..., 0], image[..., 2] = 200, 50
+    args = ([10.0, 20.0, 30.0], [2.0, 4.0, 5.0], [2, 2], ["a"])
+    assert Preprocess("RGB", *args)(image)[:, 0, 0].tolist() == [95.0, -5.0, 4.0]
+    assert Preprocess("BGR", *args)(image)[:, 0, 0].tolist() == [20.0, -5.0, 34.0]
+    with pytest.raises(OctetError, match="a picture is 3x2 pixels, the network's input 2x2"):
+        Preprocess("RGB", *args)(np.zeros((2, 3, 3), np.uint8))
