@@ -37,12 +37,19 @@ def read_config(name: str) -> Config:
     if not path.is_file():
         known = [str(p.relative_to(ZOO)) for p in ZOO.rglob("*.py") if "_base_" not in p.parts]
         raise OctetError(f"{name}: no such config, neither a file here nor in mmcls's model zoo. {nearest(name, known)}")
+    # Where reading fails, mmcv leaves a temporary file object behind, which complains when it is collected.
+    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
+    problem = None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             config = Config.fromfile(str(path))
     except (SyntaxError, NameError, ImportError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise OctetError(f"{name}: cannot be read as an mmcls config: {error}") from None
+        problem = str(error)
+    finally:
+        sys.unraisablehook = hook
+    if problem is not None:
+        raise OctetError(f"{name}: cannot be read as an mmcls config: {problem}")
     if "model" not in config:
         raise OctetError(f"{name}: has no 'model'; expected an mmcls config of an ImageClassifier")
     return config

@@ -1,0 +1,142 @@
+"""A whole Octet project in a temporary folder: the real dvc.yaml, stages and library, a tiny model, tiny data."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+CONFIG = """
+model = dict(
+    type="ImageClassifier",
+    backbone=dict(type="ResNet_CIFAR", depth=18, stem_channels=8, base_channels=8, num_stages=4, out_indices=(3,)),
+    neck=dict(type="GlobalAveragePooling"),
+    head=dict(type="LinearClsHead", num_classes=10, in_channels=64, loss=dict(type="CrossEntropyLoss")),
+)
+test_pipeline = [
+    dict(type="Normalize", mean=[128.0, 120.0, 110.0], std=[64.0, 60.0, 55.0], to_rgb=False),
+    dict(type="ImageToTensor", keys=["img"]),
+    dict(type="Collect", keys=["img"]),
+]
+data = dict(test=dict(type="CIFAR10", pipeline=test_pipeline))
+"""
+
+PARAMS = """
+models:
+  tiny:
+    config: configs/models/tiny.py
+    checkpoint: models/tiny.pth
+    trusted: false
+    data: data/digits32
+    keep_fp32: []
+    max_drop_pt: 100
+target: dotprod
+export:
+  opset: 13
+calibrate:
+  method: minmax
+  images: 32
+  ppq:
+    algorithm: percentile
+    batch: 4
+evaluate:
+  limit: null
+benchmark:
+  runs: 5
+  warmup: 1
+"""
+
+# Random weights, with batch norms that make different pictures give clearly different logits.
+CHECKPOINT = """
+import io, torch
+from octet.mmcls_model import build, read_config
+torch.manual_seed(0)
+model = build(read_config("configs/models/tiny.py"), "tiny")
+for name, module in model.named_modules():
+    if isinstance(module, torch.nn.BatchNorm2d):
+        torch.nn.init.uniform_(module.weight, 0.8, 1.6)
+        torch.nn.init.normal_(module.bias, 0, 0.3)
+        module.running_mean.normal_(0, 0.2)
+        module.running_var.uniform_(0.5, 1.5)
+buffer = io.BytesIO()
+torch.save({"meta": {"CLASSES": [str(k) for k in range(10)]}, "state_dict": model.state_dict()}, buffer)
+open("models/tiny.pth", "wb").write(buffer.getvalue())
+"""
+
+
+class Project:
+    """A folder with the pipeline in it, and how to run things there."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.env = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "GIT_"))}
+        self.env |= {
+            "PYTHONPATH": str(folder),
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "GIT_AUTHOR_NAME": "t",
+            "GIT_AUTHOR_EMAIL": "t@t.invalid",
+            "GIT_COMMITTER_NAME": "t",
+            "GIT_COMMITTER_EMAIL": "t@t.invalid",
+        }
+
+    @classmethod
+    def make(cls, folder: Path) -> Project:
+        """The project with the tiny model, committed to git, nothing run."""
+        keep = shutil.ignore_patterns("__pycache__", "*.pyc")
+        for name in ("octet", "stages"):
+            shutil.copytree(ROOT / name, folder / name, ignore=keep)
+        for name in ("dvc.yaml", ".dvcignore", ".gitignore", "data/dvc.yaml"):
+            (folder / name).parent.mkdir(exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+        (folder / "configs/models").mkdir(parents=True)
+        (folder / "models").mkdir()
+        (folder / ".dvc").mkdir()
+        shutil.copy(ROOT / ".dvc/config", folder / ".dvc/config")
+        (folder / "configs/models/tiny.py").write_text(CONFIG)
+        (folder / "params.yaml").write_text(PARAMS)
+        (folder / "data/params.yaml").write_text("digits32:\n  train: 500\n  test: 500\n  seed: 0\n")
+        project = cls(folder)
+        project.python("-c", CHECKPOINT)
+        project.git("init", "-q", "-b", "main")
+        project.commit("a tiny project")
+        return project
+
+    def run(self, *command: str, ok: bool = True) -> subprocess.CompletedProcess:
+        done = subprocess.run(command, cwd=self.folder, env=self.env, capture_output=True, text=True)
+        assert not ok or done.returncode == 0, f"{command}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def python(self, *args: str, ok: bool = True) -> subprocess.CompletedProcess:
+        return self.run(sys.executable, *args, ok=ok)
+
+    def stage(self, name: str, *args: str) -> subprocess.CompletedProcess:
+        """One stage's script by itself, whatever its exit status."""
+        return self.python("-m", f"stages.{name}", "--model", "tiny", *args, ok=False)
+
+    def dvc(self, *args: str) -> str:
+        return self.python("-m", "dvc", *args).stdout
+
+    def repro(self) -> list[str]:
+        """Runs `dvc repro`; the names of the stages that ran, in order."""
+        lines = self.dvc("repro").splitlines()
+        return [line.split("'")[1].removesuffix("@tiny") for line in lines if line.startswith("Running stage")]
+
+    def git(self, *args: str) -> str:
+        return self.run("git", *args).stdout
+
+    def commit(self, message: str) -> None:
+        self.git("add", "-A")
+        self.git("commit", "-q", "-m", message)
+
+    def edit(self, name: str, old: str, new: str) -> None:
+        path = self.folder / name
+        text = path.read_text()
+        assert old in text, f"{name} has no {old!r}"
+        path.write_text(text.replace(old, new))
+
+    def files(self, *names: str) -> dict[str, bytes]:
+        return {name: (self.folder / name).read_bytes() for name in names}

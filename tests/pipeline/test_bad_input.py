@@ -1,0 +1,230 @@
+"""A user's mistakes, through the stage scripts: a clear error, exit 1, no traceback, and what was there stays."""
+
+import pickle
+import shutil
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper
+
+from tests.pipeline.project import Project
+
+pytestmark = pytest.mark.pipeline
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    project = Project.make(tmp_path_factory.mktemp("bad"))
+    project.python("-m", "stages.digits32", "--train", "500", "--test", "500", "--seed", "0", "--out", "data/digits32")
+    for stage in ("export", "convert", "calibrate", "quantize"):
+        assert project.stage(stage).returncode == 0
+    return project
+
+
+@pytest.fixture
+def project(done, tmp_path):
+    """A copy for one test to spoil."""
+    shutil.copytree(done.folder, tmp_path / "p", ignore=shutil.ignore_patterns(".git"))
+    return Project(tmp_path / "p")
+
+
+def fails(project, stage, *words, args=()):
+    """The stage ends with 1 and says all the words; no file of the model changes, appears or goes."""
+
+    def files():
+        folders = (project.folder / "models/tiny", project.folder / "metrics")
+        return {p: p.read_bytes() for folder in folders for p in folder.rglob("*") if p.is_file()}
+
+    before = files()
+    found = project.stage(stage, *args)
+    assert found.returncode == 1, found.stdout + found.stderr
+    assert found.stderr.startswith("error: ") and "Traceback" not in found.stderr, found.stderr
+    for word in words:
+        assert word in found.stderr, found.stderr
+    assert files() == before
+
+
+def test_missing_checkpoint(project):
+    (project.folder / "models/tiny.pth").unlink()
+    fails(project, "export", "models/tiny.pth: no such file")
+
+
+@pytest.mark.parametrize("keep", [0, 100, 20000, -1])
+def test_truncated_checkpoint(project, keep):
+    path = project.folder / "models/tiny.pth"
+    path.write_bytes(path.read_bytes()[:keep])
+    fails(project, "export", "models/tiny.pth: not a PyTorch checkpoint", "fetch it again")
+
+
+def test_wrong_checkpoint(project):
+    path = project.folder / "models/tiny.pth"
+    content = torch.load(path)
+    state = content["state_dict"]
+    state["head.fc.weight"] = torch.zeros(10, 32)
+    state["extra.weight"] = torch.zeros(3)
+    del state["backbone.conv1.weight"]
+    torch.save(content, path)
+    fails(
+        project,
+        "export",
+        "models/tiny.pth: the checkpoint does not belong to this config's model (3 keys differ)",
+        "missing: backbone.conv1.weight (8, 3, 3, 3)",
+        "unexpected: extra.weight (3,)",
+        "wrong shape: head.fc.weight is (10, 32), the model's is (10, 64)",
+    )
+
+
+def test_checkpoint_of_something_else(project):
+    torch.save([1, 2], project.folder / "models/tiny.pth")
+    fails(project, "export", "expected a dictionary with 'state_dict', found list")
+
+
+class Evil:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (self.path, "w"))
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_checkpoint_whose_pickle_would_run_code(project, legacy):
+    path, trace = project.folder / "models/tiny.pth", project.folder / "ran"
+    content = torch.load(path) | {"evil": Evil(str(trace))}
+    torch.save(content, path, _use_new_zipfile_serialization=not legacy)
+    fails(project, "export", "holds more than weights", "trusted: true")
+    assert not trace.exists()
+    path.write_bytes(pickle.dumps(Evil(str(trace))))
+    assert project.stage("export").returncode == 1 and not trace.exists()
+
+
+def test_a_trusted_checkpoint_may_hold_anything(project):
+    path = project.folder / "models/tiny.pth"
+    content = torch.load(path) | {"more": Evil(str(project.folder / "ran"))}
+    torch.save(content, path)
+    project.edit("params.yaml", "trusted: false", "trusted: true")
+    assert project.stage("export").returncode == 0
+    assert (project.folder / "ran").exists()
+
+
+def test_numpy_scalars_in_the_meta_are_harmless(project):
+    path = project.folder / "models/tiny.pth"
+    content = torch.load(path)
+    content["meta"]["lr"] = np.float64(0.1)
+    content["meta"]["epoch"] = np.int64(3)
+    torch.save(content, path)
+    assert project.stage("export").returncode == 0
+
+
+def test_class_names_of_another_number(project):
+    path = project.folder / "models/tiny.pth"
+    content = torch.load(path)
+    content["meta"]["CLASSES"] = ["a", "b"]
+    torch.save(content, path)
+    fails(project, "export", "2 class names", "10 outputs")
+
+
+def test_unknown_config(project):
+    project.edit("params.yaml", "configs/models/tiny.py", "configs/models/tyni.py")
+    fails(project, "export", "configs/models/tyni.py: no such config")
+    project.edit("params.yaml", "configs/models/tyni.py", "resnet/resnet18_8xb16_cifar1.py")
+    fails(project, "export", "Did you mean 'resnet/resnet18_8xb16_cifar10.py'?")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("model = dict(", "model = dict((", "cannot be read as an mmcls config"),
+        ('type="ImageClassifier"', 'type="ImageClasifier"', "mmcls cannot build the model"),
+        ("test_pipeline = [", 'test_pipeline = [dict(type="Lighting"),', "does not know the step 'Lighting'"),
+        ('type="CIFAR10"', 'type="VOC"', "data.test.type is 'VOC'"),
+    ],
+)
+def test_bad_config(project, old, new, message):
+    project.edit("configs/models/tiny.py", old, new)
+    fails(project, "export", "configs/models/tiny.py", message)
+
+
+def test_data_missing_empty_and_damaged(project):
+    data = project.folder / "data/digits32"
+    batch = data / "data_batch_2.bin"
+    batch.write_bytes(batch.read_bytes()[:-5])
+    fails(project, "calibrate", "data_batch_2.bin: 307295 bytes", "whole number of 3073-byte records")
+    batch = data / "test_batch.bin"
+    batch.write_bytes(b"\xff" + batch.read_bytes()[1:])
+    fails(project, "evaluate", "test_batch.bin: a label is 255", args=("--precision", "fp32"))
+    shutil.rmtree(data)
+    data.mkdir()
+    fails(project, "evaluate", "data/digits32/batches.meta.txt: no such file", args=("--precision", "fp32"))
+    data.rmdir()
+    fails(project, "convert", "data/digits32: no such folder")
+
+
+def test_more_images_than_there_are(project):
+    project.edit("params.yaml", "images: 32", "images: 501")
+    fails(project, "calibrate", "calibrate.images: 501 pictures asked for, the split has 500")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("method: minmax", "metod: minmax", "calibrate.metod: unknown key. Did you mean 'method'?"),
+        ("images: 32", "images: many", "calibrate.images"),
+        ("target: dotprod", "target: dotprot", "Did you mean 'dotprod'?"),
+    ],
+)
+def test_parameters_are_checked_before_any_work(project, old, new, message):
+    project.edit("params.yaml", old, new)
+    fails(project, "quantize", "params.yaml", message)
+
+
+def test_unlisted_model(project):
+    found = project.python("-m", "octet", "validate", "--model", "tinny", ok=False)
+    assert found.returncode == 1 and "Did you mean 'tiny'?" in found.stderr and "checkpoint:" in found.stderr
+
+
+@pytest.mark.parametrize("value", ["nan", "0", "inf", ""])
+def test_bad_scale_in_the_table(project, value):
+    path = project.folder / "models/tiny/int8.table"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:-1], f"{lines[-1].split()[0]} {value}"]) + "\n")
+    fails(project, "quantize", f"int8.table: line {len(lines)}")
+
+
+def test_missing_and_unknown_entries_in_the_table(project):
+    path = project.folder / "models/tiny/int8.table"
+    path.write_text(path.read_text().replace("\nlinear_38 ", "\nlinear_83 "))
+    fails(project, "quantize", "no entry 'linear_38'", "'linear_83' is no layer", "Did you mean 'linear_38'?")
+
+
+def test_damaged_model(project):
+    path = project.folder / "models/tiny/fp32.bin"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-4])
+    fails(project, "quantize", "fp32.bin: layer linear_38, bias", "cut off")
+    path.write_bytes(whole + b"\0\0")
+    fails(project, "quantize", "fp32.bin: 2 bytes left over")
+    path.write_bytes(whole)
+    param = project.folder / "models/tiny/fp32.param"
+    param.write_text("".join(param.read_text().splitlines(keepends=True)[:-1]))
+    fails(project, "calibrate", "fp32.param: line 2 promises 47 layers, the file has 46")
+
+
+def test_an_operator_that_pnnx_cannot_convert(project):
+    """Det, the determinant of a matrix, on the way to the logits."""
+    shape = [1, 3, 32, 32]
+    weight = np.ones((3, 10), np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("Det", ["input"], ["d"]), helper.make_node("MatMul", ["d", "w"], ["output"])],
+        "g",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, [1, 10])],
+        [helper.make_tensor("w", TensorProto.FLOAT, weight.shape, weight.ravel())],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    onnx.save(model, project.folder / "models/tiny/fp32.onnx")
+    fails(project, "convert", "pnnx could not convert the operator", "Det")
+    (project.folder / "models/tiny/fp32.onnx").write_bytes(b"not onnx")
+    fails(project, "convert", "fp32.onnx: pnnx could not convert it")

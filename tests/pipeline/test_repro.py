@@ -1,0 +1,147 @@
+"""The real pipeline through real `dvc repro`, on a tiny model."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from octet.engine import Engine
+from octet.format import load
+from octet.quantize import is_int8
+from octet.targets import quantizable
+from tests.pipeline.project import Project
+
+pytestmark = pytest.mark.pipeline
+
+ALL = ["export", "convert", "calibrate", "quantize", "evaluate_fp32", "evaluate_int8", "benchmark", "summary"]
+SAME = [f"models/tiny/{name}" for name in ("fp32.onnx", "preprocess.json", "fp32.param", "fp32.bin")]
+SAME += [f"models/tiny/{name}" for name in ("int8.table", "int8.param", "int8.bin")]
+SAME += [f"metrics/tiny/{name}" for name in ("fp32.json", "int8.json", "fp32.predictions.csv", "int8.predictions.csv")]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """The project after its first `dvc repro`, committed; the tests below change it one after the other."""
+    made = Project.make(tmp_path_factory.mktemp("project"))
+    ran = made.repro()
+    assert sorted(ran) == sorted(["data/dvc.yaml:digits32", *ALL])
+    made.commit("run")
+    made.first = made.files(*SAME)
+    return made
+
+
+def test_everything_is_there(project):
+    folder = project.folder
+    net = load(folder / "models/tiny/int8.param", folder / "models/tiny/int8.bin")
+    layers = quantizable(net.layers)
+    assert len(layers) == 21 and all(map(is_int8, layers))
+    summary = json.loads((folder / "metrics/tiny/summary.json").read_text())
+    for key in ("top1_drop_pt", "top1_drop_se_pt", "agreement_pct", "speedup_1_thread", "size_ratio"):
+        assert key in summary
+    assert summary["n_images"] == 500 and summary["agreement_pct"] > 80
+    for precision in ("fp32", "int8"):
+        figures = json.loads((folder / f"metrics/tiny/{precision}.json").read_text())
+        assert {"top1_pct", "top5_pct", "n_images"} <= figures.keys()
+        engine = Engine(folder / f"models/tiny/{precision}.param", folder / f"models/tiny/{precision}.bin")
+        assert engine.output == net.output
+    assert project.git("status", "--porcelain") == "", "git sees what DVC keeps"
+
+
+def test_a_second_run_does_nothing(project):
+    assert project.repro() == []
+    assert "up to date" in project.dvc("status")
+
+
+def test_plots_metrics_and_dag(project):
+    assert "top1_pct" in project.dvc("metrics", "show")
+    assert "quantize@tiny" in project.dvc("dag")
+    project.dvc("plots", "show", "--out", "plots")
+    page = (project.folder / "plots/index.html").read_text()
+    for plot in ("fp32_predictions_csv", "int8_predictions_csv", "latency_samples_csv"):
+        assert f"metrics_tiny_{plot}" in page
+    project.run("rm", "-r", "plots")
+
+
+def test_another_method_reruns_int8_only(project):
+    project.edit("params.yaml", "method: minmax", "method: kl")
+    before = project.files("metrics/tiny/fp32.json", "models/tiny/fp32.bin")
+    assert sorted(project.repro()) == sorted(["calibrate", "quantize", "evaluate_int8", "benchmark", "summary"])
+    assert project.files(*before) == before
+    assert "summary.json" in project.dvc("metrics", "diff")
+    project.commit("kl")
+
+
+def test_a_kept_layer_reruns_from_quantize(project):
+    project.edit("params.yaml", "keep_fp32: []", "keep_fp32: [linear_38]")
+    assert sorted(project.repro()) == sorted(["quantize", "evaluate_int8", "benchmark", "summary"])
+    net = load(project.folder / "models/tiny/int8.param", project.folder / "models/tiny/int8.bin")
+    assert not is_int8(net.layer("linear_38")) and is_int8(net.layers[1])
+    project.commit("keep one")
+
+
+def test_the_gate_and_parameters_that_no_stage_reads(project):
+    project.edit("params.yaml", "max_drop_pt: 100", "max_drop_pt: 0")
+    assert project.repro() == []
+    summary = json.loads((project.folder / "metrics/tiny/summary.json").read_text())
+    check = project.python("-m", "octet", "check", ok=False)
+    assert check.returncode == (1 if summary["top1_drop_pt"] > 0 else 0)
+    assert "points of top-1" in check.stderr and "Traceback" not in check.stderr
+    project.edit("params.yaml", "max_drop_pt: 0", "max_drop_pt: 100")
+    assert project.python("-m", "octet", "check").returncode == 0
+
+
+def test_changed_library_code_reruns_the_stages_that_use_it(project):
+    with (project.folder / "octet/summary.py").open("a") as file:
+        file.write("\n# changed\n")
+    assert project.repro() == ["summary"]
+    with (project.folder / "octet/evaluate.py").open("a") as file:
+        file.write("\n# changed\n")
+    assert sorted(project.repro()) == ["evaluate_fp32", "evaluate_int8", "summary"]
+    project.commit("changed code")
+
+
+def test_an_experiment(project):
+    project.dvc("exp", "run", "-S", "calibrate.method=mse")
+    shown = project.dvc("exp", "show", "--csv")
+    assert "mse" in shown
+    project.git("checkout", "-q", ".")
+    project.dvc("checkout")
+
+
+def test_a_killed_run_recovers(project):
+    """Killed at once, together with the stage that runs: the next `dvc repro` goes on and gives the same files."""
+    project.repro()
+    wanted = project.files(*SAME)
+    for name in ("fp32.param", "int8.table"):
+        path = project.folder / "models/tiny" / name
+        path.unlink()
+        for entry in (project.folder / ".dvc/cache").rglob("*"):
+            if entry.is_file() and entry.read_bytes() == wanted[f"models/tiny/{name}"]:
+                entry.unlink()
+        run = subprocess.Popen(
+            [sys.executable, "-m", "dvc", "repro", "-f"],
+            cwd=project.folder,
+            env=project.env,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        deadline = time.monotonic() + 120
+        while not path.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+        assert path.exists()
+    project.repro()
+    assert project.files(*SAME) == wanted
+    assert not list((project.folder / "models").rglob("*.partial"))
+
+
+def test_another_clone_gives_the_same_bytes(project, tmp_path):
+    other = Project.make(tmp_path)
+    other.repro()
+    assert other.files(*SAME) == project.first

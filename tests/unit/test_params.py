@@ -1,0 +1,370 @@
+"""params.yaml: what is read, and the line that each kind of mistake gives."""
+
+import subprocess
+import sys
+from dataclasses import FrozenInstanceError, is_dataclass
+from pathlib import Path
+from typing import Annotated, get_args, get_origin, get_type_hints
+
+import pytest
+import yaml
+
+from octet import params
+from octet.errors import OctetError
+
+pytestmark = pytest.mark.unit
+
+SHIPPED = Path(__file__).parents[2] / "params.yaml"
+VALID = """\
+models:
+  net:
+    config: configs/models/net.py
+    checkpoint: models/net.pth
+    trusted: false
+    data: data/digits32
+    keep_fp32: []
+    max_drop_pt: 0.3
+target: dotprod
+export:
+  opset: 13
+calibrate:
+  method: kl
+  images: 256
+  ppq:
+    algorithm: percentile
+    batch: 32
+evaluate:
+  limit: null
+benchmark:
+  runs: 100
+  warmup: 10
+"""
+
+
+@pytest.fixture
+def path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return Path("params.yaml")
+
+
+def changed(old: str, new: str) -> str:
+    """The valid file with one piece changed."""
+    assert VALID.count(old) == 1
+    return VALID.replace(old, new)
+
+
+def problems(path: Path, text: str | bytes) -> list[str]:
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    with pytest.raises(OctetError) as raised:
+        params.load(path)
+    return str(raised.value).split("\n")
+
+
+def test_the_shipped_file_loads():
+    loaded = params.load(SHIPPED)
+    assert loaded.models["resnet18_digits32"] == params.Model(
+        config="configs/models/resnet18_digits32.py",
+        checkpoint="models/resnet18_digits32.pth",
+        trusted=False,
+        data="data/digits32",
+        keep_fp32=(),
+        max_drop_pt=0.3,
+    )
+    assert loaded.target == "dotprod"
+    assert loaded.export == params.Export(opset=13)
+    assert loaded.calibrate == params.Calibrate("kl", 256, params.Ppq("percentile", 32))
+    assert loaded.evaluate == params.Evaluate(limit=None)
+    assert loaded.benchmark == params.Benchmark(runs=100, warmup=10)
+    with pytest.raises(FrozenInstanceError):
+        loaded.target = "ncnn2int8"
+
+
+def rules(cls: type) -> dict[str, params.Rule]:
+    found = {}
+    for key, hint in get_type_hints(cls, include_extras=True).items():
+        if get_origin(hint) is Annotated:
+            found[key] = hint.__metadata__[0]
+        else:
+            found.update(rules(hint if is_dataclass(hint) else get_args(hint)[1]))
+    return found
+
+
+def test_every_question_is_a_comment_in_the_shipped_file_and_every_example_is_valid(path):
+    text = SHIPPED.read_text()
+    for key, rule in rules(params.Params).items():
+        assert f"# {rule.what.removesuffix('?')}" in text, key
+    example = "\n".join(
+        line if line.endswith(":") else f"{line.partition(':')[0]}: {rules(params.Params)[key].example}"
+        for line in VALID.splitlines()
+        for key in [line.partition(":")[0].strip()]
+    )
+    path.write_text(example)
+    assert params.load(path).models["net"].config == "configs/models/NAME.py"
+
+
+def test_ruamel_as_dvc_uses_it_reads_the_same_from_the_shipped_file():
+    ruamel = pytest.importorskip("ruamel.yaml")
+    text = SHIPPED.read_text()
+    assert yaml.load(text, params._Loader) == ruamel.YAML(typ="safe").load(text)
+
+
+@pytest.mark.parametrize(
+    "scalar",
+    "1e-3 1E+3 1e3 -1e-3 12e03 1. 0.3 .5 -.5 +.5 .5e+3 .5e3 1_000 1_e3 1_0.0_1 1e 1e_3 0 00 -0 010 08 -010 +12 007_0 "
+    "0o17 0o8 0o 0x1F -0x1f 0x00 0xb0 0X1F 0b101 0b2 1:30 1:30.5 .inf -.inf +.INF true TRUE True tRue false yes no on "
+    "off y Yes ~ null NULL nUll '1e-3' \"7\" _1 1.2.3 1-2".split(),
+)
+def test_ruamel_as_dvc_uses_it_reads_the_same_scalars(scalar):
+    ruamel = pytest.importorskip("ruamel.yaml")
+    text = f"key: {scalar}\n{scalar}: value\n"
+    ours, theirs = yaml.load(text, params._Loader), ruamel.YAML(typ="safe").load(text)
+    assert ours == theirs
+    assert [(type(k), type(v)) for k, v in ours.items()] == [(type(k), type(v)) for k, v in theirs.items()]
+
+
+def test_numbers_with_exponents_integers_for_floats_limits_and_layer_names_are_read(path):
+    text = changed("0.3", "1e-3").replace("limit: null", "limit: 0x10").replace("images: 256", "images: 010")
+    path.write_text(text.replace("keep_fp32: []", "keep_fp32: [conv_0, on, '18']"))
+    loaded = params.load(path)
+    assert loaded.models["net"].max_drop_pt == 0.001
+    assert loaded.models["net"].keep_fp32 == ("conv_0", "on", "18")
+    assert (loaded.evaluate.limit, loaded.calibrate.images) == (16, 10)
+    path.write_text(changed("0.3", "1"))
+    assert type(params.load(path).models["net"].max_drop_pt) is float
+
+
+def test_anchors_and_merge_keys_are_read(path):
+    more = "  other:\n    <<: *net\n    data: data/other\n"
+    path.write_text(changed("  net:", "  net: &net").replace("target:", f"{more}target:"))
+    assert params.load(path).models["other"].data == "data/other"
+    assert params.load(path).models["other"].checkpoint == "models/net.pth"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        # Unknown keys at any level; the key that is then missing is the second line.
+        ("method:", "metod:", "calibrate.metod: unknown key. Did you mean 'method'?"),
+        ("target: dotprod", "target: dotprod\ntargets: 1", "targets: unknown key. Did you mean 'target'?"),
+        ("    batch", "    bach", "calibrate.ppq.bach: unknown key. Did you mean 'batch'?"),
+        ("trusted:", "truste:", "models.net.truste: unknown key. Did you mean 'trusted'?"),
+        ("  opset: 13", "  opset: 13\n  1: 2", "export.1: unknown key. Known: opset."),
+        # Missing keys
+        ("target: dotprod\n", "", "target: missing key. Which int8 kernels does the device run best? For example "),
+        ("  images: 256\n", "", "calibrate.images: missing key. How many training images? For example 'images: 256'"),
+        ("    batch: 32\n", "", "calibrate.ppq.batch: missing key. How many images a step? For example 'batch: 32'"),
+        ("    trusted: false\n", "", "models.net.trusted: missing key. May reading the checkpoint run code?"),
+        ("export:\n  opset: 13\n", "", "export.opset: missing key. Which ONNX opset? For example 'opset: 13'"),
+        # Wrong types
+        ("images: 256", "images: true", "calibrate.images: expected a whole number of at least 1, found true."),
+        ("images: 256", "images: '256'", 'calibrate.images: expected a whole number of at least 1, found "256".'),
+        ("images: 256", "images: 2.5", "calibrate.images: expected a whole number of at least 1, found 2.5."),
+        ("images: 256", "images: 1e3", "calibrate.images: expected a whole number of at least 1, found 1000.0."),
+        ("images: 256", "images:", "calibrate.images: expected a whole number of at least 1, found null."),
+        ("trusted: false", "trusted: 0", "models.net.trusted: expected true or false, found 0. For example false"),
+        ("trusted: false", "trusted: yes", 'models.net.trusted: expected true or false, found "yes".'),
+        ("0.3", "true", "models.net.max_drop_pt: expected a number from 0 to 100, found true. For example 0.3"),
+        ("0.3", "'0.3'", 'models.net.max_drop_pt: expected a number from 0 to 100, found "0.3".'),
+        ("data/digits32", "5", "models.net.data: expected text, found 5. For example data/digits32"),
+        ("data/digits32", "''", 'models.net.data: expected text, found "".'),
+        ("data/digits32", "[a]", 'models.net.data: expected text, found ["a"].'),
+        ("[]", "conv_0", 'models.net.keep_fp32: expected a list of texts, found "conv_0". For example []'),
+        ("[]", "[conv_0, 18]", 'models.net.keep_fp32: expected a list of texts, found ["conv_0", 18].'),
+        ("[]", "['']", 'models.net.keep_fp32: expected a list of texts, found [""].'),
+        ("[]", "{a: 1}", 'models.net.keep_fp32: expected a list of texts, found {"a": 1}.'),
+        ("limit: null", "limit: all", 'evaluate.limit: expected a whole number of at least 1 or null, found "all".'),
+        ("limit: null", "limit: true", "evaluate.limit: expected a whole number of at least 1 or null, found true."),
+        ("target: dotprod", "target: 5", "target: expected one of dotprod, ncnn2int8, found 5. For example dotprod"),
+        ("target: dotprod", "target: [dotprod]", 'target: expected one of dotprod, ncnn2int8, found ["dotprod"].'),
+        ("export:\n  opset: 13", "export: 13", "export: expected a mapping with the keys opset; found 13"),
+        ("export:\n  opset: 13", "export:", "export: expected a mapping with the keys opset; found null"),
+        (
+            "    algorithm: percentile\n    batch: 32",
+            "    - kl",
+            "calibrate.ppq: expected a mapping with the keys algori",
+        ),
+        # Out of range
+        ("images: 256", "images: 0", "calibrate.images: expected a whole number of at least 1, found 0."),
+        ("    batch: 32", "    batch: -1", "calibrate.ppq.batch: expected a whole number of at least 1, found -1."),
+        ("opset: 13", "opset: 10", "export.opset: expected a whole number from 11 to 13, found 10. For example 13"),
+        ("opset: 13", "opset: 14", "export.opset: expected a whole number from 11 to 13, found 14."),
+        ("limit: null", "limit: 0", "evaluate.limit: expected a whole number of at least 1 or null, found 0."),
+        ("runs: 100", "runs: 0", "benchmark.runs: expected a whole number of at least 1, found 0."),
+        ("warmup: 10", "warmup: -1", "benchmark.warmup: expected a whole number of at least 0, found -1."),
+        ("0.3", "-1e-3", "models.net.max_drop_pt: expected a number from 0 to 100, found -0.001."),
+        ("0.3", "100.5", "models.net.max_drop_pt: expected a number from 0 to 100, found 100.5."),
+        ("0.3", ".nan", "models.net.max_drop_pt: expected a number from 0 to 100, found NaN."),
+        ("0.3", ".inf", "models.net.max_drop_pt: expected a number from 0 to 100, found Infinity."),
+        # Unknown choices
+        ("method: kl", "method: minmaxx", "calibrate.method: unknown value \"minmaxx\". Did you mean 'minmax'?"),
+        ("method: kl", "method: aciq", 'calibrate.method: unknown value "aciq". Known: kl, minmax, mse, ppq.'),
+        ("percentile", "percent", "calibrate.ppq.algorithm: unknown value \"percent\". Did you mean 'percentile'?"),
+        ("target: dotprod", "target: dotproduct", "target: unknown value \"dotproduct\". Did you mean 'dotprod'?"),
+        # Names of models
+        ("  net:", "  18:", "models.18: 18 is no usable name. Names are text (18 needs quotes) of letters, digits, "),
+        ("  net:", "  true:", "models.True: true is no usable name."),
+        ("  net:", "  a b:", 'models.a b: "a b" is no usable name.'),
+        ("  net:", "  a/b:", 'models.a/b: "a/b" is no usable name.'),
+        ("  net:", "  a@b:", 'models.a@b: "a@b" is no usable name.'),
+        ("  net:", "  ..:", 'models...: ".." is no usable name.'),
+        ("  net:", "  .net:", 'models..net: ".net" is no usable name.'),
+        ("  net:", "  net.:", 'models.net.: "net." is no usable name.'),
+        ("  net:", "  -net:", 'models.-net: "-net" is no usable name.'),
+        ("  net:", "  nét:", 'models.nét: "nét" is no usable name.'),
+        ("  net:", "  '':", 'models.: "" is no usable name.'),
+        ("  net:", '  "net\\n":', 'models.net\n: "net\\n" is no usable name.'),
+        # Given twice
+        ("  images: 256", "  images: 256\n  method: mse", "calibrate.method: given in the lines 13 and 15. Keep one"),
+        ("  images: 256", "  images: 256\n  images: 256", "calibrate.images: given in the lines 14 and 15. Keep one"),
+        ("target: dotprod", "target: dotprod\ntarget: dotprod", "target: given in the lines 9 and 10. Keep one"),
+        ("0.3", "0.3\n  net: {}", "models.net: given in the lines 2 and 9. Keep one"),
+        ("export:\n  opset: 13", "export: {opset: 13, opset: 13}", "export.opset: given in the lines 10 and 10."),
+        # Valid alone, not together
+        ("method: kl\n  images: 256", "method: ppq\n  images: 7", "calibrate.images: PPQ needs at least 8, found 7."),
+    ],
+)
+def test_each_mistake_gives_a_line_with_the_file_and_the_full_path(path, old, new, line):
+    assert "\n".join(problems(path, changed(old, new))).startswith(f"params.yaml: {line}")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "lines"),
+    [("method:", "metod:", 2), ("images: 256", "images: 0", 1), ("target: dotprod", "target: 5", 1)]
+    + [("method: kl\n  images: 256", "method: ppq\n  images: 7", 1), ("export:\n  opset: 13", "export:", 1)],
+)
+def test_one_mistake_gives_no_lines_on_other_keys(path, old, new, lines):
+    assert len(problems(path, changed(old, new))) == lines
+
+
+@pytest.mark.parametrize("name", ["resnet18_digits32", "a", "_", "resnet.v1-b", "'18'", "'1e3'", "on"])
+def test_names_of_models_that_may_be(path, name):
+    path.write_text(changed("  net:", f"  {name}:"))
+    assert list(params.load(path).models) == [name.strip("'")]
+
+
+@pytest.mark.parametrize("method, images", [("ppq", 8), ("kl", 1)])
+def test_only_ppq_needs_eight_images(path, method, images):
+    path.write_text(changed("method: kl\n  images: 256", f"method: {method}\n  images: {images}"))
+    assert params.load(path).calibrate.images == images
+
+
+def test_all_mistakes_are_reported_at_once(path):
+    text = changed("trusted: false", "trusted: 1").replace("dotprod", "x").replace("opset: 13", "opset: 3")
+    text = text.replace("method: kl\n  images: 256", "method: ppq\n  images: 5\n  image: 5").replace("runs", "run")
+    assert [line.split(": ")[1] for line in problems(path, text)] == [
+        "models.net.trusted",
+        "target",
+        "export.opset",
+        "calibrate.image",
+        "calibrate.images",
+        "benchmark.run",
+        "benchmark.runs",
+    ]
+    assert all(line.startswith("params.yaml: ") for line in problems(path, text))
+
+
+@pytest.mark.parametrize("models", ["models: {}", "models:", "models: []", "models: [net]", "models: net", ""])
+def test_no_models(path, models):
+    found = problems(path, models + VALID[VALID.index("\ntarget") :])
+    assert len(found) == 1
+    assert found[0].startswith("params.yaml: models: expected a mapping with entries like 'NAME: {config: ")
+
+
+def test_an_entry_that_is_no_mapping(path):
+    found = problems(path, "models:\n  net: 5" + VALID[VALID.index("\ntarget") :])
+    assert found == [
+        "params.yaml: models.net: expected a mapping with the keys config, checkpoint, trusted, data, keep_fp32, "
+        "max_drop_pt; found 5"
+    ]
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "{}"])
+def test_an_empty_file_lacks_every_key(path, text):
+    paths = ["models", "target", "export.opset", "calibrate.method", "calibrate.images", "calibrate.ppq.algorithm"]
+    paths += ["calibrate.ppq.batch", "evaluate.limit", "benchmark.runs", "benchmark.warmup"]
+    assert [line.split(": ")[1] for line in problems(path, text)] == paths
+
+
+def test_a_file_that_is_no_mapping(path):
+    wanted = "models, target, export, calibrate, evaluate, benchmark"
+    assert problems(path, "- a") == [f'params.yaml: expected a mapping with the keys {wanted}; found ["a"]']
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (changed("target: dotprod", "target: [dotprod"), "line 10, column 7: not valid YAML: expected ',' or ']'"),
+        (changed("  opset: 13", "\topset: 13"), "line 11, column 1: not valid YAML: found character '\\t'"),
+        (changed("target: dotprod", "target: a: b"), "line 9, column 10: not valid YAML: mapping values are not allow"),
+        (changed("target: dotprod", "target: *kernels"), "line 9, column 9: not valid YAML: found undefined alias"),
+        (changed("target: dotprod", "target: !!python/name:os.system"), "line 9, column 9: not valid YAML: could not"),
+        (changed("target: dotprod", "? [a]\n: b"), "line 9, column 3: not valid YAML: found unhashable key"),
+        (changed("export:\n  opset: 13", "export: &e {opset: *e}"), "line 10, column 9: not valid YAML: found uncons"),
+        (VALID + "---\na: 1\n", "line 23, column 1: not valid YAML: but found another document"),
+        (changed("images: 256", "images: !!int many"), "somewhere: not valid YAML: invalid literal for int()"),
+        (changed("trusted: false", "trusted: !!bool many"), "somewhere: not valid YAML: 'many'"),
+        (VALID.encode() + b"\xff\n", "somewhere: not valid YAML: "),
+        (VALID + "\0", "somewhere: not valid YAML: unacceptable character"),
+    ],
+)
+def test_errors_of_syntax_say_where(path, text, line):
+    found = problems(path, text)
+    assert len(found) == 1
+    assert found[0].startswith(f"params.yaml: {line}")
+
+
+def test_a_missing_file_and_a_folder(path):
+    with pytest.raises(OctetError, match=r"^params.yaml: no such file; run this in the project's top folder"):
+        params.load(path)
+    path.mkdir()
+    with pytest.raises(OctetError, match=r"^params.yaml: expected a file, found a folder"):
+        params.load(path)
+
+
+def test_the_profiles_beside_the_file_are_targets_too(path, tmp_path, monkeypatch):
+    profiles = tmp_path / "configs" / "targets"
+    profiles.mkdir(parents=True)
+    (profiles / "cortex_a53.yaml").touch()
+    (profiles / "notes.txt").touch()
+    path.write_text(changed("dotprod", "cortex_a53"))
+    assert params.load(path).target == "cortex_a53"
+    assert problems(path, changed("dotprod", "cortexa53")) == [
+        "params.yaml: target: unknown value \"cortexa53\". Did you mean 'cortex_a53'?"
+    ]
+    assert problems(path, changed("dotprod", "notes"))[0].startswith("params.yaml: target: unknown value")
+    path.write_text(changed("dotprod", "ncnn2int8"))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert params.load(tmp_path / "params.yaml").target == "ncnn2int8"
+
+
+def test_a_listed_model(path):
+    path.write_text(VALID)
+    loaded = params.load(path)
+    assert params.model(loaded, "net") is loaded.models["net"]
+
+
+@pytest.mark.parametrize("name", ["nets", "mobilenetv2_digits32", "1e3", "true", "MYNAME"])
+def test_an_unlisted_model_gives_the_nearest_and_an_entry_that_can_be_pasted(path, name):
+    path.write_text(VALID)
+    with pytest.raises(OctetError) as raised:
+        params.model(params.load(path), name)
+    message, _, entry = str(raised.value).partition("\n\nmodels:\n")
+    assert message.startswith(f"params.yaml: models.{name}: no such model. ")
+    assert ("Did you mean 'net'?" if name == "nets" else "net") in message
+    path.write_text(changed("target:", f"{entry}\ntarget:"))
+    assert params.load(path).models[name] == params.Model(
+        f"configs/models/{name}.py", f"models/{name}.pth", False, "data/digits32", (), 0.3
+    )
+
+
+def test_an_unlisted_model_whose_name_cannot_be(path):
+    path.write_text(VALID)
+    with pytest.raises(OctetError, match=r"^params.yaml: models.\[a: no such model. Known: net. Nor can it be added. "):
+        params.model(params.load(path), "[a")
+
+
+def test_torch_and_ncnn_are_not_imported():
+    code = "import sys, octet.params; octet.params.load(sys.argv[1]); print(*{'torch', 'ncnn'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code, SHIPPED], cwd=SHIPPED.parent, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
