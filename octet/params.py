@@ -1,11 +1,10 @@
-"""params.yaml: each parameter with its Rule beside it, and one check of the whole file. No key is optional: DVC tracks it."""
+"""params.yaml: each parameter with its Rule beside it, all required as DVC tracks them, and one check of the file."""
 
 from __future__ import annotations
 
 import json
 import re
 from dataclasses import dataclass
-from functools import partial
 from math import inf
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
@@ -15,20 +14,18 @@ import yaml
 from octet.errors import OctetError, nearest
 from octet.files import read_bytes
 
-_TARGETS, _PROFILES = ("dotprod", "ncnn2int8"), "configs/targets/*.yaml"
+_OURS, _FILES = ("dotprod", "ncnn2int8"), "configs/targets/*.yaml"
 _KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", tuple: "a list of texts"}
-_show = partial(json.dumps, ensure_ascii=False, default=str, skipkeys=True)
+_show = json.JSONEncoder(ensure_ascii=False, default=str, skipkeys=True).encode
 _NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_-])?")
-_NAME_RULE = "It names a folder and DVC stages: text (18 needs quotes) of letters, digits, _ and -, with . only inside and no - in front"
+_NAME_RULE = "Names are text (18 needs quotes) of letters, digits, _ and -, with . only inside and no - in front"
 
 
 @dataclass(frozen=True)
 class Rule:
-    """The question that a parameter answers, a value that works as YAML has it, and the values that may be."""
-
-    what: str
-    example: str
-    low: float = -inf  # allowed itself, as is high
+    what: str  # the question that the parameter answers
+    example: str  # a value that works, as it is written in YAML
+    low: float = -inf  # the least and the greatest value, both allowed
     high: float = inf
     choices: tuple[str, ...] = ()
     files: str = ""  # a pattern: the files that it finds beside params.yaml are choices too, without their ending
@@ -82,9 +79,7 @@ class Benchmark:
 @dataclass(frozen=True)
 class Params:
     models: dict[str, Model]
-    target: Annotated[
-        str, Rule("Which int8 kernels does the device run best?", "dotprod", choices=_TARGETS, files=_PROFILES)
-    ]
+    target: Annotated[str, Rule("Which int8 kernels does the device run best?", "dotprod", choices=_OURS, files=_FILES)]
     export: Export
     calibrate: Calibrate
     evaluate: Evaluate
@@ -114,8 +109,8 @@ def model(params: Params, name: str) -> Model:
     if not _NAME.fullmatch(name):
         raise OctetError(f"{missing} Nor can it be added. {_NAME_RULE}")
     key = name if yaml.load(name, _Loader) == name else _show(name)
-    entry = "\n    ".join([f"  {key}:", *_ENTRY]).replace("NAME", name)
-    raise OctetError(f"{missing} To add it, put its entry under 'models' in params.yaml:\n\nmodels:\n{entry}")
+    entry = "\n    ".join(_ENTRY).replace("NAME", name)
+    raise OctetError(f"{missing} To add it, put its entry under 'models':\n\nmodels:\n  {key}:\n    {entry}")
 
 
 @dataclass
@@ -129,8 +124,7 @@ class _Check:
         self.problems.append(": ".join(filter(None, (str(self.file), at[1:], problem))))
 
     def mapping(self, at: str, kind: Any, found: Any) -> Any:
-        """Checks a mapping against a dataclass, or against dict[str, dataclass] with any names."""
-        entry = get_args(kind)[1] if get_origin(kind) is dict else None
+        entry = get_args(kind)[1] if get_origin(kind) is dict else None  # the dataclass of dict[str, dataclass]
         hints = {} if entry else get_type_hints(kind, include_extras=True)
         if not isinstance(found, dict) or (entry and not found):
             wanted = f"entries like 'NAME: {{{', '.join(_ENTRY)}}}'" if entry else f"the keys {', '.join(hints)}"
