@@ -66,5 +66,7 @@ def read_predictions(path: Path) -> tuple[list[str], list[str]]:
     text = read_bytes(path, "the stage evaluate makes it").decode()
     rows = list(csv.DictReader(io.StringIO(text)))
     if not rows or set(COLUMNS) - set(rows[0]):
-        raise OctetError(f"{path}: expected a table with the columns {', '.join(COLUMNS)}; run the stage evaluate again")
+        raise OctetError(
+            f"{path}: expected a table with the columns {', '.join(COLUMNS)}; run the stage evaluate again"
+        )
     return [row["actual"] for row in rows], [row["predicted"] for row in rows]

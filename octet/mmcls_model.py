@@ -36,7 +36,9 @@ def read_config(name: str) -> Config:
         path = ZOO / name
     if not path.is_file():
         known = [str(p.relative_to(ZOO)) for p in ZOO.rglob("*.py") if "_base_" not in p.parts]
-        raise OctetError(f"{name}: no such config, neither a file here nor in mmcls's model zoo. {nearest(name, known)}")
+        raise OctetError(
+            f"{name}: no such config, neither a file here nor in mmcls's model zoo. {nearest(name, known)}"
+        )
     # Where reading fails, mmcv leaves a temporary file object behind, which complains when it is collected.
     hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
     problem = None
@@ -97,7 +99,11 @@ def read_checkpoint(path: str | Path, trusted: bool = False) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise OctetError(f"{path}: expected a dictionary with 'state_dict', found {type(content).__name__}")
     state = content.get("state_dict", content)
-    state = {key: value for key, value in state.items() if isinstance(value, torch.Tensor)} if isinstance(state, dict) else {}
+    state = (
+        {key: value for key, value in state.items() if isinstance(value, torch.Tensor)}
+        if isinstance(state, dict)
+        else {}
+    )
     if not state:
         raise OctetError(f"{path}: holds no weights; expected a dictionary with 'state_dict' as mmcls writes it")
     meta = content.get("meta")
@@ -127,7 +133,8 @@ def load_weights(model: torch.nn.Module, state: dict[str, torch.Tensor], path: s
     if lines:
         shown = lines[:30] + ([f"  … and {len(lines) - 30} more"] if len(lines) > 30 else [])
         raise OctetError(
-            f"{path}: the checkpoint does not belong to this config's model ({len(lines)} keys differ):\n" + "\n".join(shown)
+            f"{path}: the checkpoint does not belong to this config's model ({len(lines)} keys differ):\n"
+            + "\n".join(shown)
         )
     model.load_state_dict(state, strict=False)
 

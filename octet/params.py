@@ -17,8 +17,8 @@ from octet.files import read_bytes
 _OURS, _FILES = ("dotprod", "ncnn2int8"), "configs/targets/*.yaml"
 _KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", tuple: "a list of texts"}
 _show = json.JSONEncoder(ensure_ascii=False, default=str, skipkeys=True).encode
-_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_-])?")
-_NAME_RULE = "Names are text (18 needs quotes) of letters, digits, _ and -, with . only inside and no - in front"
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
+_NAME_RULE = "Names are text (18 needs quotes) of letters, digits, _ and -, no - in front: DVC splits at dots"
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,8 @@ class Calibrate:
 
 @dataclass(frozen=True)
 class Evaluate:
-    limit: Annotated[int | None, Rule("How many test images?", "null", low=1)]
+    split: Annotated[str, Rule("On which split?", "test", choices=("test", "train"))]
+    limit: Annotated[int | None, Rule("How many images?", "null", low=1)]
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ def table(summaries: dict[str, dict]) -> str:
         lines = [f"{a:<{widths[0]}}  {b:>{widths[1]}}  {c:>{widths[2]}}  {d}".rstrip() for a, b, c, d in rows]
         lines.insert(1, "-" * max(len(line) for line in lines))
         lines.append(
-            f"{s['n_images']:,} test pictures, int8 says what fp32 says on {s['agreement_pct']:.2f} %. "
+            f"{s['n_images']:,} pictures, int8 says what fp32 says on {s['agreement_pct']:.2f} %. "
             f"{machine['cpu']}, {machine['cores']} cores{', ' + ' '.join(fits) if fits else ''}, ncnn {machine['ncnn']}."
         )
         blocks.append("\n".join(lines))

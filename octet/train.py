@@ -76,7 +76,10 @@ def train(model: torch.nn.Module, pictures: Cifar, mean: list, std: list, recipe
             optimizer.step()
             seen += len(pick)
             right += int((logits.argmax(1) == labels[pick]).sum())
-        print(f"epoch {epoch + 1}/{len(sizes)} at {size}x{size}: {100 * right / seen:.2f} % of training pictures", flush=True)
+        print(
+            f"epoch {epoch + 1}/{len(sizes)} at {size}x{size}: {100 * right / seen:.2f} % of training pictures",
+            flush=True,
+        )
     model.eval()
 
 

@@ -1,10 +1,8 @@
-"""evaluate: fp32 or int8 on the test split, in ncnn: top-1, top-5, by class, and every prediction."""
-
-import numpy as np
+"""evaluate: fp32 or int8 on the test split (or evaluate.split), in ncnn: top-1, top-5, by class, and every prediction."""
 
 from octet import preprocess
 from octet.data.cifar import Cifar
-from octet.data.subset import balanced
+from octet.data.subset import balanced, held_out
 from octet.engine import Engine
 from octet.errors import run
 from octet.evaluate import evaluate, figures, predictions_csv
@@ -18,8 +16,9 @@ def main() -> None:
     parser.add_argument("--workers", type=int, help="threads (default: all cores); the figures do not depend on it")
     args = parser.parse_args()
     stage = begin(args)
-    data, limit = Cifar(stage.entry.data, "test"), stage.params.evaluate.limit
-    picked = np.arange(len(data)) if limit is None else balanced(data.labels, limit, "evaluate.limit")
+    split, limit = stage.params.evaluate.split, stage.params.evaluate.limit
+    data = Cifar(stage.entry.data, split)
+    picked = (held_out if split == "train" else balanced)(data.labels, limit, "evaluate.limit")
     steps = preprocess.load(stage.models / "preprocess.json")
     engine = Engine(stage.models / f"{args.precision}.param", stage.models / f"{args.precision}.bin")
     what = f"evaluate {args.precision}"
@@ -29,7 +28,7 @@ def main() -> None:
     csv = predictions_csv(labels, order, probability, steps.classes)
     write_text(stage.metrics / f"{args.precision}.predictions.csv", csv)
     write_json(stage.metrics / f"{args.precision}.json", found)
-    print(f"{stage.name}: {args.precision} top-1 {found['top1_pct']:.2f} % of {found['n_images']} test pictures")
+    print(f"{stage.name}: {args.precision} top-1 {found['top1_pct']:.2f} % of {found['n_images']} pictures")
 
 
 if __name__ == "__main__":

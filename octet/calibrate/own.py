@@ -54,7 +54,9 @@ def histograms(
             try:
                 found.append(Histogram.of(values))
             except ValueError:
-                raise OctetError(f"{param}: blob '{blob}' has values that are not finite on calibration image {k}") from None
+                raise OctetError(
+                    f"{param}: blob '{blob}' has values that are not finite on calibration image {k}"
+                ) from None
         return found
 
     merged: list[Histogram] | None = None

@@ -53,9 +53,7 @@ class Layer:
 
     def copy(self) -> Layer:
         """A copy whose parameters and weights can be replaced; the arrays are shared."""
-        return Layer(
-            self.type, self.name, list(self.inputs), list(self.outputs), dict(self.params), dict(self.weights)
-        )
+        return Layer(self.type, self.name, list(self.inputs), list(self.outputs), dict(self.params), dict(self.weights))
 
 
 @dataclass
@@ -155,7 +153,9 @@ def _layers(text: str, param: str) -> list[Layer]:
         layer = _layer(line, f"{param}: line {number}")
         for blob in layer.inputs:
             if blob not in known:
-                raise OctetError(f"{param}: line {number}: layer {layer.name} reads blob '{blob}', which no layer above makes")
+                raise OctetError(
+                    f"{param}: line {number}: layer {layer.name} reads blob '{blob}', which no layer above makes"
+                )
         known.update(layer.outputs)
         layers.append(layer)
     if len(layers) != layer_count:
@@ -191,7 +191,9 @@ def _tensor(data: bytes, at: int, slot: Slot, where: str) -> tuple[Tensor, int]:
     tag, dtype = None, np.float32
     if slot.tagged:
         if at + 4 > len(data):
-            raise OctetError(f"{where}: the file ends at byte {len(data)}, before this weight; it is cut off: make it again")
+            raise OctetError(
+                f"{where}: the file ends at byte {len(data)}, before this weight; it is cut off: make it again"
+            )
         tag = int.from_bytes(data[at : at + 4], "little")
         if tag not in _DTYPES:
             raise OctetError(f"{where}: unknown tag 0x{tag:08X} at byte {at}; expected fp32, fp16 or int8 weights")
@@ -207,7 +209,9 @@ def _tensor(data: bytes, at: int, slot: Slot, where: str) -> tuple[Tensor, int]:
 def _bytes(tensor: Tensor, slot: Slot) -> bytes:
     dtype = _DTYPES[tensor.tag] if slot.tagged else np.float32
     if tensor.data.dtype != dtype or tensor.data.size != slot.count or (tensor.tag is not None) != slot.tagged:
-        raise ValueError(f"{slot}: does not fit a {tensor.data.dtype} array of {tensor.data.size} with tag {tensor.tag}")
+        raise ValueError(
+            f"{slot}: does not fit a {tensor.data.dtype} array of {tensor.data.size} with tag {tensor.tag}"
+        )
     raw = tensor.data.tobytes()
     head = tensor.tag.to_bytes(4, "little") if slot.tagged else b""
     return head + raw + bytes(-len(raw) % 4)

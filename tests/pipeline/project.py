@@ -44,6 +44,7 @@ calibrate:
     algorithm: percentile
     batch: 4
 evaluate:
+  split: test
   limit: null
 benchmark:
   runs: 5

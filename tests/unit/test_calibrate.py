@@ -133,9 +133,7 @@ def test_a_dead_channel_and_a_dead_input_get_scale_1(tmp_path):
     assert scales[0] == 1 and np.isfinite(scales).all() and (scales[1:] > 1).all()
     save(net, tmp_path / "m.param", tmp_path / "m.bin")
     black = [np.zeros((3, 8, 8), np.float32)]
-    table = calibrate(
-        net, tmp_path / "m.param", tmp_path / "m.bin", black.__getitem__, 1, "kl", target("dotprod"), 1
-    )
+    table = calibrate(net, tmp_path / "m.param", tmp_path / "m.bin", black.__getitem__, 1, "kl", target("dotprod"), 1)
     assert table.inputs["conv_1"] == 1 and np.isfinite(list(table.inputs.values())).all()
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from octet.data import cifar, digits32
 from octet.data.cifar import Cifar
-from octet.data.subset import balanced
+from octet.data.subset import balanced, held_out
 from octet.errors import OctetError
 
 pytestmark = pytest.mark.unit
@@ -84,3 +84,13 @@ def test_balanced_subsets():
     assert set(balanced(labels, 4, "x")) <= set(balanced(labels, 7, "x"))
     with pytest.raises(OctetError, match="calibrate.images: 11 pictures asked for, the split has 10"):
         balanced(labels, 11, "calibrate.images")
+
+
+def test_held_out_pictures_come_from_the_end():
+    labels = np.array([0, 0, 0, 0, 1, 1, 2, 2, 2, 2])
+    assert held_out(labels, 3, "x").tolist() == [3, 5, 9]
+    assert held_out(labels, None, "x").tolist() == held_out(labels, 5, "x").tolist() == [2, 3, 4, 5, 9]
+    many = np.arange(1000) * 7 % 10
+    assert not set(held_out(many, 500, "x")) & set(balanced(many, 500, "x"))
+    with pytest.raises(OctetError, match="evaluate.limit: 6 held-out pictures asked for; half of the split is 5"):
+        held_out(labels, 6, "evaluate.limit")

@@ -32,7 +32,9 @@ def test_literal_bytes():
     conv, fc = net.layers[1:]
     assert conv.weights["weight"].data.tolist() == [1, -2, 127] and conv.weights["weight"].data.dtype == np.int8
     assert conv.weights["bias"].data.tolist() == [0.5]
-    assert conv.weights["weight_scales"].data.tolist() == [100.0] and conv.weights["input_scale"].data.tolist() == [25.0]
+    assert conv.weights["weight_scales"].data.tolist() == [100.0] and conv.weights["input_scale"].data.tolist() == [
+        25.0
+    ]
     assert fc.weights["weight"].data.tolist() == [1.0, 2.0, -0.5, 0.25, 8.0]
     assert conv.int(8) == 2 and conv.int(18, 7) == 7 and conv.floats(10) == [0.1]
     assert (net.input, net.output) == ("in0", "out0")
@@ -77,7 +79,10 @@ def test_unknown_tag():
         (PARAM.replace("3 3", "3 9"), "promises 9 blobs, the layers make 3"),
         ("\n".join(PARAM.splitlines()[:-1]) + "\n", "promises 3 layers, the file has 2"),
         (PARAM.replace("1 1 1 out0", "1 1 nope out0"), "reads blob 'nope'"),
-        (PARAM.replace("InnerProduct             fc     ", "InnerProduct conv_0"), "more than one layer is called conv_0"),
+        (
+            PARAM.replace("InnerProduct             fc     ", "InnerProduct conv_0"),
+            "more than one layer is called conv_0",
+        ),
         (PARAM.replace("1 1 1 out0", "1 x 1 out0"), "line 5: expected"),
         (PARAM.replace("0=2 1=1 2=5", "0=2 hello 2=5"), "cannot read the parameters"),
         (PARAM.replace("1 1 1 out0 0=2", "1 3 1 out0 0=2"), "names fewer"),

@@ -54,7 +54,9 @@ def test_figures_by_hand():
 
 def test_predictions_file(tmp_path):
     order = np.array([[0, 1, 2], [1, 0, 2]])
-    files.write_text(tmp_path / "p.csv", predictions_csv(np.array([0, 2]), order, np.array([0.5, 1]), ["a,b", "c", "d"]))
+    files.write_text(
+        tmp_path / "p.csv", predictions_csv(np.array([0, 2]), order, np.array([0.5, 1]), ["a,b", "c", "d"])
+    )
     assert (tmp_path / "p.csv").read_text() == (
         'actual,predicted,top5,probability\n"a,b","a,b","a,b | c | d",0.500000\nd,c,"c | a,b | d",1.000000\n'
     )

@@ -1,0 +1,109 @@
+"""make bench-pipeline: how fast the stages are on this machine, and that memory does not grow with the images.
+
+Reads what `make quantize` made for the default model. Speeds that are compared are taken in turn in one run.
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from octet import format, params, preprocess
+from octet.benchmark import machine
+from octet.calibrate import own
+from octet.data.cifar import Cifar
+from octet.data.subset import balanced
+from octet.engine import Engine, cores
+from octet.errors import run
+from octet.evaluate import evaluate
+from octet.stage import inputs
+from octet.targets import target
+
+ROUNDS = 3
+
+
+class Bench:
+    def __init__(self, name: str):
+        loaded = params.load()
+        self.folder, self.entry = Path("models") / name, params.model(loaded, name)
+        self.target = target(loaded.target)
+        self.steps = preprocess.load(self.folder / "preprocess.json")
+        self.files = self.folder / "fp32.param", self.folder / "fp32.bin"
+        self.net = format.load(*self.files)
+
+    def images(self, split: str, count: int):
+        data = Cifar(self.entry.data, split)
+        return inputs(data, self.steps, balanced(data.labels, count, "images"))
+
+    def calibrate(self, method: str, count: int) -> float:
+        """Images a second, from the pictures on disk to the table."""
+        image = self.images("train", count)
+        start = time.perf_counter()
+        if method == "ppq":
+            from octet.calibrate import ppq
+
+            ppq.calibrate(self.folder / "fp32.onnx", self.net, image, count, "percentile", 32, self.target)
+        else:
+            own.calibrate(self.net, *self.files, image, count, method, self.target)
+        return count / (time.perf_counter() - start)
+
+    def evaluate(self, precision: str, workers: int, count: int) -> float:
+        """Images a second."""
+        engine = Engine(self.folder / f"{precision}.param", self.folder / f"{precision}.bin")
+        image = self.images("test", count)
+        start = time.perf_counter()
+        evaluate(engine, image, count, precision, workers)
+        return count / (time.perf_counter() - start)
+
+
+def memory_mib(name: str, what: str, count: int) -> float:
+    """The peak memory of a process of its own that does this with so many images."""
+    command = [sys.executable, "-m", "tests.bench.pipeline", "--model", name, "--memory", what, "--count", str(count)]
+    return float(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="resnet18_digits32")
+    parser.add_argument("--memory", choices=("calibrate", "evaluate"), help=argparse.SUPPRESS)
+    parser.add_argument("--count", type=int, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    bench = Bench(args.model)
+    if args.memory:
+        bench.calibrate("kl", args.count) if args.memory == "calibrate" else bench.evaluate("int8", 2, args.count)
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        return
+    about = machine()
+    print(
+        f"{args.model} on {about['cpu']}, {cores()} cores, ncnn {about['ncnn']}; medians of {ROUNDS} rounds in turn\n"
+    )
+    methods = ("minmax", "kl", "mse")
+    speeds = {method: [] for method in methods}
+    for _ in range(ROUNDS):
+        for method in methods:
+            speeds[method].append(bench.calibrate(method, 512))
+    plain = statistics.median(bench.evaluate("fp32", cores(), 512) for _ in range(ROUNDS))
+    print("| calibrate, 512 images | images/s | of plain fp32 inference |\n|---|---:|---:|")
+    for method in methods:
+        speed = statistics.median(speeds[method])
+        print(f"| {method} | {speed:.0f} | {speed / plain:.2f} |")
+    ppq = bench.calibrate("ppq", 128)
+    print(f"| ppq (128 images) | {ppq:.0f} | {ppq / plain:.2f} |\n")
+    print("| evaluate, 1,000 images | 1 worker, images/s | 2 workers | ratio |\n|---|---:|---:|---:|")
+    for precision in ("fp32", "int8"):
+        pairs = [[bench.evaluate(precision, workers, 1000) for workers in (1, 2)] for _ in range(ROUNDS)]
+        one, two = np.median(pairs, axis=0)
+        print(f"| {precision} | {one:.0f} | {two:.0f} | {np.median([b / a for a, b in pairs]):.2f} |")
+    print("\n| peak memory, MiB | 500 images | 4,000 images |\n|---|---:|---:|")
+    for what in ("calibrate", "evaluate"):
+        print(f"| {what} | {' | '.join(f'{memory_mib(args.model, what, n):.0f}' for n in (500, 4000))} |")
+
+
+if __name__ == "__main__":
+    run(main)
