@@ -45,7 +45,7 @@ format: .venv/.ready  ## Format the code
 	@$(PY) -m ruff check --fix-only --quiet .
 	@$(PY) -m ruff format .
 
-bench-pipeline: .venv/.ready git-or-not  ## Time the pipeline's stages
+bench-pipeline: .venv/.ready git-or-not  ## Time calibration and evaluation, and show that memory does not grow
 	@$(PY) -m tests.bench.pipeline
 
 # Of the pipeline's outputs those that git ignores go: dvc.yaml's cached ones. The metrics in git stay, and so do

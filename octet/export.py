@@ -12,8 +12,8 @@ import torch
 
 from octet.errors import OctetError
 from octet.files import write_bytes
-from octet.mmcls_model import Config, build, dataset_classes, load_weights, read_checkpoint, read_config
 from octet.logits import spread_difference
+from octet.mmcls_model import Config, build, dataset_classes, load_weights, read_checkpoint, read_config
 from octet.preprocess import Preprocess, save
 
 TOLERANCE = 1e-4  # of the logits' spread, between torch and ONNX Runtime
