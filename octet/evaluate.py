@@ -61,12 +61,14 @@ def predictions_csv(labels: np.ndarray, order: np.ndarray, probability: np.ndarr
     return text.getvalue()
 
 
-def read_predictions(path: Path) -> tuple[list[str], list[str]]:
-    """The actual and the predicted classes of a predictions file, in its order."""
+def read_predictions(path: Path) -> tuple[list[str], list[str], list[float]]:
+    """The actual and the predicted classes of a predictions file, and the predicted one's probability, in its order."""
     text = read_bytes(path, "the stage evaluate makes it").decode()
     rows = list(csv.DictReader(io.StringIO(text)))
     if not rows or set(COLUMNS) - set(rows[0]):
         raise OctetError(
             f"{path}: expected a table with the columns {', '.join(COLUMNS)}; run the stage evaluate again"
         )
-    return [row["actual"] for row in rows], [row["predicted"] for row in rows]
+    columns = zip(*((row["actual"], row["predicted"], float(row["probability"])) for row in rows), strict=True)
+    actual, predicted, probability = map(list, columns)
+    return actual, predicted, probability

@@ -16,8 +16,8 @@ def summarize(models: Path, metrics: Path) -> dict:
     fp32 = read_json(metrics / "fp32.json", "the stage evaluate makes it")
     int8 = read_json(metrics / "int8.json", "the stage evaluate makes it")
     latency = read_json(metrics / "latency.json", "the stage benchmark makes it")
-    actual, said_fp32 = read_predictions(metrics / "fp32.predictions.csv")
-    same, said_int8 = read_predictions(metrics / "int8.predictions.csv")
+    actual, said_fp32, sure_fp32 = read_predictions(metrics / "fp32.predictions.csv")
+    same, said_int8, sure_int8 = read_predictions(metrics / "int8.predictions.csv")
     if actual != same:
         raise OctetError(f"{metrics}: fp32 and int8 were not evaluated on the same pictures; run 'dvc repro'")
     drop, error = paired_drop(actual, said_fp32, said_int8)
@@ -30,6 +30,7 @@ def summarize(models: Path, metrics: Path) -> dict:
         "top1_drop_pt": rounded(drop, 4),
         "top1_drop_se_pt": rounded(error, 4),
         "agreement_pct": rounded(100 * np.mean([a == b for a, b in zip(said_fp32, said_int8, strict=True)]), 4),
+        "probability_shift_pct": rounded(100 * np.mean(np.abs(np.subtract(sure_fp32, sure_int8))), 4),
         "fp32_bytes": sizes["fp32"],
         "int8_bytes": sizes["int8"],
         "size_ratio": rounded(sizes["fp32"] / sizes["int8"], 3),

@@ -60,7 +60,7 @@ def test_predictions_file(tmp_path):
     assert (tmp_path / "p.csv").read_text() == (
         'actual,predicted,top5,probability\n"a,b","a,b","a,b | c | d",0.500000\nd,c,"c | a,b | d",1.000000\n'
     )
-    assert read_predictions(tmp_path / "p.csv") == (["a,b", "d"], ["a,b", "c"])
+    assert read_predictions(tmp_path / "p.csv") == (["a,b", "d"], ["a,b", "c"], [0.5, 1.0])
     (tmp_path / "p.csv").write_text("x\n1\n")
     with pytest.raises(OctetError, match="expected a table with the columns"):
         read_predictions(tmp_path / "p.csv")
@@ -83,12 +83,13 @@ def test_summary(tmp_path):
         files.write_json(tmp_path / f"{p}.json", {"top1_pct": top1, "n_images": 10})
     rows = "actual,predicted,top5,probability\n"
     (tmp_path / "fp32.predictions.csv").write_text(rows + "x,x,x,1\n" * 9 + "x,o,o,1\n")
-    (tmp_path / "int8.predictions.csv").write_text(rows + "x,x,x,1\n" * 8 + "x,o,o,1\n" * 2)
+    (tmp_path / "int8.predictions.csv").write_text(rows + "x,x,x,0.5\n" * 8 + "x,o,o,1\n" * 2)
     machine = {"cpu": "c", "cores": 2, "features": ["avx2"], "ncnn": "1"}
     fps = {"fp32": {"fps": 100.0}, "int8": {"fps": 310.0}}
     files.write_json(tmp_path / "latency.json", {"threads_1": fps, "threads_2": fps, "machine": machine})
     found = summarize(tmp_path, tmp_path)
     assert (found["top1_drop_pt"], found["agreement_pct"], found["size_ratio"]) == (10.0, 90.0, 4.0)
+    assert found["probability_shift_pct"] == 40.0
     assert found["speedup_1_thread"] == 3.1 and found["n_images"] == 10
     text = table({"m": found})
     assert "90.00 %" in text and "3.10 times as fast" in text and "4.00 times smaller" in text
