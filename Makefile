@@ -85,10 +85,10 @@ git-or-not: .venv/.ready
 
 # mmcv and antlr4 exist as source only. mmcv's build imports pkg_resources, which build isolation's newest setuptools
 # no longer has, and asks for the opencv that needs libGL unless it finds one: so both are built against what the
-# first step installed, and never taken from pip's cache, which might hold one built elsewhere. All else is one list,
-# with torch's own requirements left to pip: its CUDA builds have more than its CPU build, pinned by torch itself.
-.venv/.locked: requirements.lock
-	@if cmp -s requirements.lock $@; then touch $@; exit 0; fi; set -e; \
+# first step installed, and never taken from pip's cache, which might hold one built elsewhere. All else is one list;
+# requirements.cuda.lock only says which versions of what torch's CUDA build asks for, where pip finds that build.
+.venv/.locked: requirements.lock requirements.cuda.lock
+	@if cat $^ | cmp -s - $@; then touch $@; exit 0; fi; set -e; \
 	if [ -n '$(PYTHON)' ]; then set -- '$(PYTHON)'; else set -- python3.11 python3 python; fi; \
 	python=; for name in "$$@"; do \
 		if "$$name" -c 'import sys, ensurepip, venv; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; \
@@ -102,5 +102,5 @@ git-or-not: .venv/.ready
 	echo ".venv: building mmcv and antlr4"; \
 	MMCV_WITH_OPS=0 $(PIP) install --no-cache-dir --no-build-isolation --no-deps -c requirements.lock mmcv antlr4-python3-runtime; \
 	echo ".venv: installing all of requirements.lock (torch is the big one; minutes)"; \
-	$(PIP) install -r requirements.lock; \
-	cp requirements.lock $@
+	$(PIP) install -r requirements.lock -c requirements.cuda.lock; \
+	cat $^ > $@
