@@ -113,7 +113,7 @@ def quantized(
     bar = progress(range(PASSES[algorithm] * parts[-1].stop), f"calibrate, ppq {algorithm}")
     data = _Data(image, parts, bar)
     with _quiet(), _threads(THREADS):
-        graph = load_onnx_graph(str(onnx_path))
+        graph = _load(onnx_path)
         for operation in graph.operations.values():
             operation.platform = TargetPlatform.UNSPECIFIED if operation.name in levels else TargetPlatform.FP32
         executor = TorchExecutor(graph, device="cpu")
@@ -127,6 +127,13 @@ def quantized(
         )
     next(bar, None)  # closes it
     return graph
+
+
+def _load(onnx_path: str | Path) -> BaseGraph:
+    try:
+        return load_onnx_graph(str(onnx_path))
+    except (AssertionError, KeyError, RuntimeError, TypeError, ValueError) as error:  # PPQ has no errors of its own
+        raise OctetError(f"{onnx_path}: PPQ cannot read the model: {error}; choose another calibrate.method") from None
 
 
 class _Quantizer(NCNNQuantizer):
