@@ -15,6 +15,7 @@ from octet.engine import Engine
 from octet.errors import OctetError, nearest
 from octet.format import load, save
 from octet.format.net import TAG_INT8, Layer, Net, Tensor
+from octet.format.rounding import round_int8
 from octet.format.table import Table, channels
 from octet.targets import MASK_PARAMETER, MASK_WINOGRAD, Target, quantizable
 
@@ -30,7 +31,9 @@ def quantize(net: Net, table: Table, target: Target, keep_fp32: list[str], where
     layers = {layer.name: layer for layer in quantizable(net.layers)}
     for name in keep_fp32:
         if name not in layers:
-            raise OctetError(f"keep_fp32: '{name}' is no layer of the model that could be int8. {nearest(name, layers)}")
+            raise OctetError(
+                f"keep_fp32: '{name}' is no layer of the model that could be int8. {nearest(name, layers)}"
+            )
     table.check(list(layers.values()), where, frozenset(keep_fp32))
     result = net.copy()
     for layer in result.layers:
@@ -47,11 +50,6 @@ def quantize(net: Net, table: Table, target: Target, keep_fp32: list[str], where
 def is_int8(layer: Layer) -> bool:
     """Does ncnn compute this layer in int8?"""
     return layer.int(8) > 0 and layer.weights["weight"].tag == TAG_INT8
-
-
-def round_int8(values: np.ndarray) -> np.ndarray:
-    """Half away from zero, clamped to -127..127: ncnn's float2int8. fp32 in, int8 out, the same shape."""
-    return np.clip(np.trunc(values + np.copysign(np.float32(0.5), values)), -127, 127).astype(np.int8)
 
 
 def _make_int8(layer: Layer, table: Table, target: Target, where: str) -> None:

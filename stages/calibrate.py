@@ -26,9 +26,8 @@ def main() -> None:
     else:
         from octet.calibrate import own
 
-        found = own.calibrate(
-            net, folder / "fp32.param", folder / "fp32.bin", image, len(picked), settings.method, profile
-        )
+        how = own.How(settings.method, settings.weights, settings.percentile)
+        found = own.calibrate(net, folder / "fp32.param", folder / "fp32.bin", image, len(picked), how, profile)
     table.save(found, folder / "int8.table")
     print(f"{stage.name}: scales of {len(found.inputs)} layers from {len(picked)} pictures by {settings.method}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,18 @@ from octet.calibrate.thresholds import LEVELS, METHODS
 from octet.engine import Engine, map_images
 from octet.errors import OctetError
 from octet.format.net import Layer, Net
+from octet.format.rounding import round_int8
 from octet.format.table import Table, channels
 from octet.targets import Target, quantizable
+
+
+@dataclass(frozen=True)
+class How:
+    """method: a name in thresholds.METHODS; weights: 'absmax' or 'mse'; percentile: of method percentile, in percent."""
+
+    method: str
+    weights: str = "absmax"
+    percentile: float = 99.99
 
 
 def calibrate(
@@ -22,7 +33,7 @@ def calibrate(
     bin: Path,
     image: Callable[[int], np.ndarray],
     count: int,
-    method: str,
+    how: How,
     target: Target,
     workers: int | None = None,
 ) -> Table:
@@ -34,10 +45,11 @@ def calibrate(
     if not layers:
         raise OctetError(f"{param}: has no layer that can be int8 (Convolution, ConvolutionDepthWise, InnerProduct)")
     found = histograms(net, param, bin, image, count, workers)
+    scales = {blob: input_scale(histogram, how) for blob, histogram in found.items()}
     table = Table()
     for layer in layers:
-        table.weights[layer.name] = weight_scales(layer, target)
-        table.inputs[layer.name] = input_scale(found[source(net, layer.inputs[0])], method)
+        table.weights[layer.name] = weight_scales(layer, target, how.weights)
+        table.inputs[layer.name] = scales[source(net, layer.inputs[0])]
     return table
 
 
@@ -71,17 +83,32 @@ def source(net: Net, blob: str) -> str:
     return source(net, maker.inputs[0]) if maker.type == "Split" else blob
 
 
-def weight_scales(layer: Layer, target: Target) -> np.ndarray:
-    """levels / largest magnitude, per output channel (per group for depthwise), fp32; 1 for a channel of zeros."""
-    largest = np.abs(layer.weights["weight"].data.astype(np.float32)).reshape(channels(layer), -1).max(axis=1)
+def weight_scales(layer: Layer, target: Target, how: str = "absmax") -> np.ndarray:
+    """The weights' scales per output channel (per group for depthwise), fp32; 1 for a channel of zeros.
+
+    absmax: levels / largest magnitude. mse: of 64 scales from that one up, the one with the least squared error; where
+    weights have 6 bits, only as far as the largest still rounds to 31, since ncnn clamps at 127.
+    """
+    rows = layer.weights["weight"].data.astype(np.float32).reshape(channels(layer), -1)
     levels = np.float32(target.weight_levels(layer))
     with np.errstate(divide="ignore"):
-        scales = levels / largest
-    return np.where(np.isfinite(scales), scales, np.float32(1)).astype(np.float32)
+        scales = levels / np.abs(rows).max(axis=1)
+    scales = np.where(np.isfinite(scales), scales, np.float32(1)).astype(np.float32)
+    if how == "mse":
+        best, error = scales, np.full(len(rows), np.inf)
+        for factor in np.linspace(1, 1.6 if levels == 127 else 31.49 / 31, 64, dtype=np.float32):
+            tried = (scales * factor)[:, None]
+            lost = np.square(rows - round_int8(rows * tried) / tried).sum(axis=1)
+            best = np.where(lost < error, tried[:, 0], best)
+            error = np.minimum(error, lost)
+        scales = best
+    return scales
 
 
-def input_scale(histogram: Histogram, method: str) -> np.float32:
+def input_scale(histogram: Histogram, how: How) -> np.float32:
     """127 / threshold, fp32; 1 for an input that is always zero."""
-    threshold = METHODS[method](histogram)
-    scale = np.float32(LEVELS / threshold) if threshold > 0 else np.float32(1)
+    extra = (how.percentile,) if how.method == "percentile" else ()
+    threshold = METHODS[how.method](histogram, *extra)
+    with np.errstate(over="ignore"):
+        scale = np.float32(LEVELS / threshold) if threshold > 0 else np.float32(1)
     return scale if np.isfinite(scale) else np.float32(1)

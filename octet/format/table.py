@@ -21,7 +21,6 @@ from octet.files import read_bytes, write_text
 from octet.format.net import Layer
 
 
-
 @dataclass
 class Table:
     """weights: scales by layer, fp32 of shape (channels or groups,); inputs: one fp32 scale by layer."""

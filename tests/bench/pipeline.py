@@ -17,6 +17,7 @@ import numpy as np
 from octet import format, params, preprocess
 from octet.benchmark import machine
 from octet.calibrate import own
+from octet.calibrate.thresholds import METHODS
 from octet.data.cifar import Cifar
 from octet.data.subset import balanced
 from octet.engine import Engine, cores
@@ -50,7 +51,7 @@ class Bench:
 
             ppq.calibrate(self.folder / "fp32.onnx", self.net, image, count, "percentile", 32, self.target)
         else:
-            own.calibrate(self.net, *self.files, image, count, method, self.target)
+            own.calibrate(self.net, *self.files, image, count, own.How(method), self.target)
         return count / (time.perf_counter() - start)
 
     def evaluate(self, precision: str, workers: int, count: int) -> float:
@@ -83,7 +84,7 @@ def main() -> None:
     print(
         f"{args.model} on {about['cpu']}, {cores()} cores, ncnn {about['ncnn']}; medians of {ROUNDS} rounds in turn\n"
     )
-    methods = ("minmax", "kl", "mse")
+    methods = tuple(METHODS)
     speeds = {method: [] for method in methods}
     for _ in range(ROUNDS):
         for method in methods:

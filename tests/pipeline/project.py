@@ -40,6 +40,8 @@ export:
 calibrate:
   method: minmax
   images: 32
+  weights: absmax
+  percentile: 99.99
   ppq:
     algorithm: percentile
     batch: 4

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from octet.calibrate.histogram import BINS, Histogram
-from octet.calibrate.own import calibrate, source, weight_scales
-from octet.calibrate.thresholds import METHODS, kl, minmax, mse
+from octet.calibrate.own import How, calibrate, source, weight_scales
+from octet.calibrate.thresholds import METHODS, aciq, kl, minmax, mse, percentile
 from octet.errors import OctetError
 from octet.format import Layer, Net, save
+from octet.format.rounding import round_int8
 from octet.targets import target
 from tests import nets
 
@@ -75,6 +76,38 @@ def test_mse_against_the_values_themselves():
     assert error(mse(Histogram.of(x))) < 0.95 * error(x.max())
 
 
+def test_percentile_against_numpy():
+    x = values()
+    assert (x == 0).mean() > 0.4, "half of them are zeros, which count"
+    for percent in (90, 99, 99.9):
+        h = Histogram.of(x)
+        assert percentile(h, percent) == pytest.approx(np.percentile(x, percent), rel=0.01, abs=1.01 * h.width)
+    assert percentile(Histogram.of(x), 100) == x.max()
+
+
+def test_aciq_is_best_for_a_laplace_distribution():
+    """Against the expected squared error of a Laplace distribution of scale b, minimized numerically."""
+    b = 0.37
+    x = np.random.Generator(np.random.PCG64(5)).laplace(0, b, 2_000_000).astype(np.float32)
+    a = np.linspace(5, 15, 10001) * b
+    expected = 2 * b**2 * np.exp(-a / b) + a**2 / (3 * 4**8)
+    x[0] = 100  # an outlier that no clipping threshold may follow
+    assert aciq(Histogram.of(x)) == pytest.approx(a[expected.argmin()], rel=0.02)
+
+
+def test_mse_weights_lose_less_and_still_fit():
+    layer = nets.conv("c", "a", "b", 16, 8, seed=5)
+    rows = layer.weights["weight"].data.reshape(8, -1)
+    for name, levels in (("dotprod", 127), ("ncnn2int8", 31)):
+
+        def lost(scales):
+            return np.square(rows - round_int8(rows * scales[:, None]) / scales[:, None]).sum(axis=1)
+
+        plain, best = (weight_scales(layer, target(name), how) for how in ("absmax", "mse"))
+        assert (lost(best) <= lost(plain)).all() and lost(best).sum() < lost(plain).sum()
+        assert np.abs(round_int8(rows * best[:, None])).max() <= levels
+
+
 def test_kl_clips_outliers_and_keeps_what_is_dense():
     random = np.random.Generator(np.random.PCG64(2))
     dense = random.uniform(0, 1, 100000).astype(np.float32)
@@ -117,7 +150,7 @@ def test_the_table_does_not_depend_on_workers(tmp_path, method):
     net, pictures = nets.small(), nets.images(24)
     files = tmp_path / "m.param", tmp_path / "m.bin"
     save(net, *files)
-    one, four = (calibrate(net, *files, pictures.__getitem__, 24, method, target("dotprod"), n) for n in (1, 4))
+    one, four = (calibrate(net, *files, pictures.__getitem__, 24, How(method), target("dotprod"), n) for n in (1, 4))
     assert one.inputs == four.inputs and list(one.inputs) == ["conv_1", "conv_2", "conv_3", "fc"]
     assert all(np.array_equal(one.weights[name], four.weights[name]) for name in one.weights)
     if method == "minmax":
@@ -133,7 +166,9 @@ def test_a_dead_channel_and_a_dead_input_get_scale_1(tmp_path):
     assert scales[0] == 1 and np.isfinite(scales).all() and (scales[1:] > 1).all()
     save(net, tmp_path / "m.param", tmp_path / "m.bin")
     black = [np.zeros((3, 8, 8), np.float32)]
-    table = calibrate(net, tmp_path / "m.param", tmp_path / "m.bin", black.__getitem__, 1, "kl", target("dotprod"), 1)
+    table = calibrate(
+        net, tmp_path / "m.param", tmp_path / "m.bin", black.__getitem__, 1, How("kl"), target("dotprod"), 1
+    )
     assert table.inputs["conv_1"] == 1 and np.isfinite(list(table.inputs.values())).all()
 
 
@@ -154,4 +189,4 @@ def test_a_split_s_copies_are_one_source():
 def test_no_quantizable_layer(tmp_path):
     net = Net([Layer("Input", "in0", [], ["in0"]), Layer("ReLU", "relu", ["in0"], ["out0"])])
     with pytest.raises(OctetError, match="no layer that can be int8"):
-        calibrate(net, tmp_path / "m.param", tmp_path / "m.bin", None, 1, "kl", target("dotprod"))
+        calibrate(net, tmp_path / "m.param", tmp_path / "m.bin", None, 1, How("kl"), target("dotprod"))

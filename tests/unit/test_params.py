@@ -30,6 +30,8 @@ export:
 calibrate:
   method: kl
   images: 256
+  weights: absmax
+  percentile: 99.99
   ppq:
     algorithm: percentile
     batch: 32
@@ -73,7 +75,7 @@ def test_the_shipped_file_loads():
     )
     assert loaded.target == "dotprod"
     assert loaded.export == params.Export(opset=13)
-    assert loaded.calibrate == params.Calibrate("kl", 256, params.Ppq("percentile", 32))
+    assert loaded.calibrate == params.Calibrate("kl", 256, "absmax", 99.99, params.Ppq("percentile", 32))
     assert loaded.evaluate == params.Evaluate(split="test", limit=None)
     assert loaded.benchmark == params.Benchmark(runs=100, warmup=10)
     with pytest.raises(FrozenInstanceError):
@@ -199,7 +201,11 @@ def test_anchors_and_merge_keys_are_read(path):
         # Unknown choices
         ("method: kl", "method: minmaxx", "calibrate.method: unknown value \"minmaxx\". Did you mean 'minmax'?"),
         ("method: kl", "method: aciq", 'calibrate.method: unknown value "aciq". Known: kl, minmax, mse, ppq.'),
-        ("percentile", "percent", "calibrate.ppq.algorithm: unknown value \"percent\". Did you mean 'percentile'?"),
+        (
+            "algorithm: percentile",
+            "algorithm: percent",
+            "calibrate.ppq.algorithm: unknown value \"percent\". Did you mean 'percentile'?",
+        ),
         ("target: dotprod", "target: dotproduct", "target: unknown value \"dotproduct\". Did you mean 'dotprod'?"),
         # Names of models
         ("  net:", "  18:", "models.18: 18 is no usable name. Names are text (18 needs quotes) of letters, digits, "),
@@ -281,7 +287,8 @@ def test_an_entry_that_is_no_mapping(path):
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "{}"])
 def test_an_empty_file_lacks_every_key(path, text):
-    paths = ["models", "target", "export.opset", "calibrate.method", "calibrate.images", "calibrate.ppq.algorithm"]
+    paths = ["models", "target", "export.opset", "calibrate.method", "calibrate.images"]
+    paths += ["calibrate.weights", "calibrate.percentile", "calibrate.ppq.algorithm"]
     paths += ["calibrate.ppq.batch", "evaluate.split", "evaluate.limit", "benchmark.runs", "benchmark.warmup"]
     assert [line.split(": ")[1] for line in problems(path, text)] == paths
 
@@ -301,7 +308,7 @@ def test_a_file_that_is_no_mapping(path):
         (changed("target: dotprod", "target: !!python/name:os.system"), "line 9, column 9: not valid YAML: could not"),
         (changed("target: dotprod", "? [a]\n: b"), "line 9, column 3: not valid YAML: found unhashable key"),
         (changed("export:\n  opset: 13", "export: &e {opset: *e}"), "line 10, column 9: not valid YAML: found uncons"),
-        (VALID + "---\na: 1\n", "line 24, column 1: not valid YAML: but found another document"),
+        (VALID + "---\na: 1\n", "line 26, column 1: not valid YAML: but found another document"),
         (changed("images: 256", "images: !!int many"), "somewhere: not valid YAML: invalid literal for int()"),
         (changed("trusted: false", "trusted: !!bool many"), "somewhere: not valid YAML: 'many'"),
         (VALID.encode() + b"\xff\n", "somewhere: not valid YAML: "),

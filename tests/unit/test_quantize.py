@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from octet.calibrate.own import calibrate
+from octet.calibrate.own import How, calibrate
 from octet.engine import Engine
 from octet.errors import OctetError
 from octet.format import Layer, Net, load, save
-from octet.quantize import quantize, round_int8, write
+from octet.format.rounding import round_int8
+from octet.quantize import quantize, write
 from octet.targets import target
 from tests import nets
 
@@ -21,7 +22,7 @@ def calibrated(tmp_path):
     save(net, *files)
 
     def table(name="dotprod"):
-        return calibrate(net, *files, pictures.__getitem__, 32, "minmax", target(name), 1)
+        return calibrate(net, *files, pictures.__getitem__, 32, How("minmax"), target(name), 1)
 
     return net, files, table
 
@@ -75,7 +76,9 @@ def chain(*behind):
         nets.conv("conv_a", "in0", "a", 3, 4),
         Layer("Split", "split", ["a"], copies),
     ]
-    return Net(layers + [make(f"l{k}", blob, f"o{k}") for k, (make, blob) in enumerate(zip(behind, copies, strict=True))])
+    return Net(
+        layers + [make(f"l{k}", blob, f"o{k}") for k, (make, blob) in enumerate(zip(behind, copies, strict=True))]
+    )
 
 
 def conv_b(name, blob, out):
