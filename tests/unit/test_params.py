@@ -75,7 +75,7 @@ def test_the_shipped_file_loads():
     )
     assert loaded.target == "dotprod"
     assert loaded.export == params.Export(opset=13)
-    assert loaded.calibrate == params.Calibrate("kl", 256, "absmax", 99.99, params.Ppq("percentile", 32))
+    assert loaded.calibrate == params.Calibrate("mse", 256, "absmax", 99.99, params.Ppq("percentile", 32))
     assert loaded.evaluate == params.Evaluate(split="test", limit=None)
     assert loaded.benchmark == params.Benchmark(runs=100, warmup=10)
     with pytest.raises(FrozenInstanceError):
