@@ -2,12 +2,14 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help quantize test test-unit test-slow check lint format bench-pipeline clean distclean git-or-not
+.PHONY: help quantize tune test test-unit test-slow check lint format bench-pipeline clean distclean git-or-not
 
 # The interpreter that .venv is made from; empty: the first of python3.11, python3 and python that is a Python 3.11.
 PYTHON ?=
 # One model of params.yaml; empty: all of them.
 MODEL ?=
+# Of `make tune`: the profile's name, for `target` in params.yaml; empty: the model's.
+NAME ?=
 # More options for pytest, such as -k table or -x.
 PYTEST ?=
 
@@ -24,6 +26,12 @@ quantize: .venv/.ready git-or-not  ## Export, quantize, evaluate and time all mo
 	@$(PY) -m octet validate $(if $(MODEL),--model '$(MODEL)')
 	@$(PY) -m dvc repro $(if $(MODEL),'summary@$(MODEL)')
 	@$(PY) -m octet summary $(if $(MODEL),--model '$(MODEL)')
+
+tune: .venv/.ready git-or-not  ## Find the fastest kernel for each layer of MODEL=name on this machine, as the target profile NAME=name
+	@[ -n '$(MODEL)' ] || { echo "make tune: which model? MODEL=name, a name under 'models' in params.yaml" >&2; exit 1; }
+	@$(PY) -m octet validate --model '$(MODEL)'
+	@$(PY) -m dvc repro --quiet 'calibrate@$(MODEL)'
+	@$(PY) -m octet.tune 'models/$(MODEL)' --out 'configs/targets/$(or $(NAME),$(MODEL)).yaml'
 
 test: .venv/.ready git-or-not  ## Run all tests but the slow ones
 	@$(PY) -m pytest -m 'not slow' $(PYTEST)

@@ -6,13 +6,18 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
-from tqdm import tqdm
+try:
+    from tqdm import tqdm
+except ImportError:  # on a board where the tuner runs, there may be nothing but ncnn and numpy
+    tqdm = None
 
 T = TypeVar("T")
 
 
 def progress(items: Iterable[T], what: str, total: int | None = None, unit: str = "img") -> Iterator[T]:
-    """Yields the items with a bar on standard error where that is a terminal, else without one."""
+    """Yields the items with a bar on standard error where that is a terminal and tqdm is installed, else without."""
+    if tqdm is None:
+        return iter(items)
     return iter(
         tqdm(items, desc=what, total=total, unit=unit, leave=False, disable=not sys.stderr.isatty(), dynamic_ncols=True)
     )

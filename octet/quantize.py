@@ -29,6 +29,7 @@ def quantize(net: Net, table: Table, target: Target, keep_fp32: list[str], where
     Raises OctetError for a table that does not fit the model or the target, and for an unknown layer in keep_fp32.
     """
     layers = {layer.name: layer for layer in quantizable(net.layers)}
+    target.check(list(layers.values()))
     for name in keep_fp32:
         if name not in layers:
             raise OctetError(
@@ -37,10 +38,10 @@ def quantize(net: Net, table: Table, target: Target, keep_fp32: list[str], where
     table.check(list(layers.values()), where, frozenset(keep_fp32))
     result = net.copy()
     for layer in result.layers:
-        if layer.name in layers and layer.name not in keep_fp32:
+        if layer.name in layers and layer.name not in keep_fp32 and target.is_int8(layer):
             _make_int8(layer, table, target, where)
     for layer in result.layers:
-        scale = _output_scale(result, layer)
+        scale = _output_scale(result, layer) if target.may_requantize(layer) else None
         if scale is not None:
             layer.params[8] = str(layer.int(8) + 100)
             layer.weights["output_scale"] = Tensor(np.array([scale], np.float32))

@@ -4,36 +4,143 @@ A 3x3 convolution of stride 1 and dilation 1 may run as int8 Winograd F(4,3) in 
 weights of 6 bits (31 levels either way; ncnn's tools/quantize/ncnn2table.cpp). A processor with int8 dot products
 (x86 VNNI, Arm dot product or i8mm) is faster without it. Layer parameter 31 is a mask of features that every ncnn
 runtime honours (src/net.cpp); 64 in it turns Winograd off for that layer, and the weights may use all 8 bits.
+
+Besides the built-in profiles, configs/targets/NAME.yaml is one of that NAME, measured for one model (`make tune`):
+
+    base: dotprod                       # the built-in profile that it starts from
+    layers:                             # what differs from it, by layer name
+      conv_1: {winograd: true}          # Winograd not masked, weights of 6 bits
+      convrelu_2: {requantize: false}   # the output leaves as fp32 even where it could leave as int8
+      linear_38: {int8: false}          # stays fp32
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
 
 from octet.errors import OctetError, nearest
+from octet.files import read_bytes
 from octet.format.net import Layer
 
+FOLDER = Path("configs/targets")
 MASK_PARAMETER, MASK_WINOGRAD = 31, 64
 QUANTIZABLE = ("Convolution", "ConvolutionDepthWise", "InnerProduct")
+REQUANTIZING = ("Convolution", "ConvolutionDepthWise")  # the types whose output may leave as int8
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One layer's deviation from the base. winograd: None is what the base says."""
+
+    winograd: bool | None = None
+    int8: bool = True
+    requantize: bool = True
 
 
 @dataclass(frozen=True)
 class Target:
-    """winograd: may ncnn choose int8 Winograd on this device?"""
+    """winograd: may ncnn choose int8 Winograd on this device? layers: the layers for which another choice is better."""
 
     name: str
     winograd: bool
+    layers: Mapping[str, Choice] = field(default_factory=dict)
+
+    def runs_winograd(self, layer: Layer) -> bool:
+        """May ncnn run this layer, where it is int8, as Winograd?"""
+        chosen = self._choice(layer).winograd
+        return could_run_winograd(layer) and (self.winograd if chosen is None else chosen)
 
     def masks_winograd(self, layer: Layer) -> bool:
         """Does this layer get layer parameter 31=64?"""
-        return not self.winograd and could_run_winograd(layer)
+        return could_run_winograd(layer) and not self.runs_winograd(layer)
 
     def weight_levels(self, layer: Layer) -> int:
         """The largest integer that a weight of this layer may be: 31 (6 bits) or 127 (8 bits)."""
-        return 31 if self.winograd and could_run_winograd(layer) else 127
+        return 31 if self.runs_winograd(layer) else 127
+
+    def is_int8(self, layer: Layer) -> bool:
+        """Is this layer int8, unless the model's keep_fp32 says otherwise?"""
+        return self._choice(layer).int8
+
+    def may_requantize(self, layer: Layer) -> bool:
+        """May this layer's output leave as int8, where all that read it are int8?"""
+        return self._choice(layer).requantize
+
+    def check(self, layers: list[Layer]) -> None:
+        """Raises OctetError where the profile names a layer that is not among these (those that can be int8), or
+        chooses what a layer of its kind does not have."""
+        known = {layer.name: layer for layer in layers}
+        problems = []
+        for name, choice in self.layers.items():
+            if name not in known:
+                problems.append(f"'{name}' is no layer of the model that can be int8. {nearest(name, known)}")
+            elif choice.winograd is not None and not could_run_winograd(known[name]):
+                problems.append(f"{name}: 'winograd' is for 3x3 convolutions of stride 1 and dilation 1: take it out")
+            elif not choice.requantize and known[name].type not in REQUANTIZING:
+                problems.append(f"{name}: 'requantize' is for convolutions, this is {known[name].type}: take it out")
+        if problems:
+            raise OctetError(
+                f"{_file(self.name)}: the profile does not fit the model:\n  "
+                + "\n  ".join(problems)
+                + "\nMend it, or make a profile for this model with 'make tune'"
+            )
+
+    def _choice(self, layer: Layer) -> Choice:
+        return self.layers.get(layer.name, Choice())
 
 
 TARGETS = {target.name: target for target in (Target("dotprod", winograd=False), Target("ncnn2int8", winograd=True))}
+
+
+def target(name: str) -> Target:
+    """The built-in profile, or that of configs/targets/NAME.yaml. Raises OctetError for an unknown or a wrong one."""
+    path = _file(name)
+    if name in TARGETS:
+        if path.exists():
+            raise OctetError(f"{path}: '{name}' is a built-in profile; give the file another name")
+        return TARGETS[name]
+    if not path.exists():
+        known = {*TARGETS, *(file.stem for file in FOLDER.glob("*.yaml"))}
+        raise OctetError(f"target: '{name}' is no profile. {nearest(name, known)}")
+    return load(path)
+
+
+def load(path: str | Path) -> Target:
+    """Reads a profile; its name is the file's, without .yaml."""
+    import yaml  # here, because the tuner runs where there is no yaml
+
+    path = Path(path)
+    text = read_bytes(path, "'make tune' makes it")
+    try:
+        found = yaml.safe_load(text)
+        twice = _twice(yaml.compose(text, yaml.SafeLoader))
+    except (yaml.YAMLError, ValueError) as error:
+        mark, why = getattr(error, "problem_mark", None), getattr(error, "problem", None) or error
+        place = f"line {mark.line + 1}: " if mark else ""
+        raise OctetError(f"{path}: {place}not valid YAML: {why}; mend it or make it again with 'make tune'") from None
+    if twice:
+        raise OctetError(f"{path}: {', '.join(twice)} given twice; keep one of them")
+    _mapping(found, "", ("base", "layers"), path)
+    base = found.get("base")
+    if not isinstance(base, str) or base not in TARGETS:
+        raise OctetError(f"{path}: base: '{base}' is no built-in profile. {nearest(str(base), TARGETS)}")
+    layers = found.get("layers") or {}
+    _mapping(layers, "layers", None, path)
+    choices = {name: _read_choice(name, entry, path) for name, entry in layers.items()}
+    return Target(path.stem, TARGETS[base].winograd, choices)
+
+
+def dumps(base: str, layers: Mapping[str, Choice], comments: list[str]) -> str:
+    """The text of a profile, under a comment of these lines."""
+    lines = [f"# {comment}" for comment in comments] + [f"base: {base}"]
+    lines.append("layers:" if layers else "layers: {}")
+    for name, choice in layers.items():
+        changed = {f.name: getattr(choice, f.name) for f in fields(choice) if getattr(choice, f.name) != f.default}
+        lines.append(f"  {_quoted(name)}: {{{', '.join(f'{key}: {str(on).lower()}' for key, on in changed.items())}}}")
+    return "\n".join(lines) + "\n"
 
 
 def could_run_winograd(layer: Layer) -> bool:
@@ -47,12 +154,48 @@ def could_run_winograd(layer: Layer) -> bool:
     )
 
 
-def target(name: str) -> Target:
-    if name not in TARGETS:
-        raise OctetError(f"target: '{name}' is no profile. {nearest(name, TARGETS)}")
-    return TARGETS[name]
-
-
 def quantizable(layers: list[Layer]) -> list[Layer]:
     """The layers that can be int8, in the network's order: those of QUANTIZABLE with weights of their own."""
     return [layer for layer in layers if layer.type in QUANTIZABLE and "weight" in layer.weights]
+
+
+def _file(name: str) -> Path:
+    return FOLDER / f"{name}.yaml"
+
+
+def _read_choice(name: Any, entry: Any, path: Path) -> Choice:
+    keys = [f.name for f in fields(Choice)]
+    if not isinstance(name, str):
+        raise OctetError(f"{path}: layers: expected a layer's name, found {name!r}; put it in quotes")
+    _mapping(entry, f"layers: {name}", keys, path)
+    for key, value in entry.items():
+        if not isinstance(value, bool):
+            raise OctetError(f"{path}: layers: {name}: {key}: expected true or false, found {value!r}")
+    choice = Choice(**entry)
+    if not choice.int8 and len(entry) > 1:
+        raise OctetError(f"{path}: layers: {name}: stays fp32 by 'int8: false', which needs no other key: take it out")
+    return choice
+
+
+def _mapping(found: Any, at: str, keys: tuple[str, ...] | list[str] | None, path: Path) -> None:
+    """Raises OctetError unless found is a mapping, with no other keys than these."""
+    where = f"{path}: {at}: " if at else f"{path}: "
+    if not isinstance(found, dict):
+        wanted = f"the keys {', '.join(keys)}" if keys else "entries like 'conv_1: {winograd: true}'"
+        raise OctetError(f"{where}expected a mapping with {wanted}, found {found!r}")
+    for key in found:
+        if keys and key not in keys:
+            raise OctetError(f"{where}unknown key '{key}'. {nearest(str(key), keys)}")
+
+
+def _twice(node: Any) -> list[str]:
+    """The keys that a mapping of the document holds more than once, of which YAML keeps the last without a word."""
+    pairs = node.value if node is not None and node.id == "mapping" else []
+    keys = [key.value for key, _ in pairs if isinstance(key.value, str)]
+    return sorted({f"'{key}'" for key in keys if keys.count(key) > 1}) + [k for _, v in pairs for k in _twice(v)]
+
+
+def _quoted(name: str) -> str:
+    """A layer's name as a YAML key: with quotes unless it is a plain word that YAML cannot take for anything else."""
+    plain = name.isascii() and name.replace("_", "a").isalnum() and name[0].isalpha() and "_" in name
+    return name if plain else "'" + name.replace("'", "''") + "'"

@@ -6,7 +6,7 @@ from octet.data.subset import balanced
 from octet.errors import run
 from octet.format import table
 from octet.stage import arguments, begin, inputs
-from octet.targets import target
+from octet.targets import quantizable, target
 
 
 def main() -> None:
@@ -17,6 +17,7 @@ def main() -> None:
     picked = balanced(data.labels, settings.images, "calibrate.images")
     image = inputs(data, preprocess.load(folder / "preprocess.json"), picked)
     profile = target(stage.params.target)
+    profile.check(quantizable(net.layers))
     if settings.method == "ppq":
         from octet.calibrate import ppq  # imports torch
 

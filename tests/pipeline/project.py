@@ -96,6 +96,7 @@ class Project:
             (folder / name).parent.mkdir(exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
         (folder / "configs/models").mkdir(parents=True)
+        shutil.copytree(ROOT / "configs/targets", folder / "configs/targets")
         (folder / "models").mkdir()
         (folder / ".dvc").mkdir()
         shutil.copy(ROOT / ".dvc/config", folder / ".dvc/config")

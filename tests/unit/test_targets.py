@@ -1,0 +1,162 @@
+"""Target profiles: built in, and as files; what quantize makes of each choice."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from octet.calibrate.own import How, calibrate
+from octet.errors import OctetError
+from octet.format import save
+from octet.quantize import quantize
+from octet.targets import FOLDER, Choice, Target, dumps, load, quantizable, target
+from tests import nets
+
+pytestmark = pytest.mark.unit
+
+ALL = """# measured on a test
+base: dotprod
+layers:
+  conv_1: {requantize: false}
+  conv_2: {winograd: true}
+  fc: {int8: false}
+"""
+
+
+@pytest.fixture
+def profile(tmp_path, monkeypatch):
+    """Writes configs/targets/board.yaml and gives its target."""
+    monkeypatch.chdir(tmp_path)
+    FOLDER.mkdir(parents=True)
+
+    def written(text):
+        (FOLDER / "board.yaml").write_text(text)
+        return target("board")
+
+    return written
+
+
+@pytest.fixture
+def small(tmp_path):
+    net, pictures = nets.small(), nets.images(8)
+    files = tmp_path / "fp32.param", tmp_path / "fp32.bin"
+    save(net, *files)
+    return net, lambda profile: calibrate(net, *files, pictures.__getitem__, 8, How("minmax"), profile, 1)
+
+
+def test_a_profile(profile):
+    found = profile(ALL)
+    layers = {layer.name: layer for layer in quantizable(nets.small().layers)}
+    found.check(list(layers.values()))
+    assert found.name == "board"
+    assert [found.masks_winograd(layer) for layer in layers.values()] == [True, False, True, False]
+    assert [found.weight_levels(layer) for layer in layers.values()] == [127, 31, 127, 127]
+    assert [found.is_int8(layer) for layer in layers.values()] == [True, True, True, False]
+    assert [found.may_requantize(layer) for layer in layers.values()] == [False, True, True, True]
+
+
+def test_masked_in_one_layer_alone(profile):
+    found = profile("base: ncnn2int8\nlayers: {conv_1: {winograd: false}}\n")
+    layers = quantizable(nets.small().layers)
+    assert [found.masks_winograd(layer) for layer in layers] == [True, False, False, False]
+    assert [found.weight_levels(layer) for layer in layers] == [127, 31, 31, 127]
+
+
+@pytest.mark.parametrize("text", ["base: dotprod\n", "base: dotprod\nlayers:\n", "base: dotprod\nlayers: {}\n"])
+def test_no_layers(profile, text):
+    assert profile(text) == Target("board", winograd=False)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "base: dotprod",
+            "base: dotprot",
+            "board.yaml: base: 'dotprot' is no built-in profile. Did you mean 'dotprod'",
+        ),
+        ("base: dotprod", "", "board.yaml: base: 'None' is no built-in profile. Known: dotprod, ncnn2int8"),
+        ("layers:", "layer:", "board.yaml: unknown key 'layer'. Did you mean 'layers'"),
+        ("int8: false", "int: false", "board.yaml: layers: fc: unknown key 'int'. Did you mean 'int8'"),
+        ("winograd: true", "winograd: 1", "layers: conv_2: winograd: expected true or false, found 1"),
+        ("winograd: true", "winograd:", "layers: conv_2: winograd: expected true or false, found None"),
+        ("{winograd: true}", "winograd", "layers: conv_2: expected a mapping with the keys .*, found 'winograd'"),
+        ("conv_2:", "2:", "layers: expected a layer's name, found 2; put it in quotes"),
+        ("conv_2:", "conv_1:", "board.yaml: 'conv_1' given twice; keep one"),
+        ("int8: false", "int8: false, requantize: true", "layers: fc: stays fp32 .* take it out"),
+        ("{winograd: true}", "{winograd", "line .*not valid YAML"),
+        (ALL, "", "board.yaml: expected a mapping with the keys base, layers, found None"),
+        (ALL[ALL.index("  conv_1") :], "  - conv_1\n", "layers: expected a mapping with entries like"),
+    ],
+)
+def test_a_wrong_file(profile, old, new, message):
+    assert old in ALL
+    with pytest.raises(OctetError, match=message):
+        profile(ALL.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        (
+            "conv_9: {int8: false}",
+            "board.yaml: the profile does not fit .*\n.*'conv_9' is no layer .*Did you mean 'conv_",
+        ),
+        ("add_1: {int8: false}", "'add_1' is no layer of the model that can be int8"),
+        ("fc: {winograd: true}", "fc: 'winograd' is for 3x3 convolutions"),
+        ("fc: {requantize: false}", "fc: 'requantize' is for convolutions, this is InnerProduct"),
+    ],
+)
+def test_a_profile_for_another_model(profile, small, entry, message):
+    net, _ = small
+    found = profile(f"base: dotprod\nlayers: {{{entry}}}\n")
+    for check in (lambda: found.check(quantizable(net.layers)), lambda: quantize(net, None, found, [], "t")):
+        with pytest.raises(OctetError, match=message):
+            check()
+
+
+def test_unknown_names(profile):
+    profile(ALL)
+    with pytest.raises(OctetError, match="target: 'bord' is no profile. Did you mean 'board'"):
+        target("bord")
+    (FOLDER / "dotprod.yaml").write_text(ALL)
+    with pytest.raises(OctetError, match="dotprod.yaml: 'dotprod' is a built-in profile; give the file another name"):
+        target("dotprod")
+
+
+def test_written_and_read_back(profile):
+    layers = {
+        "conv_1": Choice(requantize=False),
+        "conv_2": Choice(winograd=True, requantize=False),
+        "true": Choice(winograd=False),
+        "it's: #1": Choice(int8=False),
+    }
+    text = dumps("ncnn2int8", layers, ["a board", "a second line"])
+    assert text.startswith("# a board\n# a second line\nbase: ncnn2int8\nlayers:\n  conv_1: {requantize: false}\n")
+    assert profile(text) == Target("board", winograd=True, layers=layers)
+    assert profile(dumps("dotprod", {}, [])) == Target("board", winograd=False)
+
+
+def test_the_model_follows_the_profile(profile, small):
+    net, table = small
+    found = profile(ALL)
+    scales = table(found)
+    assert list(scales.inputs) == ["conv_1", "conv_2", "conv_3", "fc"], "a table has all layers, fp32 ones too"
+    result = quantize(net, scales, found, [], "t")
+    terms = {layer.name: (layer.int(8), layer.int(31)) for layer in result.layers if layer.weights}
+    # With dotprod alone conv_1 would be (102, 64), conv_2 (2, 64) and fc (2, 0).
+    assert terms == {"conv_1": (2, 64), "conv_2": (2, 0), "conv_3": (2, 64), "fc": (0, 0)}
+    largest = [int(np.abs(result.layer(name).weights["weight"].data).max()) for name in ("conv_1", "conv_2", "conv_3")]
+    assert largest == [127, 31, 127]
+    assert result.layer("fc").weights["weight"].data.dtype == np.float32
+
+
+def test_a_table_for_another_profile(profile, small):
+    net, table = small
+    with pytest.raises(OctetError, match="layer conv_2: .*on target board .*Winograd"):
+        quantize(net, table(target("dotprod")), profile(ALL), [], "t")
+
+
+def test_the_profiles_of_the_project():
+    for path in (Path(__file__).parents[2] / FOLDER).glob("*.yaml"):
+        assert load(path).name == path.stem

@@ -1,0 +1,198 @@
+"""The tuner: its decision rule by made-up times, and one real run where there is nothing but numpy and ncnn."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from octet.calibrate.own import How, calibrate
+from octet.format import Layer, Net, save, table
+from octet.targets import Choice, load, quantizable, target
+from octet.tune import PAIRS, Gain, chosen, compare, report
+from tests import nets
+
+pytestmark = pytest.mark.unit
+
+
+def machine(mean_us, noise_us=0.0, load_noise_us=0.0, seed=0):
+    """What loads a network whose runs take so many µs, with noise of each run and of each loading."""
+    random = np.random.Generator(np.random.PCG64(seed))
+
+    def load():
+        placed = mean_us + load_noise_us * random.normal()
+        return lambda: placed + noise_us * random.normal()
+
+    return load
+
+
+def test_a_clear_gain():
+    gain = compare(machine(1000, 10, seed=1), machine(950, 10, seed=2))
+    assert gain.verdict == "faster" and len(gain.rounds) == 10, "2**-10 is the first below 0.001"
+    assert gain.us == pytest.approx(50, abs=5) and gain.percent == pytest.approx(5, abs=0.5) and gain.won == 10
+
+
+def test_a_clear_loss_ends_early():
+    gain = compare(machine(1000, 10, seed=1), machine(1050, 10, seed=2))
+    assert gain.verdict == "no gain" and len(gain.rounds) == 6
+
+
+def test_a_gain_too_small_to_matter_is_none():
+    assert compare(machine(1000), machine(998)).verdict == "no gain"
+
+
+def test_noise_is_no_gain():
+    """Of 200 candidates that gain nothing, with loadings that differ by 1 %, at most 2 may pass (0.1 % a look)."""
+    found = [compare(machine(1000, 30, 10, seed), machine(1000, 30, 10, seed + 1000)).verdict for seed in range(200)]
+    assert found.count("faster") <= 2
+
+
+def test_a_gain_in_the_noise_is_found():
+    """2 % is found in most cases though two loadings of one network differ by 1 %, and single runs by 2 %."""
+    found = [compare(machine(1000, 20, 10, seed), machine(980, 20, 10, seed + 1000)).verdict for seed in range(50)]
+    assert found.count("faster") >= 30
+
+
+def test_one_loading_by_itself_decides_nothing():
+    placed = iter([500.0] + [1000.0] * 100)
+
+    def lucky():
+        us = next(placed)
+        return lambda: us
+
+    assert compare(machine(1000, 1), lucky).verdict == "no gain"
+
+
+def test_the_two_run_in_turn_and_are_loaded_anew():
+    calls = []
+
+    def loader(name):
+        def load():
+            calls.append(f"load {name}")
+            return lambda: calls.append(name) or 1000.0
+
+        return load
+
+    gain = compare(loader("a"), loader("b"), rounds=2)
+    assert len(gain.rounds) == 2
+    assert calls == ["load b", "load a", *"baab" * (PAIRS // 2), "load a", "load b", *"baab" * (PAIRS // 2)]
+
+
+def gain(us, verdict="faster"):
+    found = Gain([float(us)] * 10, 1000.0, 1000.0 - us)
+    assert found.verdict == verdict
+    return found
+
+
+def test_what_is_taken_of_each_layer():
+    tried = [
+        ("a", Choice(winograd=True), gain(20)),
+        ("a", Choice(requantize=False), gain(30)),
+        ("a", Choice(int8=False), gain(40)),
+        ("b", Choice(winograd=True), gain(20)),
+        ("b", Choice(int8=False), gain(30)),
+        ("c", Choice(requantize=False), gain(-30, "no gain")),
+        ("c", Choice(int8=False), gain(2, "no gain")),
+        ("d", Choice(winograd=False), gain(10)),
+    ]
+    assert chosen(tried) == {
+        "a": (Choice(winograd=True, requantize=False), 50),
+        "b": (Choice(int8=False), 30),
+        "d": (Choice(winograd=False), 10),
+    }
+    assert chosen(tried[5:7]) == {}
+
+
+def test_what_is_not_faster_together_is_not_taken(monkeypatch):
+    """The weaker half goes until the rest is clearly faster than the base."""
+    from octet import tune
+
+    alone = {"conv_1": 30.0, "conv_2": 20.0, "conv_3": 10.0}
+
+    class Bench:
+        image = None
+
+        def int8(self, target):
+            return nets.small()
+
+        def timer(self, *files):
+            return lambda: 5000.0
+
+        def loader(self, target, name):
+            if name in ("dotprod", "ncnn2int8"):
+                return lambda: lambda: 1000.0 if name == "dotprod" else 2000.0
+            us = [alone.get(layer, 0) * (choice.winograd is True) for layer, choice in target.layers.items()]
+            saved = sum(us) if len(us) < 3 else -50.0  # all three together are slower
+            return lambda: lambda: 1000.0 - saved
+
+    tuned = tune.tune(Bench(), (None, None))
+    assert tuned.base.name == "dotprod" and tuned.whole_us == {"dotprod": 1000, "ncnn2int8": 2000, "fp32": 5000}
+    assert [(count, gain.verdict) for count, gain in tuned.together] == [(3, "no gain"), (1, "faster")]
+    assert tuned.layers == {"conv_1": Choice(winograd=True)}
+    assert "conv_1                   winograd            30 µs" in report(tuned)
+
+
+ALONE = """
+import runpy, sys
+class Nothing:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] not in {*sys.stdlib_module_names, "numpy", "ncnn", "octet"}:
+            raise ImportError(f"{name} is not installed on this board")
+sys.meta_path.insert(0, Nothing())
+sys.argv = ["octet.tune", *sys.argv[1:]]
+runpy.run_module("octet.tune", run_name="__main__")
+"""
+
+
+@pytest.fixture
+def board(tmp_path):
+    """A folder with nothing but octet/ and models/small/; what comes back runs the tuner there."""
+    root, folder = Path(__file__).parents[2], tmp_path / "models" / "small"
+    shutil.copytree(root / "octet", tmp_path / "octet", ignore=shutil.ignore_patterns("__pycache__"))
+    folder.mkdir(parents=True)
+    net, pictures = nets.small(), nets.images(8)
+    files = folder / "fp32.param", folder / "fp32.bin"
+    save(net, *files)
+    table.save(
+        calibrate(net, *files, pictures.__getitem__, 8, How("minmax"), target("dotprod"), 1), folder / "int8.table"
+    )
+
+    def run(*args):
+        command = [sys.executable, "-c", ALONE, "models/small", *args]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+
+    return run
+
+
+def test_alone_on_a_board(board, tmp_path):
+    done = board("--out", "profiles/board.yaml", "--size", "8", "8")
+    assert done.returncode == 0, done.stderr
+    assert not done.stderr
+    for line in ("conv_1 .* no requantizing", "fc .* fp32", "ncnn2int8: .* frames/s"):
+        assert re.search(line, done.stdout), done.stdout
+    profile = load(tmp_path / "profiles" / "board.yaml")
+    profile.check(quantizable(nets.small().layers))
+    text = (tmp_path / "profiles" / "board.yaml").read_text()
+    assert text.startswith("# Tuned for small on ") and str(tmp_path) not in text
+    assert sorted(path.name for path in (tmp_path / "profiles").iterdir()) == ["board.yaml"]
+
+
+def test_what_the_tuner_refuses(board, tmp_path):
+    out = ("--out", "board.yaml")
+    folder = tmp_path / "models" / "small"
+    for args, message in (
+        (("--out", "dotprod.yaml"), "expected NAME.yaml"),
+        (("--out", "board.txt"), "expected NAME.yaml"),
+        (out, "preprocess.json: no such file; copy it beside the model, or give --size"),
+    ):
+        assert message in board(*args).stderr
+    (folder / "int8.table").rename(folder / "other.table")
+    assert "int8.table: no such file; the stage calibrate makes it" in board(*out).stderr
+    net = Net([Layer("Input", "in0", [], ["in0"]), Layer("ReLU", "relu", ["in0"], ["out0"])])
+    save(net, folder / "fp32.param", folder / "fp32.bin")
+    done = board(*out)
+    assert "has no layer that can be int8, so there is nothing to tune" in done.stderr and done.returncode == 1
+    assert not (tmp_path / "board.yaml").exists()
