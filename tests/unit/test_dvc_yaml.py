@@ -54,7 +54,7 @@ def stages():
             yield pytest.param(script, stage, id=name)
 
 
-@pytest.mark.parametrize(("script", "stage"), stages())
+@pytest.mark.parametrize(("script", "stage"), list(stages()))
 def test_deps_are_what_the_stage_imports(script, stage):
     listed = set()
     for dep in stage["deps"]:
@@ -65,7 +65,7 @@ def test_deps_are_what_the_stage_imports(script, stage):
     assert listed == closure(ROOT / script)
 
 
-@pytest.mark.parametrize(("script", "stage"), stages())
+@pytest.mark.parametrize(("script", "stage"), list(stages()))
 def test_every_stage_says_what_it_is_for(script, stage):
     assert len(stage["desc"]) > 20
 
