@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help quantize tune test test-unit test-slow check lint format bench-pipeline clean distclean git-or-not
+.PHONY: help quantize tune test test-unit test-slow check lint format bench-pipeline bench-int8 clean distclean git-or-not
 
 # The interpreter that .venv is made from; empty: the first of python3.11, python3 and python that is a Python 3.11.
 PYTHON ?=
@@ -56,6 +56,9 @@ format: .venv/.ready  ## Format the code
 bench-pipeline: .venv/.ready git-or-not  ## Time calibration and evaluation, and show that memory does not grow
 	@$(PY) -m tests.bench.pipeline
 
+bench-int8: .venv/.ready .venv-bench/.locked  ## Time int8 beside ONNX Runtime's and OpenVINO's, and the calibrators
+	@$(PY) -m tests.bench.int8
+
 # Of the pipeline's outputs those that git ignores go: dvc.yaml's cached ones. The metrics in git stay, and so do
 # what data/dvc.yaml and models/dvc.yaml made (data sets, checkpoints) and DVC's cache, .dvc/cache: the next
 # `make quantize` takes from there what it has seen before (`dvc repro --force` runs everything again).
@@ -67,8 +70,8 @@ clean:  ## Remove the pipeline's outputs and what tools left behind (not checkpo
 	@find . \( -path ./.git -o -path ./.venv -o -path ./.dvc \) -prune -o \
 		\( -name __pycache__ -o -name '*.partial' \) -prune -exec rm -rf {} +
 
-distclean: clean  ## clean, and remove .venv
-	@rm -rf .venv octet.egg-info
+distclean: clean  ## clean, and remove .venv and .venv-bench
+	@rm -rf .venv .venv-bench octet.egg-info
 
 # DVC refuses to run outside git unless core.no_scm says so; it would also take an unrelated repository around
 # this folder for ours. So the setting follows what is there, in the file that git ignores.
@@ -90,6 +93,15 @@ git-or-not: .venv/.ready
 	@$(PIP) install --no-deps --no-build-isolation -e .
 	@said=$$(.venv/bin/python -m pip --disable-pip-version-check check) || { echo "$$said" >&2; exit 1; }
 	@touch $@
+
+# The other engines' current releases want newer packages than PPQ: an environment of their own. Git does not see it.
+.venv-bench/.locked: requirements-bench.lock | .venv/.ready
+	@if cmp -s requirements-bench.lock $@; then touch $@; exit 0; fi; set -e; \
+	echo ".venv-bench: making it, and installing all of requirements-bench.lock"; \
+	rm -rf .venv-bench; .venv/bin/python -m venv .venv-bench; echo '*' > .venv-bench/.gitignore; \
+	.venv-bench/bin/python -m pip --disable-pip-version-check --no-input -qq install -r requirements-bench.lock; \
+	said=$$(.venv-bench/bin/python -m pip --disable-pip-version-check check) || { echo "$$said" >&2; exit 1; }; \
+	cp requirements-bench.lock $@
 
 # mmcv and antlr4 exist as source only. mmcv's build imports pkg_resources, which build isolation's newest setuptools
 # no longer has, and asks for the opencv that needs libGL unless it finds one: so both are built against what the
