@@ -62,8 +62,13 @@ class Target:
         return 31 if self.runs_winograd(layer) else 127
 
     def is_int8(self, layer: Layer) -> bool:
-        """Is this layer int8, unless the model's keep_fp32 says otherwise?"""
-        return self._choice(layer).int8
+        """Is this layer int8, unless the model's keep_fp32 says otherwise?
+
+        Not a convolution in groups (ResNeXt's, RegNet's) where the target's files need not be ncnn2int8's: with packed
+        layout on x86, ncnn reads unwritten memory there (ConvolutionDepthWise_x86::forward_int8_x86 makes room for
+        another packing than its inner Convolution writes; seen in ncnn 1.0.20261020).
+        """
+        return self._choice(layer).int8 and not (is_grouped(layer) and not self.winograd)
 
     def may_requantize(self, layer: Layer) -> bool:
         """May this layer's output leave as int8, where all that read it are int8?"""
@@ -152,6 +157,13 @@ def could_run_winograd(layer: Layer) -> bool:
         and (dilation, layer.int(12, dilation)) == (1, 1)
         and (stride, layer.int(13, stride)) == (1, 1)
     )
+
+
+def is_grouped(layer: Layer) -> bool:
+    """A convolution in groups that is not depthwise, for which ncnn makes a Convolution of each group."""
+    groups, outputs, kernel = layer.int(7, 1), layer.int(0), layer.int(1)
+    depthwise = groups == outputs and layer.int(6) == outputs * kernel * layer.int(11, kernel)
+    return layer.type == "ConvolutionDepthWise" and not depthwise
 
 
 def quantizable(layers: list[Layer]) -> list[Layer]:

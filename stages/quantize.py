@@ -21,7 +21,9 @@ def main() -> None:
     write(result, folder / "int8.param", folder / "int8.bin", steps(noise))
     layers = quantizable(result.layers)
     requantized = sum(layer.int(8) > 100 for layer in layers)
-    print(f"{stage.name}: {sum(map(is_int8, layers))} of {len(layers)} layers int8, {requantized} requantized")
+    fp32 = [layer.name for layer in layers if not is_int8(layer)]
+    left = f"; fp32: {', '.join(fp32)}" if fp32 else ""
+    print(f"{stage.name}: {len(layers) - len(fp32)} of {len(layers)} layers int8, {requantized} requantized{left}")
 
 
 if __name__ == "__main__":

@@ -160,3 +160,10 @@ def test_a_table_for_another_profile(profile, small):
 def test_the_profiles_of_the_project():
     for path in (Path(__file__).parents[2] / FOLDER).glob("*.yaml"):
         assert load(path).name == path.stem
+
+
+@pytest.mark.parametrize(("groups", "int8"), [(2, False), (4, False), (16, True)])
+def test_dotprod_leaves_convolutions_in_groups_alone(groups, int8):
+    layer = nets.conv("c", "a", "b", 16, 16, groups=groups)
+    assert target("dotprod").is_int8(layer) is int8
+    assert target("ncnn2int8").is_int8(layer)
