@@ -38,8 +38,8 @@ from octet.quantize import quantize
 from octet.targets import TARGETS, Choice, Target, could_run_winograd, dumps, quantizable
 
 PAIRS = 10  # timed in a round
-ROUNDS = 30  # at most, of one candidate
-LEAST = 0.005  # of the base's time: a smaller gain is none
+ROUNDS = 40  # at most, of one candidate
+LEAST = 0.01  # of the base's time: a smaller gain is none; two loadings of one network differ by up to twice that
 FALSE_GAIN, FALSE_LOSS = 0.001, 0.02  # how often a coin may decide like that
 _THREAD_TIME = time.get_clock_info("thread_time").resolution <= 1e-6
 _now = time.thread_time_ns if _THREAD_TIME else time.perf_counter_ns
@@ -194,7 +194,7 @@ def report(tuned: Tuned) -> str:
     lines = [f"{'layer':<24} {'choice':<15} {'gain':>9} {'':>9}  rounds won"]
     lines += [f"{name:<24} {_text(choice):<15} {_figures(gain)}" for name, choice, gain in tuned.tried]
     lines += ["", *(f"{name}: {1e6 / us:.1f} frames/s" for name, us in tuned.whole_us.items())]
-    lines += [f"{f'{count} layers changed at once':<40} {_figures(gain)}" for count, gain in tuned.together]
+    lines += [f"{f'layers changed at once: {count}':<40} {_figures(gain)}" for count, gain in tuned.together]
     if not tuned.layers:
         lines.append(f"Nothing is clearly faster than {tuned.base.name} for all layers.")
     if tuned.whole_us["fp32"] < _best_us(tuned):
