@@ -166,6 +166,8 @@ def candidates(bench: Bench, base: Target) -> list[tuple[str, Choice]]:
     """For each layer, the choices other than the base's that mean something for it."""
     found = []
     for layer in quantizable(bench.int8(base).layers):
+        if not base.is_int8(layer):
+            continue
         if could_run_winograd(layer):
             found.append((layer.name, Choice(winograd=not base.winograd)))
         if layer.int(8) > 100:
