@@ -30,14 +30,14 @@ TARGETS = ("dotprod", "ncnn2int8")
 NCNN2TABLE = 51  # images/s of ncnn2table kl, two threads, ResNet-18 on CIFAR-10, AVX-512 VNNI: not measured here
 
 
-def prepare(bench: Bench, name: str, folder: Path) -> None:
+def prepare(bench: Bench, name: str, more: list[str], folder: Path) -> None:
     """The models and pictures that the engines read; the target of params.yaml as it is, others made by the stages."""
     settings, source = params.load(), ROOT / "models" / name
     for file in ("fp32.onnx", "fp32.param", "fp32.bin"):
         if not (source / file).is_file():
             raise OctetError(f"models/{name}/{file}: no such file; 'make quantize' makes it")
         shutil.copy(source / file, folder)
-    for target in TARGETS:
+    for target in dict.fromkeys((*TARGETS, settings.target, *more)):
         made = source if target == settings.target else quantized(name, target, folder / target)
         for ending in ("param", "bin"):
             shutil.copy(made / f"int8.{ending}", folder / f"int8 {target}.{ending}")
@@ -59,19 +59,26 @@ def quantized(name: str, target: str, work: Path) -> Path:
         raise OctetError("params.yaml: expected one line that begins with 'target:'")
     (work / "params.yaml").write_text(text)
     for stage in ("calibrate", "quantize"):
-        command = [sys.executable, "-m", f"stages.{stage}", "--model", name]
-        subprocess.run(command, check=True, cwd=work, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=sys.stderr)
+        start([sys.executable, "-m", f"stages.{stage}", "--model", name], work)
     return models
 
 
-def engines(bench: Bench, name: str, rounds: int) -> dict:
+def start(command: list, folder: Path) -> None:
+    """Runs a command of the project's in a folder; what it prints goes to standard error."""
+    if not Path(command[0]).is_file():
+        raise OctetError(f"{command[0]}: no such file; run this as 'make bench-int8', which makes it")
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    if subprocess.run(command, cwd=folder, env=environment, stdout=sys.stderr).returncode:
+        raise OctetError(f"{command[2]} failed, see above")
+
+
+def engines(bench: Bench, name: str, more: list[str], rounds: int) -> dict:
     """What peers.py found."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        prepare(bench, name, folder)
+        prepare(bench, name, more, folder)
         python = ROOT / ".venv-bench" / "bin" / "python"
-        command = [python, "-m", "tests.bench.peers", folder, "--rounds", str(rounds)]
-        subprocess.run(command, check=True, cwd=ROOT, stdout=sys.stderr)
+        start([python, "-m", "tests.bench.peers", folder, "--rounds", str(rounds)], ROOT)
         return json.loads((folder / "peers.json").read_text())
 
 
@@ -115,13 +122,14 @@ def calibrators_table(bench: Bench, count: int, rounds: int) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="resnet18_digits32")
+    parser.add_argument("--target", action="append", default=[], help="one more profile to time, of configs/targets/")
     parser.add_argument("--rounds", type=int, default=400, help="of the engines")
     parser.add_argument("--images", type=int, default=256, help="for the calibrators' speed")
     parser.add_argument("--calibrator-rounds", type=int, default=3)
     args = parser.parse_args()
     os.chdir(ROOT)
     bench, about = Bench(args.model), machine()
-    found = engines(bench, args.model, args.rounds)
+    found = engines(bench, args.model, args.target, args.rounds)
     versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
     tested = len(found["predicted"][BASE])
     print(f"{args.model} on {about['cpu']} ({', '.join(about['features'])}), {about['cores']} cores, {about['system']}")

@@ -22,7 +22,6 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from octet.engine import Engine
 
 Run = Callable[[np.ndarray], np.ndarray]  # an image of shape (3, H, W) -> its logits, shape (classes,)
-NCNN = ("fp32", "int8 dotprod", "int8 ncnn2int8")  # the names of their files, too
 PACKAGES = ("ncnn", "onnxruntime", "openvino", "nncf", "numpy")
 
 
@@ -72,10 +71,11 @@ def open_vino(model: openvino.Model, precision: str | None) -> Run:
 def engines(folder: Path, images: np.ndarray) -> dict[str, Run]:
     """Every engine and model by the name of its row; the int8 ones calibrated on the images."""
     quant_pre_process(folder / "fp32.onnx", folder / "prepared.onnx", skip_symbolic_shape=True)
+    ncnn = ["fp32", *sorted(path.stem for path in folder.glob("int8 *.param"))]
     model = openvino.Core().read_model(folder / "fp32.onnx")
     int8 = nncf.quantize(model, nncf.Dataset([image[None] for image in images]), subset_size=len(images))
     return {
-        **{f"ncnn {name}": Engine(folder / f"{name}.param", folder / f"{name}.bin") for name in NCNN},
+        **{f"ncnn {name}": Engine(folder / f"{name}.param", folder / f"{name}.bin") for name in ncnn},
         "ONNX Runtime fp32": onnx_runtime(folder / "fp32.onnx"),
         "ONNX Runtime int8, activations uint8": onnx_runtime_int8(folder, images, QuantType.QUInt8),
         "ONNX Runtime int8, activations int8": onnx_runtime_int8(folder, images, QuantType.QInt8),
