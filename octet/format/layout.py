@@ -121,6 +121,10 @@ def _scale(layer: Layer) -> list[Slot]:
     return [Slot("scale", count, False), Slot("bias", count if layer.int(1) else 0, False)]
 
 
+def _quantize(layer: Layer) -> list[Slot]:
+    return [Slot("scale", layer.int(0, 1), False)]
+
+
 def _dequantize(layer: Layer) -> list[Slot]:
     return [Slot("scale", layer.int(0, 1), False), Slot("bias", layer.int(1), False)]
 
@@ -153,12 +157,13 @@ _RULES = {
     "Bias": _affine(0, None, "bias"),
     "PReLU": _affine(0, None, "slope"),
     "Normalize": _affine(3, None, "scale"),
-    "Quantize": _affine(0, None, "scale"),
+    "Padding": _affine(6, None, "value"),
     "GroupNorm": _affine(1, 3, "gamma", "beta"),
     "InstanceNorm": _affine(0, 2, "gamma", "beta"),
     "LayerNorm": _affine(0, 2, "gamma", "beta"),
     "RMSNorm": _affine(0, 2, "gamma"),
     "Scale": _scale,
+    "Quantize": _quantize,
     "Dequantize": _dequantize,
     "Requantize": _requantize,
 }
