@@ -2,44 +2,65 @@
 
 What ncnn's layers expect (src/layer/convolution.cpp, convolutiondepthwise.cpp, innerproduct.cpp): layer parameter 8
 set, int8 weights, the weights' scales and the input's scale; 100 more in parameter 8 where the output leaves as int8,
-and then the output's scale too.
+and then the output's scale too. Gemm, MultiHeadAttention and SDPA (gemm.cpp, multiheadattention.cpp, sdpa.cpp) have
+parameter 18 and scales for their weights; they find those of their inputs anew at every run.
 """
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
 
 from octet.engine import Engine
 from octet.errors import OctetError, nearest
-from octet.format import load, save
+from octet.format import load, ncnn2int8, save
 from octet.format.net import TAG_INT8, Layer, Net, Tensor
 from octet.format.rounding import round_int8
-from octet.format.table import Table, channels
+from octet.format.table import Table, absmax_scales, add_attention, channels, needed
 from octet.targets import MASK_PARAMETER, MASK_WINOGRAD, Target, quantizable
 
 _INT8_TERM = {"Convolution": 2, "ConvolutionDepthWise": 1, "InnerProduct": 2}
 _REQUANTIZING = ("Convolution", "ConvolutionDepthWise")
+_ATTENTION = ("Gemm", "MultiHeadAttention", "SDPA")
+_REFUSED = ("RNN", "LSTM", "GRU", "Embed")
 
 
 def quantize(net: Net, table: Table, target: Target, keep_fp32: list[str], where: str) -> Net:
-    """The int8 model: every quantizable layer but those of keep_fp32 as the table says. `where` names the table.
+    """The int8 model: every layer that can be int8, but those of keep_fp32, as the table says. `where` names the table.
 
-    Raises OctetError for a table that does not fit the model or the target, and for an unknown layer in keep_fp32.
+    With the target ncnn2int8 its files are byte for byte those of ncnn2int8, which stores as fp16 what is not int8.
+    With others, a MultiHeadAttention needs no entries. Raises OctetError for a table that does not fit the model or
+    the target, for an unknown layer in keep_fp32, and for a type that ncnn2int8 quantizes and Octet does not.
     """
-    layers = {layer.name: layer for layer in quantizable(net.layers)}
-    target.check(list(layers.values()))
+    by_table = quantizable(net.layers)
+    target.check(by_table)
+    others = [layer for layer in net.layers if layer.type in _ATTENTION + _REFUSED]
+    layers = {layer.name: layer for layer in by_table + others}
     for name in keep_fp32:
         if name not in layers:
             raise OctetError(
                 f"keep_fp32: '{name}' is no layer of the model that could be int8. {nearest(name, layers)}"
             )
-    table.check(list(layers.values()), where, frozenset(keep_fp32))
+    for layer in layers.values():
+        if layer.type in _REFUSED and layer.name not in keep_fp32:
+            raise OctetError(f"layer {layer.name}: Octet does not quantize {layer.type}; list it under keep_fp32")
+        if layer.int(_term(layer)):
+            raise OctetError(f"layer {layer.name}: is int8 already; quantize takes the fp32 model")
+    if not _parity(target):
+        table = deepcopy(table)
+        add_attention(table, others)
+    attention = [layer for layer in others if layer.type == "MultiHeadAttention"]
+    table.check(by_table + attention, where, frozenset(keep_fp32))
+    chosen = {layer.name for layer in by_table if target.is_int8(layer)} | {layer.name for layer in others}
     result = net.copy()
     for layer in result.layers:
-        if layer.name in layers and layer.name not in keep_fp32 and target.is_int8(layer):
-            _make_int8(layer, table, target, where)
+        if layer.name in chosen.difference(keep_fp32):
+            _MAKE_INT8[layer.type](layer, table, target, where)
+    if _parity(target):
+        ncnn2int8.requantize(result, target.may_requantize)
+        return ncnn2int8.convert(result)
     for layer in result.layers:
         scale = _output_scale(result, layer) if target.may_requantize(layer) else None
         if scale is not None:
@@ -50,20 +71,42 @@ def quantize(net: Net, table: Table, target: Target, keep_fp32: list[str], where
 
 def is_int8(layer: Layer) -> bool:
     """Does ncnn compute this layer in int8?"""
-    return layer.int(8) > 0 and layer.weights["weight"].tag == TAG_INT8
+    if layer.type in _ATTENTION:
+        return layer.int(18) > 0
+    return layer.type in _INT8_TERM and layer.int(8) > 0 and layer.weights["weight"].tag == TAG_INT8
+
+
+def _parity(target: Target) -> bool:
+    return target.name == "ncnn2int8"
+
+
+def _term(layer: Layer) -> int:
+    """The number of the parameter that makes a layer int8."""
+    return 18 if layer.type in (*_ATTENTION, "Embed") else 8
+
+
+def _fp32(layer: Layer, role: str) -> np.ndarray:
+    return layer.weights[role].data.astype(np.float32)
+
+
+def _int8(rows: np.ndarray, scales: np.ndarray, target: Target) -> Tensor:
+    """Rows of weights times their scales, or times the only one, rounded."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        products = rows * scales[:, None]
+    return Tensor((ncnn2int8.round_int8 if _parity(target) else round_int8)(products).reshape(-1), TAG_INT8)
 
 
 def _make_int8(layer: Layer, table: Table, target: Target, where: str) -> None:
     scales = table.weights[layer.name]
-    weight = layer.weights["weight"].data.astype(np.float32)
-    rounded = round_int8(weight.reshape(channels(layer), -1) * scales[:, None]).reshape(-1)
-    levels, used = target.weight_levels(layer), int(np.abs(rounded.astype(np.int32)).max())
-    if used > levels:
+    weight = _int8(_fp32(layer, "weight").reshape(channels(layer), -1), scales, target)
+    levels, used = target.weight_levels(layer), int(np.abs(weight.data.astype(np.int32)).max())
+    # ncnn2int8 takes any table. A calibrator that clips makes some weights larger than 31: ncnn2table's aciq, up to 36.
+    if used > (min(127, 2 * levels + 1) if _parity(target) else levels):
         raise OctetError(
             f"{where}: layer {layer.name}: the weight scales give integers up to {used}, but on target {target.name} this "
             f"layer may run as Winograd, whose weights end at {levels}; calibrate again for this target"
         )
-    if levels == 127 and 0 < used <= 31:
+    if not _parity(target) and levels == 127 and 0 < used <= 31:
         raise OctetError(
             f"{where}: layer {layer.name}: the weight scales use 6 bits (integers up to {used}), but on target {target.name} "
             "this layer's weights have 8; calibrate again for this target"
@@ -71,9 +114,51 @@ def _make_int8(layer: Layer, table: Table, target: Target, where: str) -> None:
     layer.params[8] = str(_INT8_TERM[layer.type])
     if target.masks_winograd(layer):
         layer.params[MASK_PARAMETER] = str(layer.int(MASK_PARAMETER) | MASK_WINOGRAD)
-    layer.weights["weight"] = Tensor(rounded, TAG_INT8)
+    layer.weights["weight"] = weight
     layer.weights["weight_scales"] = Tensor(scales)
     layer.weights["input_scale"] = Tensor(np.array([table.inputs[layer.name]], np.float32))
+
+
+def _make_gemm_int8(layer: Layer, table: Table, target: Target, where: str) -> None:
+    """Constant matrices, transposed so that a row is summed over: A has a scale for every row, B has one.
+
+    ncnn2int8 finds B's scale in the first row alone, where B need not be transposed, and clamps the others (pnnx's
+    files are like that); so does the target of its name, every other finds it in all of B.
+    """
+    m, n, k = layer.int(7), layer.int(8), layer.int(9)
+    if layer.int(4):
+        a = _fp32(layer, "a").reshape(k, m).T if layer.int(2) else _fp32(layer, "a").reshape(m, k)
+        scales = absmax_scales(np.abs(a).max(axis=1))
+        layer.weights |= {"a": _int8(a, scales, target), "a_scales": Tensor(scales)}
+        if layer.int(2):
+            layer.params[2] = "0"
+    if layer.int(5):
+        b = _fp32(layer, "b").reshape(n, k) if layer.int(3) else _fp32(layer, "b").reshape(k, n).T.reshape(1, -1)
+        scales = absmax_scales(np.abs(b[:1] if _parity(target) else b).max().reshape(1))
+        layer.weights |= {"b": _int8(b, scales, target), "b_scale": Tensor(scales)}
+        layer.params[3] = "1"
+    layer.params[18] = "2"
+
+
+def _make_attention_int8(layer: Layer, table: Table, target: Target, where: str) -> None:
+    found = table.entries()
+    for role, key in zip("q k v out".split(), needed(layer), strict=True):
+        scales = found[key]
+        weight = _int8(_fp32(layer, f"{role}_weight").reshape(len(scales), -1), scales, target)
+        layer.weights |= {f"{role}_weight": weight, "out_scale" if role == "out" else f"{role}_scales": Tensor(scales)}
+    layer.params[18] = "2"
+
+
+def _make_sdpa_int8(layer: Layer, table: Table, target: Target, where: str) -> None:
+    layer.params[18] = "2"
+
+
+_MAKE_INT8 = {
+    **dict.fromkeys(_INT8_TERM, _make_int8),
+    "Gemm": _make_gemm_int8,
+    "MultiHeadAttention": _make_attention_int8,
+    "SDPA": _make_sdpa_int8,
+}
 
 
 def _output_scale(net: Net, layer: Layer) -> np.float32 | None:
@@ -102,7 +187,7 @@ def write(net: Net, param: Path, bin: Path, image: np.ndarray) -> None:
         save(net, *partial)
         again = load(*partial)
         _same(net, again, param)
-        requantized = [layer.outputs[0] for layer in again.layers if layer.int(8) > 100 and is_int8(layer)]
+        requantized = [layer.outputs[0] for layer in again.layers if is_int8(layer) and layer.int(8) > 100]
         engine = Engine(*partial)
         for name, bits in engine.bits(image, requantized).items():
             if bits != 8:
