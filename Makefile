@@ -20,7 +20,7 @@ PIP := .venv/bin/python -m pip --disable-pip-version-check --no-input -qq
 help:  ## List the targets
 	@bold=; off=; if [ -t 1 ] && [ -z "$${NO_COLOR-}$${CI-}" ]; then bold=$$(printf '\033[36m'); off=$$(printf '\033[0m'); fi; \
 	awk -v bold="$$bold" -v off="$$off" 'BEGIN { FS = ":.*## " } \
-		/^[a-z-]+:.*## / { printf "%s%-15s%s %s\n", bold, $$1, off, $$2 }' $(firstword $(MAKEFILE_LIST))
+		/^[a-z0-9-]+:.*## / { printf "%s%-15s%s %s\n", bold, $$1, off, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 quantize: .venv/.ready git-or-not  ## Export, quantize, evaluate and time all models of params.yaml, or MODEL=name
 	@$(PY) -m octet validate $(if $(MODEL),--model '$(MODEL)')
