@@ -36,9 +36,9 @@ class Histogram:
         if largest == 0.0:
             return cls(np.zeros(BINS, np.int64), -126, magnitude.size, 0.0)
         exponent = max(int(np.frexp(np.float32(largest))[1]), -100)
-        index = (magnitude * np.float32(2.0 ** (13 - exponent))).astype(np.int32)
+        index = (magnitude * np.float32(2.0 ** (13 - exponent))).astype(np.intp)  # what bincount wants
         counts = np.bincount(index, minlength=BINS)
-        zeros = int(magnitude.size - np.count_nonzero(magnitude))
+        zeros = int(magnitude.size - np.count_nonzero(magnitude != 0))  # of booleans: many times as fast
         counts[0] -= zeros
         return cls(counts, exponent, zeros, largest)
 
