@@ -161,9 +161,10 @@ def could_run_winograd(layer: Layer) -> bool:
 
 def is_grouped(layer: Layer) -> bool:
     """A convolution in groups that is not depthwise, for which ncnn makes a Convolution of each group."""
+    if layer.type != "ConvolutionDepthWise":
+        return False
     groups, outputs, kernel = layer.int(7, 1), layer.int(0), layer.int(1)
-    depthwise = groups == outputs and layer.int(6) == outputs * kernel * layer.int(11, kernel)
-    return layer.type == "ConvolutionDepthWise" and not depthwise
+    return groups != outputs or layer.int(6) != outputs * kernel * layer.int(11, kernel)
 
 
 def quantizable(layers: list[Layer]) -> list[Layer]:

@@ -24,10 +24,14 @@ _PARAMETER = re.compile(r'(-?\d+)=("[^"]*"|\S+)')
 
 @dataclass
 class Tensor:
-    """One weight: a flat array, fp32, fp16 or int8, and its tag in the file (None: plain fp32 without a tag)."""
+    """One weight: a flat array, fp32, fp16 or int8, and its tag in the file (None: plain fp32 without a tag).
+
+    padding: the bytes that fill up the last 4 in the file, kept because pnnx does not write zeros there; ncnn skips them.
+    """
 
     data: np.ndarray
     tag: int | None = None
+    padding: bytes = b""
 
 
 @dataclass
@@ -164,7 +168,7 @@ def _layers(text: str, param: str) -> list[Layer]:
         )
     if len(known) != blob_count:
         raise OctetError(f"{param}: line 2 promises {blob_count} blobs, the layers make {len(known)}")
-    names = [layer.name for layer in layers]
+    names = [layer.name for layer in layers if layer.type != "Split"]  # pnnx numbers those anew now and then
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise OctetError(f"{param}: more than one layer is called {', '.join(twice)}; tables could not tell them apart")
@@ -203,7 +207,10 @@ def _tensor(data: bytes, at: int, slot: Slot, where: str) -> tuple[Tensor, int]:
         raise OctetError(
             f"{where}: needs {size} bytes at byte {at}, but the file ends at byte {len(data)}; it is cut off: make it again"
         )
-    return Tensor(np.frombuffer(data, dtype, slot.count, at), tag), at + -(-size // 4) * 4
+    end = at + -(-size // 4) * 4
+    if end > len(data):
+        raise OctetError(f"{where}: the file ends at byte {len(data)}, not at {end}; it is cut off: make it again")
+    return Tensor(np.frombuffer(data, dtype, slot.count, at), tag, data[at + size : end]), end
 
 
 def _bytes(tensor: Tensor, slot: Slot) -> bytes:
@@ -214,4 +221,4 @@ def _bytes(tensor: Tensor, slot: Slot) -> bytes:
         )
     raw = tensor.data.tobytes()
     head = tensor.tag.to_bytes(4, "little") if slot.tagged else b""
-    return head + raw + bytes(-len(raw) % 4)
+    return head + raw + tensor.padding.ljust(-len(raw) % 4, b"\0")

@@ -121,3 +121,12 @@ def test_slots_of_other_layers():
     mha = counts("MultiHeadAttention 0=4 1=2 2=16")
     assert [count for count, _ in mha] == [16, 4, 16, 4, 16, 4, 16, 4]
     assert counts("GRU 0=2 1=12 2=0") == [(12, True), (8, True), (12, True)]
+
+
+def test_what_pnnx_writes_oddly_comes_back_byte_for_byte():
+    """Split names given twice, and padding that is not zero (pnnx with fp16=1)."""
+    text = "7767517\n5 7\nInput a 0 1 a\nSplit s 1 2 a b c\nSplit s 1 2 b d e\nReLU r 1 1 d f\nInnerProduct i 1 1 c g 0=1 2=3\n"
+    data = struct.pack("<I3e", 0x01306B47, 1.0, 2.0, 3.0) + b"\x12\x34"
+    assert dumps(loads(text, data))[1] == data
+    with pytest.raises(OctetError, match="cut off"):
+        loads(text, data[:-1])
