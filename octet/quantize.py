@@ -19,10 +19,9 @@ from octet.format import load, ncnn2int8, save
 from octet.format.net import TAG_INT8, Layer, Net, Tensor
 from octet.format.rounding import round_int8
 from octet.format.table import Table, absmax_scales, add_attention, channels, needed
-from octet.targets import MASK_PARAMETER, MASK_WINOGRAD, Target, quantizable
+from octet.targets import MASK_PARAMETER, MASK_WINOGRAD, REQUANTIZING, Target, quantizable
 
 _INT8_TERM = {"Convolution": 2, "ConvolutionDepthWise": 1, "InnerProduct": 2}
-_REQUANTIZING = ("Convolution", "ConvolutionDepthWise")
 _ATTENTION = ("Gemm", "MultiHeadAttention", "SDPA")
 _REFUSED = ("RNN", "LSTM", "GRU", "Embed")
 
@@ -61,8 +60,9 @@ def quantize(net: Net, table: Table, target: Target, keep_fp32: list[str], where
     if _parity(target):
         ncnn2int8.requantize(result, target.may_requantize)
         return ncnn2int8.convert(result)
+    consumers = result.consumers()
     for layer in result.layers:
-        scale = _output_scale(result, layer) if target.may_requantize(layer) else None
+        scale = _output_scale(consumers, layer) if target.may_requantize(layer) else None
         if scale is not None:
             layer.params[8] = str(layer.int(8) + 100)
             layer.weights["output_scale"] = Tensor(np.array([scale], np.float32))
@@ -161,16 +161,15 @@ _MAKE_INT8 = {
 }
 
 
-def _output_scale(net: Net, layer: Layer) -> np.float32 | None:
+def _output_scale(consumers: dict[str, list[Layer]], layer: Layer) -> np.float32 | None:
     """The scale with which this layer's output may leave as int8: where every consumer, directly or through one Split,
     is an int8 convolution with this input scale (fuse_requantize in ncnn2int8.cpp)."""
-    if layer.type not in _REQUANTIZING or not is_int8(layer):
+    if layer.type not in REQUANTIZING or not is_int8(layer):
         return None
-    consumers = net.consumers()
     readers = consumers.get(layer.outputs[0], [])
     if len(readers) == 1 and readers[0].type == "Split":
         readers = [reader for blob in readers[0].outputs for reader in consumers.get(blob, [])]
-    if not readers or not all(reader.type in _REQUANTIZING and is_int8(reader) for reader in readers):
+    if not readers or not all(reader.type in REQUANTIZING and is_int8(reader) for reader in readers):
         return None
     scales = {reader.weights["input_scale"].data[0] for reader in readers}
     return scales.pop() if len(scales) == 1 else None

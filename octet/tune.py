@@ -32,7 +32,7 @@ from octet.errors import OctetError, run
 from octet.files import read_json, write_text
 from octet.format import table as tables
 from octet.format.net import Net
-from octet.format.table import Table
+from octet.format.table import Table, add_attention
 from octet.progress import progress
 from octet.quantize import quantize
 from octet.targets import TARGETS, Choice, Target, could_run_winograd, dumps, quantizable
@@ -124,7 +124,9 @@ class Bench:
     def int8(self, target: Target) -> Net:
         """The weights' scales are absmax for the levels of this target: their values do not change the speed."""
         weights = {layer.name: weight_scales(layer, target) for layer in quantizable(self.net.layers)}
-        return quantize(self.net, Table(weights, self.inputs), target, [], "the tuner's table")
+        table = Table(weights, self.inputs)
+        add_attention(table, self.net.layers)
+        return quantize(self.net, table, target, [], "the tuner's table")
 
 
 @dataclass(frozen=True)
@@ -238,7 +240,8 @@ def main() -> None:
     if not layers:
         raise OctetError(f"{files[0]}: has no layer that can be int8, so there is nothing to tune")
     found = tables.load(args.model / "int8.table")
-    found.check(layers, str(args.model / "int8.table"))
+    attention = [layer for layer in net.layers if layer.type == "MultiHeadAttention"]
+    found.check(layers + attention, str(args.model / "int8.table"))
     size = args.size or read_json(args.model / "preprocess.json", "copy it beside the model, or give --size")["size"]
     image = np.random.Generator(np.random.PCG64(0)).normal(0, 1, (3, *size)).astype(np.float32)
     with tempfile.TemporaryDirectory(prefix="octet-tune-") as folder:

@@ -14,7 +14,7 @@ from octet.engine import Engine, map_images
 from octet.errors import OctetError
 from octet.format.net import Layer, Net
 from octet.format.rounding import round_int8
-from octet.format.table import Table, channels
+from octet.format.table import Table, add_attention, channels
 from octet.targets import Target, quantizable
 
 
@@ -50,6 +50,7 @@ def calibrate(
     for layer in layers:
         table.weights[layer.name] = weight_scales(layer, target, how.weights)
         table.inputs[layer.name] = scales[source(net, layer.inputs[0])]
+    add_attention(table, net.layers)
     return table
 
 

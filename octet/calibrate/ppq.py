@@ -30,7 +30,7 @@ from octet.calibrate.own import weight_scales
 from octet.errors import OctetError
 from octet.files import read_bytes
 from octet.format.net import Layer, Net
-from octet.format.table import Table, channels
+from octet.format.table import Table, add_attention, channels
 from octet.progress import progress
 from octet.targets import QUANTIZABLE, Target, quantizable
 
@@ -81,7 +81,9 @@ def calibrate(
         )
     levels = {nodes[layer.name]: target.weight_levels(layer) for layer in layers}
     graph = quantized(onnx_path, levels, image, parts, algorithm)
-    return _table(graph, layers, nodes, target, str(onnx_path))
+    table = _table(graph, layers, nodes, target, str(onnx_path))
+    add_attention(table, net.layers)
+    return table
 
 
 def steps(count: int, batch: int) -> list[range]:
