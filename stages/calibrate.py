@@ -30,6 +30,7 @@ def main() -> None:
         how = own.How(settings.method, settings.weights, settings.percentile)
         found = own.calibrate(net, folder / "fp32.param", folder / "fp32.bin", image, len(picked), how, profile)
     table.save(found, folder / "int8.table")
+    print("".join(f"{stage.name}: {line}\n" for line in table.silent(found, quantizable(net.layers))), end="")
     print(f"{stage.name}: scales of {len(found.inputs)} layers from {len(picked)} pictures by {settings.method}")
 
 
