@@ -4,37 +4,50 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from octet.data.left_out import LeftOut
 from octet.engine import Engine, map_images
-from octet.errors import OctetError
+from octet.errors import OctetError, Unreadable
 from octet.files import read_bytes, rounded
 
 TOP = 5
-COLUMNS = ["actual", "predicted", "top5", "probability"]
+COLUMNS = ["picture", "actual", "predicted", "top5", "probability"]
 
 
 def evaluate(
     engine: Engine, image: Callable[[int], np.ndarray], count: int, what: str, workers: int | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """The five most likely classes of every image, best first, int64 of shape (count, 5), and the first's probability.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which images could be read, int64 of shape (n,); the five most likely classes of each, best first, int64 of shape
+    (n, 5), and the first's probability.
 
-    image(k) is the k-th network input, fp32 of shape (3, H, W). Equal logits are ordered by class. The result does not
+    image(k) is the k-th network input, fp32 of shape (C, H, W), k < count. Those that cannot be read are named; too many
+    raise OctetError. Equal logits are ordered by class. The result does not
     depend on the number of workers. Memory does not grow with count but for the result itself.
     """
 
-    def one(k: int) -> tuple[np.ndarray, float]:
-        logits = engine(image(k)).astype(np.float64)
+    left_out = LeftOut(count, what)
+
+    def one(k: int) -> tuple[int, np.ndarray, float] | None:
+        try:
+            x = image(k)
+        except Unreadable as problem:
+            return left_out.add(problem)
+        logits = engine(x).astype(np.float64)
         if not np.isfinite(logits).all():
             raise OctetError(f"{what}: the logits of test image {k} are not finite")
         order = np.argsort(-logits, kind="stable")[:TOP]
-        return order, float(1 / np.exp(logits - logits[order[0]]).sum())
+        return k, order, float(1 / np.exp(logits - logits[order[0]]).sum())
 
-    found = list(map_images(one, range(count), what, workers))
-    return np.stack([order for order, _ in found]), np.array([probability for _, probability in found])
+    found = [result for result in map_images(one, range(count), what, workers) if result is not None]
+    left_out.report()
+    if not found:
+        raise OctetError(f"{what}: not one picture can be read")
+    kept, order, probability = (np.stack(values) for values in zip(*found, strict=True))
+    return kept, order, probability
 
 
 def figures(labels: np.ndarray, order: np.ndarray, classes: list[str]) -> dict:
@@ -51,13 +64,15 @@ def figures(labels: np.ndarray, order: np.ndarray, classes: list[str]) -> dict:
     }
 
 
-def predictions_csv(labels: np.ndarray, order: np.ndarray, probability: np.ndarray, classes: list[str]) -> str:
-    """One line a picture: actual and predicted class, the five most likely, the first's probability."""
+def predictions_csv(
+    pictures: Sequence[str], labels: np.ndarray, order: np.ndarray, probability: np.ndarray, classes: list[str]
+) -> str:
+    """One line a picture: its name, actual and predicted class, the five most likely, the first's probability."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    for label, row, share in zip(labels, order, probability, strict=True):
-        writer.writerow([classes[label], classes[row[0]], " | ".join(classes[k] for k in row), f"{share:.6f}"])
+    for picture, label, row, share in zip(pictures, labels, order, probability, strict=True):
+        writer.writerow([picture, classes[label], classes[row[0]], " | ".join(classes[k] for k in row), f"{share:.6f}"])
     return text.getvalue()
 
 

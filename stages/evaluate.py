@@ -1,13 +1,13 @@
 """evaluate: fp32 or int8 on the test split (or evaluate.split), in ncnn: top-1, top-5, by class, and every prediction."""
 
 from octet import preprocess
-from octet.data.cifar import Cifar
+from octet.data.dataset import inputs, open_split
 from octet.data.subset import balanced, held_out
 from octet.engine import Engine
-from octet.errors import run
+from octet.errors import OctetError, run
 from octet.evaluate import evaluate, figures, predictions_csv
 from octet.files import write_json, write_text
-from octet.stage import arguments, begin, inputs
+from octet.stage import arguments, begin
 
 
 def main() -> None:
@@ -17,15 +17,19 @@ def main() -> None:
     args = parser.parse_args()
     stage = begin(args)
     split, limit = stage.params.evaluate.split, stage.params.evaluate.limit
-    data = Cifar(stage.entry.data, split)
-    picked = (held_out if split == "train" else balanced)(data.labels, limit, "evaluate.limit")
     steps = preprocess.load(stage.models / "preprocess.json")
+    data = open_split(stage.entry.data, split, steps.classes, steps.color_type)
+    if not data.labelled:
+        raise OctetError(
+            f"{stage.entry.data}: the pictures of the {split} split have no labels; nothing can be evaluated on them"
+        )
+    picked = (held_out if split == "train" else balanced)(data.labels, limit, "evaluate.limit")
     engine = Engine(stage.models / f"{args.precision}.param", stage.models / f"{args.precision}.bin")
-    what = f"evaluate {args.precision}"
-    order, probability = evaluate(engine, inputs(data, steps, picked), len(picked), what, args.workers)
-    labels = data.labels[picked]
-    found = figures(labels, order, steps.classes)
-    csv = predictions_csv(labels, order, probability, steps.classes)
+    what, image = f"evaluate {args.precision}", inputs(data, steps, picked)
+    kept, order, probability = evaluate(engine, image, len(picked), what, args.workers)
+    labels, pictures = data.labels[picked[kept]], [data.name(k) for k in picked[kept]]
+    found = figures(labels, order, steps.classes) | {"n_unreadable": len(picked) - len(kept)}
+    csv = predictions_csv(pictures, labels, order, probability, steps.classes)
     write_text(stage.metrics / f"{args.precision}.predictions.csv", csv)
     write_json(stage.metrics / f"{args.precision}.json", found)
     print(f"{stage.name}: {args.precision} top-1 {found['top1_pct']:.2f} % of {found['n_images']} pictures")

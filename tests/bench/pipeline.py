@@ -17,12 +17,11 @@ from octet import format, params, preprocess
 from octet.benchmark import machine
 from octet.calibrate import own
 from octet.calibrate.thresholds import METHODS
-from octet.data.cifar import Cifar
+from octet.data.dataset import inputs, open_split
 from octet.data.subset import balanced
 from octet.engine import Engine, cores
 from octet.errors import run
 from octet.evaluate import evaluate
-from octet.stage import inputs
 from octet.targets import target
 
 ROUNDS = 3
@@ -38,7 +37,7 @@ class Bench:
         self.net = format.load(*self.files)
 
     def images(self, split: str, count: int):
-        data = Cifar(self.entry.data, split)
+        data = open_split(self.entry.data, split, self.steps.classes, self.steps.color_type)
         return inputs(data, self.steps, balanced(data.labels, count, "images"))
 
     def calibrate(self, method: str, count: int) -> float:

@@ -7,7 +7,7 @@ import pytest
 
 from octet import files
 from octet.engine import Engine, map_images
-from octet.errors import OctetError
+from octet.errors import OctetError, Unreadable
 from octet.evaluate import evaluate, figures, predictions_csv, read_predictions
 from octet.format import save
 from octet.preprocess import Preprocess
@@ -26,12 +26,34 @@ def engine(tmp_path):
 def test_the_same_from_any_number_of_workers(engine):
     pictures = nets.images(40)
     results = [evaluate(engine, pictures.__getitem__, 40, "x", workers) for workers in (1, 2, 5)]
-    for order, probability in results[1:]:
-        assert np.array_equal(order, results[0][0]) and np.array_equal(probability, results[0][1])
+    for found in results[1:]:
+        assert all(np.array_equal(a, b) for a, b in zip(found, results[0], strict=True))
+    kept, order, probability = results[0]
     logits = np.stack([engine(x) for x in pictures])
-    assert np.array_equal(results[0][0][:, 0], logits.argmax(axis=1))
+    assert kept.tolist() == list(range(40)) and np.array_equal(order[:, 0], logits.argmax(axis=1))
     softmax = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    assert np.allclose(results[0][1], softmax.max(axis=1))
+    assert np.allclose(probability, softmax.max(axis=1))
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_images_that_cannot_be_read_are_left_out(engine, capsys, workers):
+    pictures = nets.images(200)
+
+    def image(k: int) -> np.ndarray:
+        if k in bad:
+            raise Unreadable(f"{k}.jpg: damaged")
+        return pictures[k]
+
+    bad = {199, 7}
+    kept, order, _ = evaluate(engine, image, 200, "evaluate int8", workers)
+    assert kept.tolist() == [k for k in range(200) if k not in bad]
+    assert order[:, 0].tolist() == [int(engine(pictures[k]).argmax()) for k in kept]
+    assert capsys.readouterr().err == (
+        "warning: evaluate int8: 2 of 200 pictures cannot be read and were left out:\n199.jpg: damaged\n7.jpg: damaged\n"
+    )
+    bad = {7, 8, 9}
+    with pytest.raises(OctetError, match="evaluate int8: more than 1 % of 200 pictures cannot be read"):
+        evaluate(engine, image, 200, "evaluate int8", workers)
 
 
 def test_logits_that_are_not_finite(engine):
@@ -55,10 +77,11 @@ def test_figures_by_hand():
 def test_predictions_file(tmp_path):
     order = np.array([[0, 1, 2], [1, 0, 2]])
     files.write_text(
-        tmp_path / "p.csv", predictions_csv(np.array([0, 2]), order, np.array([0.5, 1]), ["a,b", "c", "d"])
+        tmp_path / "p.csv",
+        predictions_csv(["x/1.png", "2"], np.array([0, 2]), order, np.array([0.5, 1]), ["a,b", "c", "d"]),
     )
     assert (tmp_path / "p.csv").read_text() == (
-        'actual,predicted,top5,probability\n"a,b","a,b","a,b | c | d",0.500000\nd,c,"c | a,b | d",1.000000\n'
+        'picture,actual,predicted,top5,probability\nx/1.png,"a,b","a,b","a,b | c | d",0.500000\n2,d,c,"c | a,b | d",1.000000\n'
     )
     assert read_predictions(tmp_path / "p.csv") == (["a,b", "d"], ["a,b", "c"], [0.5, 1.0])
     (tmp_path / "p.csv").write_text("x\n1\n")
@@ -81,9 +104,9 @@ def test_summary(tmp_path):
         (tmp_path / f"{p}.bin").write_bytes(bytes(size))
         (tmp_path / f"{p}.param").write_bytes(b"")
         files.write_json(tmp_path / f"{p}.json", {"top1_pct": top1, "n_images": 10})
-    rows = "actual,predicted,top5,probability\n"
-    (tmp_path / "fp32.predictions.csv").write_text(rows + "x,x,x,1\n" * 9 + "x,o,o,1\n")
-    (tmp_path / "int8.predictions.csv").write_text(rows + "x,x,x,0.5\n" * 8 + "x,o,o,1\n" * 2)
+    rows = "picture,actual,predicted,top5,probability\n"
+    (tmp_path / "fp32.predictions.csv").write_text(rows + "1,x,x,x,1\n" * 9 + "1,x,o,o,1\n")
+    (tmp_path / "int8.predictions.csv").write_text(rows + "1,x,x,x,0.5\n" * 8 + "1,x,o,o,1\n" * 2)
     machine = {"cpu": "c", "cores": 2, "features": ["avx2"], "ncnn": "1"}
     fps = {"fp32": {"fps": 100.0}, "int8": {"fps": 310.0}}
     files.write_json(tmp_path / "latency.json", {"threads_1": fps, "threads_2": fps, "machine": machine})
@@ -93,7 +116,7 @@ def test_summary(tmp_path):
     assert found["speedup_1_thread"] == 3.1 and found["n_images"] == 10
     text = table({"m": found})
     assert "90.00 %" in text and "3.10 times as fast" in text and "4.00 times smaller" in text
-    (tmp_path / "int8.predictions.csv").write_text(rows + "y,x,x,1\n" * 10)
+    (tmp_path / "int8.predictions.csv").write_text(rows + "1,y,x,x,1\n" * 10)
     with pytest.raises(OctetError, match="not evaluated on the same pictures"):
         summarize(tmp_path, tmp_path)
 
