@@ -1,6 +1,6 @@
 """evaluate: fp32 or int8 on the test split (or evaluate.split), in ncnn: top-1, top-5, by class, and every prediction."""
 
-from octet import preprocess
+from octet import preprocess, zoo
 from octet.data.dataset import inputs, open_split
 from octet.data.subset import balanced, held_out
 from octet.engine import Engine
@@ -29,6 +29,8 @@ def main() -> None:
     kept, order, probability = evaluate(engine, image, len(picked), what, args.workers)
     labels, pictures = data.labels[picked[kept]], [data.name(k) for k in picked[kept]]
     found = figures(labels, order, steps.classes) | {"n_unreadable": len(picked) - len(kept)}
+    if (args.precision, split, limit) == ("fp32", "test", None):
+        found |= zoo.compare(found["top1_pct"], stage.entry.checkpoint)
     csv = predictions_csv(pictures, labels, order, probability, steps.classes)
     write_text(stage.metrics / f"{args.precision}.predictions.csv", csv)
     write_json(stage.metrics / f"{args.precision}.json", found)
