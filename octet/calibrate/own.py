@@ -87,8 +87,7 @@ def shifted_blobs(net: Net, target: Target) -> set[str]:
         return set()
     int8 = target.int8_layers(net)
     sources = {layer.name: source(net, layer.inputs[0]) for layer in net.layers if layer.name in int8}
-    found = asymmetric.regions(net, lambda layer: sources.get(layer.name))
-    return {sources[layer.name] for region in found for layer in region.readers if layer.name in sources}
+    return {sources[name] for name in asymmetric.shifted(net, sources)}
 
 
 def source(net: Net, blob: str) -> str:
