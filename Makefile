@@ -2,7 +2,8 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help quantize tune test test-unit test-slow check lint format bench-pipeline bench-int8 clean distclean git-or-not
+.PHONY: help quantize tune predict dump env test test-unit test-slow check lint format bench-pipeline bench-int8
+.PHONY: clean distclean git-or-not
 
 # The interpreter that .venv is made from; empty: the first of python3.11, python3 and python that is a Python 3.11.
 PYTHON ?=
@@ -10,6 +11,8 @@ PYTHON ?=
 MODEL ?=
 # Of `make tune`: the profile's name, for `target` in params.yaml; empty: the model's.
 NAME ?=
+# Of `make predict`: pictures and folders with pictures, with a space between them; empty: a few of the test split.
+IMAGE ?=
 # More options for pytest, such as -k table or -x.
 PYTEST ?=
 
@@ -42,6 +45,15 @@ test-unit: .venv/.ready  ## Run the tests of the library alone
 test-slow: .venv/.ready git-or-not  ## Run the slow tests
 	@$(PY) -m pytest -m slow $(PYTEST)
 
+predict: .venv/.ready  ## Show what torch, ncnn fp32 and int8 say of IMAGE=file or folder, or of a few test pictures; MODEL=name
+	@$(PY) -m octet predict $(if $(MODEL),--model '$(MODEL)') $(if $(IMAGE),--image $(IMAGE))
+
+dump: .venv/.ready  ## Write what fp32 and int8 say of every test picture as JSON lines, of all models or MODEL=name
+	@$(PY) -m octet dump $(if $(MODEL),--model '$(MODEL)')
+
+env: .venv/.ready  ## Print what a bug report needs: versions, processor, threads, which target fits
+	@$(PY) -m octet env
+
 check: .venv/.ready  ## Fail where int8 loses more accuracy than params.yaml allows, for all models or MODEL=name
 	@$(PY) -m octet check $(if $(MODEL),--model '$(MODEL)')
 
@@ -66,7 +78,7 @@ clean:  ## Remove the pipeline's outputs and what tools left behind (not checkpo
 	@if [ -e .venv/.ready ]; then $(PY) -c 'from dvc.repo import Repo; \
 		stages = Repo(config={"core": {"no_scm": True}}).index.stages; \
 		[o.remove() for s in stages if s.path_in_repo == "dvc.yaml" for o in s.outs if o.use_cache]'; fi
-	@rm -rf .pytest_cache .ruff_cache build
+	@rm -rf .pytest_cache .ruff_cache build reports
 	@find . \( -path ./.git -o -path ./.venv -o -path ./.venv-bench -o -path ./.dvc \) -prune -o \
 		\( -name __pycache__ -o -name '*.partial' \) -prune -exec rm -rf {} +
 

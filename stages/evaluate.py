@@ -1,11 +1,11 @@
-"""evaluate: fp32 or int8 on the test split (or evaluate.split), in ncnn: top-1, top-5, by class, and every prediction."""
+"""evaluate: fp32 or int8 on the test split (or evaluate.split), in ncnn: mmcls's metrics, by class, every prediction."""
 
 from octet import preprocess
 from octet.data.cifar import Cifar
 from octet.data.subset import balanced, held_out
 from octet.engine import Engine
 from octet.errors import run
-from octet.evaluate import evaluate, figures, predictions_csv
+from octet.evaluate import by_class, classes_csv, distinct, evaluate, figures, predictions_csv
 from octet.files import write_json, write_text
 from octet.stage import arguments, begin, inputs
 
@@ -22,12 +22,14 @@ def main() -> None:
     steps = preprocess.load(stage.models / "preprocess.json")
     engine = Engine(stage.models / f"{args.precision}.param", stage.models / f"{args.precision}.bin")
     what = f"evaluate {args.precision}"
-    order, probability = evaluate(engine, inputs(data, steps, picked), len(picked), what, args.workers)
-    labels = data.labels[picked]
-    found = figures(labels, order, steps.classes)
-    csv = predictions_csv(labels, order, probability, steps.classes)
-    write_text(stage.metrics / f"{args.precision}.predictions.csv", csv)
-    write_json(stage.metrics / f"{args.precision}.json", found)
+    order, probabilities = evaluate(engine, inputs(data, steps, picked), len(picked), what, args.workers)
+    labels, classes = data.labels[picked], distinct(steps.classes)
+    found = figures(labels, order, classes)
+    pictures = [str(k) for k in picked]
+    name = stage.metrics / args.precision
+    write_text(f"{name}.predictions.csv", predictions_csv(pictures, labels, order, probabilities, classes))
+    write_text(f"{name}.classes.csv", classes_csv(by_class(labels, order[:, 0], classes)))
+    write_json(f"{name}.json", found)
     print(f"{stage.name}: {args.precision} top-1 {found['top1_pct']:.2f} % of {found['n_images']} pictures")
 
 

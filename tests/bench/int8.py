@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from octet import params
-from octet.benchmark import machine
 from octet.calibrate.thresholds import METHODS
 from octet.engine import cores
 from octet.errors import OctetError, run
+from octet.machine import machine
 from tests.bench.pipeline import Bench
 
 ROOT = Path(__file__).parents[2]

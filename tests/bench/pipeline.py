@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 
 from octet import format, params, preprocess
-from octet.benchmark import machine
 from octet.calibrate import own
 from octet.calibrate.thresholds import METHODS
 from octet.data.cifar import Cifar
@@ -22,6 +21,7 @@ from octet.data.subset import balanced
 from octet.engine import Engine, cores
 from octet.errors import run
 from octet.evaluate import evaluate
+from octet.machine import machine
 from octet.stage import inputs
 from octet.targets import target
 

@@ -109,6 +109,11 @@ class Project:
         project.commit("a tiny project")
         return project
 
+    def copy(self, folder: Path) -> Project:
+        """The same in another folder, with all that was made and DVC's cache."""
+        shutil.copytree(self.folder, folder)
+        return Project(folder)
+
     def run(self, *command: str, ok: bool = True) -> subprocess.CompletedProcess:
         done = subprocess.run(command, cwd=self.folder, env=self.env, capture_output=True, text=True)
         assert not ok or done.returncode == 0, f"{command}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
