@@ -13,11 +13,11 @@ import torch
 from octet.errors import OctetError
 from octet.files import write_bytes
 from octet.logits import spread_difference
-from octet.mmcls_model import Config, build, dataset_classes, load_weights, read_checkpoint, read_config
+from octet.mmcls_model import Config, build, load_weights, read_checkpoint, read_config
+from octet.mmcls_pipeline import derive
 from octet.preprocess import Preprocess, save
 
 TOLERANCE = 1e-4  # of the logits' spread, between torch and ONNX Runtime
-_ARRAYS = {"CIFAR10": 32, "CIFAR100": 32}  # data sets that are RGB arrays of this many pixels a side
 
 
 class _Logits(torch.nn.Module):
@@ -42,14 +42,14 @@ def classifier(config: str, checkpoint: str, trusted: bool) -> tuple[Config, dic
 
 
 def export(config: str, checkpoint: str, trusted: bool, opset: int, onnx: Path, preprocess: Path) -> float:
-    """Writes the ONNX model (input 'input' of shape (1, 3, H, W), output 'output', the logits) and preprocess.json.
+    """Writes the ONNX model (input 'input' of shape (1, C, H, W), output 'output', the logits) and preprocess.json.
 
     Returns the largest difference between ONNX Runtime's and torch's logits on eight pictures of noise, as a share of
     their spread. Raises OctetError beyond 1e-4, and for a config or a checkpoint that does not fit.
     """
     settings, meta, network = classifier(config, checkpoint, trusted)
     steps = derive(settings, config, meta.get("CLASSES"))
-    blank = torch.zeros(1, 3, *steps.size)
+    blank = torch.zeros(1, steps.channels, *steps.size)
     with torch.no_grad():
         outputs = network(blank).shape[1]
     if outputs != len(steps.classes):
@@ -80,40 +80,9 @@ def export(config: str, checkpoint: str, trusted: bool, opset: int, onnx: Path, 
     return difference
 
 
-def derive(config: Config, name: str, classes: list | tuple | None = None) -> Preprocess:
-    """Reads the pre-processing from the config's test pipeline and from what its data set loads.
-
-    An array data set gives RGB, a loader of files BGR (mmcv's imread); Normalize with to_rgb swaps either.
-    """
-    try:
-        data = config.data.test
-        pipeline = list(data.pipeline)
-    except AttributeError:
-        raise OctetError(f"{name}: has no data.test.pipeline; expected an mmcls config with a test pipeline") from None
-    order, size = "RGB", _ARRAYS.get(data.get("type"))
-    mean, std = [0.0] * 3, [1.0] * 3
-    for step in pipeline:
-        kind = step.get("type")
-        if kind == "Normalize":
-            mean, std = [float(v) for v in step["mean"]], [float(v) for v in step["std"]]
-            if step.get("to_rgb", True):
-                order = order[::-1]
-        elif kind not in ("ImageToTensor", "Collect"):
-            raise OctetError(
-                f"{name}: data.test.pipeline: Octet does not know the step '{kind}'; it knows Normalize, ImageToTensor, Collect"
-            )
-    if size is None:
-        raise OctetError(
-            f"{name}: data.test.type is {data.get('type')!r}; expected one of {', '.join(_ARRAYS)} (CIFAR-10's layout)"
-        )
-    names = classes or dataset_classes(data.get("type"))
-    return Preprocess(order, mean, std, [size, size], [str(c) for c in names])
-
-
 def _difference(network: torch.nn.Module, onnx: bytes, steps: Preprocess) -> float:
-    random = np.random.Generator(np.random.PCG64(0))
     session = onnxruntime.InferenceSession(onnx, providers=["CPUExecutionProvider"])
-    images = [steps(image) for image in random.integers(0, 256, (8, *steps.size, 3), dtype=np.uint8)]
+    images = [steps(image) for image in steps.noise(8)]
     with torch.no_grad():
         wanted = np.concatenate([network(torch.from_numpy(x[None])).numpy() for x in images])
     found = np.concatenate([session.run(None, {"input": x[None]})[0] for x in images])

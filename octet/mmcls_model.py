@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from octet.errors import OctetError, nearest
+from octet.files import read_bytes
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -139,8 +140,24 @@ def load_weights(model: torch.nn.Module, state: dict[str, torch.Tensor], path: s
     model.load_state_dict(state, strict=False)
 
 
-def dataset_classes(kind: str) -> list[str]:
-    """The class names that mmcls's data set of this type has."""
+def transforms(pipeline: list, where: str) -> list:
+    """A config's pipeline as mmcls's own transforms. `where` begins the error."""
+    from mmcls.datasets import PIPELINES
+    from mmcv.utils import build_from_cfg
+
+    try:
+        return [build_from_cfg(step, PIPELINES) for step in pipeline]
+    except (KeyError, TypeError, ValueError, AssertionError, AttributeError) as error:
+        raise OctetError(f"{where}: mmcls cannot build it: {str(error) or 'a value is not allowed'}") from None
+
+
+def dataset_classes(data: Config) -> list[str]:
+    """The class names of a config's data set: its own `classes` (names, or a file with one a line), or those that
+    mmcls's data set of this type has."""
     from mmcls.datasets import DATASETS
 
-    return list(getattr(DATASETS.get(kind), "CLASSES", None) or [])
+    own = data.get("classes")
+    if isinstance(own, str):
+        lines = read_bytes(own, "the config's data.test.classes names it").decode().splitlines()
+        return [line.strip() for line in lines if line.strip()]
+    return list(own or getattr(DATASETS.get(data.type), "CLASSES", None) or [])

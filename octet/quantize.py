@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from octet import asymmetric
 from octet.engine import Engine
 from octet.errors import OctetError, nearest
 from octet.format import load, ncnn2int8, save
@@ -52,7 +53,7 @@ def quantize(net: Net, table: Table, target: Target, keep_fp32: list[str], where
         add_attention(table, others)
     attention = [layer for layer in others if layer.type == "MultiHeadAttention"]
     table.check(by_table + attention, where, frozenset(keep_fp32))
-    chosen = {layer.name for layer in by_table if target.is_int8(layer)} | {layer.name for layer in others}
+    chosen = target.int8_layers(net) | {layer.name for layer in others}
     result = net.copy()
     for layer in result.layers:
         if layer.name in chosen.difference(keep_fp32):
@@ -60,12 +61,16 @@ def quantize(net: Net, table: Table, target: Target, keep_fp32: list[str], where
     if _parity(target):
         ncnn2int8.requantize(result, target.may_requantize)
         return ncnn2int8.convert(result)
+    if target.asymmetric:
+        asymmetric.shift(result, is_int8)
     consumers = result.consumers()
     for layer in result.layers:
         scale = _output_scale(consumers, layer) if target.may_requantize(layer) else None
         if scale is not None:
             layer.params[8] = str(layer.int(8) + 100)
             layer.weights["output_scale"] = Tensor(np.array([scale], np.float32))
+            if target.asymmetric:
+                asymmetric.drop_activation(layer, scale)
     return result
 
 

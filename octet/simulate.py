@@ -114,7 +114,8 @@ def _convolution(one: Layer, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
     extent = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True))
     if one.int(8) and values.dtype != np.int8:
         values = quantize(values, one.weights["input_scale"].data[0])
-    values = np.pad(values, _border(one, values.shape[1:], extent, stride), constant_values=_number(one, 18))
+    border = _number(one, 18).astype(np.int16).astype(values.dtype) if values.dtype == np.int8 else _number(one, 18)
+    values = np.pad(values, _border(one, values.shape[1:], extent, stride), constant_values=border)
 
     def sums(weight: np.ndarray) -> np.ndarray:
         windows = sliding_window_view(values, extent, axis=(1, 2))[:, :: stride[0], :: stride[1]]

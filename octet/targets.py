@@ -12,18 +12,19 @@ Besides the built-in profiles, configs/targets/NAME.yaml is one of that NAME, me
       conv_1: {winograd: true}          # Winograd not masked, weights of 6 bits
       convrelu_2: {requantize: false}   # the output leaves as fp32 even where it could leave as int8
       linear_38: {int8: false}          # stays fp32
+      conv_0: {int8: true}              # int8 where the base keeps fp32: a layer that reads the network's input
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from octet.errors import OctetError, nearest
 from octet.files import read_bytes
-from octet.format.net import Layer
+from octet.format.net import Layer, Net
 
 FOLDER = Path("configs/targets")
 MASK_PARAMETER, MASK_WINOGRAD = 31, 64
@@ -33,19 +34,24 @@ REQUANTIZING = ("Convolution", "ConvolutionDepthWise")  # the types whose output
 
 @dataclass(frozen=True)
 class Choice:
-    """One layer's deviation from the base. winograd: None is what the base says."""
+    """One layer's deviation from the base. None is what the base says."""
 
     winograd: bool | None = None
-    int8: bool = True
+    int8: bool | None = None
     requantize: bool = True
 
 
 @dataclass(frozen=True)
 class Target:
-    """winograd: may ncnn choose int8 Winograd on this device? layers: the layers for which another choice is better."""
+    """winograd: may ncnn choose int8 Winograd on this device? asymmetric: are ReLU's outputs shifted to use all 8 bits
+    (octet/asymmetric.py)? fp32_input: does a layer that reads the network's input stay fp32? The input loses the most as
+    int8, and with three channels such a layer gains little: ResNet's 7x7 stem of 3.1 ms 0.4 ms, MobileNet's 3x3 nothing
+    (AVX-512 VNNI). layers: the layers for which another choice is better."""
 
     name: str
     winograd: bool
+    asymmetric: bool = False
+    fp32_input: bool = False
     layers: Mapping[str, Choice] = field(default_factory=dict)
 
     def runs_winograd(self, layer: Layer) -> bool:
@@ -61,14 +67,28 @@ class Target:
         """The largest integer that a weight of this layer may be: 31 (6 bits) or 127 (8 bits)."""
         return 31 if self.runs_winograd(layer) else 127
 
-    def is_int8(self, layer: Layer) -> bool:
-        """Is this layer int8, unless the model's keep_fp32 says otherwise?
+    def int8_layers(self, net: Net) -> set[str]:
+        """The names of the layers that are int8, unless the model's keep_fp32 says otherwise.
 
         Not a convolution in groups (ResNeXt's, RegNet's) where the target's files need not be ncnn2int8's: with packed
         layout on x86, ncnn reads unwritten memory there (ConvolutionDepthWise_x86::forward_int8_x86 makes room for
         another packing than its inner Convolution writes; seen in ncnn 1.0.20261020).
         """
-        return self._choice(layer).int8 and not (is_grouped(layer) and not self.winograd)
+        inputs = {blob for layer in net.layers if layer.type == "Input" for blob in layer.outputs}
+        inputs |= {
+            blob
+            for layer in net.layers
+            if layer.type == "Split" and layer.inputs[0] in inputs
+            for blob in layer.outputs
+        }
+        names, kept = set(), set()
+        for layer in quantizable(net.layers):
+            chosen = self._choice(layer).int8
+            if chosen or (chosen is None and (self.winograd or not is_grouped(layer))):
+                names.add(layer.name)
+                if chosen is None and self.fp32_input and layer.inputs[0] in inputs:
+                    kept.add(layer.name)
+        return names - kept or names  # a network of nothing but such layers is int8
 
     def may_requantize(self, layer: Layer) -> bool:
         """May this layer's output leave as int8, where all that read it are int8?"""
@@ -84,6 +104,10 @@ class Target:
                 problems.append(f"'{name}' is no layer of the model that can be int8. {nearest(name, known)}")
             elif choice.winograd is not None and not could_run_winograd(known[name]):
                 problems.append(f"{name}: 'winograd' is for 3x3 convolutions of stride 1 and dilation 1: take it out")
+            elif choice.int8 and is_grouped(known[name]) and not self.winograd:
+                problems.append(
+                    f"{name}: ncnn computes a convolution in groups wrongly in int8 on x86: take 'int8' out"
+                )
             elif not choice.requantize and known[name].type not in REQUANTIZING:
                 problems.append(f"{name}: 'requantize' is for convolutions, this is {known[name].type}: take it out")
         if problems:
@@ -97,7 +121,13 @@ class Target:
         return self.layers.get(layer.name, Choice())
 
 
-TARGETS = {target.name: target for target in (Target("dotprod", winograd=False), Target("ncnn2int8", winograd=True))}
+TARGETS = {
+    target.name: target
+    for target in (
+        Target("dotprod", winograd=False, asymmetric=True, fp32_input=True),
+        Target("ncnn2int8", winograd=True),
+    )
+}
 
 
 def target(name: str) -> Target:
@@ -135,7 +165,7 @@ def load(path: str | Path) -> Target:
     layers = found.get("layers") or {}
     _mapping(layers, "layers", None, path)
     choices = {name: _read_choice(name, entry, path) for name, entry in layers.items()}
-    return Target(path.stem, TARGETS[base].winograd, choices)
+    return replace(TARGETS[base], name=path.stem, layers=choices)
 
 
 def dumps(base: str, layers: Mapping[str, Choice], comments: list[str]) -> str:
@@ -185,7 +215,7 @@ def _read_choice(name: Any, entry: Any, path: Path) -> Choice:
         if not isinstance(value, bool):
             raise OctetError(f"{path}: layers: {name}: {key}: expected true or false, found {value!r}")
     choice = Choice(**entry)
-    if not choice.int8 and len(entry) > 1:
+    if choice.int8 is False and len(entry) > 1:
         raise OctetError(f"{path}: layers: {name}: stays fp32 by 'int8: false', which needs no other key: take it out")
     return choice
 

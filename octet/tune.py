@@ -132,23 +132,36 @@ class Bench:
 @dataclass(frozen=True)
 class Tuned:
     """base: the better built-in profile; tried: every candidate; layers: what is taken; together: every attempt to take
-    several at once, how many layers and what they gain; whole_us: of each built-in profile, and fp32."""
+    several at once, how many layers and what they gain; whole_us: of each built-in profile, and fp32; refused: why a
+    built-in profile cannot be had for this model."""
 
     base: Target
     tried: list[tuple[str, Choice, Gain]]
     layers: dict[str, Choice]
     together: list[tuple[int, Gain]]
     whole_us: dict[str, float]
+    refused: dict[str, str]
 
 
 def tune(bench: Bench, fp32: tuple[Path, Path]) -> Tuned:
     """fp32: the .param and .bin of the fp32 model."""
-    names = list(TARGETS)
-    loaders = [bench.loader(TARGETS[name], name) for name in names]
-    whole = compare(*loaders)
-    best = whole.verdict == "faster"
-    base, load = TARGETS[names[best]], loaders[best]
-    fp32_us = compare(load, lambda: bench.timer(*fp32), rounds=3).other_us
+    loaders, refused = {}, {}
+    for name, profile in TARGETS.items():
+        try:
+            loaders[name] = bench.loader(profile, name)
+        except OctetError as error:
+            refused[name] = str(error)
+    if not loaders:
+        raise OctetError("\n".join(refused.values()))
+    best, *others = loaders
+    whole_us = {}
+    for name in others:
+        whole = compare(loaders[best], loaders[name])
+        whole_us |= {best: whole.base_us, name: whole.other_us}
+        best = name if whole.verdict == "faster" else best
+    base, load = TARGETS[best], loaders[best]
+    whole = compare(load, lambda: bench.timer(*fp32), rounds=3)
+    whole_us = {best: whole.base_us} | whole_us | {"fp32": whole.other_us}
     tried = []
     for name, choice in progress(candidates(bench, base), "tune", unit="candidate"):
         tried.append((name, choice, compare(load, bench.loader(replace(base, layers={name: choice}), "other"))))
@@ -160,15 +173,15 @@ def tune(bench: Bench, fp32: tuple[Path, Path]) -> Tuned:
             break
         weakest = sorted(layers, key=lambda name: layers[name][1])[: -(-len(layers) // 2)]
         layers = {name: entry for name, entry in layers.items() if name not in weakest}
-    whole_us = {names[0]: whole.base_us, names[1]: whole.other_us, "fp32": fp32_us}
-    return Tuned(base, tried, {name: choice for name, (choice, _) in layers.items()}, together, whole_us)
+    return Tuned(base, tried, {name: choice for name, (choice, _) in layers.items()}, together, whole_us, refused)
 
 
 def candidates(bench: Bench, base: Target) -> list[tuple[str, Choice]]:
     """For each layer, the choices other than the base's that mean something for it."""
     found = []
+    int8 = base.int8_layers(bench.net)
     for layer in quantizable(bench.int8(base).layers):
-        if not base.is_int8(layer):
+        if layer.name not in int8:
             continue
         if could_run_winograd(layer):
             found.append((layer.name, Choice(winograd=not base.winograd)))
@@ -183,8 +196,8 @@ def chosen(tried: list[tuple[str, Choice, Gain]]) -> dict[str, tuple[Choice, flo
     layers: dict[str, tuple[Choice, float]] = {}
     for layer in dict.fromkeys(name for name, _, _ in tried):
         faster = [(choice, gain.us) for name, choice, gain in tried if name == layer and gain.verdict == "faster"]
-        others = [(choice, us) for choice, us in faster if choice.int8]
-        fp32_us, others_us = (sum(us for choice, us in faster if choice.int8 == on) for on in (False, True))
+        others = [(choice, us) for choice, us in faster if choice.int8 is None]
+        fp32_us, others_us = (sum(us for choice, us in faster if (choice.int8 is None) == on) for on in (False, True))
         if fp32_us > others_us:
             layers[layer] = Choice(int8=False), fp32_us
         elif others:
@@ -198,6 +211,7 @@ def report(tuned: Tuned) -> str:
     lines = [f"{'layer':<24} {'choice':<15} {'gain':>9} {'':>9}  rounds won"]
     lines += [f"{name:<24} {_text(choice):<15} {_figures(gain)}" for name, choice, gain in tuned.tried]
     lines += ["", *(f"{name}: {1e6 / us:.1f} frames/s" for name, us in tuned.whole_us.items())]
+    lines += [f"{name}: not for this model: {why}" for name, why in tuned.refused.items()]
     lines += [f"{f'layers changed at once: {count}':<40} {_figures(gain)}" for count, gain in tuned.together]
     if not tuned.layers:
         lines.append(f"Nothing is clearly faster than {tuned.base.name} for all layers.")
@@ -261,7 +275,7 @@ def _best_us(tuned: Tuned) -> float:
 
 
 def _text(choice: Choice) -> str:
-    if not choice.int8:
+    if choice.int8 is False:
         return "fp32"
     if not choice.requantize:
         return "no requantizing"

@@ -1,7 +1,5 @@
 """benchmark: batch-1 latency of fp32 and int8 on this machine, the two in turn, at one thread and at all cores."""
 
-import numpy as np
-
 from octet import preprocess
 from octet.benchmark import benchmark, figures, samples_csv
 from octet.errors import run
@@ -13,8 +11,7 @@ def main() -> None:
     stage = begin(arguments(__doc__).parse_args())
     folder, settings = stage.models, stage.params.benchmark
     steps = preprocess.load(folder / "preprocess.json")
-    random = np.random.Generator(np.random.PCG64(0))
-    noise = random.integers(0, 256, (8, *steps.size, 3), dtype=np.uint8)  # no kernel's time depends on the picture
+    noise = steps.noise(8)  # no kernel's time depends on the picture
     files = {p: (folder / f"{p}.param", folder / f"{p}.bin") for p in ("fp32", "int8")}
     rows = benchmark(files, lambda k: steps(noise[k]), settings.runs, settings.warmup)
     found = figures(rows)

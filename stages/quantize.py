@@ -1,7 +1,5 @@
 """quantize: the fp32 model and int8.table become int8.param and int8.bin, read back and run before they are kept."""
 
-import numpy as np
-
 from octet import format, preprocess
 from octet.errors import run
 from octet.format import table
@@ -17,8 +15,7 @@ def main() -> None:
     where = folder / "int8.table"
     result = quantize(net, table.load(where), target(stage.params.target), list(stage.entry.keep_fp32), str(where))
     steps = preprocess.load(folder / "preprocess.json")
-    noise = np.random.Generator(np.random.PCG64(0)).integers(0, 256, (*steps.size, 3), dtype=np.uint8)
-    write(result, folder / "int8.param", folder / "int8.bin", steps(noise))
+    write(result, folder / "int8.param", folder / "int8.bin", steps(steps.noise(1)[0]))
     layers = quantizable(result.layers)
     requantized = sum(layer.int(8) > 100 for layer in layers)
     fp32 = [layer.name for layer in layers if not is_int8(layer)]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from octet import asymmetric
 from octet.calibrate.histogram import Histogram
 from octet.calibrate.thresholds import LEVELS, METHODS
 from octet.engine import Engine, map_images
@@ -45,7 +46,9 @@ def calibrate(
     if not layers:
         raise OctetError(f"{param}: has no layer that can be int8 (Convolution, ConvolutionDepthWise, InnerProduct)")
     found = histograms(net, param, bin, image, count, workers)
-    scales = {blob: input_scale(histogram, how) for blob, histogram in found.items()}
+    shifted = shifted_blobs(net, target)
+    levels = {blob: asymmetric.LEVELS if blob in shifted else LEVELS for blob in found}
+    scales = {blob: input_scale(histogram, how, levels[blob]) for blob, histogram in found.items()}
     table = Table()
     for layer in layers:
         table.weights[layer.name] = weight_scales(layer, target, how.weights)
@@ -78,6 +81,16 @@ def histograms(
     return dict(zip(blobs, merged, strict=True))
 
 
+def shifted_blobs(net: Net, target: Target) -> set[str]:
+    """The blobs, under the names of source(), that this target's int8 layers read with the 8 bits of asymmetric.LEVELS."""
+    if not target.asymmetric:
+        return set()
+    int8 = target.int8_layers(net)
+    sources = {layer.name: source(net, layer.inputs[0]) for layer in net.layers if layer.name in int8}
+    found = asymmetric.regions(net, lambda layer: sources.get(layer.name))
+    return {sources[layer.name] for region in found for layer in region.readers if layer.name in sources}
+
+
 def source(net: Net, blob: str) -> str:
     """The blob whose values this one copies: its own name, or what its Split reads."""
     maker = net.producers()[blob]
@@ -106,10 +119,10 @@ def weight_scales(layer: Layer, target: Target, how: str = "absmax") -> np.ndarr
     return scales
 
 
-def input_scale(histogram: Histogram, how: How) -> np.float32:
-    """127 / threshold, fp32; 1 for an input that is always zero."""
+def input_scale(histogram: Histogram, how: How, levels: int = LEVELS) -> np.float32:
+    """127 / threshold, fp32; 1 for an input that is always zero. levels: the integers that it will have, 127 or 254."""
     extra = (how.percentile,) if how.method == "percentile" else ()
-    threshold = METHODS[how.method](histogram, *extra)
+    threshold = METHODS[how.method](histogram, levels, *extra)
     with np.errstate(over="ignore"):
         scale = np.float32(LEVELS / threshold) if threshold > 0 else np.float32(1)
     return scale if np.isfinite(scale) else np.float32(1)

@@ -3,16 +3,19 @@
 import numpy as np
 import pytest
 
-from octet.calibrate.own import How, calibrate
+from octet.calibrate.own import How, calibrate, weight_scales
 from octet.engine import Engine
 from octet.errors import OctetError
 from octet.format import Layer, Net, load, save
 from octet.format.rounding import round_int8
+from octet.format.table import Table
 from octet.quantize import quantize, write
-from octet.targets import target
+from octet.targets import Target, quantizable, target
 from tests import nets
 
 pytestmark = pytest.mark.unit
+
+PLAIN = Target("plain", winograd=False)  # dotprod without its shifts, and int8 from the network's input on
 
 
 @pytest.fixture
@@ -21,8 +24,8 @@ def calibrated(tmp_path):
     files = tmp_path / "fp32.param", tmp_path / "fp32.bin"
     save(net, *files)
 
-    def table(name="dotprod"):
-        return calibrate(net, *files, pictures.__getitem__, 32, How("minmax"), target(name), 1)
+    def table(profile=PLAIN):
+        return calibrate(net, *files, pictures.__getitem__, 32, How("minmax"), profile, 1)
 
     return net, files, table
 
@@ -34,7 +37,7 @@ def test_rounding_is_half_away_from_zero_and_clamps():
 
 def test_the_file(calibrated):
     net, _, table = calibrated
-    result = quantize(net, table(), target("dotprod"), [], "t")
+    result = quantize(net, table(), PLAIN, [], "t")
     terms = {layer.name: (layer.int(8), layer.int(31)) for layer in result.layers if layer.weights}
     # conv_1's only reader is conv_2, so its output leaves as int8; conv_2's is a Split with an add behind it.
     assert terms == {"conv_1": (102, 64), "conv_2": (2, 64), "conv_3": (2, 64), "fc": (2, 0)}
@@ -46,7 +49,7 @@ def test_the_file(calibrated):
 
 def test_target_ncnn2int8(calibrated):
     net, _, table = calibrated
-    result = quantize(net, table("ncnn2int8"), target("ncnn2int8"), [], "t")
+    result = quantize(net, table(target("ncnn2int8")), target("ncnn2int8"), [], "t")
     assert result.layer("conv_1").int(31) == 0
     assert np.abs(result.layer("conv_1").weights["weight"].data).max() == 31
     assert np.abs(result.layer("fc").weights["weight"].data).max() == 127
@@ -55,17 +58,17 @@ def test_target_ncnn2int8(calibrated):
 def test_a_table_for_the_other_target(calibrated):
     net, _, table = calibrated
     with pytest.raises(OctetError, match="layer conv_1: .*integers up to 127.*Winograd"):
-        quantize(net, table("dotprod"), target("ncnn2int8"), [], "t")
+        quantize(net, table(), target("ncnn2int8"), [], "t")
     with pytest.raises(OctetError, match="layer conv_1: the weight scales use 6 bits"):
-        quantize(net, table("ncnn2int8"), target("dotprod"), [], "t")
+        quantize(net, table(target("ncnn2int8")), PLAIN, [], "t")
 
 
 def test_keep_fp32(calibrated):
     net, _, table = calibrated
-    result = quantize(net, table(), target("dotprod"), ["conv_2"], "t")
+    result = quantize(net, table(), PLAIN, ["conv_2"], "t")
     assert result.layer("conv_2").int(8) == 0 and result.layer("conv_1").int(8) == 2, "no int8 reader, no requantizing"
     with pytest.raises(OctetError, match="keep_fp32: 'conv_9' .*Did you mean 'conv_"):
-        quantize(net, table(), target("dotprod"), ["conv_9"], "t")
+        quantize(net, table(), PLAIN, ["conv_9"], "t")
 
 
 def chain(*behind):
@@ -108,16 +111,12 @@ def pooled(name, blob, out):
     ],
 )
 def test_requantizing_across_a_split(behind, scales, requantized):
-    from octet.calibrate.own import weight_scales
-    from octet.format.table import Table
-    from octet.targets import quantizable
-
     net = chain(*behind)
     table = Table()
     for layer, scale in zip(quantizable(net.layers), [50, *scales], strict=True):
-        table.weights[layer.name] = weight_scales(layer, target("dotprod"))
+        table.weights[layer.name] = weight_scales(layer, PLAIN)
         table.inputs[layer.name] = np.float32(scale)
-    conv_a = quantize(net, table, target("dotprod"), [], "t").layer("conv_a")
+    conv_a = quantize(net, table, PLAIN, [], "t").layer("conv_a")
     assert conv_a.int(8) == (102 if requantized else 2)
     if requantized:
         assert conv_a.weights["output_scale"].data.tolist() == [20]
@@ -125,7 +124,7 @@ def test_requantizing_across_a_split(behind, scales, requantized):
 
 def test_written_read_back_and_run(calibrated, tmp_path):
     net, files, table = calibrated
-    result = quantize(net, table(), target("dotprod"), [], "t")
+    result = quantize(net, table(), PLAIN, [], "t")
     picture = nets.images(1, seed=9)[0]
     write(result, tmp_path / "int8.param", tmp_path / "int8.bin", picture)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["fp32.bin", "fp32.param", "int8.bin", "int8.param"]
@@ -137,7 +136,7 @@ def test_written_read_back_and_run(calibrated, tmp_path):
 
 def test_values_that_are_not_finite_leave_no_file(calibrated, tmp_path):
     net, _, table = calibrated
-    result = quantize(net, table(), target("dotprod"), [], "t")
+    result = quantize(net, table(), PLAIN, [], "t")
     bias = result.layer("fc").weights["bias"]
     bias.data = np.array([np.nan, 0, 0, 0], np.float32)
     with pytest.raises(OctetError, match="not finite|read back"):

@@ -155,5 +155,5 @@ def test_preprocess_order_and_size():
     args = ([10.0, 20.0, 30.0], [2.0, 4.0, 5.0], [2, 2], ["a"])
     assert Preprocess("RGB", *args)(image)[:, 0, 0].tolist() == [95.0, -5.0, 4.0]
     assert Preprocess("BGR", *args)(image)[:, 0, 0].tolist() == [20.0, -5.0, 34.0]
-    with pytest.raises(OctetError, match="a picture is 3x2 pixels, the network's input 2x2"):
+    with pytest.raises(OctetError, match="a picture of 3x2 pixels becomes 3x2; the network's input is 2x2"):
         Preprocess("RGB", *args)(np.zeros((2, 3, 3), np.uint8))

@@ -1,5 +1,6 @@
 """Target profiles: built in, and as files; what quantize makes of each choice."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from octet.calibrate.own import How, calibrate
 from octet.errors import OctetError
-from octet.format import save
+from octet.format import Layer, Net, save
 from octet.quantize import quantize
 from octet.targets import FOLDER, Choice, Target, dumps, load, quantizable, target
 from tests import nets
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.unit
 ALL = """# measured on a test
 base: dotprod
 layers:
-  conv_1: {requantize: false}
+  conv_1: {int8: true, requantize: false}
   conv_2: {winograd: true}
   fc: {int8: false}
 """
@@ -51,8 +52,9 @@ def test_a_profile(profile):
     assert found.name == "board"
     assert [found.masks_winograd(layer) for layer in layers.values()] == [True, False, True, False]
     assert [found.weight_levels(layer) for layer in layers.values()] == [127, 31, 127, 127]
-    assert [found.is_int8(layer) for layer in layers.values()] == [True, True, True, False]
+    assert found.int8_layers(nets.small()) == {"conv_1", "conv_2", "conv_3"}
     assert [found.may_requantize(layer) for layer in layers.values()] == [False, True, True, True]
+    assert target("dotprod").int8_layers(nets.small()) == {"conv_2", "conv_3", "fc"}, "the first layer stays fp32"
 
 
 def test_masked_in_one_layer_alone(profile):
@@ -64,7 +66,7 @@ def test_masked_in_one_layer_alone(profile):
 
 @pytest.mark.parametrize("text", ["base: dotprod\n", "base: dotprod\nlayers:\n", "base: dotprod\nlayers: {}\n"])
 def test_no_layers(profile, text):
-    assert profile(text) == Target("board", winograd=False)
+    assert profile(text) == replace(target("dotprod"), name="board")
 
 
 @pytest.mark.parametrize(
@@ -134,7 +136,7 @@ def test_written_and_read_back(profile):
     text = dumps("ncnn2int8", layers, ["a board", "a second line"])
     assert text.startswith("# a board\n# a second line\nbase: ncnn2int8\nlayers:\n  conv_1: {requantize: false}\n")
     assert profile(text) == Target("board", winograd=True, layers=layers)
-    assert profile(dumps("dotprod", {}, [])) == Target("board", winograd=False)
+    assert profile(dumps("dotprod", {}, [])) == replace(target("dotprod"), name="board")
 
 
 def test_the_model_follows_the_profile(profile, small):
@@ -144,7 +146,7 @@ def test_the_model_follows_the_profile(profile, small):
     assert list(scales.inputs) == ["conv_1", "conv_2", "conv_3", "fc"], "a table has all layers, fp32 ones too"
     result = quantize(net, scales, found, [], "t")
     terms = {layer.name: (layer.int(8), layer.int(31)) for layer in result.layers if layer.weights}
-    # With dotprod alone conv_1 would be (102, 64), conv_2 (2, 64) and fc (2, 0).
+    # With dotprod alone conv_1 would be (0, 0), conv_2 (2, 64) and fc (2, 0).
     assert terms == {"conv_1": (2, 64), "conv_2": (2, 0), "conv_3": (2, 64), "fc": (0, 0)}
     largest = [int(np.abs(result.layer(name).weights["weight"].data).max()) for name in ("conv_1", "conv_2", "conv_3")]
     assert largest == [127, 31, 127]
@@ -164,6 +166,15 @@ def test_the_profiles_of_the_project():
 
 @pytest.mark.parametrize(("groups", "int8"), [(2, False), (4, False), (16, True)])
 def test_dotprod_leaves_convolutions_in_groups_alone(groups, int8):
-    layer = nets.conv("c", "a", "b", 16, 16, groups=groups)
-    assert target("dotprod").is_int8(layer) is int8
-    assert target("ncnn2int8").is_int8(layer)
+    first, layer = nets.conv("first", "in0", "a", 3, 16), nets.conv("c", "a", "b", 16, 16, groups=groups)
+    net = Net([Layer("Input", "in0", [], ["in0"]), first, layer])
+    assert ("c" in target("dotprod").int8_layers(net)) is int8
+    assert target("ncnn2int8").int8_layers(net) == {"first", "c"}
+
+
+def test_a_network_of_first_layers_alone_is_int8():
+    layers = [Layer("Input", "in0", [], ["in0"]), Layer("Split", "split", ["in0"], ["a", "b"])]
+    net = Net([*layers, nets.conv("c", "a", "c", 3, 8), nets.conv("d", "b", "d", 3, 8)])
+    assert target("dotprod").int8_layers(net) == {"c", "d"}
+    net.layers.append(nets.conv("e", "d", "e", 8, 8))
+    assert target("dotprod").int8_layers(net) == {"e"}

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from octet.calibrate.own import How, calibrate
+from octet.errors import OctetError
 from octet.format import Layer, Net, save, table
 from octet.targets import Choice, load, quantizable, target
 from octet.tune import PAIRS, Gain, chosen, compare, report
@@ -110,10 +111,14 @@ def test_what_is_not_faster_together_is_not_taken(monkeypatch):
     """The weaker half goes until the rest is clearly faster than the base."""
     from octet import tune
 
-    alone = {"conv_1": 30.0, "conv_2": 20.0, "conv_3": 10.0}
+    alone = {
+        "conv_2": (Choice(winograd=True), 30.0),
+        "conv_3": (Choice(winograd=True), 20.0),
+        "fc": (Choice(int8=False), 10.0),
+    }
 
     class Bench:
-        image = None
+        image, net = None, nets.small()
 
         def int8(self, target):
             return nets.small()
@@ -124,15 +129,37 @@ def test_what_is_not_faster_together_is_not_taken(monkeypatch):
         def loader(self, target, name):
             if name in ("dotprod", "ncnn2int8"):
                 return lambda: lambda: 1000.0 if name == "dotprod" else 2000.0
-            us = [alone.get(layer, 0) * (choice.winograd is True) for layer, choice in target.layers.items()]
+            us = [alone[layer][1] * (choice == alone[layer][0]) for layer, choice in target.layers.items()]
             saved = sum(us) if len(us) < 3 else -50.0  # all three together are slower
             return lambda: lambda: 1000.0 - saved
 
     tuned = tune.tune(Bench(), (None, None))
     assert tuned.base.name == "dotprod" and tuned.whole_us == {"dotprod": 1000, "ncnn2int8": 2000, "fp32": 5000}
     assert [(count, gain.verdict) for count, gain in tuned.together] == [(3, "no gain"), (1, "faster")]
-    assert tuned.layers == {"conv_1": Choice(winograd=True)}
-    assert "conv_1                   winograd            30 µs" in report(tuned)
+    assert tuned.layers == {"conv_2": Choice(winograd=True)}
+    assert "conv_2                   winograd            30 µs" in report(tuned)
+
+
+def test_a_profile_that_cannot_be_had_is_left_out():
+    from octet import tune
+
+    class Bench:
+        image, net = None, nets.small()
+
+        def int8(self, target):
+            return nets.small()
+
+        def timer(self, *files):
+            return lambda: 5000.0
+
+        def loader(self, target, name):
+            if name == "ncnn2int8":
+                raise OctetError("layer x: ncnn2int8 would drop it")
+            return lambda: lambda: 1000.0
+
+    tuned = tune.tune(Bench(), (None, None))
+    assert tuned.base.name == "dotprod" and tuned.whole_us == {"dotprod": 1000, "fp32": 5000}
+    assert "ncnn2int8: not for this model: layer x: ncnn2int8 would drop it" in report(tuned)
 
 
 ALONE = """
@@ -171,7 +198,7 @@ def test_alone_on_a_board(board, tmp_path):
     done = board("--out", "profiles/board.yaml", "--size", "8", "8")
     assert done.returncode == 0, done.stderr
     assert not done.stderr
-    for line in ("conv_1 .* no requantizing", "fc .* fp32", "ncnn2int8: .* frames/s"):
+    for line in ("conv_2 .* winograd", "fc .* fp32", "ncnn2int8: .* frames/s"):
         assert re.search(line, done.stdout), done.stdout
     profile = load(tmp_path / "profiles" / "board.yaml")
     profile.check(quantizable(nets.small().layers))

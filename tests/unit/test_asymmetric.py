@@ -1,0 +1,207 @@
+"""Shifted activations: what the engine computes is what an integer from -127 to 127 says about a value from 0 to 2c."""
+
+import numpy as np
+import pytest
+
+from octet import simulate
+from octet.asymmetric import drop_activation
+from octet.calibrate.own import How, calibrate, weight_scales
+from octet.engine import Engine
+from octet.format import Layer, Net, save
+from octet.format.table import Table
+from octet.quantize import quantize
+from octet.targets import Target, quantizable, target
+from tests import nets
+
+pytestmark = pytest.mark.unit
+packings = pytest.mark.parametrize("packing", [True, False], ids=["packed", "plain"])
+
+PLAIN, SHIFTED = (Target("t", winograd=False, asymmetric=on, fp32_input=True) for on in (False, True))
+
+
+def start():
+    return Layer("Input", "in0", [], ["in0"])
+
+
+def relu6(layer):
+    layer.params.pop(9, None)
+    layer.params |= {9: "3", -23310: "2,0.0e+00,1.5e+00"}
+    return layer
+
+
+def residual():
+    return nets.small()
+
+
+def inverted():
+    """MobileNetV2's block: ReLU6, depthwise with a border, ReLU6 as a layer of its own, a linear end; then a mean."""
+    return Net(
+        [
+            start(),
+            relu6(nets.conv("a", "in0", "1", 3, 16, seed=1)),
+            nets.conv("dw", "1", "2", 16, 16, seed=2, relu=False, groups=16),
+            Layer("Clip", "clip", ["2"], ["3"], {0: "0.0", 1: "1.5"}),
+            nets.conv("b", "3", "4", 16, 8, kernel=1, seed=3, relu=False),
+            Layer("Pooling", "gap", ["4"], ["5"], {0: "1", 4: "1"}),
+            nets.linear("fc", "5", "out0", 8, 5, seed=4),
+        ]
+    )
+
+
+def pooled():
+    """A maximum with a border, a mean without, a border on two sides only, and a flattened end."""
+    uneven = nets.conv("b", "3", "4", 8, 13, seed=2)
+    uneven.params |= {4: "0", 14: "1", 15: "2", 16: "0"}
+    return Net(
+        [
+            start(),
+            nets.conv("a", "in0", "1", 3, 8, seed=1),
+            Layer("Pooling", "max", ["1"], ["2"], {0: "0", 1: "3", 2: "2", 3: "1", 5: "1"}),
+            Layer("Pooling", "mean", ["2"], ["3"], {0: "1", 1: "2", 2: "1", 5: "1", 6: "1"}),
+            uneven,
+            Layer("Flatten", "flat", ["4"], ["5"]),
+            nets.linear("fc", "5", "out0", 13 * 6, 5, seed=4),
+        ]
+    )
+
+
+def strided():
+    """A downsampling block: two convolutions read the shifted trunk, and their sum is a trunk again."""
+    return Net(
+        [
+            start(),
+            nets.conv("a", "in0", "1", 3, 16, seed=1),
+            Layer("Split", "split", ["1"], ["2", "3"]),
+            nets.conv("b", "2", "4", 16, 16, stride=2, seed=2),
+            nets.conv("c", "4", "5", 16, 16, seed=3, relu=False),
+            nets.conv("down", "3", "6", 16, 16, kernel=1, stride=2, seed=5, relu=False),
+            Layer("BinaryOp", "add", ["5", "6"], ["7"], {0: "0"}),
+            Layer("ReLU", "relu", ["7"], ["8"]),
+            nets.conv("d", "8", "9", 16, 4, kernel=1, seed=6, relu=False),
+            Layer("Pooling", "gap", ["9"], ["out0"], {0: "1", 4: "1"}),
+        ]
+    )
+
+
+NETS = {"residual": residual, "inverted": inverted, "pooled": pooled, "strided": strided}
+NEGATIVE = {"inverted": {"fc"}}  # what reads values of either sign, and so is not shifted
+
+
+def calibrated(net, tmp_path, profile, count=16):
+    files = tmp_path / "fp32.param", tmp_path / "fp32.bin"
+    save(net, *files)
+    return calibrate(net, *files, nets.images(count).__getitem__, count, How("minmax"), profile, 1)
+
+
+def run(net, image, tmp_path, packing=True):
+    files = tmp_path / "n.param", tmp_path / "n.bin"
+    save(net, *files)
+    return Engine(*files, packing=packing)(image)
+
+
+def expected(net, table, int8, symmetric, image):
+    """The fp32 network in which the input of every int8 layer is rounded to the steps that its integers stand for, and
+    its weights to theirs: nothing of how the shift is done."""
+    blobs = {}
+    for layer in net.layers:
+        inputs = [image] if layer.type == "Input" else [blobs[name] for name in layer.inputs]
+        if layer.name in int8:
+            layer, scale = layer.copy(), float(table.inputs[layer.name])
+            low, levels = (-127, 127) if layer.name in symmetric else (0, 254)
+            step = 127 / scale / levels
+            inputs = [(np.clip(np.round(inputs[0].astype(np.float64) / step), low, levels) * step).astype(np.float32)]
+            weight, scales = layer.weights["weight"], table.weights[layer.name].astype(np.float64)
+            rows = weight.data.reshape(len(scales), -1) * scales[:, None]
+            layer.weights["weight"] = type(weight)((np.round(rows) / scales[:, None]).astype(np.float32).ravel(), 0)
+        blobs.update(zip(layer.outputs, simulate.layer(layer, inputs), strict=True))
+    return blobs[net.output]
+
+
+@packings
+@pytest.mark.parametrize("name", NETS)
+def test_the_engine_computes_it(name, packing, tmp_path):
+    net = NETS[name]()
+    table = calibrated(net, tmp_path, SHIFTED)
+    result = quantize(net, table, SHIFTED, [], "t")
+    int8 = SHIFTED.int8_layers(net)
+    doubled = {layer for layer in int8 if result.layer(layer).weights["input_scale"].data[0] > table.inputs[layer]}
+    assert doubled == int8 - NEGATIVE.get(name, set()), "all layers behind a ReLU are shifted"
+    for image in nets.images(6, seed=7):
+        wanted = expected(net, table, int8, NEGATIVE.get(name, set()), image)
+        # A value on the border between two steps may fall to either side, and a layer's sums differ in their last bits.
+        assert np.abs(run(result, image, tmp_path, packing) - wanted).max() < 0.004 * np.ptp(wanted)
+
+
+@packings
+def test_the_border_is_zero_exactly(packing, tmp_path):
+    """A constant image: every pixel, at the border and inside, is what the fp32 network gives, up to the weights."""
+    net = Net([start(), nets.conv("a", "in0", "1", 3, 16, kernel=1), nets.conv("b", "1", "out0", 16, 16, relu=False)])
+    net.layer("a").weights["bias"].data = np.ones(16, np.float32)
+    net.layer("a").weights["weight"].data = np.zeros(48, np.float32)
+    table = Table({layer.name: weight_scales(layer, SHIFTED) for layer in quantizable(net.layers)})
+    table.inputs = {"a": np.float32(127), "b": np.float32(127)}
+    result, image = quantize(net, table, SHIFTED, [], "t"), nets.images(1)[0]
+    found, wanted = (run(n, image, tmp_path, packing) for n in (result, net))
+    assert np.ptp(wanted) > 1 and np.abs(found - wanted).max() < 0.01 * np.ptp(wanted)
+
+
+def test_where_an_output_leaves_as_int8_the_clamp_is_the_relu(tmp_path):
+    net = strided()
+    result = quantize(net, calibrated(net, tmp_path, SHIFTED), SHIFTED, [], "t")
+    b, a = result.layer("b"), result.layer("a")
+    assert b.int(8) == 102 and 9 not in b.params and -23310 not in b.params, "b's only reader is an int8 convolution"
+    half = 127 / float(result.layer("b").weights["input_scale"].data[0])
+    assert a.int(9) == 3 and a.floats(10) == pytest.approx([-half, 3.402823e38]), (
+        "a stays fp32: a clip instead of a ReLU"
+    )
+    assert float(result.layer("b").params[18]) == 129 and 18 not in a.params
+
+
+def test_a_clip_below_the_range_stays():
+    layer = relu6(nets.conv("a", "in0", "1", 3, 8))
+    layer.params[-23310] = "2,-1.0e+00,5.0e-01"
+    drop_activation(layer, np.float32(127))
+    assert layer.int(9) == 3, "0.5 is 64 steps: the clamp at 127 does not clip it"
+    layer.params[-23310] = "2,-1.0e+00,1.0e+00"
+    drop_activation(layer, np.float32(127))
+    assert layer.int(9) == 0
+
+
+def sigmoid(net):
+    net.layers.append(Layer("Sigmoid", "sigmoid", ["8x"], ["9x"]))
+    net.layer("split_1").outputs.append("8x")
+
+
+def leaky(net):
+    net.layer("conv_2").params |= {9: "2", -23310: "1,1.0e-01"}
+
+
+def multiplied(net):
+    net.layer("add_1").params[0] = "2"
+
+
+@pytest.mark.parametrize("change", [sigmoid, leaky, multiplied])
+def test_where_something_else_reads_or_makes_the_values_nothing_is_shifted(change, tmp_path):
+    net = residual()
+    change(net)
+    result = quantize(net, calibrated(net, tmp_path, SHIFTED), SHIFTED, [], "t")
+    plain = quantize(net, calibrated(net, tmp_path, PLAIN), PLAIN, [], "t")
+    conv_3 = result.layer("conv_3")
+    assert conv_3.weights["input_scale"].data[0] == plain.layer("conv_3").weights["input_scale"].data[0]
+    assert 18 not in conv_3.params
+    assert result.layer("conv_2").floats(10) == plain.layer("conv_2").floats(10), (
+        "what makes the values clips as before"
+    )
+
+
+def test_readers_with_different_scales_are_not_shifted(tmp_path):
+    net = strided()
+    table = calibrated(net, tmp_path, SHIFTED)
+    table.inputs["down"] *= np.float32(1.5)
+    result = quantize(net, table, SHIFTED, [], "t")
+    assert result.layer("down").weights["input_scale"].data[0] == table.inputs["down"]
+    assert result.layer("c").weights["input_scale"].data[0] == 2 * table.inputs["c"], "another ReLU's values are"
+
+
+def test_the_default_profile_shifts():
+    assert target("dotprod").asymmetric and not target("ncnn2int8").asymmetric
