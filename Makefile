@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help quantize tune predict dump env test test-unit test-slow check lint format bench-pipeline bench-int8
+.PHONY: help quantize tune predict package dump env test test-unit test-slow check lint format bench-pipeline bench-int8 bench-peers
 .PHONY: clean distclean git-or-not
 
 # The interpreter that .venv is made from; empty: the first of python3.11, python3 and python that is a Python 3.11.
@@ -48,6 +48,9 @@ test-slow: .venv/.ready git-or-not  ## Run the slow tests
 predict: .venv/.ready  ## Show what torch, ncnn fp32 and int8 say of IMAGE=file or folder, or of a few test pictures; MODEL=name
 	@$(PY) -m octet predict $(if $(MODEL),--model '$(MODEL)') $(if $(IMAGE),--image $(IMAGE))
 
+package: .venv/.ready  ## Write dist/NAME-int8.zip: model, examples, model card, MMDeploy SDK files; of all models or MODEL=name
+	@$(PY) -m octet package $(if $(MODEL),--model '$(MODEL)')
+
 dump: .venv/.ready  ## Write what fp32 and int8 say of every test picture as JSON lines, of all models or MODEL=name
 	@$(PY) -m octet dump $(if $(MODEL),--model '$(MODEL)')
 
@@ -70,6 +73,9 @@ bench-pipeline: .venv/.ready git-or-not  ## Time calibration and evaluation, and
 
 bench-int8: .venv/.ready .venv-bench/.locked  ## Time int8 beside ONNX Runtime's and OpenVINO's, and the calibrators
 	@$(PY) -m tests.bench.int8
+
+bench-peers: .venv/.ready .venv-bench/.locked  ## Compare with ONNX Runtime and OpenVINO: top-1, FPS, size, memory; MODEL=name
+	@$(PY) -m tests.bench.compare $(if $(MODEL),--model '$(MODEL)')
 
 # Of the pipeline's outputs those that git ignores go: dvc.yaml's cached ones. The metrics in git stay, and so do
 # what data/dvc.yaml and models/dvc.yaml made (data sets, checkpoints) and DVC's cache, .dvc/cache: the next

@@ -87,6 +87,16 @@ def predict(loaded: Params, names: list[str], args: Namespace) -> None:
         print(ask(name, loaded.models[name], loaded.evaluate.split, args.image, out))
 
 
+def package(loaded: Params, names: list[str], args: Namespace) -> None:
+    """write the int8 model with all that is needed to use it as one zip"""
+    from octet.package.bundle import package as write
+
+    for name in names:
+        out = Path("dist") / f"{name}-int8.zip"
+        files = write(name, loaded.models[name].checkpoint, out)
+        print(f"{out}: {out.stat().st_size / 1e6:.1f} MB, {len(files)} files: {', '.join(files)}")
+
+
 def dump(loaded: Params, names: list[str], args: Namespace) -> None:
     """write what fp32 and int8 say of every test picture, as JSON lines"""
     from octet.dump import dump as write
@@ -105,7 +115,7 @@ def _require(name: str, folder: str, *files: str) -> None:
     require((Path(folder) / name / file for file in files), f"'make quantize MODEL={name}' makes it")
 
 
-COMMANDS: dict[str, Callable] = {f.__name__: f for f in (validate, summary, check, env, predict, dump)}
+COMMANDS: dict[str, Callable] = {f.__name__: f for f in (validate, summary, check, env, predict, package, dump)}
 
 
 if __name__ == "__main__":

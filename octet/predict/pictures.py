@@ -9,15 +9,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from octet.data.pictures import read
 from octet.errors import OctetError
 from octet.evaluate import Prediction
+from octet.preprocess import Preprocess
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 
 
 @dataclass(frozen=True)
 class Picture:
-    """pixels: uint8 RGB of shape (H, W, 3). label: '' where it is not known."""
+    """pixels: uint8 RGB of shape (H, W, 3), or grey of shape (H, W). label: '' where it is not known."""
 
     name: str
     pixels: np.ndarray
@@ -40,15 +42,12 @@ def files(paths: Sequence[str]) -> list[Path]:
     return found
 
 
-def read(path: Path) -> Picture:
-    """Reads a picture file as mmcls does (mmcv.imread): three channels of 8 bits, turned as its EXIF entry says."""
-    pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR) if path.stat().st_size else None
-    if pixels is None:
-        raise OctetError(
-            f"{path}: cannot be read as a picture ({path.stat().st_size:,} bytes); expected an undamaged JPEG, PNG, BMP, "
-            "WebP, TIFF or PPM file"
-        )
-    return Picture(str(path), np.ascontiguousarray(pixels[..., ::-1]))
+def load(path: Path, steps: Preprocess) -> Picture:
+    """A picture file, read as mmcls would. A network whose data set holds arrays of one size resizes nothing itself:
+    for it the picture is cut in its middle and scaled, and its name says so."""
+    color_type = steps.color_type if steps.channels == 3 else "grayscale"
+    picture = Picture(str(path), read(path, color_type))
+    return picture if steps.geometry else fit(picture, steps.size)
 
 
 def fit(picture: Picture, size: Sequence[int]) -> Picture:

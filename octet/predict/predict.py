@@ -10,7 +10,7 @@ from octet.data.cifar import Cifar
 from octet.evaluate import distinct
 from octet.files import write_bytes
 from octet.params import Model
-from octet.predict.pictures import Picture, files, fit, read, telling
+from octet.predict.pictures import Picture, files, load, telling
 from octet.predict.show import png, text, verdict
 from octet.progress import progress
 from octet.summary import read_pairs
@@ -27,7 +27,7 @@ def predict(name: str, entry: Model, split: str, paths: Sequence[str], out: Path
     models = Path("models") / name
     steps = preprocess.load(models / "preprocess.json")
     classes = distinct(steps.classes)
-    pictures = [fit(read(path), steps.size) for path in files(paths)] if paths else few(name, entry, split, classes)
+    pictures = [load(path, steps) for path in files(paths)] if paths else few(name, entry, split, classes)
     from octet.predict.engines import Engines  # imports torch
 
     engines = Engines(models, entry, steps, classes)

@@ -60,7 +60,7 @@ def png(pictures: Sequence[Picture], answers: Sequence[Answers], title: str) -> 
 
 def _picture(axis, picture: Picture, said: Answers) -> None:
     small = max(picture.pixels.shape[:2]) < 100
-    axis.imshow(picture.pixels, interpolation="nearest" if small else "antialiased")
+    axis.imshow(picture.pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest" if small else "antialiased")
     axis.set_xticks([])
     axis.set_yticks([])
     name = picture.name.rsplit("/", 1)[-1]

@@ -1,6 +1,11 @@
 """What a user looks at and hands over, made from a finished run of the tiny project."""
 
+import importlib.util
 import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -17,9 +22,9 @@ def project(finished, tmp_path_factory):
 
 
 @pytest.fixture
-def spoiled(project, tmp_path):
+def spoiled(finished, tmp_path):
     """A copy for one test to spoil."""
-    return project.copy(tmp_path / "p")
+    return finished.copy(tmp_path / "p")
 
 
 def octet(project, *args, ok=True):
@@ -68,14 +73,77 @@ def test_dump(project):
     assert [entry["class"] for entry in found] == rows[7].top
 
 
+@pytest.fixture(scope="module")
+def bundle(project, tmp_path_factory):
+    """The zip, unpacked."""
+    octet(project, "package")
+    folder = tmp_path_factory.mktemp("bundle")
+    with zipfile.ZipFile(project.folder / "dist/tiny-int8.zip") as archive:
+        archive.extractall(folder)
+    return folder / "tiny"
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory):
+    """A Python that has ncnn, numpy and Pillow, and nothing else."""
+    folder = tmp_path_factory.mktemp("bare")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    there = Path(importlib.util.find_spec("numpy").origin).parents[1]
+    here = next(folder.glob("lib/python*/site-packages"))
+    for package in ("ncnn", "ncnn.libs", "numpy", "numpy.libs", "PIL", "pillow.libs"):
+        if (there / package).is_dir():
+            (here / package).symlink_to(there / package)
+    return folder / "bin/python"
+
+
+def test_the_bundle_s_example_needs_only_ncnn_numpy_and_pillow(project, bundle, bare, tmp_path):
+    data = Cifar(project.folder / "data/digits32", "test")
+    rows = read_predictions(project.folder / "metrics/tiny/int8.predictions.csv")[:20]
+    for row in rows:
+        Image.fromarray(data.image(int(row.picture))).save(tmp_path / f"{row.picture}.png")
+    names = [f"{row.picture}.png" for row in rows]
+    command = [bare, bundle / "predict.py", *names]
+    shown = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stdout.splitlines()
+    for k, (name, row) in enumerate(zip(names, rows, strict=True)):
+        said = [line.removeprefix(f"{name}: ").split() for line in shown[5 * k : 5 * k + 5]]
+        assert [label for label, _, _ in said] == row.top
+        assert [float(share) for _, share, _ in said] == pytest.approx([100 * p for p in row.probabilities], abs=0.006)
+    found = subprocess.run([bare, "-c", "import cv2"], capture_output=True, text=True)
+    assert "No module named 'cv2'" in found.stderr
+
+
+def test_the_bundle_says_what_it_holds(project, bundle):
+    subprocess.run(["sha256sum", "--quiet", "-c", "SHA256SUMS"], cwd=bundle, check=True)
+    summary = json.loads((project.folder / "metrics/tiny/summary.json").read_text())
+    card = (bundle / "README.md").read_text()
+    assert f"{summary['int8_top1_pct']:.2f} % | drop {summary['top1_drop_pt']:+.2f}" in card
+    assert "by minmax, weights by absmax, from\n32 training pictures; kernels for the target `dotprod`" in card
+    model = json.loads((bundle / "deploy.json").read_text())["models"][0]
+    for file in (model["net"], model["weights"]):
+        assert (bundle / file).read_bytes() == (project.folder / "models/tiny" / file).read_bytes()
+    before = (project.folder / "dist/tiny-int8.zip").read_bytes()
+    octet(project, "package")
+    assert (project.folder / "dist/tiny-int8.zip").read_bytes() == before
+    assert "{{" not in card and str(project.folder) not in card
+
+
 def test_what_is_not_there_yet(spoiled):
-    for path in ("models/tiny/int8.bin", "metrics/tiny/int8.predictions.csv"):
+    for command, path in (
+        ("predict", "models/tiny/int8.bin"),
+        ("predict", "metrics/tiny/int8.predictions.csv"),
+        ("dump", "metrics/tiny/fp32.predictions.csv"),
+        ("package", "models/tiny/int8.param"),
+        ("package", "metrics/tiny/summary.json"),
+        ("package", "dvc.lock"),
+    ):
+        whole = (spoiled.folder / path).read_bytes()
         (spoiled.folder / path).unlink()
-        fails(spoiled, "predict", say=[f"{path}: no such file", "'make quantize MODEL=tiny' makes it"])
-        (spoiled.folder / path).touch()
+        fails(spoiled, command, say=[f"{path}: no such file", "'make quantize MODEL=tiny' makes it"])
+        (spoiled.folder / path).write_bytes(whole)
+    assert not (spoiled.folder / "dist").exists() and not (spoiled.folder / "reports").exists()
 
 
 def test_pictures_that_are_none(project, tmp_path):
     fails(project, "predict", "--image", str(tmp_path), say=[f"{tmp_path}: no picture in this folder"])
     (tmp_path / "x.jpg").write_bytes(b"\xff\xd8\xff")
-    fails(project, "predict", "--image", str(tmp_path), say=["x.jpg: cannot be read as a picture (3 bytes)"])
+    fails(project, "predict", "--image", str(tmp_path), say=["x.jpg: not a picture"])

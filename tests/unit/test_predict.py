@@ -9,8 +9,9 @@ from PIL import Image
 
 from octet.errors import OctetError
 from octet.evaluate import Prediction
-from octet.predict.pictures import Picture, files, fit, read, telling
+from octet.predict.pictures import Picture, files, fit, load, telling
 from octet.predict.show import NAMES, png, text
+from octet.preprocess import CenterCrop, Preprocess
 
 pytestmark = pytest.mark.unit
 
@@ -34,21 +35,23 @@ def test_files_and_folders(folder):
         files([str(folder / "none.png")])
 
 
-def test_pictures_are_read_as_rgb(folder):
-    assert np.array_equal(read(folder / "b.png").pixels, np.asarray(Image.open(folder / "b.png")))
-    grey = Image.fromarray(np.arange(200, dtype=np.uint8).reshape(10, 20))
-    grey.save(folder / "grey.png")
-    assert read(folder / "grey.png").pixels.shape == (10, 20, 3)
+def steps(order="RGB", geometry=()):
+    channels = 1 if order == "GREY" else 3
+    return Preprocess(order, [0.0] * channels, [1.0] * channels, [20, 30], ["a"], geometry=list(geometry))
 
 
-def test_unreadable_pictures(folder):
-    with pytest.raises(OctetError, match=r"notes.txt: cannot be read as a picture \(10 bytes\)"):
-        read(folder / "notes.txt")
-    whole = (folder / "b.png").read_bytes()
-    for cut in (whole[:20], b""):
-        (folder / "b.png").write_bytes(cut)
-        with pytest.raises(OctetError, match=rf"b.png: cannot be read as a picture \({len(cut)} bytes\)"):
-            read(folder / "b.png")
+def test_pictures_are_read_as_the_network_takes_them(folder):
+    assert np.array_equal(load(folder / "b.png", steps("BGR")).pixels, np.asarray(Image.open(folder / "b.png")))
+    assert load(folder / "b.png", steps("GREY")).pixels.shape == (20, 30)
+    (folder / "b.png").write_bytes((folder / "b.png").read_bytes()[:20])
+    with pytest.raises(OctetError, match="b.png: not a picture"):
+        load(folder / "b.png", steps())
+
+
+def test_only_a_network_without_a_resize_gets_pictures_cut_and_scaled(folder):
+    Image.new("RGB", (100, 40)).save(folder / "wide.png")
+    assert load(folder / "wide.png", steps()).pixels.shape == (20, 30, 3)
+    assert load(folder / "wide.png", steps(geometry=[CenterCrop(20, 30)])).pixels.shape == (40, 100, 3)
 
 
 def test_other_sizes_are_cut_and_scaled_and_say_so():
