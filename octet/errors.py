@@ -11,6 +11,10 @@ class OctetError(Exception):
     """Something that the user can mend. The message names the file or key, what was expected and what to do."""
 
 
+class Unreadable(OctetError):
+    """A picture that cannot be read. A few among many are left out; see octet.data.left_out."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """« Did you mean 'x'? » for the known name closest to this one, or the list of the known names."""
     known = sorted(known)

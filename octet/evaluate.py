@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from octet.data.left_out import LeftOut
 from octet.engine import Engine, map_images
-from octet.errors import OctetError
+from octet.errors import OctetError, Unreadable
 from octet.files import read_bytes, rounded
 
 TOP = 5
@@ -35,21 +36,33 @@ class Prediction:
 
 def evaluate(
     engine: Engine, image: Callable[[int], np.ndarray], count: int, what: str, workers: int | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """The five most likely classes of every image, best first, int64 of shape (count, 5), and their probabilities.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which images could be read, int64 of shape (n,); the five most likely classes of each, best first, int64 of shape
+    (n, 5), and their probabilities.
 
-    image(k) is the k-th network input, fp32 of shape (3, H, W). Equal logits are ordered by class. The result does not
+    image(k) is the k-th network input, fp32 of shape (C, H, W), k < count. Those that cannot be read are named; too many
+    raise OctetError. Equal logits are ordered by class. The result does not
     depend on the number of workers. Memory does not grow with count but for the result itself.
     """
 
-    def one(k: int) -> tuple[np.ndarray, np.ndarray]:
-        logits = engine(image(k))
+    left_out = LeftOut(count, what)
+
+    def one(k: int) -> tuple[int, np.ndarray, np.ndarray] | None:
+        try:
+            x = image(k)
+        except Unreadable as problem:
+            return left_out.add(problem)
+        logits = engine(x)
         if not np.isfinite(logits).all():
             raise OctetError(f"{what}: the logits of test image {k} are not finite")
-        return top(logits)
+        return k, *top(logits)
 
-    found = list(map_images(one, range(count), what, workers))
-    return np.stack([order for order, _ in found]), np.stack([probabilities for _, probabilities in found])
+    found = [result for result in map_images(one, range(count), what, workers) if result is not None]
+    left_out.report()
+    if not found:
+        raise OctetError(f"{what}: not one picture can be read")
+    kept, order, probabilities = (np.stack(values) for values in zip(*found, strict=True))
+    return kept, order, probabilities
 
 
 def top(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -90,11 +103,6 @@ def by_class(labels: np.ndarray, predicted: np.ndarray, classes: list[str]) -> l
 def distinct(classes: Sequence[str]) -> list[str]:
     """The class names, with its number behind each that others have too (ImageNet has two cranes)."""
     return [f"{name} ({k})" if classes.count(name) > 1 else name for k, name in enumerate(list(classes))]
-
-
-def classes_csv(rows: list[dict]) -> str:
-    """by_class's rows, as a table that `dvc plots` draws."""
-    return _csv(list(rows[0]), [[f"{v:.4f}" if isinstance(v, float) else v for v in row.values()] for row in rows])
 
 
 def predictions_csv(

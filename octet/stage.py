@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from octet import params
-from octet.data.cifar import Cifar
-from octet.preprocess import Preprocess
 
 
 @dataclass(frozen=True)
@@ -37,8 +32,3 @@ def begin(args: argparse.Namespace) -> Stage:
     loaded = params.load("params.yaml")
     entry = params.model(loaded, args.model)
     return Stage(args.model, loaded, entry, Path("models") / args.model, Path("metrics") / args.model)
-
-
-def inputs(data: Cifar, preprocess: Preprocess, indices: np.ndarray) -> Callable[[int], np.ndarray]:
-    """k -> the network's input of the k-th picked picture, fp32 of shape (3, H, W)."""
-    return lambda k: preprocess(data.image(int(indices[k])))

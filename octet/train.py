@@ -1,12 +1,13 @@
-"""Trains the embedded reference models: SGD in bfloat16, most epochs at lower resolution.
+"""Trains the embedded reference models: SGD, most epochs at lower resolution.
 
 Lower resolutions first is progressive resizing (Howard, fast.ai DAWNBench 2018): a 16x16 epoch costs a third of a
-32x32 one, and the convolutions' weights carry over.
+32x32 one, and the convolutions' weights carry over. The last epochs have the resolution of the config's test pipeline.
 """
 
 from __future__ import annotations
 
 import io
+import logging
 import math
 from dataclasses import dataclass
 
@@ -14,12 +15,14 @@ import torch
 import torch.nn.functional as F
 
 from octet.data.cifar import Cifar
+from octet.preprocess import Preprocess
 from octet.progress import progress
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """epochs: [[resolution in pixels, number of epochs], …] in order; lr: the highest learning rate."""
+    """epochs: [[resolution in pixels, number of epochs], …] in order; lr: the highest learning rate; dtype: of the
+    forward pass, 'bfloat16' or 'float32', which is faster for depthwise convolutions."""
 
     epochs: list
     batch: int
@@ -27,6 +30,7 @@ class Recipe:
     weight_decay: float
     label_smoothing: float
     seed: int
+    dtype: str = "bfloat16"
 
 
 def _augment(images: torch.Tensor, random: torch.Generator) -> torch.Tensor:
@@ -40,35 +44,38 @@ def _augment(images: torch.Tensor, random: torch.Generator) -> torch.Tensor:
     return torch.where(invert, 255 - images, images)
 
 
-def train(model: torch.nn.Module, pictures: Cifar, mean: list, std: list, recipe: Recipe) -> None:
-    """Trains the mmcls classifier in place."""
+def train(model: torch.nn.Module, pictures: Cifar, steps: Preprocess, recipe: Recipe) -> None:
+    """Trains the mmcls classifier in place. steps: the test pipeline's, of which the mean and std are taken."""
+    logging.getLogger("mmcv").setLevel(logging.WARNING)  # it has two lines to say of each weight
     torch.manual_seed(recipe.seed)
     random = torch.Generator().manual_seed(recipe.seed)
     model.init_weights()
     model.train().to(memory_format=torch.channels_last)
     images = torch.stack([torch.from_numpy(pictures.image(k)).permute(2, 0, 1) for k in range(len(pictures))])
     labels = torch.from_numpy(pictures.labels)
-    shift, scale = (torch.tensor(v, dtype=torch.float32).reshape(1, 3, 1, 1) for v in (mean, std))
+    shift, scale = (torch.tensor(v, dtype=torch.float32).reshape(1, 3, 1, 1) for v in (steps.mean, steps.std))
     decayed = [p for p in model.parameters() if p.ndim > 1]
     others = [p for p in model.parameters() if p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
     optimizer = torch.optim.SGD(groups, lr=recipe.lr, momentum=0.9, nesterov=True)
     sizes = [size for size, count in recipe.epochs for _ in range(count)]
     per_epoch = len(images) // recipe.batch
-    steps = per_epoch * len(sizes)
+    total = per_epoch * len(sizes)
     for epoch, size in enumerate(sizes):
         order = torch.randperm(len(images), generator=random)
         seen = right = 0
         for k in progress(range(per_epoch), f"epoch {epoch + 1}/{len(sizes)} at {size}x{size}", unit="batch"):
-            done = (epoch * per_epoch + k) / steps
+            done = (epoch * per_epoch + k) / total
             rate = recipe.lr * (done / 0.15 if done < 0.15 else 0.5 * (1 + math.cos(math.pi * (done - 0.15) / 0.85)))
             for group in optimizer.param_groups:
                 group["lr"] = rate
             pick = order[k * recipe.batch : (k + 1) * recipe.batch]
             x = (_augment(images[pick].float(), random) - shift) / scale
-            if size != x.shape[-1]:
+            if size < x.shape[-1]:
                 x = F.interpolate(x, size=(size, size), mode="area")
-            with torch.autocast("cpu", torch.bfloat16):
+            elif size > x.shape[-1]:
+                x = F.interpolate(x, size=(size, size), mode="bilinear")
+            with torch.autocast("cpu", torch.bfloat16, enabled=recipe.dtype == "bfloat16"):
                 logits = model.head.fc(model.extract_feat(x.to(memory_format=torch.channels_last))[-1])
             loss = F.cross_entropy(logits.float(), labels[pick], label_smoothing=recipe.label_smoothing)
             optimizer.zero_grad(set_to_none=True)
@@ -84,14 +91,13 @@ def train(model: torch.nn.Module, pictures: Cifar, mean: list, std: list, recipe
 
 
 @torch.no_grad()
-def top1_pct(model: torch.nn.Module, pictures: Cifar, mean: list, std: list) -> float:
-    """fp32 top-1 in percent on all pictures."""
-    shift, scale = (torch.tensor(v, dtype=torch.float32).reshape(1, 3, 1, 1) for v in (mean, std))
+def top1_pct(model: torch.nn.Module, pictures: Cifar, steps: Preprocess) -> float:
+    """fp32 top-1 in percent on all pictures, each taken through the test pipeline's steps."""
     right = 0
     for at in progress(range(0, len(pictures), 100), "test", unit="batch"):
         batch = range(at, min(at + 100, len(pictures)))
-        x = torch.stack([torch.from_numpy(pictures.image(k)).permute(2, 0, 1) for k in batch]).float()
-        logits = model.simple_test((x - shift) / scale, softmax=False, post_process=False)
+        x = torch.stack([torch.from_numpy(steps(pictures.image(k))) for k in batch])
+        logits = model.simple_test(x, softmax=False, post_process=False)
         right += int((logits.argmax(1).numpy() == pictures.labels[at : at + 100]).sum())
     return 100 * right / len(pictures)
 

@@ -1,11 +1,11 @@
 """calibrate: pictures of the training split give int8.table, ncnn's calibration table."""
 
 from octet import format, preprocess
-from octet.data.cifar import Cifar
+from octet.data.dataset import inputs, open_split, readable
 from octet.data.subset import balanced
 from octet.errors import run
 from octet.format import table
-from octet.stage import arguments, begin, inputs
+from octet.stage import arguments, begin
 from octet.targets import quantizable, target
 
 
@@ -13,9 +13,10 @@ def main() -> None:
     stage = begin(arguments(__doc__).parse_args())
     folder, settings = stage.models, stage.params.calibrate
     net = format.load(folder / "fp32.param", folder / "fp32.bin", "the stage convert makes it")
-    data = Cifar(stage.entry.data, "train")
-    picked = balanced(data.labels, settings.images, "calibrate.images")
-    image = inputs(data, preprocess.load(folder / "preprocess.json"), picked)
+    steps = preprocess.load(folder / "preprocess.json")
+    data = open_split(stage.entry.data, "train", steps.classes, steps.color_type)
+    picked = readable(data, balanced(data.labels, settings.images, "calibrate.images"), "calibrate")
+    image = inputs(data, steps, picked)
     profile = target(stage.params.target)
     profile.check(quantizable(net.layers))
     if settings.method == "ppq":
@@ -30,6 +31,7 @@ def main() -> None:
         how = own.How(settings.method, settings.weights, settings.percentile)
         found = own.calibrate(net, folder / "fp32.param", folder / "fp32.bin", image, len(picked), how, profile)
     table.save(found, folder / "int8.table")
+    print("".join(f"{stage.name}: {line}\n" for line in table.silent(found, quantizable(net.layers))), end="")
     print(f"{stage.name}: scales of {len(found.inputs)} layers from {len(picked)} pictures by {settings.method}")
 
 

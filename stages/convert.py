@@ -2,21 +2,22 @@
 
 from octet import preprocess
 from octet.convert import convert
-from octet.data.cifar import Cifar
+from octet.data.dataset import inputs, open_split, readable
 from octet.data.subset import balanced
 from octet.errors import run
-from octet.stage import arguments, begin, inputs
+from octet.stage import arguments, begin
 
 PICTURES = 16
 
 
 def main() -> None:
     stage = begin(arguments(__doc__).parse_args())
-    folder, data = stage.models, Cifar(stage.entry.data, "train")
+    folder = stage.models
     steps = preprocess.load(folder / "preprocess.json")
-    count = min(PICTURES, len(data))
-    image = inputs(data, steps, balanced(data.labels, count, stage.entry.data))
-    images = [image(k) for k in range(count)]
+    data = open_split(stage.entry.data, "train", steps.classes, steps.color_type)
+    picked = readable(data, balanced(data.labels, min(PICTURES, len(data)), stage.entry.data), "convert")
+    image = inputs(data, steps, picked)
+    images = [image(k) for k in range(len(picked))]
     difference = convert(folder / "fp32.onnx", folder / "fp32.param", folder / "fp32.bin", images)
     print(f"{stage.name}: ncnn's logits are ONNX Runtime's within {difference:.1e} of their spread")
 

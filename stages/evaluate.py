@@ -1,13 +1,13 @@
-"""evaluate: fp32 or int8 on the test split (or evaluate.split), in ncnn: mmcls's metrics, by class, every prediction."""
+"""evaluate: fp32 or int8 on the test split (or evaluate.split), in ncnn: mmcls's metrics, and every prediction."""
 
 from octet import preprocess
-from octet.data.cifar import Cifar
+from octet.data.dataset import inputs, open_split
 from octet.data.subset import balanced, held_out
 from octet.engine import Engine
-from octet.errors import run
-from octet.evaluate import by_class, classes_csv, distinct, evaluate, figures, predictions_csv
+from octet.errors import OctetError, run
+from octet.evaluate import distinct, evaluate, figures, predictions_csv
 from octet.files import write_json, write_text
-from octet.stage import arguments, begin, inputs
+from octet.stage import arguments, begin
 
 
 def main() -> None:
@@ -17,19 +17,22 @@ def main() -> None:
     args = parser.parse_args()
     stage = begin(args)
     split, limit = stage.params.evaluate.split, stage.params.evaluate.limit
-    data = Cifar(stage.entry.data, split)
-    picked = (held_out if split == "train" else balanced)(data.labels, limit, "evaluate.limit")
     steps = preprocess.load(stage.models / "preprocess.json")
+    data = open_split(stage.entry.data, split, steps.classes, steps.color_type)
+    if not data.labelled:
+        raise OctetError(
+            f"{stage.entry.data}: the pictures of the {split} split have no labels; nothing can be evaluated on them"
+        )
+    picked = (held_out if split == "train" else balanced)(data.labels, limit, "evaluate.limit")
     engine = Engine(stage.models / f"{args.precision}.param", stage.models / f"{args.precision}.bin")
-    what = f"evaluate {args.precision}"
-    order, probabilities = evaluate(engine, inputs(data, steps, picked), len(picked), what, args.workers)
-    labels, classes = data.labels[picked], distinct(steps.classes)
-    found = figures(labels, order, classes)
-    pictures = [str(k) for k in picked]
-    name = stage.metrics / args.precision
-    write_text(f"{name}.predictions.csv", predictions_csv(pictures, labels, order, probabilities, classes))
-    write_text(f"{name}.classes.csv", classes_csv(by_class(labels, order[:, 0], classes)))
-    write_json(f"{name}.json", found)
+    what, image = f"evaluate {args.precision}", inputs(data, steps, picked)
+    kept, order, probabilities = evaluate(engine, image, len(picked), what, args.workers)
+    labels, pictures = data.labels[picked[kept]], [data.name(k) for k in picked[kept]]
+    classes = distinct(steps.classes)
+    found = figures(labels, order, classes) | {"n_unreadable": len(picked) - len(kept)}
+    csv = predictions_csv(pictures, labels, order, probabilities, classes)
+    write_text(stage.metrics / f"{args.precision}.predictions.csv", csv)
+    write_json(stage.metrics / f"{args.precision}.json", found)
     print(f"{stage.name}: {args.precision} top-1 {found['top1_pct']:.2f} % of {found['n_images']} pictures")
 
 

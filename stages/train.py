@@ -8,6 +8,7 @@ import yaml
 from octet import errors, files
 from octet.data.cifar import Cifar
 from octet.mmcls_model import build, read_config
+from octet.mmcls_pipeline import derive
 from octet.train import Recipe, half_checkpoint, top1_pct, train
 
 
@@ -26,12 +27,12 @@ def main() -> None:
         recipe = yaml.safe_load(file)[args.model]
     config = read_config(args.config)
     model = build(config, args.config)
-    normalize = next(step for step in config.data.test.pipeline if step.type == "Normalize")
     pictures = Cifar(args.data, "train")
-    train(model, pictures, normalize.mean, normalize.std, Recipe(**recipe))
+    steps = derive(config, args.config, pictures.classes)
+    train(model, pictures, steps, Recipe(**recipe))
     checkpoint = half_checkpoint(model, pictures.classes, {"recipe": recipe})
     test = Cifar(args.data, "test")
-    score = top1_pct(model, test, normalize.mean, normalize.std)
+    score = top1_pct(model, test, steps)
     files.write_bytes(args.checkpoint, checkpoint)
     files.write_json(args.metrics, {"n_images": len(test.labels), "top1_pct": files.rounded(score, 4)})
     print(f"top-1 {score:.2f} % on {len(test.labels)} test pictures")

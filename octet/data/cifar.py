@@ -1,12 +1,18 @@
-"""CIFAR-10's binary version: records of one label byte and 3072 pixel bytes, and no pickles.
+"""CIFAR-10 and CIFAR-100 as they lie on disk: binary version or python version, in folders or in the official archive.
 
-Source: https://www.cs.toronto.edu/~kriz/cifar.html, «binary version». A record is the label, then 1024 red, 1024
-green and 1024 blue values, row by row. `batches.meta.txt` holds the class names, one a line.
+Source: https://www.cs.toronto.edu/~kriz/cifar.html. Binary version: records of the label (CIFAR-100: the coarse and
+the fine one), then 1024 red, 1024 green and 1024 blue values, row by row; class names in a text file. Python version:
+pickles of dictionaries with the same values as numpy arrays. Nothing but plain values and numpy arrays is unpickled.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import io
+import pickle
+import tarfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +20,65 @@ import numpy as np
 from octet.errors import OctetError
 from octet.files import new_folder
 
-_RECORD = 1 + 3 * 32 * 32
-_TRAIN = tuple(f"data_batch_{k}.bin" for k in range(1, 6))
-_FILES = {"train": _TRAIN, "test": ("test_batch.bin",)}
+URL = "https://www.cs.toronto.edu/~kriz/"
+_PIXELS = 3 * 32 * 32
+
+
+@dataclass(frozen=True)
+class Layout:
+    """folder: within the official archive; files: of each split; names: file with the class names; keys: of labels and
+    class names in the pickles; label_bytes: of a record in the binary version, the last of which counts."""
+
+    title: str
+    archive: str
+    md5: str
+    folder: str
+    files: dict[str, tuple[str, ...]]
+    names: str
+    keys: tuple[str, str] | None
+    label_bytes: int = 0
+
+
+_FIVE = tuple(f"data_batch_{k}" for k in range(1, 6))
+BINARY10 = Layout(
+    "CIFAR-10's binary version",
+    "cifar-10-binary.tar.gz",
+    "c32a1d4ab5d03f1284b67883e8d87530",
+    "cifar-10-batches-bin",
+    {"train": tuple(f"{name}.bin" for name in _FIVE), "test": ("test_batch.bin",)},
+    "batches.meta.txt",
+    None,
+    1,
+)
+BINARY100 = Layout(
+    "CIFAR-100's binary version",
+    "cifar-100-binary.tar.gz",
+    "03b5dce01913d631647c71ecec9e9cb8",
+    "cifar-100-binary",
+    {"train": ("train.bin",), "test": ("test.bin",)},
+    "fine_label_names.txt",
+    None,
+    2,
+)
+PYTHON10 = Layout(
+    "CIFAR-10's python version",
+    "cifar-10-python.tar.gz",
+    "c58f30108f718f92721af3b95e74349a",
+    "cifar-10-batches-py",
+    {"train": _FIVE, "test": ("test_batch",)},
+    "batches.meta",
+    ("labels", "label_names"),
+)
+PYTHON100 = Layout(
+    "CIFAR-100's python version",
+    "cifar-100-python.tar.gz",
+    "eb9058c3a382ffc7106e4002c42a8d85",
+    "cifar-100-python",
+    {"train": ("train",), "test": ("test",)},
+    "meta",
+    ("fine_labels", "fine_label_names"),
+)
+LAYOUTS = (BINARY10, BINARY100, PYTHON10, PYTHON100)
 
 
 def write(folder: str | Path, train: tuple, test: tuple, classes: Sequence[str]) -> None:
@@ -26,65 +88,151 @@ def write(folder: str | Path, train: tuple, test: tuple, classes: Sequence[str])
         return np.concatenate([labels[:, None], images.reshape(len(images), -1)], axis=1).tobytes()
 
     with new_folder(folder) as new:
-        for name, images, labels in zip(_TRAIN, np.array_split(train[0], 5), np.array_split(train[1], 5), strict=True):
+        parts = np.array_split(train[0], 5), np.array_split(train[1], 5)
+        for name, images, labels in zip(BINARY10.files["train"], *parts, strict=True):
             (new / name).write_bytes(records(images, labels))
         (new / "test_batch.bin").write_bytes(records(*test))
         (new / "batches.meta.txt").write_text("".join(f"{name}\n" for name in classes))
 
 
-class Cifar:
-    """One split, 'train' or 'test', of a data set in CIFAR-10's binary version; pictures are read when asked for.
+def find(folder: Path) -> tuple[Layout, Path] | None:
+    """The layout whose files lie in the folder, in the archive's own folder in it, or in the archive, and where."""
+    for layout in LAYOUTS:
+        wanted = (layout.names, *layout.files["train"], *layout.files["test"])
+        for place in (folder, folder / layout.folder):
+            if any((place / name).is_file() for name in wanted):
+                return layout, place
+    for layout in LAYOUTS:
+        if (folder / layout.archive).is_file():
+            return layout, folder / layout.archive
+    return None
 
-    labels: int64 of shape (n,). classes: names by label. Raises OctetError for a missing or empty folder, a missing
-    batch, one that is no whole number of records, and a label without a class name.
+
+class Cifar:
+    """One split, 'train' or 'test', of CIFAR-10 or CIFAR-100; the binary version's pictures are read when asked for.
+
+    labels: int64 of shape (n,). classes: names by label. Raises OctetError for a missing folder or batch, one that is
+    no whole number of records, a label without a class name, an archive with another checksum than the official one,
+    and a pickle that holds more than numpy arrays.
     """
+
+    labelled = True
 
     def __init__(self, folder: str | Path, split: str):
         folder = Path(folder)
         if not folder.is_dir():
             raise OctetError(
-                f"{folder}: no such folder; expected CIFAR-10's binary files {', '.join(_FILES[split])} in it. "
-                "'dvc repro' draws data/digits32; other data sets have to be put there"
+                f"{folder}: no such folder; expected CIFAR-10 or CIFAR-100 in it, binary or python version"
             )
-        self.classes = self._class_names(folder / "batches.meta.txt")
-        self._places: list[tuple[Path, int]] = []
-        labels = []
-        for name in _FILES[split]:
-            part = self._batch_labels(folder / name, split)
-            labels.append(part)
-            self._places += [(folder / name, k) for k in range(len(part))]
-        self.labels = np.concatenate(labels)
+        layout, place = find(folder) or (BINARY10, folder)
+        read = _archive(layout, place) if place.is_file() else lambda name: _file(place / name, layout, split)
+        batch = self._pickled if layout.keys else self._records
+        self.classes = _class_names(read(layout.names), layout, place)
+        self._files = [(name, *batch(read(name), layout, place / name)) for name in layout.files[split]]
+        counts = [len(labels) for _, labels, _ in self._files]
+        self._starts = np.cumsum([0, *counts])
+        self.labels = np.concatenate([labels for _, labels, _ in self._files])
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def image(self, index: int) -> np.ndarray:
         """A picture: uint8 RGB of shape (32, 32, 3)."""
-        path, k = self._places[index]
-        planes = np.fromfile(path, np.uint8, _RECORD - 1, offset=k * _RECORD + 1)
+        file, k = self._place(index)
+        planes = self._files[file][2][k, -_PIXELS:]
         return np.ascontiguousarray(planes.reshape(3, 32, 32).transpose(1, 2, 0))
 
-    @staticmethod
-    def _class_names(meta: Path) -> tuple[str, ...]:
-        if not meta.is_file():
-            raise OctetError(
-                f"{meta}: no such file; expected the class names, one a line, as CIFAR-10's binary version has"
-            )
-        return tuple(line.strip() for line in meta.read_text().splitlines() if line.strip())
+    def name(self, index: int) -> str:
+        """Batch and number in it, as test_batch.bin:17."""
+        file, k = self._place(index)
+        return f"{self._files[file][0]}:{k}"
 
-    def _batch_labels(self, path: Path, split: str) -> np.ndarray:
-        if not path.is_file():
-            raise OctetError(f"{path}: no such file; the {split} split is {', '.join(_FILES[split])}")
-        size = path.stat().st_size
-        if size == 0 or size % _RECORD:
+    def _place(self, index: int) -> tuple[int, int]:
+        file = int(np.searchsorted(self._starts, index, side="right")) - 1
+        return file, int(index - self._starts[file])
+
+    def _records(self, raw: np.ndarray, layout: Layout, path: Path) -> tuple[np.ndarray, np.ndarray]:
+        record = layout.label_bytes + _PIXELS
+        if raw.size == 0 or raw.size % record:
             raise OctetError(
-                f"{path}: {size} bytes; expected a whole number of {_RECORD}-byte records (a label and 3072 pixels). "
-                "The file is cut off or not CIFAR-10's binary version: make or fetch it again"
+                f"{path}: {raw.size} bytes; expected a whole number of {record}-byte records (a label and 3072 pixels). "
+                f"The file is cut off or not {layout.title}: make or fetch it again"
             )
-        labels = np.fromfile(path, np.uint8).reshape(-1, _RECORD)[:, 0].astype(np.int64)
-        if labels.max() >= len(self.classes):
+        rows = raw.reshape(-1, record)
+        return self._checked(rows[:, layout.label_bytes - 1], layout, path), rows
+
+    def _pickled(self, raw: np.ndarray, layout: Layout, path: Path) -> tuple[np.ndarray, np.ndarray]:
+        content = _unpickle(raw.tobytes(), path)
+        rows, labels = content.get("data"), content.get(layout.keys[0])
+        fits = isinstance(rows, np.ndarray) and rows.dtype == np.uint8 and rows.ndim == 2 and rows.shape[1] == _PIXELS
+        if not fits or not isinstance(labels, list | np.ndarray) or len(labels) != len(rows) or not len(rows):
             raise OctetError(
-                f"{path}: a label is {labels.max()}, but batches.meta.txt names {len(self.classes)} classes; the file is "
-                "damaged or belongs to another data set"
+                f"{path}: expected uint8 'data' of shape (n, 3072) and n '{layout.keys[0]}' in it, as in {layout.title}"
+            )
+        return self._checked(np.asarray(labels), layout, path), rows
+
+    def _checked(self, labels: np.ndarray, layout: Layout, path: Path) -> np.ndarray:
+        labels = labels.astype(np.int64)
+        if labels.max() >= len(self.classes) or labels.min() < 0:
+            raise OctetError(
+                f"{path}: a label is {labels.max()}, but {layout.names} names {len(self.classes)} classes; the file is damaged "
+                "or belongs to another data set"
             )
         return labels
+
+
+def _file(path: Path, layout: Layout, split: str) -> np.ndarray:
+    """A file's bytes, read when they are looked at."""
+    if not path.is_file():
+        wanted = ", ".join((layout.names, *layout.files[split]))
+        raise OctetError(f"{path}: no such file; {layout.title} has {wanted} for the {split} split")
+    return np.memmap(path, np.uint8, "r") if path.stat().st_size else np.zeros(0, np.uint8)
+
+
+def _archive(layout: Layout, path: Path) -> Callable[[str], np.ndarray]:
+    """A reader of the official archive's files."""
+    check_md5(path, layout.md5)
+    with tarfile.open(path) as archive:
+        wanted = {f"{layout.folder}/{name}" for name in (layout.names, *layout.files["train"], *layout.files["test"])}
+        files = {m.name: archive.extractfile(m).read() for m in archive if m.name in wanted and m.isfile()}
+    return lambda name: np.frombuffer(files[f"{layout.folder}/{name}"], np.uint8)
+
+
+def check_md5(path: Path, md5: str) -> None:
+    with open(path, "rb") as file:
+        found = hashlib.file_digest(file, "md5").hexdigest()
+    if found != md5:
+        raise OctetError(
+            f"{path}: its md5 is {found}, the official archive's {md5}; the file is damaged: fetch it again"
+        )
+
+
+def _class_names(raw: np.ndarray, layout: Layout, path: Path) -> tuple[str, ...]:
+    if layout.keys:
+        return tuple(map(str, _unpickle(raw.tobytes(), path / layout.names).get(layout.keys[1], ())))
+    return tuple(line.strip() for line in raw.tobytes().decode().splitlines() if line.strip())
+
+
+class _Unpickler(pickle.Unpickler):
+    """Plain values and numpy arrays, as Python 2 and 3 pickle them; whatever else a pickle names is refused."""
+
+    _ALLOWED = {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")}
+    _ALLOWED |= {(f"numpy.{core}.multiarray", "_reconstruct") for core in ("core", "_core")}
+
+    def find_class(self, module: str, name: str):
+        if (module, name) in self._ALLOWED:
+            return super().find_class(module, name)
+        raise pickle.UnpicklingError(f"it names {module}.{name}")
+
+
+def _unpickle(raw: bytes, path: Path) -> dict:
+    try:
+        content = _Unpickler(io.BytesIO(raw), encoding="latin1").load()
+    except (pickle.UnpicklingError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        raise OctetError(
+            f"{path}: not a pickle of numpy arrays alone, or damaged ({error}); expected a batch of CIFAR's python version. "
+            "Reading anything else could run code"
+        ) from None
+    if not isinstance(content, dict):
+        raise OctetError(f"{path}: expected a pickled dictionary, found {type(content).__name__}")
+    return content

@@ -7,8 +7,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from octet.errors import OctetError
+from octet.errors import Unreadable
 
+cv2.setLogLevel(0)  # what OpenCV says of a damaged file, Unreadable says
 # mmcv's flags, with the channels in RGB: CMYK becomes RGB, 16 bits become 8, and a picture is turned as its EXIF entry
 # says, all but where 'unchanged' or 'ignore_orientation' forbid it.
 FLAGS = {
@@ -23,15 +24,15 @@ FLAGS = {
 def read(path: str | Path, color_type: str = "color") -> np.ndarray:
     """A picture: uint8 RGB of shape (H, W, 3), or grey of shape (H, W). color_type: as in mmcls's LoadImageFromFile.
 
-    Raises OctetError for a file that is missing or cannot be decoded.
+    Raises Unreadable for a file that is missing or that OpenCV cannot decode, which includes one that is cut off.
     """
     try:
         raw = np.fromfile(path, np.uint8)
     except OSError as error:
-        raise OctetError(f"{path}: cannot be read: {error.strerror}") from None
+        raise Unreadable(f"{path}: cannot be read: {error.strerror}") from None
     image = cv2.imdecode(raw, FLAGS[color_type]) if raw.size else None
     if image is None:
-        raise OctetError(f"{path}: not a picture that OpenCV can decode, or damaged ({raw.size:,} bytes)")
+        raise Unreadable(f"{path}: not a picture that OpenCV can decode, or damaged ({raw.size:,} bytes)")
     if color_type == "unchanged" and image.ndim == 3:
         image = cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA if image.shape[2] == 4 else cv2.COLOR_BGR2RGB)
     return image

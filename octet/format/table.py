@@ -80,6 +80,20 @@ def channels(layer: Layer) -> int:
     return layer.int(7, 1) if layer.type == "ConvolutionDepthWise" else layer.int(0)
 
 
+def silent(table: Table, layers: list[Layer]) -> list[str]:
+    """What the calibrators gave the scale 1, which ncnn reads as it is, because there is nothing but zeros: one line a
+    layer with channels of zero weights, or with an input that was 0 in all pictures."""
+    found = []
+    for layer in layers:
+        rows = layer.weights["weight"].data.reshape(channels(layer), -1)
+        dead = int((~rows.any(axis=1)).sum())
+        if dead:
+            found.append(f"{layer.name}: {dead} of {len(rows)} channels have no weights but zeros; their scale is 1")
+        if table.inputs[layer.name] == 1:
+            found.append(f"{layer.name}: its input was 0 in all pictures; its scale is 1")
+    return found
+
+
 def add_attention(table: Table, layers: list[Layer]) -> None:
     """Gives each MultiHeadAttention without entries its own, 127 / largest magnitude, 1 for zeros: ncnn2table's."""
     for layer in layers:

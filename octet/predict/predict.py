@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from octet import preprocess
-from octet.data.cifar import Cifar
+from octet.data.dataset import indices_of, open_split
 from octet.evaluate import distinct
 from octet.files import write_bytes
 from octet.params import Model
 from octet.predict.pictures import Picture, files, load, telling
 from octet.predict.show import png, text, verdict
+from octet.preprocess import Preprocess
 from octet.progress import progress
 from octet.summary import read_pairs
 
@@ -27,7 +28,7 @@ def predict(name: str, entry: Model, split: str, paths: Sequence[str], out: Path
     models = Path("models") / name
     steps = preprocess.load(models / "preprocess.json")
     classes = distinct(steps.classes)
-    pictures = [load(path, steps) for path in files(paths)] if paths else few(name, entry, split, classes)
+    pictures = [load(path, steps) for path in files(paths)] if paths else few(name, entry, split, steps)
     from octet.predict.engines import Engines  # imports torch
 
     engines = Engines(models, entry, steps, classes)
@@ -41,12 +42,10 @@ def predict(name: str, entry: Model, split: str, paths: Sequence[str], out: Path
     )
 
 
-def few(name: str, entry: Model, split: str, classes: Sequence[str]) -> list[Picture]:
+def few(name: str, entry: Model, split: str, steps: Preprocess) -> list[Picture]:
     """A few pictures of the split that was evaluated, among them some on which int8 and fp32 differ."""
     pairs = read_pairs(Path("metrics") / name)
-    data = Cifar(entry.data, split)
-    found = []
-    for row in telling(pairs, COUNT):
-        picture = pairs[row][0]
-        found.append(Picture(f"{split} {picture.picture}", data.image(int(picture.picture)), picture.actual))
-    return found
+    data = open_split(entry.data, split, steps.classes, steps.color_type)
+    rows = [pairs[row][0] for row in telling(pairs, COUNT)]
+    places = indices_of(data, [row.picture for row in rows])
+    return [Picture(row.picture, data.image(k), row.actual) for row, k in zip(rows, places, strict=True)]

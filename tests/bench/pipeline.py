@@ -16,14 +16,13 @@ import numpy as np
 from octet import format, params, preprocess
 from octet.calibrate import own
 from octet.calibrate.thresholds import METHODS
-from octet.data.cifar import Cifar
+from octet.data.dataset import Dataset, inputs, open_split
 from octet.data.subset import balanced
 from octet.engine import Engine, cores
 from octet.errors import run
 from octet.evaluate import evaluate
 from octet.format.table import Table
 from octet.machine import machine
-from octet.stage import inputs
 from octet.targets import target
 
 ROUNDS = 3
@@ -39,11 +38,14 @@ class Bench:
         self.net = format.load(*self.files)
 
     def count(self, split: str) -> int:
-        return len(Cifar(self.entry.data, split))
+        return len(self.split(split))
+
+    def split(self, split: str) -> Dataset:
+        return open_split(self.entry.data, split, self.steps.classes, self.steps.color_type)
 
     def images(self, split: str, count: int):
         """k -> the network's input of the k-th of so many pictures, and their labels."""
-        data = Cifar(self.entry.data, split)
+        data = self.split(split)
         picked = balanced(data.labels, count, "images")
         return inputs(data, self.steps, picked), data.labels[picked]
 

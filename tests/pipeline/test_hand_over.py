@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from octet.data.cifar import Cifar
+from octet.data.dataset import indices_of
 from octet.evaluate import read_predictions
 
 pytestmark = pytest.mark.pipeline
@@ -99,8 +100,8 @@ def bare(tmp_path_factory):
 def test_the_bundle_s_example_needs_only_ncnn_numpy_and_pillow(project, bundle, bare, tmp_path):
     data = Cifar(project.folder / "data/digits32", "test")
     rows = read_predictions(project.folder / "metrics/tiny/int8.predictions.csv")[:20]
-    for row in rows:
-        Image.fromarray(data.image(int(row.picture))).save(tmp_path / f"{row.picture}.png")
+    for row, k in zip(rows, indices_of(data, [row.picture for row in rows]), strict=True):
+        Image.fromarray(data.image(k)).save(tmp_path / f"{row.picture}.png")
     names = [f"{row.picture}.png" for row in rows]
     command = [bare, bundle / "predict.py", *names]
     shown = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stdout.splitlines()

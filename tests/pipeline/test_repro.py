@@ -21,7 +21,6 @@ ALL = ["export", "convert", "calibrate", "quantize", "evaluate_fp32", "evaluate_
 SAME = [f"models/tiny/{name}" for name in ("fp32.onnx", "preprocess.json", "fp32.param", "fp32.bin")]
 SAME += [f"models/tiny/{name}" for name in ("int8.table", "int8.param", "int8.bin")]
 SAME += [f"metrics/tiny/{name}" for name in ("fp32.json", "int8.json", "fp32.predictions.csv", "int8.predictions.csv")]
-SAME += [f"metrics/tiny/{name}.classes.csv" for name in ("fp32", "int8")]
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +57,7 @@ def test_plots_metrics_and_dag(project):
     assert "quantize@tiny" in project.dvc("dag")
     project.dvc("plots", "show", "--out", "plots")
     page = (project.folder / "plots/index.html").read_text()
-    for plot in ("fp32_predictions_csv", "int8_predictions_csv", "int8_classes_csv", "latency_samples_csv"):
+    for plot in ("fp32_predictions_csv", "int8_predictions_csv", "latency_samples_csv"):
         assert f"metrics_tiny_{plot}" in page
     project.run("rm", "-r", "plots")
 

@@ -9,7 +9,8 @@ from octet.calibrate.thresholds import METHODS, aciq, kl, minmax, mse, percentil
 from octet.errors import OctetError
 from octet.format import Layer, Net, save
 from octet.format.rounding import round_int8
-from octet.targets import target
+from octet.format.table import silent
+from octet.targets import quantizable, target
 from tests import nets
 
 pytestmark = pytest.mark.unit
@@ -170,6 +171,10 @@ def test_a_dead_channel_and_a_dead_input_get_scale_1(tmp_path):
         net, tmp_path / "m.param", tmp_path / "m.bin", black.__getitem__, 1, How("kl"), target("dotprod"), 1
     )
     assert table.inputs["conv_1"] == 1 and np.isfinite(list(table.inputs.values())).all()
+    assert silent(table, quantizable(net.layers)) == [
+        "conv_1: its input was 0 in all pictures; its scale is 1",
+        "conv_2: 1 of 8 channels have no weights but zeros; their scale is 1",
+    ]
 
 
 def test_levels_follow_the_target():

@@ -1,0 +1,116 @@
+"""A split of a data set, whatever its layout on disk, and its pictures as the network's inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from octet.data import cifar, folders
+from octet.data.left_out import LeftOut
+from octet.engine import map_images
+from octet.errors import OctetError, Unreadable
+from octet.preprocess import Preprocess
+
+_FOLDERS = {"train": ("train", "calibration"), "test": ("test", "val", "validation")}
+
+
+class Dataset(Protocol):
+    """labels: int64 of shape (n,), all 0 where not `labelled`; classes: names by label."""
+
+    labels: np.ndarray
+    classes: tuple[str, ...]
+    labelled: bool
+
+    def __len__(self) -> int: ...
+
+    def image(self, index: int) -> np.ndarray:
+        """A picture: uint8 RGB of shape (H, W, 3). Raises Unreadable."""
+
+    def name(self, index: int) -> str:
+        """Where it is: the same picture has the same name in every run and on every machine."""
+
+
+def open_split(folder: str | Path, split: str, classes: Sequence[str], color_type: str = "color") -> Dataset:
+    """The split, 'train' or 'test', of the data set in a folder: which layout it is, what lies there tells.
+
+    - CIFAR-10 or CIFAR-100, binary or python version, unpacked or the official archive
+    - train/, and test/ or val/, with a folder for each class
+    - the same with pictures anywhere in them, and an annotation file meta/train.txt, meta/test.txt or meta/val.txt (or
+      without meta/) of lines « path label »
+    - for training, which then can only calibrate, a folder train/ or calibration/ of pictures without labels
+
+    classes: the model's class names; labels count in their order. color_type: how files are read, of preprocess.json.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise OctetError(
+            f"{folder}: no such folder; 'dvc repro' draws data/digits32, other data sets have to be put there"
+        )
+    if cifar.find(folder):
+        data = cifar.Cifar(folder, split)
+        if len(data.classes) != len(classes):
+            raise OctetError(
+                f"{folder}: has {len(data.classes)} classes, the model {len(classes)}; take the data that it is for"
+            )
+        return data
+    for name in _FOLDERS[split]:
+        root = folder / name
+        for file in (folder / "meta" / f"{name}.txt", folder / f"{name}.txt"):
+            if file.is_file():
+                return folders.annotated([root, folder], file, classes, color_type)
+        if root.is_dir() and folders.inside(root):
+            return folders.class_folders(root, classes, color_type)
+    for name in _FOLDERS["train"] if split == "train" else ():
+        if (folder / name).is_dir():
+            return folders.unlabelled(folder / name, classes, color_type)
+    found = ", ".join(sorted(path.name for path in folder.iterdir())[:8])
+    raise OctetError(
+        f"{folder}: no data for the {split} split; expected CIFAR-10 or CIFAR-100, or a folder {' or '.join(_FOLDERS[split])} with "
+        f"a folder for each class in it or with an annotation file meta/{_FOLDERS[split][-1]}.txt"
+        f"{', or without labels' if split == 'train' else ''}; found {found or 'nothing'}"
+    )
+
+
+def indices_of(data: Dataset, names: Sequence[str]) -> list[int]:
+    """The indices of the pictures of those names. Raises OctetError where there is no such picture."""
+    known = {data.name(k): k for k in range(len(data))}
+    for name in names:
+        if name not in known:
+            raise OctetError(
+                f"{name}: no such picture in the data set, which has changed since it was evaluated; run 'make quantize'"
+            )
+    return [known[name] for name in names]
+
+
+def inputs(data: Dataset, preprocess: Preprocess, indices: np.ndarray) -> Callable[[int], np.ndarray]:
+    """k -> the network's input of the k-th picked picture, fp32 of shape (C, H, W). Raises Unreadable."""
+
+    def image(k: int) -> np.ndarray:
+        index = int(indices[k])
+        picture = data.image(index)
+        try:
+            return preprocess(picture)
+        except OctetError as error:
+            raise OctetError(f"{data.name(index)}: {error}") from None
+
+    return image
+
+
+def readable(data: Dataset, indices: np.ndarray, what: str) -> np.ndarray:
+    """The indices without those of pictures that cannot be read, which are named; OctetError for too many."""
+    left_out = LeftOut(len(indices), what)
+
+    def fine(k: int) -> bool:
+        try:
+            data.image(int(indices[k]))
+        except Unreadable as problem:
+            left_out.add(problem)
+            return False
+        return True
+
+    kept = indices[list(map_images(fine, range(len(indices)), f"{what}, reading"))]
+    left_out.report()
+    return kept
