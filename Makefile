@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help quantize tune predict package dump env test test-unit test-slow check lint format bench-pipeline bench-int8 bench-peers
+.PHONY: help quantize tune predict report package dump env test test-unit test-slow check lint format bench-pipeline bench-int8 bench-peers
 .PHONY: clean distclean git-or-not
 
 # The interpreter that .venv is made from; empty: the first of python3.11, python3 and python that is a Python 3.11.
@@ -47,6 +47,9 @@ test-slow: .venv/.ready git-or-not  ## Run the slow tests
 
 predict: .venv/.ready  ## Show what torch, ncnn fp32 and int8 say of IMAGE=file or folder, or of a few test pictures; MODEL=name
 	@$(PY) -m octet predict $(if $(MODEL),--model '$(MODEL)') $(if $(IMAGE),--image $(IMAGE))
+
+report: .venv/.ready git-or-not  ## Write reports/NAME/report.html, all there is to see in one page, of all models or MODEL=name
+	@$(PY) -m octet report $(if $(MODEL),--model '$(MODEL)')
 
 package: .venv/.ready  ## Write dist/NAME-int8.zip: model, examples, model card, MMDeploy SDK files; of all models or MODEL=name
 	@$(PY) -m octet package $(if $(MODEL),--model '$(MODEL)')

@@ -87,6 +87,16 @@ def predict(loaded: Params, names: list[str], args: Namespace) -> None:
         print(ask(name, loaded.models[name], loaded.evaluate.split, args.image, out))
 
 
+def report(loaded: Params, names: list[str], args: Namespace) -> None:
+    """write the report, one HTML page a model"""
+    from octet.report.page import write
+
+    for name in names:
+        out = REPORTS / name / "report.html"
+        write(name, loaded.models[name].data, out)
+        print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
+
+
 def package(loaded: Params, names: list[str], args: Namespace) -> None:
     """write the int8 model with all that is needed to use it as one zip"""
     from octet.package.bundle import package as write
@@ -115,7 +125,7 @@ def _require(name: str, folder: str, *files: str) -> None:
     require((Path(folder) / name / file for file in files), f"'make quantize MODEL={name}' makes it")
 
 
-COMMANDS: dict[str, Callable] = {f.__name__: f for f in (validate, summary, check, env, predict, package, dump)}
+COMMANDS: dict[str, Callable] = {f.__name__: f for f in (validate, summary, check, env, predict, report, package, dump)}
 
 
 if __name__ == "__main__":

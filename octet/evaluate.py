@@ -113,7 +113,7 @@ def predictions_csv(
     for picture, label, best, shares in zip(pictures, labels, order, probabilities, strict=True):
         names, texts = [classes[k] for k in best], [f"{share:.6f}" for share in shares]
         rows.append([picture, classes[label], names[0], texts[0], _SEPARATOR.join(names), _SEPARATOR.join(texts)])
-    return _csv(COLUMNS, rows)
+    return to_csv(COLUMNS, rows)
 
 
 def read_predictions(path: Path) -> list[Prediction]:
@@ -134,7 +134,8 @@ def read_predictions(path: Path) -> list[Prediction]:
     ]
 
 
-def _csv(columns: list[str], rows: list[list]) -> str:
+def to_csv(columns: list[str], rows: list[list]) -> str:
+    """A table with a head, one line a row."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)

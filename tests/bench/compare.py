@@ -46,10 +46,11 @@ def compare(name: str, rounds: int, tested: int) -> dict:
         threads = sorted({1, cores()})
         found = peers("time", folder, "--rounds", rounds, "--threads", *threads, *rows)
         memory = {row: peers("memory", folder, "--engine", row)["peak_mib"] for row in ROWS.values()}
-    engines = {}
+    engines = []
     for title, row in ROWS.items():
         fps = {n: 1000 / float(np.median(found["latency_ms"][str(n)][row])) for n in threads}
-        engines[title] = {
+        figures = {
+            "engine": title,
             "top1_pct": rounded(100 * np.mean(np.array(found["predicted"][row]) == labels), 4),
             "fps_1_thread": rounded(fps[1], 1),
             "fps_all_threads": rounded(fps[threads[-1]], 1),
@@ -57,6 +58,7 @@ def compare(name: str, rounds: int, tested: int) -> dict:
             "peak_mib": rounded(memory[row], 1),
             "calibration_s": rounded(seconds[row], 2) if row in seconds else None,
         }
+        engines.append(figures)
     return {
         "engines": engines,
         "machine": machine(),
@@ -82,17 +84,16 @@ def octet_seconds(bench: Bench, name: str, folder: Path) -> float:
 
 
 def markdown(found: dict) -> str:
-    """The table, the rows in the order of ROWS."""
+    """The table, and what it was measured on."""
     count = found["threads_all"]
     lines = [
         f"| batch 1 | top-1 | FPS, 1 thread | FPS, {count} threads | size | peak memory | calibration |",
         "|---|---:|---:|---:|---:|---:|---:|",
     ]
-    for title in ROWS:
-        e = found["engines"][title]
+    for e in found["engines"]:
         took = "" if e["calibration_s"] is None else f"{e['calibration_s']:.1f} s"
         lines.append(
-            f"| {title} | {e['top1_pct']:.2f} % | {e['fps_1_thread']:.1f} | {e['fps_all_threads']:.1f} "
+            f"| {e['engine']} | {e['top1_pct']:.2f} % | {e['fps_1_thread']:.1f} | {e['fps_all_threads']:.1f} "
             f"| {e['bytes'] / 1e6:.1f} MB | {e['peak_mib']:.0f} MiB | {took} |"
         )
     about = found["machine"]

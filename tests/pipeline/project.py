@@ -98,7 +98,7 @@ class Project:
         (folder / "configs/models").mkdir(parents=True)
         shutil.copytree(ROOT / "configs/targets", folder / "configs/targets")
         (folder / "models").mkdir()
-        (folder / ".dvc").mkdir()
+        shutil.copytree(ROOT / ".dvc/plots", folder / ".dvc/plots")
         shutil.copy(ROOT / ".dvc/config", folder / ".dvc/config")
         (folder / "configs/models/tiny.py").write_text(CONFIG)
         (folder / "params.yaml").write_text(PARAMS)

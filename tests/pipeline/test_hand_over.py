@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import zipfile
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,55 @@ def test_dump(project):
     assert [entry["class"] for entry in found] == rows[7].top
 
 
+class Page(HTMLParser):
+    """The texts of a page, by element, and every address that it would load."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.loads, self.open, self.texts = [], [], {}
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        if tag not in ("meta", "img", "br", "link"):
+            self.open.append(tag)
+        self.loads += [
+            value for key, value in attributes if key in ("src", "href") and not value.startswith(("#", "data:"))
+        ]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and data.strip():
+            self.texts.setdefault(self.open[-1], []).append(data.strip())
+
+
+def test_the_report_stands_alone_and_shows_the_figures(project):
+    octet(project, "report")
+    text = (project.folder / "reports/tiny/report.html").read_text()
+    page = Page(text)
+    assert page.loads == [] and page.open == [] and "url(http" not in text and "@import" not in text
+    summary = json.loads((project.folder / "metrics/tiny/summary.json").read_text())
+    assert f"{summary['int8_top1_pct']:.2f} %" in page.texts["b"]
+    assert page.texts["h2"] == [
+        "Summary",
+        "What changed",
+        "Classes",
+        "Confusion",
+        "Pictures on which the two differ",
+        "Error of every layer",
+        "What the layers read",
+        "Latency",
+        "Peers",
+        "How it was made",
+    ]
+    differ = round(500 * (1 - summary["agreement_pct"] / 100))
+    assert text.count("<img src=") == min(24, differ) > 0
+    assert "minmax, weights by absmax; 32 training pictures" in text
+    assert "make bench-peers MODEL=tiny" in text and str(project.folder) not in text
+    assert len(text) < 5e6
+
+
 @pytest.fixture(scope="module")
 def bundle(project, tmp_path_factory):
     """The zip, unpacked."""
@@ -136,6 +186,9 @@ def test_what_is_not_there_yet(spoiled):
         ("package", "models/tiny/int8.param"),
         ("package", "metrics/tiny/summary.json"),
         ("package", "dvc.lock"),
+        ("report", "metrics/tiny/summary.json"),
+        ("report", "metrics/tiny/activations.csv"),
+        ("report", "dvc.lock"),
     ):
         whole = (spoiled.folder / path).read_bytes()
         (spoiled.folder / path).unlink()
