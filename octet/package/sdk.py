@@ -89,7 +89,10 @@ def detail(config: str, checkpoint: str, mmcls: str, opset: int, calibration: di
 
 
 def exact(steps: dict[str, Any]) -> bool:
-    """Does the SDK resize and crop as the pipeline does? It knows OpenCV's filters alone, and no crop before a resize."""
+    """Does the SDK resize and crop as the pipeline does? It knows OpenCV's filters alone, and no crop before a resize.
+
+    What CenterCrop leaves over at odd sizes it puts on the other side: it rounds halves up, mmcls to the even number.
+    """
     kinds = [(step["step"], step.get("backend", "cv2")) for step in steps["geometry"]]
     return all(kind in (("Resize", "cv2"), ("CenterCrop", "cv2")) for kind in kinds) and not any(
         step.get("edge") not in (None, "short") for step in steps["geometry"]

@@ -83,7 +83,7 @@ def card(
         cpp_note=f"It resizes by ncnn's bilinear filter; the figures above were measured with {filters}."
         if filters
         else "",
-        sdk_note="" if sdk.exact(steps) else "Its resizing differs from the pipeline's, so its predictions may, too.",
+        sdk_note=_sdk_note(steps),
         geometry=[_words(step) for step in steps["geometry"]],
         sums=sums,
     )
@@ -125,6 +125,14 @@ def _function(step: dict) -> str:
 
 def _filter(kind: dict) -> str:
     return f"{'Pillow' if kind['backend'] == 'pillow' else 'OpenCV'}'s {kind['interpolation']} filter"
+
+
+def _sdk_note(steps: dict[str, Any]) -> str:
+    if not sdk.exact(steps):
+        return "Its resizing differs from the pipeline's, so its predictions may, too."
+    if any(step["step"] == "CenterCrop" for step in steps["geometry"]):
+        return "Its CenterCrop lies one pixel beside the pipeline's where an odd number of pixels is cut off."
+    return ""
 
 
 def _words(step: dict) -> str:

@@ -75,6 +75,28 @@ def activations(rows: Rows) -> list[tuple[str, str]]:
     return [(name, _activation(name, bins)) for name, bins in layers.items()]
 
 
+def layers(rows: Sequence[dict]) -> str:
+    """The error of every layer in the network's order: its output's SQNR, and what it alone does to the probabilities.
+    rows: analyze.json's; the three layers with the largest KL divergence stand out."""
+    count = len(rows)
+    made, (noise, shift) = figure(_WIDTH, 0.55 + 0.19 * count, ncols=2, sharey=True)
+    noise_db, kl = (np.array([row[key] for row in rows]) for key in ("sqnr_db", "kl_alone"))
+    worst = np.isin(np.arange(count), np.argsort(-kl, kind="stable")[:3])
+    for part, colour, alpha in ((~worst, INT8, 0.5), (worst, BAD, 1)):
+        places = np.flatnonzero(part)
+        noise.barh(places, noise_db[part], 0.7, color=colour, alpha=alpha)
+        shift.plot(kl[part], places, "o", color=colour, alpha=alpha, markersize=5)
+    shift.set_xscale("log")
+    noise.set_yticks(range(count), [short(row["layer"], 18) for row in rows])
+    noise.set_ylim(count - 0.4, -0.6)
+    for axis, label in ((noise, "SQNR, dB"), (shift, "KL divergence, nats")):
+        axis.set_xlabel(label)
+        axis.grid(axis="x")
+        axis.set_axisbelow(True)
+        axis.tick_params(axis="y", length=0)
+    return svg(made, "error of every layer")
+
+
 def _activation(name: str, bins: Rows) -> str:
     begin, share = (np.array([float(row[key]) for row in bins]) for key in ("value", "share_pct"))
     width = begin[1] - begin[0] if len(begin) > 1 else 1.0

@@ -65,7 +65,8 @@ def experiments(name: str, commits: int = 3) -> tuple[list[str], list[list[str]]
     heads = ["experiment", *(key.removeprefix(f"models.{name}.") for key in varied)]
     table = []
     for row in rows:
-        label = row["Experiment"] or ("workspace" if row["rev"] == "workspace" else f"commit {row['rev'][:7]}")
+        commit = f"commit {row['rev'][:7]}" if len(table) > 1 else "last commit"  # whose rev is its branch
+        label = row["Experiment"] or ("workspace" if row["rev"] == "workspace" else commit)
         figures = [(_of(row, name, key), form) for key, (_, form) in FIGURES.items()]
         shown = ["" if value is None else form.format(value) for value, form in figures]
         table.append([label, *(_text(row.get(key)) for key in varied), *shown])
@@ -127,14 +128,14 @@ def _walk(node: Any, at: str, found: dict[str, Any]) -> None:
 
 
 def _rows(before: dict[str, Any], after: dict[str, Any]) -> list[tuple[str, str, str, str]]:
-    """What is not the same in both. A figure that one of them has not says nothing; a parameter does."""
+    """What is not the same in both, speeds last. A figure that one of them has not says nothing; a parameter does."""
     rows = []
     for key in dict.fromkeys([*before, *after]):
         old, new = before.get(key), after.get(key)
         if old != new and not (": " in key and None in (old, new)):
             numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (old, new))
             rows.append((key, _number(old), _number(new), f"{new - old:+.6g}" if numbers else ""))
-    return rows
+    return sorted(rows, key=lambda row: "fps" in row[0] or "speedup" in row[0])
 
 
 def _number(value: Any) -> str:

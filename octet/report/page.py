@@ -46,6 +46,7 @@ def drawn(found: Found) -> dict:
         "confusion": {key: figures.confusion(confusion, key, names) for key in ("fp32", "int8")},
         "change": figures.confusion_change(confusion, names),
         "latency": {count: figures.latency(samples, count) for count in threads},
+        "layers": figures.layers(found.analysis["layers"]) if found.analysis else None,
         "activations": figures.activations(found.tables["activations"]),
     }
 

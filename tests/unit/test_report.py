@@ -63,6 +63,15 @@ def test_a_histogram_for_every_layer():
     assert "var(--bad)" in found["a"] and "var(--bad)" not in found["b"]  # what is clipped
 
 
+def test_every_layer_s_error_in_the_network_s_order():
+    table = [
+        {"layer": f"l{k}", "sqnr_db": 30.0 + k, "kl_alone": kl} for k, kl in enumerate((1e-6, 1e-2, 0.0, 1e-3, 1e-5))
+    ]
+    drawn = figures.layers(table)
+    assert [t for t in texts(drawn) if t[0] == "l"] == ["l0", "l1", "l2", "l3", "l4"]
+    assert drawn.count("var(--bad)") >= 3 and drawn.count("var(--int8)") >= 2  # three of the five stand out
+
+
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """A folder in git with the figures of one model, and how to write and commit others."""
