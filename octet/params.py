@@ -61,7 +61,9 @@ class Ppq:
 
 @dataclass(frozen=True)
 class Calibrate:
-    method: Annotated[str, Rule("Which calibrator?", "kl", choices=("minmax", "percentile", "kl", "aciq", "mse", "ppq"))]
+    method: Annotated[
+        str, Rule("Which calibrator?", "kl", choices=("minmax", "percentile", "kl", "aciq", "mse", "ppq"))
+    ]
     images: Annotated[int, Rule("How many training images?", "256", low=1)]
     weights: Annotated[str, Rule("How are the weights' scales found?", "absmax", choices=("absmax", "mse"))]
     percentile: Annotated[
