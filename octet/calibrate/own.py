@@ -16,7 +16,7 @@ from octet.errors import OctetError
 from octet.format.net import Layer, Net
 from octet.format.rounding import round_int8
 from octet.format.table import Table, add_attention, channels
-from octet.targets import Target, quantizable
+from octet.targets import QUANTIZABLE, UNCALIBRATED, Target, quantizable
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,9 @@ def calibrate(
     The result does not depend on the number of workers.
     """
     layers = quantizable(net.layers)
-    if not layers:
-        raise OctetError(f"{param}: has no layer that can be int8 (Convolution, ConvolutionDepthWise, InnerProduct)")
-    found = histograms(net, param, bin, image, count, workers)
+    if not layers and not any(layer.type in UNCALIBRATED for layer in net.layers):
+        raise OctetError(f"{param}: has no layer that can be int8 ({', '.join(QUANTIZABLE + UNCALIBRATED)})")
+    found = histograms(net, param, bin, image, count, workers) if layers else {}
     shifted = shifted_blobs(net, target)
     levels = {blob: asymmetric.LEVELS if blob in shifted else LEVELS for blob in found}
     scales = {blob: input_scale(histogram, how, levels[blob]) for blob, histogram in found.items()}
