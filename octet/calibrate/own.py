@@ -16,7 +16,7 @@ from octet.errors import OctetError
 from octet.format.net import Layer, Net
 from octet.format.rounding import round_int8
 from octet.format.table import Table, add_attention, channels
-from octet.targets import QUANTIZABLE, Target, quantizable
+from octet.targets import QUANTIZABLE, UNCALIBRATED, Target, quantizable
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,10 @@ def histograms(
 ) -> dict[str, Histogram]:
     """The histogram of every blob that a quantizable layer reads, over all images; what a Split copies counts once."""
     blobs = list(dict.fromkeys(source(net, layer.inputs[0]) for layer in quantizable(net.layers)))
+    if not blobs and not any(layer.type in UNCALIBRATED for layer in net.layers):
+        raise OctetError(f"{param}: has no layer that can be int8 ({', '.join(QUANTIZABLE + UNCALIBRATED)})")
     if not blobs:
-        raise OctetError(f"{param}: has no layer that can be int8 ({', '.join(QUANTIZABLE)})")
+        return {}
     engine = Engine(param, bin)
 
     def one(k: int) -> list[Histogram]:
