@@ -1,8 +1,9 @@
 """plan: mixed precision under a budget: which layers stay in fp32 so that int8 loses no more than is allowed.
 
-Layers are taken in the order of what they lose alone (analyze's kl_alone) for what leaving them in fp32 costs in time; the
-least number of them that keeps the budget is found by running the network on held-out training pictures, and then
-every layer that the budget turns out not to need goes back to int8, the most expensive first.
+Layers are taken in the order of what they lose alone (analyze's kl_alone) for what leaving them in fp32 costs in time, or,
+where that leaves too much to a layer that is too expensive, of what they lose; the least number of them that keeps the
+budget is found by running the network on held-out training pictures, and then every layer that the budget turns
+out not to need goes back to int8, the most expensive first.
 """
 
 from __future__ import annotations
@@ -64,8 +65,9 @@ def plan(
         return losses[key]
 
     alone = {row["layer"]: row["kl_alone"] for row in rows}
-    order = sorted(alone, key=lambda name: -alone[name] / max(costs[name], 1e-30))
-    kept = _fewest(order, lambda names: loss(names) <= budget)
+    cheapest, worst = (lambda name: -alone[name] / max(costs[name], 1e-30)), (lambda name: -alone[name])
+    found = (_fewest(sorted(alone, key=first), lambda names: loss(names) <= budget) for first in (cheapest, worst))
+    kept = next((names for names in found if names is not None), None)
     if kept is None:
         best = min(losses, key=lambda names: losses[names])
         raise OctetError(

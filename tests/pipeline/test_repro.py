@@ -18,10 +18,14 @@ from tests.pipeline.project import Project
 
 pytestmark = pytest.mark.pipeline
 
-ALL = ["export", "convert", "calibrate", "quantize", "evaluate_fp32", "evaluate_int8", "benchmark", "summary"]
+INT8 = ["round", "analyze", "plan", "quantize", "evaluate_int8", "benchmark", "summary"]
+ALL = ["export", "convert", "calibrate", "evaluate_fp32", *INT8]
 SAME = [f"models/tiny/{name}" for name in ("fp32.onnx", "preprocess.json", "fp32.param", "fp32.bin")]
-SAME += [f"models/tiny/{name}" for name in ("int8.table", "int8.param", "int8.bin")]
-SAME += [f"metrics/tiny/{name}" for name in ("fp32.json", "int8.json", "fp32.predictions.csv", "int8.predictions.csv")]
+SAME += [f"models/tiny/{name}" for name in ("int8.table", "rounding.npz", "plan.json", "int8.param", "int8.bin")]
+SAME += [
+    f"metrics/tiny/{name}"
+    for name in ("analyze.json", "fp32.json", "int8.json", "fp32.predictions.csv", "int8.predictions.csv")
+]
 SAME += [f"metrics/tiny/{name}" for name in ("activations.csv", "classes.csv", "confusion.csv", "differ.png")]
 
 
@@ -36,7 +40,10 @@ def test_everything_is_there(project):
     folder = project.folder
     net = load(folder / "models/tiny/int8.param", folder / "models/tiny/int8.bin")
     layers = quantizable(net.layers)
-    assert len(layers) == 21 and all(map(is_int8, layers))
+    assert len(layers) == 21 and [is_int8(layer) for layer in layers] == [False] + 20 * [True]
+    analyzed = json.loads((folder / "metrics/tiny/analyze.json").read_text())
+    assert [row["layer"] for row in analyzed["layers"]] == [layer.name for layer in layers[1:]]
+    assert json.loads((folder / "models/tiny/plan.json").read_text()) == {"keep_fp32": []}
     summary = json.loads((folder / "metrics/tiny/summary.json").read_text())
     for key in ("top1_drop_pt", "top1_drop_se_pt", "agreement_pct", "speedup_1_thread", "size_ratio"):
         assert key in summary
@@ -61,24 +68,24 @@ def test_plots_metrics_and_dag(project):
     page = (project.folder / "plots/index.html").read_text()
     for plot in ("fp32_predictions", "int8_predictions", "latency_samples", "activations", "classes", "confusion"):
         assert f"metrics_tiny_{plot}_csv" in page
-    assert "metrics/tiny/differ.png" in page
+    assert "metrics/tiny/differ.png" in page and "metrics_tiny_analyze_json" in page
     project.run("rm", "-r", "plots")
 
 
 def test_another_method_reruns_int8_only(project):
     project.edit("params.yaml", "method: minmax", "method: kl")
     before = project.files("metrics/tiny/fp32.json", "models/tiny/fp32.bin")
-    assert sorted(project.repro()) == sorted(["calibrate", "quantize", "evaluate_int8", "benchmark", "summary"])
+    assert sorted(project.repro()) == sorted(["calibrate", *INT8])
     assert project.files(*before) == before
     assert "summary.json" in project.dvc("metrics", "diff")
     project.commit("kl")
 
 
-def test_a_kept_layer_reruns_from_quantize(project):
+def test_a_kept_layer_reruns_int8(project):
     project.edit("params.yaml", "keep_fp32: []", "keep_fp32: [linear_38]")
-    assert sorted(project.repro()) == sorted(["quantize", "evaluate_int8", "benchmark", "summary"])
+    assert sorted(project.repro()) == sorted(INT8)
     net = load(project.folder / "models/tiny/int8.param", project.folder / "models/tiny/int8.bin")
-    assert not is_int8(net.layer("linear_38")) and is_int8(net.layers[1])
+    assert not is_int8(net.layer("linear_38")) and is_int8(quantizable(net.layers)[1])
     project.commit("keep one")
 
 

@@ -1,0 +1,59 @@
+"""What wins accuracy back, through the stages: learned rounding, equalization, mixed precision under a budget."""
+
+import json
+import re
+
+import pytest
+
+from octet.format import load
+from octet.format.rounded import load as load_rounded
+from octet.quantize import is_int8
+
+pytestmark = pytest.mark.pipeline
+
+
+@pytest.fixture(scope="module")
+def project(finished, tmp_path_factory):
+    return finished.copy(tmp_path_factory.mktemp("helps") / "p")
+
+
+def read(project, name):
+    return json.loads((project.folder / name).read_text())
+
+
+def test_each_runs_where_it_is_on_and_its_layers_arrive(project):
+    plain = read(project, "metrics/tiny/analyze.json")["model"]["kl"]
+    project.edit("params.yaml", "method: nearest", "method: learned")
+    project.edit("params.yaml", "equalize: false", "equalize: true")
+    project.edit("params.yaml", "metric: none\n  budget: 0.001", f"metric: kl\n  budget: {plain / 4}")
+    ran = project.repro()
+    assert "evaluate_fp32" not in ran and {"calibrate", "round", "analyze", "plan", "quantize"} <= set(ran)
+    assert read(project, "metrics/tiny/analyze.json")["model"]["kl"] < plain, "learned rounding alone"
+    rounded, plan = load_rounded(project.folder / "models/tiny/rounding.npz"), read(project, "models/tiny/plan.json")
+    assert len(rounded) == 20 and plan["planned"] <= plain / 4 < plan["plain"]
+    net = load(project.folder / "models/tiny/int8.param", project.folder / "models/tiny/int8.bin")
+    assert plan["keep_fp32"] and not any(is_int8(net.layer(name)) for name in plan["keep_fp32"])
+    taken = next(name for name in rounded if name not in plan["keep_fp32"])
+    assert (net.layer(taken).weights["weight"].data == rounded[taken].weight).all()
+    files = [f"models/tiny/{name}" for name in ("rounding.npz", "plan.json", "int8.param", "int8.bin")]
+    before = project.files(*files)
+    for stage in ("round", "analyze", "plan", "quantize"):
+        assert project.stage(stage).returncode == 0
+    assert project.files(*files) == before, "the same bytes twice"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "stage", "message"),
+    [
+        ("  budget: ", "  budget: 0 # ", "plan", "mixed_precision.budget: 0 nats cannot be kept on 50 held-out"),
+        ("keep_fp32: []", "keep_fp32: [linear_3]", "analyze", "'linear_3' is no layer .*Did you mean 'linear_38'"),
+        ("  images: 50", "  images: 300", "plan", "mixed_precision.images: 300 held-out pictures asked for"),
+    ],
+)
+def test_a_user_s_mistake(project, old, new, stage, message):
+    project.git("checkout", "-q", "params.yaml")
+    project.edit("params.yaml", "metric: none", "metric: kl")
+    project.edit("params.yaml", old, new)
+    done = project.stage(stage)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert re.search(message, done.stderr), done.stderr

@@ -1,0 +1,153 @@
+"""Learned rounding: what it minimizes, the moments it learns from, and what the engine makes of it."""
+
+import numpy as np
+import pytest
+
+from octet import asymmetric
+from octet.calibrate.own import How, calibrate
+from octet.engine import Engine
+from octet.errors import OctetError
+from octet.format import Layer, Net
+from octet.format.rounded import Rounded, load, save
+from octet.quantize import quantize
+from octet.rounding import Grid, gather, learn, round_together
+from octet.targets import Target, target
+from tests import nets
+
+pytestmark = pytest.mark.unit
+
+SHIFTED = Target("t", winograd=False, asymmetric=True)
+
+
+def correlated(width, samples=4000, seed=0):
+    """Inputs that depend on one another, shape (samples, width)."""
+    random = np.random.Generator(np.random.PCG64(seed))
+    return random.normal(0, 1, (samples, width)) @ random.normal(0, 1, (width, width)) + 0.3
+
+
+def test_errors_cancel_in_the_output():
+    x = correlated(24)
+    covariance = np.cov(x.T, bias=True)
+    weight = np.random.Generator(np.random.PCG64(1)).uniform(-31, 31, (8, 24))
+    found, nearest = round_together(weight, covariance, 31), np.rint(weight)
+
+    def lost(integers):
+        return np.var(x @ (integers - weight).T, axis=0)
+
+    assert found.dtype == np.int8 and np.abs(found).max() <= 31
+    assert (lost(found) < lost(nearest)).all() and lost(found).mean() < 0.6 * lost(nearest).mean()
+
+
+def test_inputs_that_do_not_depend_on_one_another_round_to_the_nearest():
+    weight = np.random.Generator(np.random.PCG64(1)).uniform(-140, 140, (8, 24))
+    found = round_together(weight, np.diag(np.arange(1.0, 25)), 127)
+    assert np.array_equal(found, np.clip(np.rint(weight), -127, 127))
+
+
+def test_dead_inputs_round_to_the_nearest():
+    covariance = np.cov(correlated(6).T)
+    covariance[2] = covariance[:, 2] = 0
+    weight = np.random.Generator(np.random.PCG64(1)).uniform(-31, 31, (5, 6))
+    assert np.array_equal(round_together(weight, covariance, 31)[:, 2], np.rint(weight[:, 2]))
+    assert np.array_equal(round_together(weight, np.zeros((6, 6)), 31), np.rint(weight))
+
+
+def patches_one_by_one(values, kernel, stride, pad, every):
+    """What a convolution sees, by loops: a list of patches, each flat."""
+    channels, height, width = values.shape
+    bordered = np.zeros((channels, height + 2 * pad, width + 2 * pad), np.float32)
+    bordered[:, pad : pad + height, pad : pad + width] = values
+    rows = range(0, bordered.shape[1] - kernel + 1, stride)
+    columns = range(0, bordered.shape[2] - kernel + 1, stride)
+    picked = [(y, x) for y in list(rows)[:: every[0]] for x in list(columns)[:: every[1]]]
+    return [bordered[:, y : y + kernel, x : x + kernel].ravel() for y, x in picked]
+
+
+@pytest.mark.parametrize(("stride", "every"), [(1, (2, 2)), (2, (1, 1))])
+def test_the_moments_are_those_of_the_patches(stride, every):
+    net = Net([Layer("Input", "in0", [], ["in0"]), nets.conv("c", "in0", "out0", 3, 4, stride=stride)])
+    pictures = nets.images(3, size=12)
+    grid = Grid(40.0, 0)
+    found = gather(Engine.of(net), [net.layer("c")], {"c": grid}, pictures.__getitem__, 3)["c"]
+    patches = np.array([p for picture in pictures for p in patches_one_by_one(picture, 3, stride, 1, every)])
+    integers = np.clip(np.round(patches * 40.0), -127, 127)
+    assert found.count == len(patches)
+    assert np.array_equal(found.products[0], integers.T @ integers)
+    assert np.array_equal(found.sums[0], integers.sum(axis=0))
+    assert np.allclose(found.values[0], patches.sum(axis=0, dtype=np.float64), rtol=1e-6)
+
+
+def test_depthwise_inputs_are_apart_by_channel():
+    net = Net([Layer("Input", "in0", [], ["in0"]), nets.conv("c", "in0", "out0", 3, 3, groups=3)])
+    picture = nets.images(1, size=8)[0]
+    found = gather(Engine.of(net), [net.layer("c")], {"c": Grid(40.0, 0)}, lambda k: picture, 1)["c"]
+    for channel in range(3):
+        patches = np.array(patches_one_by_one(picture[channel : channel + 1], 3, 1, 1, (1, 1)))
+        integers = np.clip(np.round(patches * 40.0), -127, 127)
+        assert np.array_equal(found.products[channel], integers.T @ integers)
+
+
+def learned(net, profile, pictures, workers=None):
+    table = calibrate(net, pictures.__getitem__, len(pictures), How("minmax"), profile)
+    return table, learn(net, table, profile, [], pictures.__getitem__, len(pictures))
+
+
+@pytest.mark.parametrize("profile", [target("ncnn2int8"), target("dotprod"), SHIFTED], ids=lambda t: t.name)
+def test_the_engine_loses_less(profile):
+    net, pictures = nets.small(), nets.images(64)
+    table, rounded = learned(net, profile, pictures)
+    assert rounded.keys() == profile.int8_layers(net)
+    wanted = np.array([Engine.of(net)(x) for x in pictures])
+    errors = []
+    for chosen in (None, rounded):
+        engine = Engine.of(quantize(net, table, profile, [], "t", chosen))
+        errors.append(np.array([engine(x) for x in pictures]) - wanted)
+    nearest, better = (np.square(error).mean() for error in errors)
+    assert better < 0.8 * nearest
+    means = [np.abs(error.mean(axis=0)).max() for error in errors]
+    assert means[1] < 0.5 * means[0], "the mean error is in the bias"
+
+
+def test_one_layer_s_mean_error_is_gone():
+    """Of a layer whose input is clipped hard, and shifted."""
+    net = Net(
+        [
+            Layer("Input", "in0", [], ["in0"]),
+            nets.conv("a", "in0", "1", 3, 8, seed=1),
+            nets.conv("b", "1", "out0", 8, 8, seed=2, relu=False),
+        ]
+    )
+    profile, pictures = Target("t", winograd=False, asymmetric=True, fp32_input=True), nets.images(32)
+    table = calibrate(net, pictures.__getitem__, 32, How("minmax"), profile)
+    table.inputs["b"] *= np.float32(2.5)
+    assert asymmetric.shifted(net, {"b": 1}) == {"b"}
+    rounded = learn(net, table, profile, [], pictures.__getitem__, 32)
+
+    def mean_error(chosen):
+        engine, fp32 = Engine.of(quantize(net, table, profile, [], "t", chosen)), Engine.of(net)
+        return np.mean([(engine(x) - fp32(x)).reshape(8, -1).mean(axis=1) for x in pictures], axis=0)
+
+    assert np.abs(mean_error(None)).max() > 0.02
+    assert np.abs(mean_error(rounded)).max() < 1e-4
+
+
+def test_the_file(tmp_path):
+    found = {"conv/1": Rounded(np.arange(-4, 5, dtype=np.int8), np.ones(3, np.float32))}
+    save(found, tmp_path / "a.npz")
+    save(found, tmp_path / "b.npz")
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+    again = load(tmp_path / "a.npz")
+    assert list(again) == ["conv/1"] and np.array_equal(again["conv/1"].weight, found["conv/1"].weight)
+    save({}, tmp_path / "none.npz")
+    assert load(tmp_path / "none.npz") == {}
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "a.npz").read_bytes()[:100])
+    with pytest.raises(OctetError, match="cut.npz: not an .npz of rounded weights, or damaged"):
+        load(tmp_path / "cut.npz")
+
+
+def test_rounded_weights_of_another_model_or_target():
+    net, pictures = nets.small(), nets.images(8)
+    table, rounded = learned(net, target("dotprod"), pictures)
+    rounded["fc"] = Rounded(rounded["fc"].weight[:-1], rounded["fc"].bias)
+    with pytest.raises(OctetError, match="layer fc: its 31 rounded weights are not for this model and target"):
+        quantize(net, table, target("dotprod"), [], "t", rounded)
