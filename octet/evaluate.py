@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 
 from octet.data.left_out import LeftOut
-from octet.engine import Engine, map_images
+from octet.engine import Engine, map_images, reading_ahead
 from octet.errors import OctetError, Unreadable
 from octet.files import read_bytes, rounded
 
@@ -19,14 +20,19 @@ COLUMNS = ["picture", "actual", "predicted", "top5", "probability"]
 
 
 def evaluate(
-    engine: Engine, image: Callable[[int], np.ndarray], count: int, what: str, workers: int | None = None
+    engine: Engine,
+    image: Callable[[int], np.ndarray],
+    count: int,
+    what: str,
+    workers: int | None = None,
+    readers: int = 0,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Which images could be read, int64 of shape (n,); the five most likely classes of each, best first, int64 of shape
     (n, 5), and the first's probability.
 
     image(k) is the k-th network input, fp32 of shape (C, H, W), k < count. Those that cannot be read are named; too many
-    raise OctetError. Equal logits are ordered by class. The result does not
-    depend on the number of workers. Memory does not grow with count but for the result itself.
+    raise OctetError. Equal logits are ordered by class. The result does not depend on the number of workers, nor on that
+    of readers, which read images ahead of them. Memory does not grow with count but for the result itself.
     """
 
     left_out = LeftOut(count, what)
@@ -42,7 +48,8 @@ def evaluate(
         order = np.argsort(-logits, kind="stable")[:TOP]
         return k, order, float(1 / np.exp(logits - logits[order[0]]).sum())
 
-    found = [result for result in map_images(one, range(count), what, workers) if result is not None]
+    with reading_ahead(image, count, readers) if readers else nullcontext(image) as image:
+        found = [result for result in map_images(one, range(count), what, workers) if result is not None]
     left_out.report()
     if not found:
         raise OctetError(f"{what}: not one picture can be read")

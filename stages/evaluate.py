@@ -14,6 +14,9 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--precision", choices=("fp32", "int8"), required=True, help="which of the two models")
     parser.add_argument("--workers", type=int, help="threads (default: all cores); the figures do not depend on it")
+    parser.add_argument(
+        "--readers", type=int, default=0, help="threads that read ahead (default: each worker reads its own)"
+    )
     args = parser.parse_args()
     stage = begin(args)
     split, limit = stage.params.evaluate.split, stage.params.evaluate.limit
@@ -26,7 +29,7 @@ def main() -> None:
     picked = (held_out if split == "train" else balanced)(data.labels, limit, "evaluate.limit")
     engine = Engine(stage.models / f"{args.precision}.param", stage.models / f"{args.precision}.bin")
     what, image = f"evaluate {args.precision}", inputs(data, steps, picked)
-    kept, order, probability = evaluate(engine, image, len(picked), what, args.workers)
+    kept, order, probability = evaluate(engine, image, len(picked), what, args.workers, args.readers)
     labels, pictures = data.labels[picked[kept]], [data.name(k) for k in picked[kept]]
     found = figures(labels, order, steps.classes) | {"n_unreadable": len(picked) - len(kept)}
     if (args.precision, split, limit) == ("fp32", "test", None):
