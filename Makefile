@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help quantize zoo tune test test-unit test-slow check lint format bench-pipeline bench-data bench-int8 clean distclean git-or-not
+.PHONY: help quantize zoo tune test test-unit test-slow check lint format bench-pipeline bench-data bench-cifar bench-int8 clean distclean git-or-not
 
 # The interpreter that .venv is made from; empty: the first of python3.11, python3 and python that is a Python 3.11.
 PYTHON ?=
@@ -70,6 +70,9 @@ bench-pipeline: .venv/.ready git-or-not  ## Time calibration and evaluation, and
 
 bench-data: .venv/.ready  ## Time reading pictures beside computing on them
 	@$(PY) -m tests.bench.data
+
+bench-cifar: .venv/.ready  ## Run the pipeline on CIFAR-10 as JPEG class folders, all test pictures, and print MMDeploy's table
+	@$(PY) -m tests.bench.cifar_jpeg
 
 bench-int8: .venv/.ready .venv-bench/.locked  ## Time int8 beside ONNX Runtime's and OpenVINO's, and the calibrators
 	@$(PY) -m tests.bench.int8
