@@ -2,7 +2,8 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help quantize zoo tune test test-unit test-slow check lint format bench-pipeline bench-data bench-cifar bench-int8 clean distclean git-or-not
+.PHONY: help quantize zoo tune predict report package dump env test test-unit test-slow check lint format
+.PHONY: bench-pipeline bench-data bench-cifar bench-int8 bench-peers clean distclean git-or-not
 
 # The interpreter that .venv is made from; empty: the first of python3.11, python3 and python that is a Python 3.11.
 PYTHON ?=
@@ -17,6 +18,8 @@ DATA ?=
 FIND ?=
 # Of `make tune`: the profile's name, for `target` in params.yaml; empty: the model's.
 NAME ?=
+# Of `make predict`: pictures and folders with pictures, with a space between them; empty: a few of the test split.
+IMAGE ?=
 # More options for pytest, such as -k table or -x.
 PYTEST ?=
 
@@ -54,6 +57,21 @@ test-unit: .venv/.ready  ## Run the tests of the library alone
 test-slow: .venv/.ready git-or-not  ## Run the slow tests
 	@$(PY) -m pytest -m slow $(PYTEST)
 
+predict: .venv/.ready  ## Show what torch, ncnn fp32 and int8 say of IMAGE=file or folder, or of a few test pictures; MODEL=name
+	@$(PY) -m octet predict $(if $(MODEL),--model '$(MODEL)') $(if $(IMAGE),--image $(IMAGE))
+
+report: .venv/.ready git-or-not  ## Write reports/NAME/report.html, all there is to see in one page, of all models or MODEL=name
+	@$(PY) -m octet report $(if $(MODEL),--model '$(MODEL)')
+
+package: .venv/.ready  ## Write dist/NAME-int8.zip: model, examples, model card, MMDeploy SDK files; of all models or MODEL=name
+	@$(PY) -m octet package $(if $(MODEL),--model '$(MODEL)')
+
+dump: .venv/.ready  ## Write what fp32 and int8 say of every test picture as JSON lines, of all models or MODEL=name
+	@$(PY) -m octet dump $(if $(MODEL),--model '$(MODEL)')
+
+env: .venv/.ready  ## Print what a bug report needs: versions, processor, threads, which target fits
+	@$(PY) -m octet env
+
 check: .venv/.ready  ## Fail where int8 loses more accuracy than params.yaml allows, for all models or MODEL=name
 	@$(PY) -m octet check $(if $(MODEL),--model '$(MODEL)')
 
@@ -77,6 +95,9 @@ bench-cifar: .venv/.ready  ## Run the pipeline on CIFAR-10 as JPEG class folders
 bench-int8: .venv/.ready .venv-bench/.locked  ## Time int8 beside ONNX Runtime's and OpenVINO's, and the calibrators
 	@$(PY) -m tests.bench.int8
 
+bench-peers: .venv/.ready .venv-bench/.locked  ## Compare with ONNX Runtime and OpenVINO: top-1, FPS, size, memory; MODEL=name
+	@$(PY) -m tests.bench.compare $(if $(MODEL),--model '$(MODEL)')
+
 # Of the pipeline's outputs those that git ignores go: dvc.yaml's cached ones. The metrics in git stay, and so do
 # what data/dvc.yaml and models/dvc.yaml made (data sets, checkpoints) and DVC's cache, .dvc/cache: the next
 # `make quantize` takes from there what it has seen before (`dvc repro --force` runs everything again).
@@ -84,7 +105,7 @@ clean:  ## Remove the pipeline's outputs and what tools left behind (not checkpo
 	@if [ -e .venv/.ready ]; then $(PY) -c 'from dvc.repo import Repo; \
 		stages = Repo(config={"core": {"no_scm": True}}).index.stages; \
 		[o.remove() for s in stages if s.path_in_repo == "dvc.yaml" for o in s.outs if o.use_cache]'; fi
-	@rm -rf .pytest_cache .ruff_cache build
+	@rm -rf .pytest_cache .ruff_cache build reports
 	@find . \( -path ./.git -o -path ./.venv -o -path ./.venv-bench -o -path ./.dvc \) -prune -o \
 		\( -name __pycache__ -o -name '*.partial' \) -prune -exec rm -rf {} +
 

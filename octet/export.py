@@ -14,7 +14,7 @@ import torch
 from octet.errors import OctetError
 from octet.files import write_bytes
 from octet.logits import spread_difference
-from octet.mmcls_model import build, load_weights, read_checkpoint, read_config
+from octet.mmcls_model import Config, build, load_weights, read_checkpoint, read_config
 from octet.mmcls_pipeline import derive
 from octet.preprocess import Preprocess, save
 
@@ -33,18 +33,23 @@ class _Logits(torch.nn.Module):
         return self.classifier.head.simple_test(features, softmax=False, post_process=False)
 
 
+def classifier(config: str, checkpoint: str, trusted: bool) -> tuple[Config, dict, torch.nn.Module]:
+    """The config, the checkpoint's meta, and the network, from its input to the logits, in evaluation mode."""
+    settings = read_config(config)
+    model = build(settings, config)
+    content = read_checkpoint(checkpoint, trusted)
+    load_weights(model, content["state_dict"], checkpoint)
+    return settings, content["meta"], _Logits(model).eval()
+
+
 def export(config: str, checkpoint: str, trusted: bool, opset: int, onnx: Path, preprocess: Path) -> float:
     """Writes the ONNX model (input 'input' of shape (1, C, H, W), output 'output', the logits) and preprocess.json.
 
     Returns the largest difference between ONNX Runtime's and torch's logits on eight pictures of noise, as a share of
     their spread. Raises OctetError beyond 1e-4, and for a config or a checkpoint that does not fit.
     """
-    settings = read_config(config)
-    model = build(settings, config)
-    content = read_checkpoint(checkpoint, trusted)
-    load_weights(model, content["state_dict"], checkpoint)
-    steps = derive(settings, config, content["meta"].get("CLASSES"))
-    network = _Logits(model).eval()
+    settings, meta, network = classifier(config, checkpoint, trusted)
+    steps = derive(settings, config, meta.get("CLASSES"))
     blank = torch.zeros(1, steps.channels, *steps.size)
     with torch.no_grad():
         outputs = network(blank).shape[1]
