@@ -37,6 +37,7 @@ quantize: .venv/.ready git-or-not  ## Export, quantize, evaluate and time all mo
 		--zoo '$(ZOO)' --config '$(CONFIG)' --checkpoint '$(CHECKPOINT)' --data '$(DATA)'); fi; \
 	$(PY) -m octet validate $${name:+--model "$$name"}; \
 	$(PY) -m dvc repro $${name:+"summary@$$name"}; \
+	$(PY) -m octet split $${name:+--model "$$name"}; \
 	$(PY) -m octet summary $${name:+--model "$$name"}
 
 zoo: .venv/.ready  ## List the models of mmcls's zoo: input size, parameters, published top-1, whether Octet converts them; FIND=part

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from octet.data.left_out import LeftOut
-from octet.engine import Engine, map_images, reading_ahead
+from octet.engine import map_images, reading_ahead
 from octet.errors import OctetError, Unreadable
 from octet.files import read_bytes, rounded
 
@@ -36,7 +36,7 @@ class Prediction:
 
 
 def evaluate(
-    engine: Engine,
+    engine: Callable[[np.ndarray], np.ndarray],
     image: Callable[[int], np.ndarray],
     count: int,
     what: str,
@@ -46,9 +46,10 @@ def evaluate(
     """Which images could be read, int64 of shape (n,); the five most likely classes of each, best first, int64 of shape
     (n, 5), and their probabilities.
 
-    image(k) is the k-th network input, fp32 of shape (C, H, W), k < count. Those that cannot be read are named; too many
-    raise OctetError. Equal logits are ordered by class. The result does not depend on the number of workers, nor on that
-    of readers, which read images ahead of them. Memory does not grow with count but for the result itself.
+    engine(x): the logits of a network's input, for any thread. image(k) is the k-th input, fp32 of shape (C, H, W), k <
+    count. Those that cannot be read are named; too many raise OctetError. Equal logits are ordered by class. The result
+    does not depend on the number of workers, nor on that of readers, which read images ahead of them. Memory does not
+    grow with count but for the result itself.
     """
 
     left_out = LeftOut(count, what)

@@ -4,6 +4,7 @@ from octet import format, preprocess
 from octet.errors import run
 from octet.format import table
 from octet.quantize import is_int8, quantize, write
+from octet.split import exchanged
 from octet.stage import arguments, begin
 from octet.targets import quantizable, target
 
@@ -13,7 +14,9 @@ def main() -> None:
     folder = stage.models
     net = format.load(folder / "fp32.param", folder / "fp32.bin", "the stage convert makes it")
     where = folder / "int8.table"
-    result = quantize(net, table.load(where), target(stage.params.target), list(stage.entry.keep_fp32), str(where))
+    apart = exchanged(net, stage.entry.cuts, str(folder / "fp32.param"))
+    profile, kept = target(stage.params.target), list(stage.entry.keep_fp32)
+    result = quantize(net, table.load(where), profile, kept, str(where), exchanged=apart)
     steps = preprocess.load(folder / "preprocess.json")
     write(result, folder / "int8.param", folder / "int8.bin", steps(steps.noise(1)[0]))
     layers = quantizable(result.layers)
