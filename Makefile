@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help quantize zoo tune predict report package dump env test test-unit test-slow check lint format
-.PHONY: bench-pipeline bench-data bench-cifar bench-int8 bench-peers clean distclean git-or-not
+.PHONY: bench-pipeline bench-data bench-cifar bench-int8 bench-peers zoo-table clean distclean git-or-not
 
 # The interpreter that .venv is made from; empty: the first of python3.11, python3 and python that is a Python 3.11.
 PYTHON ?=
@@ -92,6 +92,9 @@ bench-data: .venv/.ready  ## Time reading pictures beside computing on them
 
 bench-cifar: .venv/.ready  ## Run the pipeline on CIFAR-10 as JPEG class folders, all test pictures, and print MMDeploy's table
 	@$(PY) -m tests.bench.cifar_jpeg
+
+zoo-table: .venv/.ready  ## Export, convert and quantize every network of mmcls's zoo with random weights, into docs/; hours; FIND=part
+	@$(PY) -m tests.bench.zoo $(if $(FIND),--find '$(FIND)')
 
 bench-int8: .venv/.ready .venv-bench/.locked  ## Time int8 beside ONNX Runtime's and OpenVINO's, and the calibrators
 	@$(PY) -m tests.bench.int8

@@ -22,10 +22,9 @@ from octet.format.net import TAG_INT8, Layer, Net, Tensor
 from octet.format.rounded import Rounded
 from octet.format.rounding import round_int8
 from octet.format.table import Table, absmax_scales, add_attention, channels, needed
-from octet.targets import MASK_PARAMETER, MASK_WINOGRAD, REQUANTIZING, Target, quantizable
+from octet.targets import MASK_PARAMETER, MASK_WINOGRAD, REQUANTIZING, UNCALIBRATED, Target, quantizable
 
 _INT8_TERM = {"Convolution": 2, "ConvolutionDepthWise": 1, "InnerProduct": 2}
-_ATTENTION = ("Gemm", "MultiHeadAttention", "SDPA")
 _REFUSED = ("RNN", "LSTM", "GRU", "Embed")
 
 
@@ -48,7 +47,7 @@ def quantize(
     """
     by_table = quantizable(net.layers)
     target.check(by_table)
-    others = [layer for layer in net.layers if layer.type in _ATTENTION + _REFUSED]
+    others = [layer for layer in net.layers if layer.type in UNCALIBRATED + _REFUSED]
     layers = {layer.name: layer for layer in by_table + others}
     for name in keep_fp32:
         if name not in layers:
@@ -94,7 +93,7 @@ def quantize(
 
 def is_int8(layer: Layer) -> bool:
     """Does ncnn compute this layer in int8?"""
-    if layer.type in _ATTENTION:
+    if layer.type in UNCALIBRATED:
         return layer.int(18) > 0
     return layer.type in _INT8_TERM and layer.int(8) > 0 and layer.weights["weight"].tag == TAG_INT8
 
@@ -105,7 +104,7 @@ def _parity(target: Target) -> bool:
 
 def _term(layer: Layer) -> int:
     """The number of the parameter that makes a layer int8."""
-    return 18 if layer.type in (*_ATTENTION, "Embed") else 8
+    return 18 if layer.type in (*UNCALIBRATED, "Embed") else 8
 
 
 def _fp32(layer: Layer, role: str) -> np.ndarray:
@@ -219,7 +218,7 @@ def write(net: Net, param: Path, bin: Path, image: np.ndarray) -> None:
         save(net, *partial)
         again = load(*partial)
         _same(net, again, param)
-        requantized = [layer.outputs[0] for layer in again.layers if is_int8(layer) and layer.int(8) > 100]
+        requantized = [layer.outputs[0] for layer in again.layers if layer.type in REQUANTIZING and layer.int(8) > 100]
         engine = Engine(*partial)
         for name, bits in engine.bits(image, requantized).items():
             if bits != 8:

@@ -90,7 +90,7 @@ NEGATIVE = {"inverted": {"fc"}}  # what reads values of either sign, and so is n
 def calibrated(net, tmp_path, profile, count=16):
     files = tmp_path / "fp32.param", tmp_path / "fp32.bin"
     save(net, *files)
-    return calibrate(net, *files, nets.images(count).__getitem__, count, How("minmax"), profile, 1)
+    return calibrate(net, nets.images(count).__getitem__, count, How("minmax"), profile, 1)
 
 
 def run(net, image, tmp_path, packing=True):
