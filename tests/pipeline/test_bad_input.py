@@ -18,7 +18,7 @@ pytestmark = pytest.mark.pipeline
 def done(tmp_path_factory):
     project = Project.make(tmp_path_factory.mktemp("bad"))
     project.python("-m", "stages.digits32", "--train", "500", "--test", "500", "--seed", "0", "--out", "data/digits32")
-    for stage in ("export", "convert", "calibrate", "quantize"):
+    for stage in ("export", "convert", "calibrate", "round", "plan", "quantize"):
         assert project.stage(stage).returncode == 0
     return project
 

@@ -23,8 +23,7 @@ IMAGES = nets.images(6)
 def int8(folder, name, cuts):
     net = nets.small()
     save(net, folder / "fp32.param", folder / "fp32.bin")
-    files = folder / "fp32.param", folder / "fp32.bin"
-    table = own.calibrate(net, *files, IMAGES.__getitem__, 6, own.How("minmax"), target(name))
+    table = own.calibrate(net, IMAGES.__getitem__, 6, own.How("minmax"), target(name))
     return quantize(net, table, target(name), [], "t", exchanged=exchanged(net, cuts, "net"))
 
 
