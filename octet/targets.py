@@ -12,7 +12,7 @@ Besides the built-in profiles, configs/targets/NAME.yaml is one of that NAME, me
       conv_1: {winograd: true}          # Winograd not masked, weights of 6 bits
       convrelu_2: {requantize: false}   # the output leaves as fp32 even where it could leave as int8
       linear_38: {int8: false}          # stays fp32
-      conv_0: {int8: true}              # int8 where the base keeps fp32: a layer that reads the network's input
+      conv_0: {int8: true}              # int8 where the base keeps fp32: reads the network's input, or is depthwise
     fp32_costs_us:                      # by how much one image takes longer with this layer in fp32, for mixed_precision
       conv_1: 41.5
 """
@@ -50,13 +50,17 @@ class Target:
     """winograd: may ncnn choose int8 Winograd on this device? asymmetric: are ReLU's outputs shifted to use all 8 bits
     (octet/asymmetric.py)? fp32_input: does a layer that reads the network's input stay fp32? The input loses the most as
     int8, and with three channels such a layer gains little: ResNet's 7x7 stem of 3.1 ms 0.4 ms, MobileNet's 3x3 nothing
-    (AVX-512 VNNI). layers: the layers for which another choice is better. fp32_costs_us: by how much one image takes
-    longer with a layer in fp32, in microseconds, where it was measured."""
+    (AVX-512 VNNI). fp32_depthwise: does a depthwise
+    convolution? It has few multiplications to save, ncnn's int8 kernels for it are slower than its fp32 ones on x86, and it
+    loses more than most layers: MobileNetV2 at 224x224 is 1.10 times as fast as fp32 with all of them in int8, 1.42 times with
+    none (AVX-512 VNNI, one thread). layers: the layers for which another choice is better. fp32_costs_us: by how much
+    one image takes longer with a layer in fp32, in microseconds, where it was measured."""
 
     name: str
     winograd: bool
     asymmetric: bool = False
     fp32_input: bool = False
+    fp32_depthwise: bool = False
     layers: Mapping[str, Choice] = field(default_factory=dict)
     fp32_costs_us: Mapping[str, float] = field(default_factory=dict)
 
@@ -81,20 +85,17 @@ class Target:
         another packing than its inner Convolution writes; seen in ncnn 1.0.20261020).
         """
         inputs = {blob for layer in net.layers if layer.type == "Input" for blob in layer.outputs}
-        inputs |= {
-            blob
-            for layer in net.layers
-            if layer.type == "Split" and layer.inputs[0] in inputs
-            for blob in layer.outputs
-        }
-        names, kept = set(), set()
+        splits = (layer for layer in net.layers if layer.type == "Split" and layer.inputs[0] in inputs)
+        inputs |= {blob for layer in splits for blob in layer.outputs}
+        could, should = set(), set()
         for layer in quantizable(net.layers):
             chosen = self._choice(layer).int8
             if chosen or (chosen is None and (self.winograd or not is_grouped(layer))):
-                names.add(layer.name)
-                if chosen is None and self.fp32_input and layer.inputs[0] in inputs:
-                    kept.add(layer.name)
-        return names - kept or names  # a network of nothing but such layers is int8
+                could.add(layer.name)
+                depthwise = self.fp32_depthwise and layer.type == "ConvolutionDepthWise"
+                if chosen or not (depthwise or (self.fp32_input and layer.inputs[0] in inputs)):
+                    should.add(layer.name)
+        return should or could  # a network of nothing but such layers is int8
 
     def may_requantize(self, layer: Layer) -> bool:
         """May this layer's output leave as int8, where all that read it are int8?"""
@@ -130,7 +131,7 @@ class Target:
 TARGETS = {
     target.name: target
     for target in (
-        Target("dotprod", winograd=False, asymmetric=True, fp32_input=True),
+        Target("dotprod", winograd=False, asymmetric=True, fp32_input=True, fp32_depthwise=True),
         Target("ncnn2int8", winograd=True),
     )
 }

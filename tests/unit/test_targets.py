@@ -171,12 +171,18 @@ def test_the_profiles_of_the_project():
         assert load(path).name == path.stem
 
 
-@pytest.mark.parametrize(("groups", "int8"), [(2, False), (4, False), (16, True)])
-def test_dotprod_leaves_convolutions_in_groups_alone(groups, int8):
+@pytest.mark.parametrize("groups", [2, 4, 16])
+def test_dotprod_leaves_convolutions_in_groups_and_depthwise_ones_alone(groups):
     first, layer = nets.conv("first", "in0", "a", 3, 16), nets.conv("c", "a", "b", 16, 16, groups=groups)
-    net = Net([Layer("Input", "in0", [], ["in0"]), first, layer])
-    assert ("c" in target("dotprod").int8_layers(net)) is int8
-    assert target("ncnn2int8").int8_layers(net) == {"first", "c"}
+    net = Net([Layer("Input", "in0", [], ["in0"]), first, layer, nets.conv("d", "b", "c", 16, 16)])
+    assert target("dotprod").int8_layers(net) == {"d"}
+    assert target("ncnn2int8").int8_layers(net) == {"first", "c", "d"}
+    wanted = replace(target("dotprod"), layers={"c": Choice(int8=True)})
+    if groups == 16:
+        assert wanted.int8_layers(net) == {"c", "d"}
+    else:
+        with pytest.raises(OctetError, match="c: ncnn computes a convolution in groups wrongly"):
+            wanted.check(quantizable(net.layers))
 
 
 def test_a_network_of_first_layers_alone_is_int8():
