@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help quantize zoo tune predict report package dump env test test-unit test-slow check lint format
-.PHONY: bench-pipeline bench-int8 bench-peers zoo-table clean distclean git-or-not
+.PHONY: bench-pipeline bench-data bench-cifar bench-int8 bench-peers zoo-table clean distclean git-or-not
 
 # The interpreter that .venv is made from; empty: the first of python3.11, python3 and python that is a Python 3.11.
 PYTHON ?=
@@ -37,6 +37,7 @@ quantize: .venv/.ready git-or-not  ## Export, quantize, evaluate and time all mo
 		--zoo '$(ZOO)' --config '$(CONFIG)' --checkpoint '$(CHECKPOINT)' --data '$(DATA)'); fi; \
 	$(PY) -m octet validate $${name:+--model "$$name"}; \
 	$(PY) -m dvc repro $${name:+"summary@$$name"}; \
+	$(PY) -m octet split $${name:+--model "$$name"}; \
 	$(PY) -m octet summary $${name:+--model "$$name"}
 
 zoo: .venv/.ready  ## List the models of mmcls's zoo: input size, parameters, published top-1, whether Octet converts them; FIND=part
@@ -85,6 +86,12 @@ format: .venv/.ready  ## Format the code
 
 bench-pipeline: .venv/.ready git-or-not  ## Time calibration and evaluation, and show that memory does not grow
 	@$(PY) -m tests.bench.pipeline
+
+bench-data: .venv/.ready  ## Time reading pictures beside computing on them
+	@$(PY) -m tests.bench.data
+
+bench-cifar: .venv/.ready  ## Run the pipeline on CIFAR-10 as JPEG class folders, all test pictures, and print MMDeploy's table
+	@$(PY) -m tests.bench.cifar_jpeg
 
 zoo-table: .venv/.ready  ## Export, convert and quantize every network of mmcls's zoo with random weights, into docs/; hours; FIND=part
 	@$(PY) -m tests.bench.zoo $(if $(FIND),--find '$(FIND)')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from argparse import Namespace
 from collections.abc import Callable
@@ -80,6 +81,19 @@ def summary(loaded: Params, names: list[str], args: Namespace) -> None:
     print(table({name: _summary(name) for name in names}))
 
 
+def split(loaded: Params, names: list[str], args: Namespace) -> None:
+    """write the parts of models that have cuts"""
+    from octet.split import write
+
+    for name in names:
+        folder, cuts = Path("models") / name / "parts", loaded.models[name].cuts
+        if cuts:
+            _require(name, "models", *MODEL_FILES)
+            print(f"{folder}: {write(folder.parent, cuts, folder)} parts of fp32 and of int8")
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def check(loaded: Params, names: list[str], args: Namespace) -> None:
     """fail where int8 loses more than max_drop_pt"""
     over = []
@@ -146,7 +160,9 @@ def _require(name: str, folder: str, *files: str) -> None:
     require((Path(folder) / name / file for file in files), f"'make quantize MODEL={name}' makes it")
 
 
-OF_MODELS: dict[str, Callable] = {f.__name__: f for f in (validate, summary, check, predict, report, package, dump)}
+OF_MODELS: dict[str, Callable] = {
+    f.__name__: f for f in (validate, summary, split, check, predict, report, package, dump)
+}
 COMMANDS: dict[str, Callable] = OF_MODELS | {f.__name__: f for f in (env, zoo, add)}
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -106,3 +108,29 @@ def map_images(
                 yield future.result()
 
         yield from progress(results(), what, total=len(indices))
+
+
+@contextmanager
+def reading_ahead(image: Callable[[int], T], count: int, readers: int) -> Iterator[Callable[[int], T]]:
+    """image(k), k < count, asked for in about that order by any thread, but computed ahead by `readers` threads.
+
+    Worth it where reading waits for a disk or a network; where it only costs time on a core, workers that each read for
+    themselves use all cores as well. A few images a reader are ahead, so memory does not grow with count.
+    """
+    lock, started = threading.Lock(), 0
+    waiting: dict[int, Future[T]] = {}
+
+    def ready(k: int) -> T:
+        nonlocal started
+        with lock:
+            while started < min(count, k + 1 + 4 * readers):
+                waiting[started] = pool.submit(image, started)
+                started += 1
+            future = waiting.pop(k)
+        return future.result()
+
+    with ThreadPoolExecutor(readers) as pool:
+        try:
+            yield ready
+        finally:
+            pool.shutdown(cancel_futures=True)

@@ -1,4 +1,4 @@
-"""Entries of params.yaml that Octet writes: what one with `zoo` leaves out, and new ones. Comments and order stay.
+"""Entries of params.yaml that Octet writes: what one leaves out, and new ones. Comments and order stay.
 
 DVC reads params.yaml itself and needs every key in it, so what Octet finds out is written there. What has to be fetched
 for the listed models goes into downloads/params.yaml, from which downloads/dvc.yaml makes the stages that fetch it.
@@ -20,7 +20,7 @@ from octet.files import read_bytes, write_text
 from octet.params import NAME, NAME_RULE, Loader, load
 
 PARAMS, DOWNLOADS = Path("params.yaml"), Path("downloads/params.yaml")
-_DEFAULTS = {"trusted": False, "keep_fp32": [], "max_drop_pt": 0.3}
+_DEFAULTS = {"trusted": False, "keep_fp32": [], "cuts": [], "max_drop_pt": 0.3}
 _SPLITS = ("train", "test", "val", "validation", "meta")
 _HEAD = """\
 # What DVC fetches for the models in the top params.yaml. 'make quantize' keeps it so; keep it in git.
@@ -57,10 +57,11 @@ def add(name: str | None, entry: dict[str, Any]) -> str:
 
 
 def fill() -> None:
-    """Writes into params.yaml what entries with `zoo` leave out, and downloads/params.yaml anew."""
+    """Writes into params.yaml what entries leave out and the zoo, the config or a default gives; and
+    downloads/params.yaml anew."""
     text, models = _read()
     for name, entry in models.items():
-        if isinstance(entry, dict) and isinstance(entry.get("zoo"), str):
+        if isinstance(entry, dict) and (isinstance(entry.get("zoo"), str) or {"config", "checkpoint"} <= entry.keys()):
             missing = {key: value for key, value in _filled(name, entry).items() if key not in entry}
             if missing:
                 top = yaml.compose(text, Loader)
@@ -114,7 +115,7 @@ def _filled(name: str, entry: dict[str, Any]) -> dict[str, Any]:
         found = {"config": model.config, "checkpoint": str(model.file)} | found
     if "data" not in found:
         found["data"] = data_folder(found["config"])
-    order = ["zoo", "config", "checkpoint", "trusted", "data", "keep_fp32", "max_drop_pt"]
+    order = ["zoo", "config", "checkpoint", "trusted", "data", "keep_fp32", "cuts", "max_drop_pt"]
     found = _DEFAULTS | found
     return {key: found[key] for key in [*(k for k in order if k in found), *(k for k in found if k not in order)]}
 

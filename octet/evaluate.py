@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from octet.data.left_out import LeftOut
-from octet.engine import Engine, map_images
+from octet.engine import map_images, reading_ahead
 from octet.errors import OctetError, Unreadable
 from octet.files import read_bytes, rounded
 
@@ -35,14 +36,20 @@ class Prediction:
 
 
 def evaluate(
-    engine: Engine, image: Callable[[int], np.ndarray], count: int, what: str, workers: int | None = None
+    engine: Callable[[np.ndarray], np.ndarray],
+    image: Callable[[int], np.ndarray],
+    count: int,
+    what: str,
+    workers: int | None = None,
+    readers: int = 0,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Which images could be read, int64 of shape (n,); the five most likely classes of each, best first, int64 of shape
     (n, 5), and their probabilities.
 
-    image(k) is the k-th network input, fp32 of shape (C, H, W), k < count. Those that cannot be read are named; too many
-    raise OctetError. Equal logits are ordered by class. The result does not
-    depend on the number of workers. Memory does not grow with count but for the result itself.
+    engine(x): the logits of a network's input, for any thread. image(k) is the k-th input, fp32 of shape (C, H, W), k <
+    count. Those that cannot be read are named; too many raise OctetError. Equal logits are ordered by class. The result
+    does not depend on the number of workers, nor on that of readers, which read images ahead of them. Memory does not
+    grow with count but for the result itself.
     """
 
     left_out = LeftOut(count, what)
@@ -57,7 +64,8 @@ def evaluate(
             raise OctetError(f"{what}: the logits of test image {k} are not finite")
         return k, *top(logits)
 
-    found = [result for result in map_images(one, range(count), what, workers) if result is not None]
+    with reading_ahead(image, count, readers) if readers else nullcontext(image) as image:
+        found = [result for result in map_images(one, range(count), what, workers) if result is not None]
     left_out.report()
     if not found:
         raise OctetError(f"{what}: not one picture can be read")

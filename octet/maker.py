@@ -12,19 +12,21 @@ from octet.format.net import Net
 from octet.format.rounded import Rounded
 from octet.format.table import Table
 from octet.quantize import quantize
+from octet.split import exchanged
 from octet.stage import Stage
 from octet.targets import Target, target
 
 
 @dataclass(frozen=True)
 class Maker:
-    """net: the fp32 network that is quantized; keep_fp32: the layers that the model's entry names; table_file: where
-    the table is, for errors."""
+    """net: the fp32 network that is quantized; keep_fp32 and cuts: the layers and blobs that the model's entry names;
+    table_file: where the table is, for errors."""
 
     net: Net
     table: Table
     target: Target
     keep_fp32: tuple[str, ...]
+    cuts: tuple[str, ...]
     table_file: str
     rounded: Mapping[str, Rounded] = field(default_factory=dict)
 
@@ -33,12 +35,14 @@ class Maker:
         """learned: with what the stage round made."""
         file, profile = stage.models / "int8.table", target(stage.params.target)
         chosen = rounded.load(stage.models / "rounding.npz") if learned else {}
-        return cls(source(stage), table.load(file), profile, stage.entry.keep_fp32, str(file), chosen)
+        entry = stage.entry
+        return cls(source(stage), table.load(file), profile, entry.keep_fp32, entry.cuts, str(file), chosen)
 
     def int8(self, keep_fp32: Collection[str] = ()) -> Net:
         """The int8 network that leaves these layers in fp32, too."""
         kept = [*self.keep_fp32, *keep_fp32]
-        return quantize(self.net, self.table, self.target, kept, self.table_file, self.rounded)
+        apart = exchanged(self.net, self.cuts, "params.yaml")
+        return quantize(self.net, self.table, self.target, kept, self.table_file, self.rounded, apart)
 
 
 def source(stage: Stage) -> Net:

@@ -39,6 +39,7 @@ class Model:
     trusted: Annotated[bool, Rule("May reading the checkpoint run code?", "false")]
     data: Annotated[str, Rule("Which data set folder?", "data/digits32")]
     keep_fp32: Annotated[tuple[str, ...], Rule("Which ncnn layers stay in fp32?", "[]")]
+    cuts: Annotated[tuple[str, ...], Rule("Which ncnn blobs or layers cut the model into several?", "[]")]
     max_drop_pt: Annotated[float, Rule("How many points of top-1 may int8 lose?", "0.3", low=0, high=100)]
     zoo: Annotated[str | None, Rule("Which model of mmcls's zoo?", "resnet18_8xb16_cifar10", optional=True)] = None
 

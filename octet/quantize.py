@@ -35,6 +35,7 @@ def quantize(
     keep_fp32: Collection[str],
     where: str,
     rounded: Mapping[str, Rounded] | None = None,
+    exchanged: Collection[str] = (),
 ) -> Net:
     """The int8 model: every layer that can be int8, but those of keep_fp32, as the table says. `where` names the table.
 
@@ -42,6 +43,7 @@ def quantize(
     With the target ncnn2int8 its files are byte for byte those of ncnn2int8, which stores as fp16 what is not int8.
     With others, a MultiHeadAttention needs no entries. Raises OctetError for a table that does not fit the model or
     the target, for an unknown layer in keep_fp32, and for a type that ncnn2int8 quantizes and Octet does not.
+    exchanged: blobs that leave their layers in fp32, since they go from one part of a cut model to another.
     """
     by_table = quantizable(net.layers)
     target.check(by_table)
@@ -69,14 +71,18 @@ def quantize(
             _MAKE_INT8[layer.type](layer, table, target, where)
             if rounded and layer.name in rounded:
                 _take_rounded(layer, rounded[layer.name], target)
+
+    def may_requantize(layer: Layer) -> bool:
+        return target.may_requantize(layer) and layer.outputs[0] not in exchanged
+
     if _parity(target):
-        ncnn2int8.requantize(result, target.may_requantize)
+        ncnn2int8.requantize(result, may_requantize)
         return ncnn2int8.convert(result)
     if target.asymmetric:
         asymmetric.shift(result, is_int8)
     consumers = result.consumers()
     for layer in result.layers:
-        scale = _output_scale(consumers, layer) if target.may_requantize(layer) else None
+        scale = _output_scale(consumers, layer) if may_requantize(layer) else None
         if scale is not None:
             layer.params[8] = str(layer.int(8) + 100)
             layer.weights["output_scale"] = Tensor(np.array([scale], np.float32))

@@ -3,10 +3,10 @@
 from octet import preprocess, zoo
 from octet.data.dataset import inputs, open_split
 from octet.data.subset import balanced, held_out
-from octet.engine import Engine
 from octet.errors import OctetError, run
 from octet.evaluate import distinct, evaluate, figures, predictions_csv
 from octet.files import write_json, write_text
+from octet.split import runner
 from octet.stage import arguments, begin
 
 
@@ -14,6 +14,9 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--precision", choices=("fp32", "int8"), required=True, help="which of the two models")
     parser.add_argument("--workers", type=int, help="threads (default: all cores); the figures do not depend on it")
+    parser.add_argument(
+        "--readers", type=int, default=0, help="threads that read ahead (default: each worker reads its own)"
+    )
     args = parser.parse_args()
     stage = begin(args)
     split, limit = stage.params.evaluate.split, stage.params.evaluate.limit
@@ -24,9 +27,10 @@ def main() -> None:
             f"{stage.entry.data}: the pictures of the {split} split have no labels; nothing can be evaluated on them"
         )
     picked = (held_out if split == "train" else balanced)(data.labels, limit, "evaluate.limit")
-    engine = Engine(stage.models / f"{args.precision}.param", stage.models / f"{args.precision}.bin")
+    files = (stage.models / f"{args.precision}.{ending}" for ending in ("param", "bin"))
+    engine = runner(*files, stage.entry.cuts)
     what, image = f"evaluate {args.precision}", inputs(data, steps, picked)
-    kept, order, probabilities = evaluate(engine, image, len(picked), what, args.workers)
+    kept, order, probabilities = evaluate(engine, image, len(picked), what, args.workers, args.readers)
     labels, pictures = data.labels[picked[kept]], [data.name(k) for k in picked[kept]]
     classes = distinct(steps.classes)
     found = figures(labels, order, classes) | {"n_unreadable": len(picked) - len(kept)}

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.pipeline
 def done(tmp_path_factory):
     project = Project.make(tmp_path_factory.mktemp("bad"))
     project.python("-m", "stages.digits32", "--train", "500", "--test", "500", "--seed", "0", "--out", "data/digits32")
-    for stage in ("export", "convert", "calibrate", "quantize"):
+    for stage in ("export", "convert", "calibrate", "round", "plan", "quantize"):
         assert project.stage(stage).returncode == 0
     return project
 
@@ -261,3 +261,34 @@ def test_an_operator_that_pnnx_cannot_convert(project):
     fails(project, "convert", "pnnx could not convert the operator", "Det")
     (project.folder / "models/tiny/fp32.onnx").write_bytes(b"not onnx")
     fails(project, "convert", "fp32.onnx: pnnx could not convert it")
+
+
+def test_a_model_cut_in_three_is_evaluated_as_a_chain(project):
+    """Each cut passes a skip connection or lies where int8 would have left a layer; the predictions are the same."""
+    param = (project.folder / "models/tiny/fp32.param").read_text().split()
+    cuts = [name for name in param if name.startswith("convrelu_")][3:6:2]
+    assert len(cuts) == 2
+    predictions = project.folder / "metrics/tiny/int8.predictions.csv"
+
+    def predicted(precision):
+        done = project.stage("evaluate", "--precision", precision)
+        assert done.returncode == 0, done.stderr
+        return (project.folder / f"metrics/tiny/{precision}.predictions.csv").read_bytes()
+
+    whole = predicted("fp32")
+    project.edit("params.yaml", "cuts: []", f"cuts: [{', '.join(cuts)}]")
+    assert project.stage("quantize").returncode == 0
+    assert predicted("fp32") == whole
+    chained = predicted("int8")
+    assert "parts: 3 parts of fp32 and of int8" in project.python("-m", "octet", "split").stdout
+    assert len(list((project.folder / "models/tiny/parts").iterdir())) == 13
+    project.edit("params.yaml", f"cuts: [{', '.join(cuts)}]", "cuts: []")
+    assert predicted("int8") == chained, "the whole model that was cut says the same"
+    project.python("-m", "octet", "split")
+    assert not (project.folder / "models/tiny/parts").exists() and predictions.exists()
+    project.edit("params.yaml", "cuts: []", "cuts: [convrelu_99]")
+    fails(
+        project,
+        "quantize",
+        "params.yaml: cuts: 'convrelu_99' is no blob of the model, nor a layer. Did you mean 'convrelu_",
+    )

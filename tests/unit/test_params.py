@@ -23,6 +23,7 @@ models:
     trusted: false
     data: data/digits32
     keep_fp32: []
+    cuts: []
     max_drop_pt: 0.3
 target: dotprod
 export:
@@ -81,6 +82,7 @@ def test_the_shipped_file_loads():
         trusted=False,
         data="data/digits32",
         keep_fp32=(),
+        cuts=(),
         max_drop_pt=0.3,
     )
     assert loaded.target == "dotprod"
@@ -188,10 +190,18 @@ def test_anchors_and_merge_keys_are_read(path):
         ("data/digits32", "5", "models.net.data: expected text, found 5. For example data/digits32"),
         ("data/digits32", "''", 'models.net.data: expected text, found "".'),
         ("data/digits32", "[a]", 'models.net.data: expected text, found ["a"].'),
-        ("[]", "conv_0", 'models.net.keep_fp32: expected a list of texts, found "conv_0". For example []'),
-        ("[]", "[conv_0, 18]", 'models.net.keep_fp32: expected a list of texts, found ["conv_0", 18].'),
-        ("[]", "['']", 'models.net.keep_fp32: expected a list of texts, found [""].'),
-        ("[]", "{a: 1}", 'models.net.keep_fp32: expected a list of texts, found {"a": 1}.'),
+        (
+            "keep_fp32: []",
+            "keep_fp32: conv_0",
+            'models.net.keep_fp32: expected a list of texts, found "conv_0". For example []',
+        ),
+        (
+            "keep_fp32: []",
+            "keep_fp32: [conv_0, 18]",
+            'models.net.keep_fp32: expected a list of texts, found ["conv_0", 18].',
+        ),
+        ("keep_fp32: []", "keep_fp32: ['']", 'models.net.keep_fp32: expected a list of texts, found [""].'),
+        ("keep_fp32: []", "keep_fp32: {a: 1}", 'models.net.keep_fp32: expected a list of texts, found {"a": 1}.'),
         ("limit: null", "limit: all", 'evaluate.limit: expected a whole number of at least 1 or null, found "all".'),
         ("limit: null", "limit: true", "evaluate.limit: expected a whole number of at least 1 or null, found true."),
         ("target: dotprod", "target: 5", "target: expected one of dotprod, ncnn2int8, found 5. For example dotprod"),
@@ -242,11 +252,11 @@ def test_anchors_and_merge_keys_are_read(path):
         ("  net:", "  '':", 'models.: "" is no usable name.'),
         ("  net:", '  "net\\n":', 'models.net\n: "net\\n" is no usable name.'),
         # Given twice
-        ("  images: 256", "  images: 256\n  method: mse", "calibrate.method: given in the lines 13 and 15. Keep one"),
-        ("  images: 256", "  images: 256\n  images: 256", "calibrate.images: given in the lines 14 and 15. Keep one"),
-        ("target: dotprod", "target: dotprod\ntarget: dotprod", "target: given in the lines 9 and 10. Keep one"),
-        ("0.3", "0.3\n  net: {}", "models.net: given in the lines 2 and 9. Keep one"),
-        ("export:\n  opset: 13", "export: {opset: 13, opset: 13}", "export.opset: given in the lines 10 and 10."),
+        ("  images: 256", "  images: 256\n  method: mse", "calibrate.method: given in the lines 14 and 16. Keep one"),
+        ("  images: 256", "  images: 256\n  images: 256", "calibrate.images: given in the lines 15 and 16. Keep one"),
+        ("target: dotprod", "target: dotprod\ntarget: dotprod", "target: given in the lines 10 and 11. Keep one"),
+        ("0.3", "0.3\n  net: {}", "models.net: given in the lines 2 and 10. Keep one"),
+        ("export:\n  opset: 13", "export: {opset: 13, opset: 13}", "export.opset: given in the lines 11 and 11."),
         # Valid alone, not together
         ("method: kl\n  images: 256", "method: ppq\n  images: 7", "calibrate.images: PPQ needs at least 8, found 7."),
     ],
@@ -302,7 +312,7 @@ def test_an_entry_that_is_no_mapping(path):
     found = problems(path, "models:\n  net: 5" + VALID[VALID.index("\ntarget") :])
     assert found == [
         "params.yaml: models.net: expected a mapping with the keys config, checkpoint, trusted, data, keep_fp32, "
-        "max_drop_pt, zoo; found 5"
+        "cuts, max_drop_pt, zoo; found 5"
     ]
 
 
@@ -329,14 +339,17 @@ def test_a_file_that_is_no_mapping(path):
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        (changed("target: dotprod", "target: [dotprod"), "line 10, column 7: not valid YAML: expected ',' or ']'"),
-        (changed("  opset: 13", "\topset: 13"), "line 11, column 1: not valid YAML: found character '\\t'"),
-        (changed("target: dotprod", "target: a: b"), "line 9, column 10: not valid YAML: mapping values are not allow"),
-        (changed("target: dotprod", "target: *kernels"), "line 9, column 9: not valid YAML: found undefined alias"),
-        (changed("target: dotprod", "target: !!python/name:os.system"), "line 9, column 9: not valid YAML: could not"),
-        (changed("target: dotprod", "? [a]\n: b"), "line 9, column 3: not valid YAML: found unhashable key"),
-        (changed("export:\n  opset: 13", "export: &e {opset: *e}"), "line 10, column 9: not valid YAML: found uncons"),
-        (VALID + "---\na: 1\n", "line 36, column 1: not valid YAML: but found another document"),
+        (changed("target: dotprod", "target: [dotprod"), "line 11, column 7: not valid YAML: expected ',' or ']'"),
+        (changed("  opset: 13", "\topset: 13"), "line 12, column 1: not valid YAML: found character '\\t'"),
+        (
+            changed("target: dotprod", "target: a: b"),
+            "line 10, column 10: not valid YAML: mapping values are not allow",
+        ),
+        (changed("target: dotprod", "target: *kernels"), "line 10, column 9: not valid YAML: found undefined alias"),
+        (changed("target: dotprod", "target: !!python/name:os.system"), "line 10, column 9: not valid YAML: could not"),
+        (changed("target: dotprod", "? [a]\n: b"), "line 10, column 3: not valid YAML: found unhashable key"),
+        (changed("export:\n  opset: 13", "export: &e {opset: *e}"), "line 11, column 9: not valid YAML: found uncons"),
+        (VALID + "---\na: 1\n", "line 37, column 1: not valid YAML: but found another document"),
         (changed("images: 256", "images: !!int many"), "somewhere: not valid YAML: invalid literal for int()"),
         (changed("trusted: false", "trusted: !!bool many"), "somewhere: not valid YAML: 'many'"),
         (VALID.encode() + b"\xff\n", "somewhere: not valid YAML: "),
@@ -390,7 +403,7 @@ def test_an_unlisted_model_gives_the_nearest_and_an_entry_that_can_be_pasted(pat
     assert ("Did you mean 'net'?" if name == "nets" else "net") in message
     path.write_text(changed("target:", f"{entry}\ntarget:"))
     assert params.load(path).models[name] == params.Model(
-        f"configs/models/{name}.py", f"models/{name}.pth", False, "data/digits32", (), 0.3
+        f"configs/models/{name}.py", f"models/{name}.pth", False, "data/digits32", (), (), 0.3
     )
 
 

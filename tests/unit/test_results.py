@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from octet import files
-from octet.engine import Engine, map_images
+from octet.engine import Engine, map_images, reading_ahead
 from octet.errors import OctetError, Unreadable
 from octet.evaluate import (
     Prediction,
@@ -34,6 +34,9 @@ def engine(tmp_path):
 def test_the_same_from_any_number_of_workers(engine):
     pictures = nets.images(40)
     results = [evaluate(engine, pictures.__getitem__, 40, "x", workers) for workers in (1, 2, 5)]
+    results += [
+        evaluate(engine, pictures.__getitem__, 40, "x", workers, readers) for workers in (1, 3) for readers in (1, 2)
+    ]
     for found in results[1:]:
         assert all(np.array_equal(a, b) for a, b in zip(found, results[0], strict=True))
     kept, order, probability = results[0]
@@ -74,6 +77,14 @@ def test_few_images_are_under_way_at_once():
     results = map_images(lambda k: started.append(k) or k, range(1000), "x", workers=2)
     assert next(results) == 0 and len(started) <= 9
     assert list(results) == list(range(1, 1000))
+
+
+def test_images_are_read_ahead_but_few_of_them():
+    started = []
+    with reading_ahead(lambda k: started.append(k) or 2 * k, 1000, readers=2) as image:
+        assert image(0) == 0 and len(started) <= 9
+        assert [image(k) for k in range(1, 900)] == list(range(2, 1800, 2)) and len(started) < 920
+    assert started == list(range(len(started)))
 
 
 def test_figures_by_hand():

@@ -242,7 +242,7 @@ def test_an_entry_with_zoo_is_filled_in(project):
     text = project.replace("models:\n", f"models:\n{ZOO}", 1)
     Path("params.yaml").write_text(text)
     with pytest.raises(
-        OctetError, match="models.resnet18_cifar10: lacks the keys config, checkpoint, trusted, keep_fp32, max"
+        OctetError, match="models.resnet18_cifar10: lacks the keys config, checkpoint, trusted, keep_fp32, cuts"
     ):
         params.load()
     entries.fill()
@@ -251,6 +251,7 @@ def test_an_entry_with_zoo_is_filled_in(project):
         "    checkpoint: models/zoo/resnet18_b16x8_cifar10_20210528-bd6371c8.pth",
         "    trusted: false",
         "    keep_fp32: []",
+        "    cuts: []",
         "    max_drop_pt: 0.3",
     ]
     entry = params.load().models["resnet18_cifar10"]
@@ -262,6 +263,13 @@ def test_an_entry_with_zoo_is_filled_in(project):
     again = Path("params.yaml").read_text()
     entries.fill()
     assert Path("params.yaml").read_text() == again
+
+
+def test_what_is_missing_and_has_a_default_is_filled_in(project):
+    text = project.replace("    cuts: []\n", "")
+    Path("params.yaml").write_text(text)
+    entries.fill()
+    assert added(text) == ["    cuts: []"] * 2
 
 
 def test_without_a_zoo_model_there_is_nothing_to_fetch(project):
@@ -292,6 +300,7 @@ def test_a_model_is_added_by_its_paths(project):
         "    trusted: false",
         "    data: 'data/mine #1'",
         "    keep_fp32: []",
+        "    cuts: []",
         "    max_drop_pt: 0.3",
     ]
     assert params.load().models[name].data == "data/mine #1"

@@ -1,0 +1,134 @@
+"""make bench-data: reading pictures keeps up with the network.
+
+2,000 JPEGs of ImageNet's sizes, made of gradients and noise, through mmcls's MobileNetV2 with random weights: one
+reading thread beside one that computes, against the same network fed with ready tensors; and both cores, against what
+the times of reading and of computing allow.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from octet import preprocess
+from octet.benchmark import machine
+from octet.convert import convert
+from octet.data.dataset import inputs, open_split
+from octet.engine import Engine, cores, map_images
+from octet.errors import run
+from octet.evaluate import evaluate
+
+CONFIG = "mobilenet_v2/mobilenet-v2_8xb32_in1k.py"
+SIZES = [(375, 500)] * 5 + [(500, 375)] * 2 + [(333, 500), (480, 640), (768, 1024)]  # [height, width]; ImageNet's mix
+
+
+def pictures(folder: Path, count: int) -> None:
+    """Writes the JPEGs and their annotation file. Waves of three colours and grey noise, of about 90 kB at 375x500."""
+    random = np.random.Generator(np.random.PCG64(0))
+    noise = random.normal(0, 14, (1024, 1024)).astype(np.float32)
+    seeds = random.random((count, 12), np.float32)
+    (folder / "val").mkdir(parents=True)
+
+    def write(k: int) -> str:
+        height, width = SIZES[k % len(SIZES)]
+        y, x = np.mgrid[:height, :width].astype(np.float32) / 60
+        a = seeds[k]
+        waves = [128 + 100 * np.sin(x * (2 * a[c] - 1) + y * (2 * a[c + 3] - 1) + 6 * a[c + 6]) for c in range(3)]
+        top, left = (int(v * (1024 - n + 1)) for v, n in ((a[9], height), (a[10], width)))
+        image = np.stack(waves, axis=-1) + noise[top : top + height, left : left + width, None]
+        name = f"{k:04}.jpg"
+        cv2.imwrite(str(folder / "val" / name), np.clip(image, 0, 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 90])
+        return f"{name} {k % 1000}\n"
+
+    (folder / "val.txt").write_text("".join(map_images(write, range(count), "drawing")))
+
+
+def network(folder: Path) -> preprocess.Preprocess:
+    """Writes fp32.param and .bin of the network with random weights."""
+    import torch
+
+    from octet.export import _Logits
+    from octet.mmcls_model import build, read_config
+    from octet.mmcls_pipeline import derive
+
+    torch.manual_seed(0)
+    settings = read_config(CONFIG)
+    steps = derive(settings, CONFIG)
+    model = build(settings, CONFIG)
+    model.init_weights()
+    blank = torch.zeros(1, 3, *steps.size)
+    names = dict(input_names=["input"], output_names=["output"])
+    torch.onnx.export(_Logits(model).eval(), (blank,), folder / "fp32.onnx", opset_version=13, dynamo=False, **names)
+    convert(folder / "fp32.onnx", folder / "fp32.param", folder / "fp32.bin", [steps(x) for x in steps.noise(2)])
+    return steps
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=2000, help="pictures")
+    parser.add_argument("--rounds", type=int, default=5, help="each takes its part of the pictures")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        pictures(folder, args.count)
+        steps = network(folder)
+        found = measure(folder, steps, args.count, args.rounds)
+    about = machine()
+    sizes = json.dumps(steps.size)
+    print(f"MobileNetV2 fp32, input {sizes}, {args.count:,} JPEGs, medians of {args.rounds} rounds in turn")
+    print(f"{about['cpu']}, {cores()} cores, ncnn {about['ncnn']}\n")
+    print("| one thread reads, one computes | images/s | share |\n|---|---:|---:|")
+    print(f"| ready tensors | {found['ready']:.1f} | |")
+    print(f"| JPEG files | {found['files']:.1f} | {100 * found['files_share']:.1f} % |\n")
+    print(f"| {cores()} threads | ms per image and thread | images/s | share |\n|---|---:|---:|---:|")
+    print(f"| reading alone | {found['reading_ms']:.2f} | | |\n| computing alone | {found['computing_ms']:.2f} | | |")
+    print(f"| what both times allow | {found['reading_ms'] + found['computing_ms']:.2f} | {found['allowed']:.1f} | |")
+    print(f"| both | | {found['both']:.1f} | {100 * found['both_share']:.1f} % |")
+
+
+def measure(folder: Path, steps: preprocess.Preprocess, count: int, rounds: int) -> dict[str, float]:
+    """Medians over the rounds; shares are medians of the rounds' own."""
+    engine = Engine(folder / "fp32.param", folder / "fp32.bin")
+    data = open_split(folder, "test", steps.classes, steps.color_type)
+    tensors = [inputs(data, steps, np.arange(16))(k) for k in range(16)]
+    parts = np.array_split(np.arange(count), rounds)
+    rows = [one_round(engine, tensors, inputs(data, steps, part), len(part)) for part in parts]
+    return {name: float(np.median([row[name] for row in rows])) for name in rows[0]}
+
+
+def one_round(
+    engine: Engine, tensors: list[np.ndarray], image: Callable[[int], np.ndarray], n: int
+) -> dict[str, float]:
+    """Images a second, milliseconds per image and thread, and shares of what could be."""
+
+    def ready(k: int) -> np.ndarray:
+        return tensors[k % len(tensors)]
+
+    every = cores()
+    alone = _rate(n, lambda: evaluate(engine, ready, n, "tensors", 1))
+    files = _rate(n, lambda: evaluate(engine, image, n, "files", 1, readers=1))
+    reading = every / _rate(n, lambda: sum(1 for _ in map_images(image, range(n), "reading", every)))
+    computing = every / _rate(n, lambda: evaluate(engine, ready, n, "computing", every))
+    both = _rate(n, lambda: evaluate(engine, image, n, "both", every))
+    allowed = every / (reading + computing)
+    times = {"reading_ms": 1000 * reading, "computing_ms": 1000 * computing}
+    shares = {"files_share": files / alone, "both_share": both / allowed}
+    return {"ready": alone, "files": files, "allowed": allowed, "both": both} | times | shares
+
+
+def _rate(n: int, work: Callable[[], object]) -> float:
+    """Images a second."""
+    start = time.perf_counter()
+    work()
+    return n / (time.perf_counter() - start)
+
+
+if __name__ == "__main__":
+    run(main)
