@@ -2,14 +2,24 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help quantize tune test test-unit test-slow check lint format bench-pipeline bench-int8 zoo-table clean distclean git-or-not
+.PHONY: help quantize zoo tune predict report package dump env test test-unit test-slow check lint format
+.PHONY: bench-pipeline bench-int8 bench-peers zoo-table clean distclean git-or-not
 
 # The interpreter that .venv is made from; empty: the first of python3.11, python3 and python that is a Python 3.11.
 PYTHON ?=
 # One model of params.yaml; empty: all of them.
 MODEL ?=
+# Of a model that `make quantize` is to add to params.yaml: a name in mmcls's zoo, or config and checkpoint; its data's folder.
+ZOO ?=
+CONFIG ?=
+CHECKPOINT ?=
+DATA ?=
+# Of `make zoo`: part of a name or family.
+FIND ?=
 # Of `make tune`: the profile's name, for `target` in params.yaml; empty: the model's.
 NAME ?=
+# Of `make predict`: pictures and folders with pictures, with a space between them; empty: a few of the test split.
+IMAGE ?=
 # More options for pytest, such as -k table or -x.
 PYTEST ?=
 
@@ -22,10 +32,15 @@ help:  ## List the targets
 	awk -v bold="$$bold" -v off="$$off" 'BEGIN { FS = ":.*## " } \
 		/^[a-z0-9-]+:.*## / { printf "%s%-15s%s %s\n", bold, $$1, off, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-quantize: .venv/.ready git-or-not  ## Export, quantize, evaluate and time all models of params.yaml, or MODEL=name
-	@$(PY) -m octet validate $(if $(MODEL),--model '$(MODEL)')
-	@$(PY) -m dvc repro $(if $(MODEL),'summary@$(MODEL)')
-	@$(PY) -m octet summary $(if $(MODEL),--model '$(MODEL)')
+quantize: .venv/.ready git-or-not  ## Export, quantize, evaluate and time all models of params.yaml, or MODEL=name; ZOO=name or CONFIG= CHECKPOINT= add one
+	@set -e; name='$(MODEL)'; if [ -n '$(ZOO)$(CONFIG)$(CHECKPOINT)$(DATA)' ]; then name=$$($(PY) -m octet add --model "$$name" \
+		--zoo '$(ZOO)' --config '$(CONFIG)' --checkpoint '$(CHECKPOINT)' --data '$(DATA)'); fi; \
+	$(PY) -m octet validate $${name:+--model "$$name"}; \
+	$(PY) -m dvc repro $${name:+"summary@$$name"}; \
+	$(PY) -m octet summary $${name:+--model "$$name"}
+
+zoo: .venv/.ready  ## List the models of mmcls's zoo: input size, parameters, published top-1, whether Octet converts them; FIND=part
+	@$(PY) -m octet zoo $(if $(FIND),--find '$(FIND)')
 
 tune: .venv/.ready git-or-not  ## Find the fastest kernel for each layer of MODEL=name on this machine, as the target profile NAME=name
 	@[ -n '$(MODEL)' ] || { echo "make tune: which model? MODEL=name, a name under 'models' in params.yaml" >&2; exit 1; }
@@ -41,6 +56,21 @@ test-unit: .venv/.ready  ## Run the tests of the library alone
 
 test-slow: .venv/.ready git-or-not  ## Run the slow tests
 	@$(PY) -m pytest -m slow $(PYTEST)
+
+predict: .venv/.ready  ## Show what torch, ncnn fp32 and int8 say of IMAGE=file or folder, or of a few test pictures; MODEL=name
+	@$(PY) -m octet predict $(if $(MODEL),--model '$(MODEL)') $(if $(IMAGE),--image $(IMAGE))
+
+report: .venv/.ready git-or-not  ## Write reports/NAME/report.html, all there is to see in one page, of all models or MODEL=name
+	@$(PY) -m octet report $(if $(MODEL),--model '$(MODEL)')
+
+package: .venv/.ready  ## Write dist/NAME-int8.zip: model, examples, model card, MMDeploy SDK files; of all models or MODEL=name
+	@$(PY) -m octet package $(if $(MODEL),--model '$(MODEL)')
+
+dump: .venv/.ready  ## Write what fp32 and int8 say of every test picture as JSON lines, of all models or MODEL=name
+	@$(PY) -m octet dump $(if $(MODEL),--model '$(MODEL)')
+
+env: .venv/.ready  ## Print what a bug report needs: versions, processor, threads, which target fits
+	@$(PY) -m octet env
 
 check: .venv/.ready  ## Fail where int8 loses more accuracy than params.yaml allows, for all models or MODEL=name
 	@$(PY) -m octet check $(if $(MODEL),--model '$(MODEL)')
@@ -62,6 +92,9 @@ zoo-table: .venv/.ready  ## Export, convert and quantize every network of mmcls'
 bench-int8: .venv/.ready .venv-bench/.locked  ## Time int8 beside ONNX Runtime's and OpenVINO's, and the calibrators
 	@$(PY) -m tests.bench.int8
 
+bench-peers: .venv/.ready .venv-bench/.locked  ## Compare with ONNX Runtime and OpenVINO: top-1, FPS, size, memory; MODEL=name
+	@$(PY) -m tests.bench.compare $(if $(MODEL),--model '$(MODEL)')
+
 # Of the pipeline's outputs those that git ignores go: dvc.yaml's cached ones. The metrics in git stay, and so do
 # what data/dvc.yaml and models/dvc.yaml made (data sets, checkpoints) and DVC's cache, .dvc/cache: the next
 # `make quantize` takes from there what it has seen before (`dvc repro --force` runs everything again).
@@ -69,7 +102,7 @@ clean:  ## Remove the pipeline's outputs and what tools left behind (not checkpo
 	@if [ -e .venv/.ready ]; then $(PY) -c 'from dvc.repo import Repo; \
 		stages = Repo(config={"core": {"no_scm": True}}).index.stages; \
 		[o.remove() for s in stages if s.path_in_repo == "dvc.yaml" for o in s.outs if o.use_cache]'; fi
-	@rm -rf .pytest_cache .ruff_cache build
+	@rm -rf .pytest_cache .ruff_cache build reports
 	@find . \( -path ./.git -o -path ./.venv -o -path ./.venv-bench -o -path ./.dvc \) -prune -o \
 		\( -name __pycache__ -o -name '*.partial' \) -prune -exec rm -rf {} +
 

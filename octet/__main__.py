@@ -4,47 +4,150 @@ from __future__ import annotations
 
 import argparse
 import sys
+from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 
-from octet import params
+from octet import entries, params
 from octet.errors import OctetError, run
-from octet.files import read_json
+from octet.files import read_json, require
+from octet.params import Params
+
+REPORTS = Path("reports")  # one folder a model, as in models/ and metrics/; git does not see it
+MODEL_FILES = "fp32.param", "fp32.bin", "int8.param", "int8.bin"
+PREDICTIONS = "fp32.predictions.csv", "int8.predictions.csv"
+NEW = "zoo", "config", "checkpoint", "data"  # what `add` takes
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m octet", description="Octet's small commands")
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, what in (
-        ("validate", "check params.yaml as a whole"),
-        ("summary", "print the result tables"),
-        ("check", "fail where int8 loses more than max_drop_pt"),
-    ):
-        commands.add_parser(name, help=what).add_argument("--model", help="one model (default: all in params.yaml)")
+    for name, function in COMMANDS.items():
+        command = commands.add_parser(name, help=function.__doc__)
+        if name in OF_MODELS:
+            command.add_argument("--model", help="one model (default: all in params.yaml)")
+        if name == "predict":
+            command.add_argument("--image", nargs="+", default=[], help="pictures, or folders with pictures")
+        if name == "zoo":
+            command.add_argument("--find", help="part of a name")
+        if name == "add":
+            command.add_argument("--model", help="its name (default: the zoo's, or the config's)")
+            for key in NEW:
+                command.add_argument(f"--{key}")
     args = parser.parse_args()
+    if args.command not in OF_MODELS:
+        return COMMANDS[args.command](args)
+    if args.command == "validate":
+        entries.fill()
     loaded = params.load("params.yaml")
     names = [args.model] if args.model else list(loaded.models)
-    entries = {name: params.model(loaded, name) for name in names}
-    if args.command == "validate":
-        return
-    found = {
-        name: read_json(Path("metrics") / name / "summary.json", f"'make quantize MODEL={name}' makes it")
-        for name in names
-    }
-    if args.command == "summary":
-        from octet.summary import table
-
-        print(table(found))
-        return
-    over = [name for name in names if found[name]["top1_drop_pt"] > entries[name].max_drop_pt]
     for name in names:
-        verdict = "too much" if name in over else "fine"
-        drop, most = found[name]["top1_drop_pt"], entries[name].max_drop_pt
+        params.model(loaded, name)
+    COMMANDS[args.command](loaded, names, args)
+
+
+def env(args: Namespace) -> None:
+    """print what a bug report needs"""
+    from octet.environment import environment
+
+    try:
+        target = params.load("params.yaml").target
+    except OctetError:
+        target = None
+    print(environment(target))
+
+
+def zoo(args: Namespace) -> None:
+    """list the models of mmcls's zoo"""
+    from octet.zoo_table import table
+
+    print(table(args.find))
+
+
+def add(args: Namespace) -> None:
+    """add a model to params.yaml, print its name"""
+    print(entries.add(args.model, {key: value for key in NEW if (value := vars(args)[key])}))
+
+
+def validate(loaded: Params, names: list[str], args: Namespace) -> None:
+    """fill in what entries of zoo models leave out, and check params.yaml as a whole"""
+
+
+def summary(loaded: Params, names: list[str], args: Namespace) -> None:
+    """print the result tables"""
+    from octet.summary import table
+
+    print(table({name: _summary(name) for name in names}))
+
+
+def check(loaded: Params, names: list[str], args: Namespace) -> None:
+    """fail where int8 loses more than max_drop_pt"""
+    over = []
+    for name in names:
+        drop, most = _summary(name)["top1_drop_pt"], loaded.models[name].max_drop_pt
+        over += [name] if drop > most else []
+        verdict = "too much" if drop > most else "fine"
         print(f"{name}: int8 loses {drop:+.2f} points of top-1, allowed are {most:.2f}: {verdict}", file=sys.stderr)
     if over:
         raise OctetError(
             f"{', '.join(over)}: the drop is over max_drop_pt; try another calibrate.method or more calibrate.images, or list "
             "layers under keep_fp32"
         )
+
+
+def predict(loaded: Params, names: list[str], args: Namespace) -> None:
+    """ask torch, ncnn fp32 and ncnn int8 on pictures, side by side"""
+    for name in names:
+        _require(name, "models", "preprocess.json", *MODEL_FILES)
+        if not args.image:
+            _require(name, "metrics", *PREDICTIONS)
+    from octet.predict.predict import predict as ask
+
+    for name in names:
+        out = REPORTS / name / "predict.png"
+        print(ask(name, loaded.models[name], loaded.evaluate.split, args.image, out))
+
+
+def report(loaded: Params, names: list[str], args: Namespace) -> None:
+    """write the report, one HTML page a model"""
+    from octet.report.page import write
+
+    for name in names:
+        out = REPORTS / name / "report.html"
+        write(name, loaded.models[name].data, out)
+        print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
+
+
+def package(loaded: Params, names: list[str], args: Namespace) -> None:
+    """write the int8 model with all that is needed to use it as one zip"""
+    from octet.package.bundle import package as write
+
+    for name in names:
+        out = Path("dist") / f"{name}-int8.zip"
+        files = write(name, loaded.models[name].checkpoint, out)
+        print(f"{out}: {out.stat().st_size / 1e6:.1f} MB, {len(files)} files: {', '.join(files)}")
+
+
+def dump(loaded: Params, names: list[str], args: Namespace) -> None:
+    """write what fp32 and int8 say of every test picture, as JSON lines"""
+    from octet.dump import dump as write
+
+    for name in names:
+        _require(name, "metrics", *PREDICTIONS)
+        out = REPORTS / name / "predictions.jsonl"
+        print(f"{out}: {write(Path('metrics') / name, out):,} pictures")
+
+
+def _summary(name: str) -> dict:
+    return read_json(Path("metrics") / name / "summary.json", f"'make quantize MODEL={name}' makes it")
+
+
+def _require(name: str, folder: str, *files: str) -> None:
+    require((Path(folder) / name / file for file in files), f"'make quantize MODEL={name}' makes it")
+
+
+OF_MODELS: dict[str, Callable] = {f.__name__: f for f in (validate, summary, check, predict, report, package, dump)}
+COMMANDS: dict[str, Callable] = OF_MODELS | {f.__name__: f for f in (env, zoo, add)}
 
 
 if __name__ == "__main__":

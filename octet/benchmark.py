@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-import ncnn
 import numpy as np
 
 from octet.engine import Engine, cores
 from octet.files import rounded
+from octet.machine import machine
 from octet.progress import progress
 
 PRECISIONS = ("fp32", "int8")
@@ -63,22 +62,3 @@ def figures(rows: list[dict]) -> dict:
 def samples_csv(rows: list[dict]) -> str:
     lines = [f"{r['threads']},{r['precision']},{r['run']},{r['latency_ms']:.4f}\n" for r in rows]
     return "threads,precision,run,latency_ms\n" + "".join(lines)
-
-
-def machine() -> dict:
-    """Which machine this is: processor, cores, what its int8 can use, and ncnn's version."""
-    model, flags = platform.processor() or platform.machine(), set()
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        lines = [line.partition(":") for line in info.read_text().splitlines()]
-        fields = {key.strip().lower(): value.strip() for key, _, value in lines if key.strip()}
-        model = fields.get("model name", model)
-        flags = set((fields.get("flags") or fields.get("features") or "").split())
-    wanted = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "asimddp", "i8mm")
-    return {
-        "cpu": model,
-        "cores": cores(),
-        "features": [name for name in wanted if name in flags],
-        "ncnn": ncnn.__version__,
-        "system": f"{platform.system()} {platform.machine()}",
-    }

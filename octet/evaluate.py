@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +16,29 @@ from octet.errors import OctetError, Unreadable
 from octet.files import read_bytes, rounded
 
 TOP = 5
-COLUMNS = ["picture", "actual", "predicted", "top5", "probability"]
+COLUMNS = ["picture", "actual", "predicted", "probability", "top5", "top5_probability"]
+_SEPARATOR = " | "
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of one picture. top: the five most likely classes, best first, with their probabilities."""
+
+    picture: str
+    actual: str
+    top: list[str]
+    probabilities: list[float]
+
+    @property
+    def right(self) -> bool:
+        return self.top[0] == self.actual
 
 
 def evaluate(
     engine: Engine, image: Callable[[int], np.ndarray], count: int, what: str, workers: int | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Which images could be read, int64 of shape (n,); the five most likely classes of each, best first, int64 of shape
-    (n, 5), and the first's probability.
+    (n, 5), and their probabilities.
 
     image(k) is the k-th network input, fp32 of shape (C, H, W), k < count. Those that cannot be read are named; too many
     raise OctetError. Equal logits are ordered by class. The result does not
@@ -31,59 +47,97 @@ def evaluate(
 
     left_out = LeftOut(count, what)
 
-    def one(k: int) -> tuple[int, np.ndarray, float] | None:
+    def one(k: int) -> tuple[int, np.ndarray, np.ndarray] | None:
         try:
             x = image(k)
         except Unreadable as problem:
             return left_out.add(problem)
-        logits = engine(x).astype(np.float64)
+        logits = engine(x)
         if not np.isfinite(logits).all():
             raise OctetError(f"{what}: the logits of test image {k} are not finite")
-        order = np.argsort(-logits, kind="stable")[:TOP]
-        return k, order, float(1 / np.exp(logits - logits[order[0]]).sum())
+        return k, *top(logits)
 
     found = [result for result in map_images(one, range(count), what, workers) if result is not None]
     left_out.report()
     if not found:
         raise OctetError(f"{what}: not one picture can be read")
-    kept, order, probability = (np.stack(values) for values in zip(*found, strict=True))
-    return kept, order, probability
+    kept, order, probabilities = (np.stack(values) for values in zip(*found, strict=True))
+    return kept, order, probabilities
+
+
+def top(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The five most likely classes of one image, best first (equal logits by class), and their softmax, fp64."""
+    order = np.argsort(-logits, kind="stable")[:TOP]
+    shares = np.exp(logits.astype(np.float64) - logits[order[0]])
+    return order, shares[order] / shares.sum()
 
 
 def figures(labels: np.ndarray, order: np.ndarray, classes: list[str]) -> dict:
-    """top-1 and top-5 in percent, n, and top-1 by class, as metrics JSON."""
-    right = order[:, 0] == labels
-    by_class = {
-        name: rounded(100 * right[labels == k].mean(), 4) for k, name in enumerate(classes) if (labels == k).any()
-    }
+    """n, top-1 and top-5, and the means of precision, recall and F1 over all classes, in percent, as metrics JSON."""
+    rows = by_class(labels, order[:, 0], classes)
+    means = {key: rounded(np.mean([row[key] for row in rows]), 4) for key in ("precision_pct", "recall_pct", "f1_pct")}
     return {
         "n_images": len(labels),
-        "top1_pct": rounded(100 * right.mean(), 4),
+        "top1_pct": rounded(100 * (order[:, 0] == labels).mean(), 4),
         "top5_pct": rounded(100 * (order == labels[:, None]).any(axis=1).mean(), 4),
-        "top1_pct_by_class": by_class,
+        **means,
     }
+
+
+def by_class(labels: np.ndarray, predicted: np.ndarray, classes: list[str]) -> list[dict]:
+    """One row a class: precision, recall and F1 in percent, and support, the number of its pictures.
+
+    As mmcls's test computes them (mmcls/core/evaluation/eval_metrics.py): 0 where there is nothing to divide by. A
+    class's recall is the top-1 of its pictures.
+    """
+    said, there = (np.bincount(values, minlength=len(classes)) for values in (predicted, labels))
+    right = np.bincount(labels[predicted == labels], minlength=len(classes))
+    precision, recall = (100 * right / np.maximum(count, 1) for count in (said, there))
+    f1 = 2 * precision * recall / np.maximum(precision + recall, np.finfo(np.float32).eps)
+    return [
+        {"class": name, "precision_pct": p, "recall_pct": r, "f1_pct": f, "support": int(n)}
+        for name, p, r, f, n in zip(classes, precision, recall, f1, there, strict=True)
+    ]
+
+
+def distinct(classes: Sequence[str]) -> list[str]:
+    """The class names, with its number behind each that others have too (ImageNet has two cranes)."""
+    return [f"{name} ({k})" if classes.count(name) > 1 else name for k, name in enumerate(list(classes))]
 
 
 def predictions_csv(
-    pictures: Sequence[str], labels: np.ndarray, order: np.ndarray, probability: np.ndarray, classes: list[str]
+    pictures: Sequence[str], labels: np.ndarray, order: np.ndarray, probabilities: np.ndarray, classes: list[str]
 ) -> str:
-    """One line a picture: its name, actual and predicted class, the five most likely, the first's probability."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for picture, label, row, share in zip(pictures, labels, order, probability, strict=True):
-        writer.writerow([picture, classes[label], classes[row[0]], " | ".join(classes[k] for k in row), f"{share:.6f}"])
-    return text.getvalue()
+    """One line a picture: actual and predicted class, its probability, and the same for the five most likely."""
+    rows = []
+    for picture, label, best, shares in zip(pictures, labels, order, probabilities, strict=True):
+        names, texts = [classes[k] for k in best], [f"{share:.6f}" for share in shares]
+        rows.append([picture, classes[label], names[0], texts[0], _SEPARATOR.join(names), _SEPARATOR.join(texts)])
+    return to_csv(COLUMNS, rows)
 
 
-def read_predictions(path: Path) -> tuple[list[str], list[str], list[float]]:
-    """The actual and the predicted classes of a predictions file, and the predicted one's probability, in its order."""
-    text = read_bytes(path, "the stage evaluate makes it").decode()
-    rows = list(csv.DictReader(io.StringIO(text)))
+def read_predictions(path: Path) -> list[Prediction]:
+    """The rows of a predictions file, in its order."""
+    rows = list(csv.DictReader(io.StringIO(read_bytes(path, "the stage evaluate makes it").decode())))
     if not rows or set(COLUMNS) - set(rows[0]):
         raise OctetError(
             f"{path}: expected a table with the columns {', '.join(COLUMNS)}; run the stage evaluate again"
         )
-    columns = zip(*((row["actual"], row["predicted"], float(row["probability"])) for row in rows), strict=True)
-    actual, predicted, probability = map(list, columns)
-    return actual, predicted, probability
+    return [
+        Prediction(
+            row["picture"],
+            row["actual"],
+            row["top5"].split(_SEPARATOR),
+            [float(share) for share in row["top5_probability"].split(_SEPARATOR)],
+        )
+        for row in rows
+    ]
+
+
+def to_csv(columns: list[str], rows: list[list]) -> str:
+    """A table with a head, one line a row."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return text.getvalue()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,21 @@ import torch
 from octet.errors import OctetError
 from octet.files import write_bytes
 from octet.logits import spread_difference
-from octet.mmcls_model import build, load_weights, read_checkpoint, read_config
+from octet.mmcls_model import Config, build, load_weights, read_checkpoint, read_config
 from octet.mmcls_pipeline import derive
 from octet.onnx_model import Logits, to_onnx
 from octet.preprocess import save
 
 TOLERANCE = 1e-4  # of the logits' spread, between torch and ONNX Runtime
+
+
+def classifier(config: str, checkpoint: str, trusted: bool) -> tuple[Config, dict, torch.nn.Module]:
+    """The config, the checkpoint's meta, and the network, from its input to the logits, in evaluation mode."""
+    settings = read_config(config)
+    model = build(settings, config)
+    content = read_checkpoint(checkpoint, trusted)
+    load_weights(model, content["state_dict"], checkpoint)
+    return settings, content["meta"], Logits(model).eval()
 
 
 def export(config: str, checkpoint: str, trusted: bool, opset: int, onnx: Path, preprocess: Path) -> float:
@@ -25,15 +35,13 @@ def export(config: str, checkpoint: str, trusted: bool, opset: int, onnx: Path, 
     Returns the largest difference between ONNX Runtime's and torch's logits on eight pictures of noise, as a share of
     their spread. Raises OctetError beyond 1e-4, and for a config or a checkpoint that does not fit.
     """
-    settings = read_config(config)
-    model = build(settings, config)
-    content = read_checkpoint(checkpoint, trusted)
-    load_weights(model, content["state_dict"], checkpoint)
-    steps = derive(settings, config, content["meta"].get("CLASSES"))
-    network = Logits(model).eval()
+    settings, meta, network = classifier(config, checkpoint, trusted)
+    steps = derive(settings, config, meta.get("CLASSES"))
     images = [steps(image) for image in steps.noise(8)]
     with torch.no_grad():  # before to_onnx changes its form
         wanted = np.concatenate([network(torch.from_numpy(x[None])).numpy() for x in images])
+    if not steps.classes:
+        steps = replace(steps, classes=[str(k) for k in range(wanted.shape[1])])
     if wanted.shape[1] != len(steps.classes):
         raise OctetError(
             f"{checkpoint}: {len(steps.classes)} class names, but the model of {config} has {wanted.shape[1]} outputs; "

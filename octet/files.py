@@ -7,7 +7,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,13 @@ def write_text(path: str | Path, text: str) -> None:
 def write_json(path: str | Path, content: Any) -> None:
     """Sorted keys, two spaces, a final newline; NaN and infinity are refused."""
     write_text(path, json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def require(paths: Iterable[Path], made_by: str) -> None:
+    """Raises OctetError for the first of the files that is missing; made_by says what makes it."""
+    for path in paths:
+        if not path.is_file():
+            raise OctetError(f"{path}: no such file; {made_by}")
 
 
 def read_bytes(path: str | Path, made_by: str) -> bytes:

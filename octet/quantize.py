@@ -8,6 +8,7 @@ parameter 18 and scales for their weights; they find those of their inputs anew 
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from copy import deepcopy
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from octet.engine import Engine
 from octet.errors import OctetError, nearest
 from octet.format import load, ncnn2int8, save
 from octet.format.net import TAG_INT8, Layer, Net, Tensor
+from octet.format.rounded import Rounded
 from octet.format.rounding import round_int8
 from octet.format.table import Table, absmax_scales, add_attention, channels, needed
 from octet.targets import MASK_PARAMETER, MASK_WINOGRAD, REQUANTIZING, UNCALIBRATED, Target, quantizable
@@ -26,9 +28,17 @@ _INT8_TERM = {"Convolution": 2, "ConvolutionDepthWise": 1, "InnerProduct": 2}
 _REFUSED = ("RNN", "LSTM", "GRU", "Embed")
 
 
-def quantize(net: Net, table: Table, target: Target, keep_fp32: list[str], where: str) -> Net:
+def quantize(
+    net: Net,
+    table: Table,
+    target: Target,
+    keep_fp32: Collection[str],
+    where: str,
+    rounded: Mapping[str, Rounded] | None = None,
+) -> Net:
     """The int8 model: every layer that can be int8, but those of keep_fp32, as the table says. `where` names the table.
 
+    rounded: weights whose integers are chosen already (octet/rounding.py), by layer; all others round to the nearest.
     With the target ncnn2int8 its files are byte for byte those of ncnn2int8, which stores as fp16 what is not int8.
     With others, a MultiHeadAttention needs no entries. Raises OctetError for a table that does not fit the model or
     the target, for an unknown layer in keep_fp32, and for a type that ncnn2int8 quantizes and Octet does not.
@@ -57,6 +67,8 @@ def quantize(net: Net, table: Table, target: Target, keep_fp32: list[str], where
     for layer in result.layers:
         if layer.name in chosen.difference(keep_fp32):
             _MAKE_INT8[layer.type](layer, table, target, where)
+            if rounded and layer.name in rounded:
+                _take_rounded(layer, rounded[layer.name], target)
     if _parity(target):
         ncnn2int8.requantize(result, target.may_requantize)
         return ncnn2int8.convert(result)
@@ -121,6 +133,16 @@ def _make_int8(layer: Layer, table: Table, target: Target, where: str) -> None:
     layer.weights["weight"] = weight
     layer.weights["weight_scales"] = Tensor(scales)
     layer.weights["input_scale"] = Tensor(np.array([table.inputs[layer.name]], np.float32))
+
+
+def _take_rounded(layer: Layer, rounded: Rounded, target: Target) -> None:
+    levels = target.weight_levels(layer)
+    if rounded.weight.size != layer.weights["weight"].data.size or np.abs(rounded.weight.astype(int)).max() > levels:
+        raise OctetError(
+            f"layer {layer.name}: its {rounded.weight.size} rounded weights are not for this model and target; run the stage round"
+        )
+    layer.weights["weight"] = Tensor(rounded.weight, TAG_INT8)
+    asymmetric.add_to_bias(layer, rounded.bias)
 
 
 def _make_gemm_int8(layer: Layer, table: Table, target: Target, where: str) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from octet.errors import OctetError
-from octet.evaluate import read_predictions
+from octet.evaluate import Prediction, read_predictions
 from octet.files import read_json, rounded
 
 
@@ -16,27 +17,27 @@ def summarize(models: Path, metrics: Path) -> dict:
     fp32 = read_json(metrics / "fp32.json", "the stage evaluate makes it")
     int8 = read_json(metrics / "int8.json", "the stage evaluate makes it")
     latency = read_json(metrics / "latency.json", "the stage benchmark makes it")
-    actual, said_fp32, sure_fp32 = read_predictions(metrics / "fp32.predictions.csv")
-    same, said_int8, sure_int8 = read_predictions(metrics / "int8.predictions.csv")
-    if actual != same:
-        raise OctetError(f"{metrics}: fp32 and int8 were not evaluated on the same pictures; run 'dvc repro'")
-    drop, error = paired_drop(actual, said_fp32, said_int8)
+    pairs = read_pairs(metrics)
+    drop, error = paired_drop(pairs)
+    shifts = [abs(a.probabilities[0] - b.probabilities[0]) for a, b in pairs]
     sizes = {p: sum((models / f"{p}.{kind}").stat().st_size for kind in ("param", "bin")) for p in ("fp32", "int8")}
     most = max(int(key.removeprefix("threads_")) for key in latency if key.startswith("threads_"))
     found = {
-        "n_images": len(actual),
+        "n_images": len(pairs),
         "fp32_top1_pct": fp32["top1_pct"],
         "int8_top1_pct": int8["top1_pct"],
         "top1_drop_pt": rounded(drop, 4),
         "top1_drop_se_pt": rounded(error, 4),
-        "agreement_pct": rounded(100 * np.mean([a == b for a, b in zip(said_fp32, said_int8, strict=True)]), 4),
-        "probability_shift_pct": rounded(100 * np.mean(np.abs(np.subtract(sure_fp32, sure_int8))), 4),
+        "agreement_pct": rounded(100 * np.mean([a.top[0] == b.top[0] for a, b in pairs]), 4),
+        "probability_shift_pct": rounded(100 * np.mean(shifts), 4),
         "fp32_bytes": sizes["fp32"],
         "int8_bytes": sizes["int8"],
         "size_ratio": rounded(sizes["fp32"] / sizes["int8"], 3),
         "threads_all": most,
         "machine": latency["machine"],
     }
+    if "published_top1_pct" in fp32:
+        found["published_top1_pct"] = fp32["published_top1_pct"]
     for threads, suffix in ((1, "1_thread"), (most, "all_threads")):
         fps = {precision: latency[f"threads_{threads}"][precision]["fps"] for precision in ("fp32", "int8")}
         found |= {f"{precision}_fps_{suffix}": value for precision, value in fps.items()}
@@ -44,11 +45,19 @@ def summarize(models: Path, metrics: Path) -> dict:
     return found
 
 
-def paired_drop(actual: list[str], fp32: list[str], int8: list[str]) -> tuple[float, float]:
+def read_pairs(metrics: Path) -> list[tuple[Prediction, Prediction]]:
+    """What fp32 and int8 say of each picture."""
+    found = [read_predictions(metrics / f"{precision}.predictions.csv") for precision in ("fp32", "int8")]
+    fp32, int8 = ([(row.picture, row.actual) for row in rows] for rows in found)
+    if fp32 != int8:
+        raise OctetError(f"{metrics}: fp32 and int8 were not evaluated on the same pictures; run 'dvc repro'")
+    return list(zip(*found, strict=True))
+
+
+def paired_drop(pairs: Sequence[tuple[Prediction, Prediction]]) -> tuple[float, float]:
     """The drop in top-1, in points, and its standard error over the same pictures (a paired sample: the pictures that
     both get right or both get wrong add nothing to it)."""
-    pairs = zip(actual, fp32, int8, strict=True)
-    lost = np.array([(a == f) - float(a == i) for a, f, i in pairs])
+    lost = np.array([fp32.right - float(int8.right) for fp32, int8 in pairs])
     return 100 * float(lost.mean()), 100 * float(lost.std(ddof=1) / np.sqrt(len(lost)))
 
 
@@ -70,6 +79,8 @@ def table(summaries: dict[str, dict]) -> str:
         widths = [max(len(row[k]) for row in rows) for k in range(3)]
         lines = [f"{a:<{widths[0]}}  {b:>{widths[1]}}  {c:>{widths[2]}}  {d}".rstrip() for a, b, c, d in rows]
         lines.insert(1, "-" * max(len(line) for line in lines))
+        if "published_top1_pct" in s:
+            lines.append(f"mmcls's zoo publishes {s['published_top1_pct']:.2f} % for fp32.")
         lines.append(
             f"{s['n_images']:,} pictures, int8 says what fp32 says on {s['agreement_pct']:.2f} %. "
             f"{machine['cpu']}, {machine['cores']} cores{', ' + ' '.join(fits) if fits else ''}, ncnn {machine['ncnn']}."

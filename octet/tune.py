@@ -25,7 +25,6 @@ from pathlib import Path
 import numpy as np
 
 from octet import format
-from octet.benchmark import machine
 from octet.calibrate.own import weight_scales
 from octet.engine import Engine
 from octet.errors import OctetError, run
@@ -33,6 +32,7 @@ from octet.files import read_json, write_text
 from octet.format import table as tables
 from octet.format.net import Net
 from octet.format.table import Table, add_attention
+from octet.machine import machine
 from octet.progress import progress
 from octet.quantize import quantize
 from octet.targets import TARGETS, Choice, Target, could_run_winograd, dumps, quantizable

@@ -1,9 +1,12 @@
-"""calibrate: pictures of the training split give int8.table, ncnn's calibration table."""
+"""calibrate: pictures of the training split give int8.table, ncnn's calibration table, and what the layers read."""
 
 from octet import format, preprocess
+from octet.calibrate import own
+from octet.calibrate.activations import activations_csv
 from octet.data.dataset import inputs, open_split, readable
 from octet.data.subset import balanced
 from octet.errors import run
+from octet.files import write_text
 from octet.format import table
 from octet.stage import arguments, begin
 from octet.targets import quantizable, target
@@ -19,6 +22,7 @@ def main() -> None:
     image = inputs(data, steps, picked)
     profile = target(stage.params.target)
     profile.check(quantizable(net.layers))
+    histograms = own.histograms(net, folder / "fp32.param", folder / "fp32.bin", image, len(picked))
     if settings.method == "ppq":
         from octet.calibrate import ppq  # imports torch
 
@@ -26,10 +30,9 @@ def main() -> None:
             folder / "fp32.onnx", net, image, len(picked), settings.ppq.algorithm, settings.ppq.batch, profile
         )
     else:
-        from octet.calibrate import own
-
         how = own.How(settings.method, settings.weights, settings.percentile)
-        found = own.calibrate(net, folder / "fp32.param", folder / "fp32.bin", image, len(picked), how, profile)
+        found = own.table(net, histograms, how, profile)
+    write_text(stage.metrics / "activations.csv", activations_csv(net, histograms, found))
     table.save(found, folder / "int8.table")
     print("".join(f"{stage.name}: {line}\n" for line in table.silent(found, quantizable(net.layers))), end="")
     print(f"{stage.name}: scales of {len(found.inputs)} layers from {len(picked)} pictures by {settings.method}")

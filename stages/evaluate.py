@@ -1,11 +1,11 @@
-"""evaluate: fp32 or int8 on the test split (or evaluate.split), in ncnn: top-1, top-5, by class, and every prediction."""
+"""evaluate: fp32 or int8 on the test split (or evaluate.split), in ncnn: mmcls's metrics, and every prediction."""
 
-from octet import preprocess
+from octet import preprocess, zoo
 from octet.data.dataset import inputs, open_split
 from octet.data.subset import balanced, held_out
 from octet.engine import Engine
 from octet.errors import OctetError, run
-from octet.evaluate import evaluate, figures, predictions_csv
+from octet.evaluate import distinct, evaluate, figures, predictions_csv
 from octet.files import write_json, write_text
 from octet.stage import arguments, begin
 
@@ -26,10 +26,13 @@ def main() -> None:
     picked = (held_out if split == "train" else balanced)(data.labels, limit, "evaluate.limit")
     engine = Engine(stage.models / f"{args.precision}.param", stage.models / f"{args.precision}.bin")
     what, image = f"evaluate {args.precision}", inputs(data, steps, picked)
-    kept, order, probability = evaluate(engine, image, len(picked), what, args.workers)
+    kept, order, probabilities = evaluate(engine, image, len(picked), what, args.workers)
     labels, pictures = data.labels[picked[kept]], [data.name(k) for k in picked[kept]]
-    found = figures(labels, order, steps.classes) | {"n_unreadable": len(picked) - len(kept)}
-    csv = predictions_csv(pictures, labels, order, probability, steps.classes)
+    classes = distinct(steps.classes)
+    found = figures(labels, order, classes) | {"n_unreadable": len(picked) - len(kept)}
+    if (args.precision, split, limit) == ("fp32", "test", None):
+        found |= zoo.compare(found["top1_pct"], stage.entry.checkpoint)
+    csv = predictions_csv(pictures, labels, order, probabilities, classes)
     write_text(stage.metrics / f"{args.precision}.predictions.csv", csv)
     write_json(stage.metrics / f"{args.precision}.json", found)
     print(f"{stage.name}: {args.precision} top-1 {found['top1_pct']:.2f} % of {found['n_images']} pictures")

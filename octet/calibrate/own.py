@@ -42,19 +42,20 @@ def calibrate(
 
     The result does not depend on the number of workers.
     """
-    layers = quantizable(net.layers)
-    if not layers and not any(layer.type in UNCALIBRATED for layer in net.layers):
-        raise OctetError(f"{param}: has no layer that can be int8 ({', '.join(QUANTIZABLE + UNCALIBRATED)})")
-    found = histograms(net, param, bin, image, count, workers) if layers else {}
+    return table(net, histograms(net, param, bin, image, count, workers), how, target)
+
+
+def table(net: Net, found: dict[str, Histogram], how: How, target: Target) -> Table:
+    """The table from the histograms of all blobs that quantizable layers read."""
     shifted = shifted_blobs(net, target)
     levels = {blob: asymmetric.LEVELS if blob in shifted else LEVELS for blob in found}
     scales = {blob: input_scale(histogram, how, levels[blob]) for blob, histogram in found.items()}
-    table = Table()
-    for layer in layers:
-        table.weights[layer.name] = weight_scales(layer, target, how.weights)
-        table.inputs[layer.name] = scales[source(net, layer.inputs[0])]
-    add_attention(table, net.layers)
-    return table
+    made = Table()
+    for layer in quantizable(net.layers):
+        made.weights[layer.name] = weight_scales(layer, target, how.weights)
+        made.inputs[layer.name] = scales[source(net, layer.inputs[0])]
+    add_attention(made, net.layers)
+    return made
 
 
 def histograms(
@@ -62,6 +63,10 @@ def histograms(
 ) -> dict[str, Histogram]:
     """The histogram of every blob that a quantizable layer reads, over all images; what a Split copies counts once."""
     blobs = list(dict.fromkeys(source(net, layer.inputs[0]) for layer in quantizable(net.layers)))
+    if not blobs and not any(layer.type in UNCALIBRATED for layer in net.layers):
+        raise OctetError(f"{param}: has no layer that can be int8 ({', '.join(QUANTIZABLE + UNCALIBRATED)})")
+    if not blobs:
+        return {}
     engine = Engine(param, bin)
 
     def one(k: int) -> list[Histogram]:
@@ -87,8 +92,7 @@ def shifted_blobs(net: Net, target: Target) -> set[str]:
         return set()
     int8 = target.int8_layers(net)
     sources = {layer.name: source(net, layer.inputs[0]) for layer in net.layers if layer.name in int8}
-    found = asymmetric.regions(net, lambda layer: sources.get(layer.name))
-    return {sources[layer.name] for region in found for layer in region.readers if layer.name in sources}
+    return {sources[name] for name in asymmetric.shifted(net, sources)}
 
 
 def source(net: Net, blob: str) -> str:

@@ -74,6 +74,17 @@ def open_split(folder: str | Path, split: str, classes: Sequence[str], color_typ
     )
 
 
+def indices_of(data: Dataset, names: Sequence[str]) -> list[int]:
+    """The indices of the pictures of those names. Raises OctetError where there is no such picture."""
+    known = {data.name(k): k for k in range(len(data))}
+    for name in names:
+        if name not in known:
+            raise OctetError(
+                f"{name}: no such picture in the data set, which has changed since it was evaluated; run 'make quantize'"
+            )
+    return [known[name] for name in names]
+
+
 def inputs(data: Dataset, preprocess: Preprocess, indices: np.ndarray) -> Callable[[int], np.ndarray]:
     """k -> the network's input of the k-th picked picture, fp32 of shape (C, H, W). Raises Unreadable."""
 

@@ -5,12 +5,10 @@ one process; figures are medians, ratios are those of medians and, as a check, m
 """
 
 import argparse
-import json
 import os
 import re
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -18,32 +16,26 @@ from pathlib import Path
 import numpy as np
 
 from octet import params
-from octet.benchmark import machine
 from octet.calibrate.thresholds import METHODS
 from octet.engine import cores
 from octet.errors import OctetError, run
+from octet.machine import machine
 from tests.bench.pipeline import Bench
+from tests.bench.venv import ROOT, peers, prepare, start
 
-ROOT = Path(__file__).parents[2]
 OURS, BASE = "ncnn int8 dotprod", "ncnn fp32"
 TARGETS = ("dotprod", "ncnn2int8")
 NCNN2TABLE = 51  # images/s of ncnn2table kl, two threads, ResNet-18 on CIFAR-10, AVX-512 VNNI: not measured here
 
 
-def prepare(bench: Bench, name: str, more: list[str], folder: Path) -> None:
+def prepared(bench: Bench, name: str, more: list[str], folder: Path) -> None:
     """The models and pictures that the engines read; the target of params.yaml as it is, others made by the stages."""
+    prepare(bench, name, 1000, folder)
     settings, source = params.load(), ROOT / "models" / name
-    for file in ("fp32.onnx", "fp32.param", "fp32.bin"):
-        if not (source / file).is_file():
-            raise OctetError(f"models/{name}/{file}: no such file; 'make quantize' makes it")
-        shutil.copy(source / file, folder)
     for target in dict.fromkeys((*TARGETS, settings.target, *more)):
         made = source if target == settings.target else quantized(name, target, folder / target)
         for ending in ("param", "bin"):
             shutil.copy(made / f"int8.{ending}", folder / f"int8 {target}.{ending}")
-    for file, split, count in (("calibrate", "train", settings.calibrate.images), ("test", "test", 1000)):
-        image = bench.images(split, count)
-        np.save(folder / f"{file}.npy", np.stack([image(k) for k in range(count)]))
 
 
 def quantized(name: str, target: str, work: Path) -> Path:
@@ -63,27 +55,17 @@ def quantized(name: str, target: str, work: Path) -> Path:
     return models
 
 
-def start(command: list, folder: Path) -> None:
-    """Runs a command of the project's in a folder; what it prints goes to standard error."""
-    if not Path(command[0]).is_file():
-        raise OctetError(f"{command[0]}: no such file; run this as 'make bench-int8', which makes it")
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    if subprocess.run(command, cwd=folder, env=environment, stdout=sys.stderr).returncode:
-        raise OctetError(f"{command[2]} failed, see above")
-
-
 def engines(bench: Bench, name: str, more: list[str], rounds: int) -> dict:
     """What peers.py found."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        prepare(bench, name, more, folder)
-        python = ROOT / ".venv-bench" / "bin" / "python"
-        start([python, "-m", "tests.bench.peers", folder, "--rounds", str(rounds)], ROOT)
-        return json.loads((folder / "peers.json").read_text())
+        prepared(bench, name, more, folder)
+        peers("quantize", folder)
+        return peers("time", folder, "--rounds", rounds)
 
 
 def engines_table(found: dict) -> list[str]:
-    times = {name: np.array(values) for name, values in found["latency_ms"].items()}
+    times = {name: np.array(values) for name, values in found["latency_ms"]["1"].items()}
     median = {name: float(np.median(values)) for name, values in times.items()}
     lines = [
         "| engine, batch 1, one thread | median ms | FPS | of ncnn fp32 | by round | ncnn int8 dotprod is | by round "

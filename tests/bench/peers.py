@@ -1,102 +1,130 @@
-"""What other engines make of the same network: the half of `make bench-int8` that runs in .venv-bench.
+"""What other engines make of the same network: the part of `make bench-int8` and `make bench-peers` in .venv-bench.
 
 All models are in this one process, and their turns alternate, so that whatever else the machine does meets all alike.
-Makes the peers' int8 from the ONNX file as their documentation advises: ONNX Runtime by static QDQ, per channel;
-OpenVINO by NNCF's post-training quantization. tests/bench/int8.py prepares the folder and prints the result.
+The peers' int8 is made from the ONNX file as their documentation advises: ONNX Runtime's by static QDQ, per channel;
+OpenVINO's by NNCF's post-training quantization. tests/bench/venv.py prepares the folder and starts this.
 """
 
 import argparse
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-import nncf
 import numpy as np
-import onnxruntime
-import openvino
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from octet.engine import Engine
 
-Run = Callable[[np.ndarray], np.ndarray]  # an image of shape (3, H, W) -> its logits, shape (classes,)
+Run = Callable[[np.ndarray], np.ndarray]  # an image of shape (C, H, W) -> its logits, shape (classes,)
 PACKAGES = ("ncnn", "onnxruntime", "openvino", "nncf", "numpy")
+UINT8, INT8 = "ONNX Runtime int8, activations uint8", "ONNX Runtime int8, activations int8"
+OPENVINO_INT8 = "OpenVINO int8"
 
 
-def onnx_runtime(path: Path) -> Run:
+def quantized(folder: Path, images: np.ndarray) -> dict[str, float]:
+    """Makes the peers' int8 models, calibrated on the images; the seconds that each took, by its name."""
+    onnx_runtime_prepared(folder)
+    found = {}
+    for name, make in ((UINT8, onnx_runtime_int8), (INT8, onnx_runtime_int8), (OPENVINO_INT8, open_vino_int8)):
+        start = time.perf_counter()
+        make(folder, images, name)
+        found[name] = time.perf_counter() - start
+    return found
+
+
+def engines(folder: Path) -> dict[str, tuple[list[Path], Callable[[int], Run]]]:
+    """Every engine and model by the name of its row: its files, and what makes it ready for so many threads."""
+    fp32, openvino = folder / "fp32.onnx", [folder / f"openvino.{ending}" for ending in ("xml", "bin")]
+    found = {}
+    for name in ["fp32", *sorted(path.stem for path in folder.glob("int8*.param"))]:
+        files = [folder / f"{name}.{ending}" for ending in ("param", "bin")]
+        found[f"ncnn {name}"] = files, partial(Engine, *files)
+    found["ONNX Runtime fp32"] = [fp32], partial(onnx_runtime, fp32)
+    for name in (UINT8, INT8):
+        found[name] = [folder / f"{name}.onnx"], partial(onnx_runtime, folder / f"{name}.onnx")
+    found["OpenVINO fp32"] = [fp32], partial(open_vino, fp32, "f32")
+    found[OPENVINO_INT8] = openvino, partial(open_vino, openvino[0], None)
+    found["OpenVINO int8, rest f32"] = openvino, partial(open_vino, openvino[0], "f32")
+    return found
+
+
+def onnx_runtime(path: Path, threads: int) -> Run:
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     return lambda image: session.run(None, {name: image[None]})[0][0]
 
 
-def onnx_runtime_int8(folder: Path, images: np.ndarray, activations: QuantType) -> Run:
+def onnx_runtime_prepared(folder: Path) -> None:
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    quant_pre_process(folder / "fp32.onnx", folder / "prepared.onnx", skip_symbolic_shape=True)
+
+
+def onnx_runtime_int8(folder: Path, images: np.ndarray, name: str) -> None:
     """Static QDQ: 8-bit weights per channel, activations by their minimum and maximum (the default)."""
-    path = folder / f"ort_{activations.name}.onnx"
+    import onnxruntime
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+    source = onnxruntime.InferenceSession(folder / "fp32.onnx", providers=["CPUExecutionProvider"])
+    feeds = ({source.get_inputs()[0].name: image[None]} for image in images)
+
+    class Reader(CalibrationDataReader):
+        def get_next(self) -> dict | None:
+            return next(feeds, None)
+
     quantize_static(
         folder / "prepared.onnx",
-        path,
-        _Reader(folder / "fp32.onnx", images),
+        folder / f"{name}.onnx",
+        Reader(),
         quant_format=QuantFormat.QDQ,
         per_channel=True,
         reduce_range=False,
-        activation_type=activations,
+        activation_type=QuantType.QUInt8 if name == UINT8 else QuantType.QInt8,
         weight_type=QuantType.QInt8,
     )
-    return onnx_runtime(path)
 
 
-class _Reader(CalibrationDataReader):
-    def __init__(self, path: Path, images: np.ndarray):
-        name = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).get_inputs()[0].name
-        self.feeds = ({name: image[None]} for image in images)
-
-    def get_next(self) -> dict | None:
-        return next(self.feeds, None)
-
-
-def open_vino(model: openvino.Model, precision: str | None) -> Run:
+def open_vino(path: Path, precision: str | None, threads: int) -> Run:
     """precision: of what stays in floating point; None leaves it to OpenVINO (bf16 where the processor has it)."""
-    config = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1}
+    import openvino
+
+    config = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
     if precision:
         config["INFERENCE_PRECISION_HINT"] = precision
-    compiled = openvino.Core().compile_model(model, "CPU", config)
+    compiled = openvino.Core().compile_model(path, "CPU", config)
     return lambda image: compiled(image[None], share_inputs=True, share_outputs=True)[0][0].copy()
 
 
-def engines(folder: Path, images: np.ndarray) -> dict[str, Run]:
-    """Every engine and model by the name of its row; the int8 ones calibrated on the images."""
-    quant_pre_process(folder / "fp32.onnx", folder / "prepared.onnx", skip_symbolic_shape=True)
-    ncnn = ["fp32", *sorted(path.stem for path in folder.glob("int8 *.param"))]
-    model = openvino.Core().read_model(folder / "fp32.onnx")
-    int8 = nncf.quantize(model, nncf.Dataset([image[None] for image in images]), subset_size=len(images))
-    return {
-        **{f"ncnn {name}": Engine(folder / f"{name}.param", folder / f"{name}.bin") for name in ncnn},
-        "ONNX Runtime fp32": onnx_runtime(folder / "fp32.onnx"),
-        "ONNX Runtime int8, activations uint8": onnx_runtime_int8(folder, images, QuantType.QUInt8),
-        "ONNX Runtime int8, activations int8": onnx_runtime_int8(folder, images, QuantType.QInt8),
-        "OpenVINO fp32": open_vino(model, "f32"),
-        "OpenVINO int8": open_vino(int8, None),
-        "OpenVINO int8, rest f32": open_vino(int8, "f32"),
-    }
+def open_vino_int8(folder: Path, images: np.ndarray, name: str) -> None:
+    import nncf
+    import openvino
+
+    data = nncf.Dataset([image[None] for image in images])
+    model = nncf.quantize(openvino.Core().read_model(folder / "fp32.onnx"), data, subset_size=len(images))
+    openvino.save_model(model, folder / "openvino.xml", compress_to_fp16=False)
 
 
-def latencies(found: dict[str, Run], images: np.ndarray, rounds: int, warmup: int = 20) -> dict[str, list[float]]:
+def latencies(found: dict[str, Run], images: np.ndarray, rounds: int, threads: int) -> dict[str, list[float]]:
     """Milliseconds of every engine in every round.
 
-    In its turn an engine runs three times: untimed, since its weights were pushed out of the caches by the others, and
-    then twice timed, of which the mean counts. The order moves by one from round to round.
+    In its turn an engine runs a few times untimed, since its weights were pushed out of the caches by the others and
+    their threads may still spin, and then twice timed, of which the mean counts. The order moves by one from round to
+    round. The first 20 rounds do not count.
     """
     names, times = list(found), {name: [] for name in found}
-    for index in range(-warmup, rounds):
+    for index in range(-20, rounds):
         shift = index % len(names)
         for name in names[shift:] + names[:shift]:
             run, image = found[name], images[index % len(images)]
-            run(image)
+            for _ in range(1 if threads == 1 else 4):
+                run(image)
             start = time.perf_counter_ns()
             run(image)
             run(image)
@@ -105,21 +133,42 @@ def latencies(found: dict[str, Run], images: np.ndarray, rounds: int, warmup: in
     return times
 
 
+def peak_mib(run: Run, image: np.ndarray) -> float:
+    """The peak memory of this process after 20 runs."""
+    for _ in range(20):
+        run(image)
+    status = Path("/proc/self/status").read_text()  # getrusage would give a parent's larger peak
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="with the models, calibrate.npy and test.npy; gets peers.json")
-    parser.add_argument("--rounds", type=int, required=True)
+    parser.add_argument("what", choices=("quantize", "time", "memory"), help="which figures; each needs the one before")
+    parser.add_argument("folder", type=Path, help="with the models, calibrate.npy and test.npy; gets WHAT.json")
+    parser.add_argument("--engine", action="append", help="only these rows (default: all); of memory the only one")
+    parser.add_argument("--rounds", type=int, default=400)
+    parser.add_argument("--threads", type=int, nargs="+", default=[1])
     args = parser.parse_args()
-    test = np.load(args.folder / "test.npy")
-    found = engines(args.folder, np.load(args.folder / "calibrate.npy"))
-    times = latencies(found, test[:8], args.rounds)
-    logits = {name: np.stack([run(image) for image in test]) for name, run in found.items()}
-    result = {
-        "latency_ms": times,
-        "predicted": {name: values.argmax(axis=1).tolist() for name, values in logits.items()},
-        "versions": {name: version(name) for name in PACKAGES},
-    }
-    (args.folder / "peers.json").write_text(json.dumps(result))
+    if args.what == "quantize":
+        result = {"seconds": quantized(args.folder, np.load(args.folder / "calibrate.npy"))}
+    else:
+        test = np.load(args.folder / "test.npy", mmap_mode="r")
+        chosen = {name: entry for name, entry in engines(args.folder).items() if name in (args.engine or [name])}
+        made = {n: {name: make(n) for name, (_, make) in chosen.items()} for n in args.threads}
+        first = [np.array(image) for image in test[:8]]
+    if args.what == "memory":
+        result = {"peak_mib": peak_mib(next(iter(made[args.threads[0]].values())), first[0])}
+    elif args.what == "time":
+        result = {
+            "latency_ms": {n: latencies(found, first, args.rounds, n) for n, found in made.items()},
+            "predicted": {
+                name: [int(run(np.array(image)).argmax()) for image in test]
+                for name, run in made[args.threads[-1]].items()
+            },
+            "bytes": {name: sum(path.stat().st_size for path in files) for name, (files, _) in chosen.items()},
+            "versions": {name: version(name) for name in PACKAGES},
+        }
+    (args.folder / f"{args.what}.json").write_text(json.dumps(result))
 
 
 if __name__ == "__main__":

@@ -14,14 +14,15 @@ from pathlib import Path
 import numpy as np
 
 from octet import format, params, preprocess
-from octet.benchmark import machine
 from octet.calibrate import own
 from octet.calibrate.thresholds import METHODS
-from octet.data.dataset import inputs, open_split
+from octet.data.dataset import Dataset, inputs, open_split
 from octet.data.subset import balanced
 from octet.engine import Engine, cores
 from octet.errors import run
 from octet.evaluate import evaluate
+from octet.format.table import Table
+from octet.machine import machine
 from octet.targets import target
 
 ROUNDS = 3
@@ -36,26 +37,37 @@ class Bench:
         self.files = self.folder / "fp32.param", self.folder / "fp32.bin"
         self.net = format.load(*self.files)
 
-    def images(self, split: str, count: int):
-        data = open_split(self.entry.data, split, self.steps.classes, self.steps.color_type)
-        return inputs(data, self.steps, balanced(data.labels, count, "images"))
+    def count(self, split: str) -> int:
+        return len(self.split(split))
 
-    def calibrate(self, method: str, count: int) -> float:
-        """Images a second, from the pictures on disk to the table."""
-        image = self.images("train", count)
-        start = time.perf_counter()
+    def split(self, split: str) -> Dataset:
+        return open_split(self.entry.data, split, self.steps.classes, self.steps.color_type)
+
+    def images(self, split: str, count: int):
+        """k -> the network's input of the k-th of so many pictures, and their labels."""
+        data = self.split(split)
+        picked = balanced(data.labels, count, "images")
+        return inputs(data, self.steps, picked), data.labels[picked]
+
+    def table(self, method: str, count: int) -> Table:
+        """The calibration table of so many pictures on disk; of PPQ with its default settings."""
+        image, _ = self.images("train", count)
         if method == "ppq":
             from octet.calibrate import ppq
 
-            ppq.calibrate(self.folder / "fp32.onnx", self.net, image, count, "percentile", 32, self.target)
-        else:
-            own.calibrate(self.net, *self.files, image, count, own.How(method), self.target)
+            return ppq.calibrate(self.folder / "fp32.onnx", self.net, image, count, "percentile", 32, self.target)
+        return own.calibrate(self.net, *self.files, image, count, own.How(method), self.target)
+
+    def calibrate(self, method: str, count: int) -> float:
+        """Images a second, from the pictures on disk to the table."""
+        start = time.perf_counter()
+        self.table(method, count)
         return count / (time.perf_counter() - start)
 
     def evaluate(self, precision: str, workers: int, count: int) -> float:
         """Images a second."""
         engine = Engine(self.folder / f"{precision}.param", self.folder / f"{precision}.bin")
-        image = self.images("test", count)
+        image, _ = self.images("test", count)
         start = time.perf_counter()
         evaluate(engine, image, count, precision, workers)
         return count / (time.perf_counter() - start)

@@ -92,13 +92,20 @@ class Project:
         keep = shutil.ignore_patterns("__pycache__", "*.pyc")
         for name in ("octet", "stages"):
             shutil.copytree(ROOT / name, folder / name, ignore=keep)
-        for name in ("dvc.yaml", ".dvcignore", ".gitignore", "data/dvc.yaml"):
+        for name in (
+            "dvc.yaml",
+            "downloads/dvc.yaml",
+            "downloads/params.yaml",
+            ".dvcignore",
+            ".gitignore",
+            "data/dvc.yaml",
+        ):
             (folder / name).parent.mkdir(exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
         (folder / "configs/models").mkdir(parents=True)
         shutil.copytree(ROOT / "configs/targets", folder / "configs/targets")
         (folder / "models").mkdir()
-        (folder / ".dvc").mkdir()
+        shutil.copytree(ROOT / ".dvc/plots", folder / ".dvc/plots")
         shutil.copy(ROOT / ".dvc/config", folder / ".dvc/config")
         (folder / "configs/models/tiny.py").write_text(CONFIG)
         (folder / "params.yaml").write_text(PARAMS)
@@ -108,6 +115,11 @@ class Project:
         project.git("init", "-q", "-b", "main")
         project.commit("a tiny project")
         return project
+
+    def copy(self, folder: Path) -> Project:
+        """The same in another folder, with all that was made and DVC's cache."""
+        shutil.copytree(self.folder, folder)
+        return Project(folder)
 
     def run(self, *command: str, ok: bool = True) -> subprocess.CompletedProcess:
         done = subprocess.run(command, cwd=self.folder, env=self.env, capture_output=True, text=True)

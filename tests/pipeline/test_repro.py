@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,17 +22,14 @@ ALL = ["export", "convert", "calibrate", "quantize", "evaluate_fp32", "evaluate_
 SAME = [f"models/tiny/{name}" for name in ("fp32.onnx", "preprocess.json", "fp32.param", "fp32.bin")]
 SAME += [f"models/tiny/{name}" for name in ("int8.table", "int8.param", "int8.bin")]
 SAME += [f"metrics/tiny/{name}" for name in ("fp32.json", "int8.json", "fp32.predictions.csv", "int8.predictions.csv")]
+SAME += [f"metrics/tiny/{name}" for name in ("activations.csv", "classes.csv", "confusion.csv", "differ.png")]
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory):
-    """The project after its first `dvc repro`, committed; the tests below change it one after the other."""
-    made = Project.make(tmp_path_factory.mktemp("project"))
-    ran = made.repro()
-    assert sorted(ran) == sorted(["data/dvc.yaml:digits32", *ALL])
-    made.commit("run")
-    made.first = made.files(*SAME)
-    return made
+def project(finished, tmp_path_factory):
+    """A copy of the finished run; the tests below change it one after the other."""
+    assert sorted(finished.ran) == sorted(["data/dvc.yaml:digits32", *ALL])
+    return finished.copy(tmp_path_factory.mktemp("project") / "p")
 
 
 def test_everything_is_there(project):
@@ -61,8 +59,9 @@ def test_plots_metrics_and_dag(project):
     assert "quantize@tiny" in project.dvc("dag")
     project.dvc("plots", "show", "--out", "plots")
     page = (project.folder / "plots/index.html").read_text()
-    for plot in ("fp32_predictions_csv", "int8_predictions_csv", "latency_samples_csv"):
-        assert f"metrics_tiny_{plot}" in page
+    for plot in ("fp32_predictions", "int8_predictions", "latency_samples", "activations", "classes", "confusion"):
+        assert f"metrics_tiny_{plot}_csv" in page
+    assert "metrics/tiny/differ.png" in page
     project.run("rm", "-r", "plots")
 
 
@@ -105,9 +104,14 @@ def test_changed_library_code_reruns_the_stages_that_use_it(project):
 
 
 def test_an_experiment(project):
-    project.dvc("exp", "run", "-S", "calibrate.method=mse")
-    shown = project.dvc("exp", "show", "--csv")
-    assert "mse" in shown
+    """DVC and the report show how it differs from the last commit."""
+    project.dvc("exp", "run", "-n", "with-mse", "-S", "calibrate.method=mse")
+    assert "mse" in project.dvc("exp", "show", "--csv")
+    project.python("-m", "octet", "report")
+    page = (project.folder / "reports/tiny/report.html").read_text()
+    cells = [cell.replace("\u200b", "") for cell in re.findall("<td>(.*?)</td>", page)]
+    assert "with-mse" in cells
+    assert cells[cells.index("calibrate.method") + 1 :][:2] == ["kl", "mse"]
     project.git("checkout", "-q", ".")
     project.dvc("checkout")
 
@@ -141,7 +145,7 @@ def test_a_killed_run_recovers(project):
     assert not list((project.folder / "models").rglob("*.partial"))
 
 
-def test_another_clone_gives_the_same_bytes(project, tmp_path):
+def test_another_clone_gives_the_same_bytes(finished, tmp_path):
     other = Project.make(tmp_path)
     other.repro()
-    assert other.files(*SAME) == project.first
+    assert other.files(*SAME) == finished.files(*SAME)

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from octet.calibrate.activations import BINS as BINS_DRAWN
+from octet.calibrate.activations import activations_csv
 from octet.calibrate.histogram import BINS, Histogram
-from octet.calibrate.own import How, calibrate, source, weight_scales
+from octet.calibrate.own import How, calibrate, histograms, source, table, weight_scales
 from octet.calibrate.thresholds import METHODS, aciq, kl, minmax, mse, percentile
 from octet.errors import OctetError
 from octet.format import Layer, Net, save
@@ -167,11 +169,11 @@ def test_a_dead_channel_and_a_dead_input_get_scale_1(tmp_path):
     assert scales[0] == 1 and np.isfinite(scales).all() and (scales[1:] > 1).all()
     save(net, tmp_path / "m.param", tmp_path / "m.bin")
     black = [np.zeros((3, 8, 8), np.float32)]
-    table = calibrate(
+    found = calibrate(
         net, tmp_path / "m.param", tmp_path / "m.bin", black.__getitem__, 1, How("kl"), target("dotprod"), 1
     )
-    assert table.inputs["conv_1"] == 1 and np.isfinite(list(table.inputs.values())).all()
-    assert silent(table, quantizable(net.layers)) == [
+    assert found.inputs["conv_1"] == 1 and np.isfinite(list(found.inputs.values())).all()
+    assert silent(found, quantizable(net.layers)) == [
         "conv_1: its input was 0 in all pictures; its scale is 1",
         "conv_2: 1 of 8 channels have no weights but zeros; their scale is 1",
     ]
@@ -195,3 +197,20 @@ def test_no_quantizable_layer(tmp_path):
     net = Net([Layer("Input", "in0", [], ["in0"]), Layer("ReLU", "relu", ["in0"], ["out0"])])
     with pytest.raises(OctetError, match="no layer that can be int8"):
         calibrate(net, tmp_path / "m.param", tmp_path / "m.bin", None, 1, How("kl"), target("dotprod"))
+
+
+def test_the_activations_that_are_drawn(tmp_path):
+    """Against numpy's histogram of the network's input, which the first convolution reads."""
+    net, pictures = nets.small(), nets.images(8)
+    files = tmp_path / "m.param", tmp_path / "m.bin"
+    save(net, *files)
+    found = histograms(net, *files, pictures.__getitem__, 8)
+    made = table(net, found, How("mse"), target("dotprod"))
+    rows = [line.split(",") for line in activations_csv(net, found, made).splitlines()]
+    assert rows[0] == ["layer", "value", "share_pct", "zeros_pct", "threshold"]
+    assert list(dict.fromkeys(row[0] for row in rows[1:])) == ["conv_1", "conv_2", "conv_3", "fc"]
+    first = np.array([row[1:] for row in rows[1:] if row[0] == "conv_1"], float)
+    assert 32 <= len(first) <= BINS_DRAWN and np.allclose(first[:, 3], 127 / made.inputs["conv_1"], rtol=1e-5)
+    width = first[1, 0]
+    counts, _ = np.histogram(np.abs(pictures), bins=len(first), range=(0, len(first) * width))
+    assert np.allclose(first[:, 1], 100 * counts / counts.sum(), rtol=1e-4) and not first[:, 2].any()

@@ -8,7 +8,15 @@ import pytest
 from octet import files
 from octet.engine import Engine, map_images
 from octet.errors import OctetError, Unreadable
-from octet.evaluate import evaluate, figures, predictions_csv, read_predictions
+from octet.evaluate import (
+    Prediction,
+    by_class,
+    distinct,
+    evaluate,
+    figures,
+    predictions_csv,
+    read_predictions,
+)
 from octet.format import save
 from octet.preprocess import Preprocess
 from octet.summary import paired_drop, summarize, table
@@ -32,7 +40,7 @@ def test_the_same_from_any_number_of_workers(engine):
     logits = np.stack([engine(x) for x in pictures])
     assert kept.tolist() == list(range(40)) and np.array_equal(order[:, 0], logits.argmax(axis=1))
     softmax = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    assert np.allclose(probability, softmax.max(axis=1))
+    assert np.allclose(probability, -np.sort(-softmax, axis=1)[:, :5])
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -70,33 +78,49 @@ def test_few_images_are_under_way_at_once():
 
 def test_figures_by_hand():
     order = np.array([[0, 1, 2, 3, 4], [1, 0, 2, 3, 4], [2, 1, 0, 3, 4], [5, 4, 3, 2, 1]])
-    found = figures(np.array([0, 0, 0, 0]), order, ["a", "b", "c", "d", "e", "f"])
-    assert found == {"n_images": 4, "top1_pct": 25.0, "top5_pct": 75.0, "top1_pct_by_class": {"a": 25.0}}
+    labels, classes = np.array([0, 0, 0, 1]), ["a", "b", "c", "d", "e", "f"]
+    found = figures(labels, order, classes)
+    assert (found["n_images"], found["top1_pct"], found["top5_pct"]) == (4, 25.0, 100.0)
+    rows = by_class(labels, order[:, 0], classes)
+    assert rows[0] == {"class": "a", "precision_pct": 100, "recall_pct": 100 / 3, "f1_pct": 50, "support": 3}
+    assert [list(row.values())[1:] for row in rows[1:]] == [[0, 0, 0, 1]] + [[0, 0, 0, 0]] * 4
+    # Unweighted means over all six classes, those without a picture among them, as in mmcls.
+    assert (found["precision_pct"], found["recall_pct"], found["f1_pct"]) == (16.6667, 5.5556, 8.3333)
 
 
 def test_predictions_file(tmp_path):
-    order = np.array([[0, 1, 2], [1, 0, 2]])
-    files.write_text(
-        tmp_path / "p.csv",
-        predictions_csv(["x/1.png", "2"], np.array([0, 2]), order, np.array([0.5, 1]), ["a,b", "c", "d"]),
-    )
+    order, shares = np.array([[0, 1, 2], [1, 0, 2]]), np.array([[0.5, 0.3, 0.2], [1, 0, 0]])
+    text = predictions_csv(["x.png", "17"], np.array([0, 2]), order, shares, ["a,b", "c", "d"])
+    files.write_text(tmp_path / "p.csv", text)
     assert (tmp_path / "p.csv").read_text() == (
-        'picture,actual,predicted,top5,probability\nx/1.png,"a,b","a,b","a,b | c | d",0.500000\n2,d,c,"c | a,b | d",1.000000\n'
+        "picture,actual,predicted,probability,top5,top5_probability\n"
+        'x.png,"a,b","a,b",0.500000,"a,b | c | d",0.500000 | 0.300000 | 0.200000\n'
+        '17,d,c,1.000000,"c | a,b | d",1.000000 | 0.000000 | 0.000000\n'
     )
-    assert read_predictions(tmp_path / "p.csv") == (["a,b", "d"], ["a,b", "c"], [0.5, 1.0])
+    assert read_predictions(tmp_path / "p.csv") == [
+        Prediction("x.png", "a,b", ["a,b", "c", "d"], [0.5, 0.3, 0.2]),
+        Prediction("17", "d", ["c", "a,b", "d"], [1, 0, 0]),
+    ]
     (tmp_path / "p.csv").write_text("x\n1\n")
     with pytest.raises(OctetError, match="expected a table with the columns"):
         read_predictions(tmp_path / "p.csv")
 
 
+def test_classes_of_one_name_are_told_apart():
+    assert distinct(["crane", "owl", "crane"]) == ["crane (0)", "owl", "crane (2)"]
+
+
+def said(actual, *top):
+    return Prediction("0", actual, list(top), [1.0] + [0.0] * (len(top) - 1))
+
+
 def test_paired_drop_by_hand():
     # Of ten pictures int8 loses two and wins one: a drop of 10 points; the differences are 1, 1, -1 and seven zeros.
-    actual, fp32 = ["x"] * 10, ["x"] * 9 + ["o"]
-    int8 = ["o", "o"] + ["x"] * 8
-    drop, error = paired_drop(actual, fp32, int8)
+    fp32, int8 = "xxxxxxxxxo", "ooxxxxxxxx"
+    drop, error = paired_drop([(said("x", a), said("x", b)) for a, b in zip(fp32, int8, strict=True)])
     variance = (3 - 10 * 0.1**2) / 9
     assert drop == pytest.approx(10) and error == pytest.approx(100 * math.sqrt(variance / 10))
-    assert paired_drop(actual, fp32, fp32) == (0, 0)
+    assert paired_drop([(said("x", a), said("x", a)) for a in fp32]) == (0, 0)
 
 
 def test_summary(tmp_path):
@@ -104,9 +128,15 @@ def test_summary(tmp_path):
         (tmp_path / f"{p}.bin").write_bytes(bytes(size))
         (tmp_path / f"{p}.param").write_bytes(b"")
         files.write_json(tmp_path / f"{p}.json", {"top1_pct": top1, "n_images": 10})
-    rows = "picture,actual,predicted,top5,probability\n"
-    (tmp_path / "fp32.predictions.csv").write_text(rows + "1,x,x,x,1\n" * 9 + "1,x,o,o,1\n")
-    (tmp_path / "int8.predictions.csv").write_text(rows + "1,x,x,x,0.5\n" * 8 + "1,x,o,o,1\n" * 2)
+
+    def write(precision, label, predicted, shares):
+        labels, order = np.full(len(predicted), label), np.array([[k, 1 - k] for k in predicted])
+        shares = np.array([[share, 1 - share] for share in shares])
+        text = predictions_csv([str(k) for k in range(10)], labels, order, shares, ["x", "o"])
+        (tmp_path / f"{precision}.predictions.csv").write_text(text)
+
+    write("fp32", 0, [0] * 9 + [1], [1] * 10)
+    write("int8", 0, [0] * 8 + [1] * 2, [0.5] * 8 + [1] * 2)
     machine = {"cpu": "c", "cores": 2, "features": ["avx2"], "ncnn": "1"}
     fps = {"fp32": {"fps": 100.0}, "int8": {"fps": 310.0}}
     files.write_json(tmp_path / "latency.json", {"threads_1": fps, "threads_2": fps, "machine": machine})
@@ -116,7 +146,7 @@ def test_summary(tmp_path):
     assert found["speedup_1_thread"] == 3.1 and found["n_images"] == 10
     text = table({"m": found})
     assert "90.00 %" in text and "3.10 times as fast" in text and "4.00 times smaller" in text
-    (tmp_path / "int8.predictions.csv").write_text(rows + "1,y,x,x,1\n" * 10)
+    write("int8", 1, [0] * 10, [1] * 10)
     with pytest.raises(OctetError, match="not evaluated on the same pictures"):
         summarize(tmp_path, tmp_path)
 

@@ -1,0 +1,127 @@
+"""MMDeploy SDK's three files, as MMDeploy 1.3.1 writes them (mmdeploy/backend/sdk/export_info.py), for Octet's model.
+
+Where they differ from what MMDeploy would write, theirs would be wrong here: net and weights are the int8 files; the
+input and output have ncnn's names; the softmax is the SDK's work, since Octet's model ends at the logits; and `to_rgb`
+says what the network was evaluated with. For CIFAR, whose pictures are RGB arrays, the config's own `to_rgb=False` would
+make BGR of the SDK's BGR pictures.
+"""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+from typing import Any
+
+VERSION = "1.3.1"
+_META_KEYS = (
+    "filename flip flip_direction img_norm_cfg img_shape ori_filename ori_shape pad_shape scale_factor valid_ratio"
+)
+
+
+def deploy(name: str) -> dict:
+    """deploy.json: which files, for which backend."""
+    model = {
+        "name": name,
+        "net": "int8.param",
+        "weights": "int8.bin",
+        "backend": "ncnn",
+        "precision": "INT8",
+        "batch_size": 1,
+        "dynamic_shape": False,
+    }
+    return {"version": VERSION, "task": "Classifier", "models": [model], "customs": []}
+
+
+def pipeline(name: str, steps: dict[str, Any], blobs: tuple[str, str]) -> dict:
+    """pipeline.json: from a picture to labels. steps: preprocess.json; blobs: the input's and the output's name."""
+    prepare = {
+        "type": "Task",
+        "module": "Transform",
+        "name": "Preprocess",
+        "input": ["img"],
+        "output": ["prep_output"],
+        "transforms": _transforms(steps),
+    }
+    infer = {
+        "name": name,
+        "type": "Task",
+        "module": "Net",
+        "is_batched": False,
+        "input": ["prep_output"],
+        "output": ["infer_output"],
+        "input_map": {"img": blobs[0]},
+        "output_map": {"output": blobs[1]},
+        "use_vulkan": False,
+    }
+    label = {
+        "type": "Task",
+        "module": "mmcls",
+        "name": "postprocess",
+        "component": "LinearClsHead",
+        "params": {"num_classes": len(steps["classes"]), "softmax": True, "topk": min(5, len(steps["classes"]))},
+        "output": ["post_output"],
+        "input": ["infer_output"],
+    }
+    return {"pipeline": {"input": ["img"], "output": ["post_output"], "tasks": [prepare, infer, label]}}
+
+
+def detail(config: str, checkpoint: str, mmcls: str, opset: int, calibration: dict[str, Any]) -> dict:
+    """detail.json: where the model is from."""
+    codebase = {"task": "Classification", "codebase": "mmcls", "version": mmcls}
+    onnx = {
+        "type": "onnx",
+        "export_params": True,
+        "keep_initializers_as_inputs": False,
+        "opset_version": opset,
+        "save_file": "fp32.onnx",
+        "input_names": ["input"],
+        "output_names": ["output"],
+        "input_shape": None,
+        "optimize": False,
+    }
+    return {
+        "version": VERSION,
+        "codebase": codebase | {"pth": PurePath(checkpoint).name, "config": PurePath(config).name},
+        "codebase_config": {"type": "mmcls", "task": "Classification"},
+        "onnx_config": onnx,
+        "backend_config": {"type": "ncnn", "precision": "INT8", "use_vulkan": False},
+        "calib_config": calibration,
+    }
+
+
+def exact(steps: dict[str, Any]) -> bool:
+    """Does the SDK resize and crop as the pipeline does? It knows OpenCV's filters alone, and no crop before a resize.
+
+    What CenterCrop leaves over at odd sizes it puts on the other side: it rounds halves up, mmcls to the even number.
+    """
+    kinds = [(step["step"], step.get("backend", "cv2")) for step in steps["geometry"]]
+    return all(kind in (("Resize", "cv2"), ("CenterCrop", "cv2")) for kind in kinds) and not any(
+        step.get("edge") not in (None, "short") for step in steps["geometry"]
+    )
+
+
+def _transforms(steps: dict[str, Any]) -> list[dict]:
+    """The SDK's transforms of a picture, which it loads as BGR."""
+    load: dict[str, Any] = {"type": "LoadImageFromFile"}
+    if steps["channel_order"] == "GREY":
+        load["color_type"] = "grayscale"
+    if steps["to_float32"]:
+        load["to_float32"] = True
+    found = [load]
+    for step in steps["geometry"]:
+        if step["step"] == "CenterCrop":
+            found.append({"type": "CenterCrop", "crop_size": [step["height"], step["width"]]})
+            continue
+        size = step.get("size")  # of CropAndResize, which the SDK has not: the resize alone
+        # The SDK's order is width, height; -1 is for the edge that follows the short one.
+        both = [size, size] if size else [step["width"], step["height"]]
+        resize = {"type": "Resize", "size": [step["height"], -1] if step.get("edge") else both, "keep_ratio": False}
+        found.append(resize | {"interpolation": _interpolation(step["interpolation"])})
+    to_rgb = steps["channel_order"] == "RGB"
+    found.append({"type": "Normalize", "mean": steps["mean"], "std": steps["std"], "to_rgb": to_rgb})
+    found.append({"type": "ImageToTensor", "keys": ["img"]})
+    return [*found, {"type": "Collect", "keys": ["img"], "meta_keys": _META_KEYS.split()}]
+
+
+def _interpolation(name: str) -> str:
+    """Pillow's box and hamming, which the SDK has not, come nearest to area."""
+    return {"box": "area", "hamming": "area"}.get(name, name)

@@ -1,0 +1,41 @@
+"""The three that are asked: torch with the checkpoint, ncnn in fp32, ncnn in int8."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from octet.engine import Engine
+from octet.evaluate import Prediction, top
+from octet.export import classifier
+from octet.params import Model
+from octet.predict.pictures import Picture
+from octet.predict.show import NAMES
+from octet.preprocess import Preprocess
+
+
+class Engines:
+    """All three, on the same network input."""
+
+    def __init__(self, models: Path, entry: Model, steps: Preprocess, classes: list[str]):
+        self.steps, self.classes = steps, classes
+        network = classifier(entry.config, entry.checkpoint, entry.trusted)[2]
+        self.run: dict[str, Callable[[np.ndarray], np.ndarray]] = {"torch": lambda x: _logits(network, x)}
+        for precision in ("fp32", "int8"):
+            self.run[f"ncnn {precision}"] = Engine(models / f"{precision}.param", models / f"{precision}.bin")
+
+    def __call__(self, picture: Picture) -> dict[str, Prediction]:
+        """What each says, by its name, in the order of NAMES."""
+        x, found = self.steps(picture.pixels), {}
+        for name in NAMES:
+            order, shares = top(self.run[name](x))
+            found[name] = Prediction(picture.name, picture.label, [self.classes[k] for k in order], shares.tolist())
+        return found
+
+
+def _logits(network: torch.nn.Module, x: np.ndarray) -> np.ndarray:
+    with torch.no_grad():
+        return network(torch.from_numpy(x[None])).numpy()[0]

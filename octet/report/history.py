@@ -1,0 +1,151 @@
+"""How a model's figures differ from those of the last commit, and from other experiments."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+FILES = ("summary", "int8", "fp32")
+# Of an experiment, what its row shows: the figure in summary.json, its head, and its form.
+FIGURES = {
+    "int8_top1_pct": ("int8 top-1, %", "{:.2f}"),
+    "top1_drop_pt": ("drop, points", "{:+.2f}"),
+    "agreement_pct": ("agreement, %", "{:.2f}"),
+    "probability_shift_pct": ("probability shift, %", "{:.3f}"),
+    "speedup_1_thread": ("speed-up, 1 thread", "{:.2f}"),
+    "size_ratio": ("times smaller", "{:.2f}"),
+}
+
+
+@dataclass(frozen=True)
+class Change:
+    """Between two states of the project. before and after: their names; rows: (what, before, after, difference)."""
+
+    before: str
+    after: str
+    rows: list[tuple[str, str, str, str]]
+
+
+def last_change(name: str, now: dict[str, dict[str, Any]], params: str) -> Change | None:
+    """The workspace against the last commit; where they are the same, that commit against the one before it that had
+    other figures. None without git or without earlier figures. now: the figures by FILES' names; params: params.yaml's
+    text."""
+    commits = _git("log", "--format=%h", "-n", "30", "--", *(f"metrics/{name}/{file}.json" for file in FILES))
+    if not commits:
+        return None
+    states = [("the workspace", _flat(name, now, params))]
+    states += [(f"commit {commit}", committed) for commit in commits.split() if (committed := _state(name, commit))]
+    after, here = states[0]
+    for before, there in states[1:]:
+        rows = _rows(there, here)
+        if rows:
+            return Change(before, after, rows)
+        after, here = before, there
+    return Change(after, "the workspace", [])
+
+
+def experiments(name: str, commits: int = 3) -> tuple[list[str], list[list[str]]] | None:
+    """DVC's experiments from the last commits: heads and rows, the workspace first. None where there are none."""
+    import dvc.api
+    from dvc.exceptions import DvcException
+    from scmrepo.exceptions import SCMError
+
+    try:
+        found = dvc.api.exp_show(num=commits)
+    except (DvcException, SCMError):
+        return None
+    if not any(row["Experiment"] for row in found):
+        return None
+    rows = [row for row in found if _of(row, name, "int8_top1_pct") is not None]
+    varied = sorted({key for row in rows for key in row if _is_param(key, name) and row[key] != rows[0].get(key)})
+    heads = ["experiment", *(key.removeprefix(f"models.{name}.") for key in varied)]
+    table = []
+    for row in rows:
+        commit = f"commit {row['rev'][:7]}" if len(table) > 1 else "last commit"  # whose rev is its branch
+        label = row["Experiment"] or ("workspace" if row["rev"] == "workspace" else commit)
+        figures = [(_of(row, name, key), form) for key, (_, form) in FIGURES.items()]
+        shown = ["" if value is None else form.format(value) for value, form in figures]
+        table.append([label, *(_text(row.get(key)) for key in varied), *shown])
+    return [*heads, *(head for head, _ in FIGURES.values())], table
+
+
+def _of(row: dict[str, Any], name: str, key: str) -> float | None:
+    """A figure of summary.json; DVC writes the file before its key where other files have that key, too."""
+    value = row.get(f"metrics/{name}/summary.json:{key}", row.get(key))
+    return value if isinstance(value, float) else None
+
+
+def _is_param(key: str, name: str) -> bool:
+    sections = (
+        "target",
+        "export.",
+        "calibrate.",
+        "evaluate.",
+        f"models.{name}.",
+        "mixed_precision",
+        "rounding",
+        "equalize",
+    )
+    return key.startswith(sections) and ":" not in key
+
+
+def _text(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else "" if value is None else str(value)
+
+
+def _state(name: str, commit: str) -> dict[str, Any] | None:
+    """The figures and parameters of a commit, by key; None where it lacks a file."""
+    texts = {file: _git("show", f"{commit}:metrics/{name}/{file}.json") for file in FILES}
+    params = _git("show", f"{commit}:params.yaml")
+    if not params or not all(texts.values()):
+        return None
+    return _flat(name, {file: json.loads(text) for file, text in texts.items()}, params)
+
+
+def _flat(name: str, figures: dict[str, dict[str, Any]], params: str) -> dict[str, Any]:
+    """Parameters by their path, numbers as « file: key ». top1_pct of fp32 and int8 stand in the summary already."""
+    found: dict[str, Any] = {}
+    settings = yaml.safe_load(params)
+    settings["models"] = {name: settings.get("models", {}).get(name)}  # the others' are not this model's
+    _walk(settings, "", found)
+    for file in FILES:
+        for key, value in figures[file].items():
+            if isinstance(value, int | float) and not (file != "summary" and key in ("top1_pct", "n_images")):
+                found[f"{file}: {key}"] = value
+    return found
+
+
+def _walk(node: Any, at: str, found: dict[str, Any]) -> None:
+    if isinstance(node, dict):
+        for key, value in node.items():
+            _walk(value, f"{at}.{key}" if at else str(key), found)
+    else:
+        found[at] = node
+
+
+def _rows(before: dict[str, Any], after: dict[str, Any]) -> list[tuple[str, str, str, str]]:
+    """What is not the same in both, speeds last. A figure that one of them has not says nothing; a parameter does."""
+    rows = []
+    for key in dict.fromkeys([*before, *after]):
+        old, new = before.get(key), after.get(key)
+        if old != new and not (": " in key and None in (old, new)):
+            numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (old, new))
+            rows.append((key, _number(old), _number(new), f"{new - old:+.6g}" if numbers else ""))
+    return sorted(rows, key=lambda row: "fps" in row[0] or "speedup" in row[0])
+
+
+def _number(value: Any) -> str:
+    return f"{value:.8g}" if isinstance(value, float) else "" if value is None else str(value)
+
+
+def _git(*args: str) -> str:
+    """What git says, or nothing where it cannot."""
+    try:
+        found = subprocess.run(["git", *args], capture_output=True, text=True)
+    except FileNotFoundError:
+        return ""
+    return found.stdout if found.returncode == 0 else ""
