@@ -25,6 +25,7 @@ from octet.mmcls_pipeline import derive
 from octet.onnx_model import Logits
 from octet.quantize import is_int8, quantize, write
 from octet.targets import UNCALIBRATED, quantizable, target
+from tests.bench.zoo.networks import complete
 from tests.bench.zoo.weights import pictures, randomize
 
 LARGEST = 150e6  # parameters
@@ -33,6 +34,7 @@ VARIATION = 0.02  # how much pictures must move the logits, as a share of the lo
 
 def measure(config: str, folder: Path) -> dict:
     """Raises OctetError where the network cannot be exported, converted or quantized."""
+    config = complete(config, folder)
     settings = read_config(config)
     model = build(settings, config)
     parameters = sum(p.numel() for p in model.parameters())
