@@ -86,6 +86,7 @@ def _files(config: str, checkpoint: Path, onnx: Path, steps: Path, images: tuple
         "int8_layers": sum(is_int8(layer) for layer in quantized.layers),
         "int8_sqnr_db": rounded(_sqnr_db(logits["fp32"], logits["int8"]), 1),
         "quantizable_layers": len(layers),
+        "reshapes_by_batch": sum(layer.type == "Reshape" and 12 in layer.params for layer in net.layers),
         "variation": rounded(variation, 2),
     }
 
