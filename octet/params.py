@@ -79,6 +79,24 @@ class Calibrate:
 
 
 @dataclass(frozen=True)
+class Rounding:
+    method: Annotated[str, Rule("How do weights become integers?", "nearest", choices=("nearest", "learned"))]
+    images: Annotated[int, Rule("From how many training images is it learned?", "256", low=1)]
+
+
+@dataclass(frozen=True)
+class Analyze:
+    images: Annotated[int, Rule("On how many training images?", "128", low=1)]
+
+
+@dataclass(frozen=True)
+class MixedPrecision:
+    metric: Annotated[str, Rule("In what is the budget?", "none", choices=("none", "kl", "top1"))]
+    budget: Annotated[float, Rule("How much may int8 lose?", "0.001", low=0)]
+    images: Annotated[int, Rule("On how many held-out training images?", "1000", low=1)]
+
+
+@dataclass(frozen=True)
 class Evaluate:
     split: Annotated[str, Rule("On which split?", "test", choices=("test", "train"))]
     limit: Annotated[int | None, Rule("How many images?", "null", low=1)]
@@ -95,9 +113,23 @@ class Params:
     models: dict[str, Model]
     target: Annotated[str, Rule("Which int8 kernels does the device run best?", "dotprod", choices=_OURS, files=_FILES)]
     export: Export
+    equalize: Annotated[bool, Rule("Are channels between two layers scaled alike before calibration?", "false")]
     calibrate: Calibrate
+    rounding: Rounding
+    analyze: Analyze
+    mixed_precision: MixedPrecision
     evaluate: Evaluate
     benchmark: Benchmark
+
+    @staticmethod
+    def conflicts(values: dict[str, Any]) -> dict[str, str]:
+        """As Calibrate.conflicts."""
+        both = values.get("equalize") and getattr(values.get("calibrate"), "method", None) == "ppq"
+        return (
+            {"equalize": "PPQ calibrates the ONNX model, which is not equalized. Change it or calibrate.method"}
+            if both
+            else {}
+        )
 
 
 def load(path: str | Path = "params.yaml") -> Params:

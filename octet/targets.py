@@ -12,11 +12,14 @@ Besides the built-in profiles, configs/targets/NAME.yaml is one of that NAME, me
       conv_1: {winograd: true}          # Winograd not masked, weights of 6 bits
       convrelu_2: {requantize: false}   # the output leaves as fp32 even where it could leave as int8
       linear_38: {int8: false}          # stays fp32
-      conv_0: {int8: true}              # int8 where the base keeps fp32: a layer that reads the network's input
+      conv_0: {int8: true}              # int8 where the base keeps fp32: reads the network's input, or is depthwise
+    fp32_costs_us:                      # by how much one image takes longer with this layer in fp32, for mixed_precision
+      conv_1: 41.5
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -47,13 +50,19 @@ class Target:
     """winograd: may ncnn choose int8 Winograd on this device? asymmetric: are ReLU's outputs shifted to use all 8 bits
     (octet/asymmetric.py)? fp32_input: does a layer that reads the network's input stay fp32? The input loses the most as
     int8, and with three channels such a layer gains little: ResNet's 7x7 stem of 3.1 ms 0.4 ms, MobileNet's 3x3 nothing
-    (AVX-512 VNNI). layers: the layers for which another choice is better."""
+    (AVX-512 VNNI). fp32_depthwise: does a depthwise
+    convolution? It has few multiplications to save, ncnn's int8 kernels for it are slower than its fp32 ones on x86, and it
+    loses more than most layers: MobileNetV2 at 224x224 is 1.10 times as fast as fp32 with all of them in int8, 1.42 times with
+    none (AVX-512 VNNI, one thread). layers: the layers for which another choice is better. fp32_costs_us: by how much
+    one image takes longer with a layer in fp32, in microseconds, where it was measured."""
 
     name: str
     winograd: bool
     asymmetric: bool = False
     fp32_input: bool = False
+    fp32_depthwise: bool = False
     layers: Mapping[str, Choice] = field(default_factory=dict)
+    fp32_costs_us: Mapping[str, float] = field(default_factory=dict)
 
     def runs_winograd(self, layer: Layer) -> bool:
         """May ncnn run this layer, where it is int8, as Winograd?"""
@@ -76,20 +85,17 @@ class Target:
         another packing than its inner Convolution writes; seen in ncnn 1.0.20261020).
         """
         inputs = {blob for layer in net.layers if layer.type == "Input" for blob in layer.outputs}
-        inputs |= {
-            blob
-            for layer in net.layers
-            if layer.type == "Split" and layer.inputs[0] in inputs
-            for blob in layer.outputs
-        }
-        names, kept = set(), set()
+        splits = (layer for layer in net.layers if layer.type == "Split" and layer.inputs[0] in inputs)
+        inputs |= {blob for layer in splits for blob in layer.outputs}
+        could, should = set(), set()
         for layer in quantizable(net.layers):
             chosen = self._choice(layer).int8
             if chosen or (chosen is None and (self.winograd or not is_grouped(layer))):
-                names.add(layer.name)
-                if chosen is None and self.fp32_input and layer.inputs[0] in inputs:
-                    kept.add(layer.name)
-        return names - kept or names  # a network of nothing but such layers is int8
+                could.add(layer.name)
+                depthwise = self.fp32_depthwise and layer.type == "ConvolutionDepthWise"
+                if chosen or not (depthwise or (self.fp32_input and layer.inputs[0] in inputs)):
+                    should.add(layer.name)
+        return should or could  # a network of nothing but such layers is int8
 
     def may_requantize(self, layer: Layer) -> bool:
         """May this layer's output leave as int8, where all that read it are int8?"""
@@ -125,7 +131,7 @@ class Target:
 TARGETS = {
     target.name: target
     for target in (
-        Target("dotprod", winograd=False, asymmetric=True, fp32_input=True),
+        Target("dotprod", winograd=False, asymmetric=True, fp32_input=True, fp32_depthwise=True),
         Target("ncnn2int8", winograd=True),
     )
 }
@@ -159,23 +165,32 @@ def load(path: str | Path) -> Target:
         raise OctetError(f"{path}: {place}not valid YAML: {why}; mend it or make it again with 'make tune'") from None
     if twice:
         raise OctetError(f"{path}: {', '.join(twice)} given twice; keep one of them")
-    _mapping(found, "", ("base", "layers"), path)
+    _mapping(found, "", ("base", "layers", "fp32_costs_us"), path)
     base = found.get("base")
     if not isinstance(base, str) or base not in TARGETS:
         raise OctetError(f"{path}: base: '{base}' is no built-in profile. {nearest(str(base), TARGETS)}")
     layers = found.get("layers") or {}
     _mapping(layers, "layers", None, path)
     choices = {name: _read_choice(name, entry, path) for name, entry in layers.items()}
-    return replace(TARGETS[base], name=path.stem, layers=choices)
+    costs = found.get("fp32_costs_us") or {}
+    _mapping(costs, "fp32_costs_us", None, path)
+    for name, cost in costs.items():
+        if type(cost) not in (int, float) or not math.isfinite(cost):
+            raise OctetError(f"{path}: fp32_costs_us: {name}: expected a number of microseconds, found {cost!r}")
+    return replace(TARGETS[base], name=path.stem, layers=choices, fp32_costs_us=costs)
 
 
-def dumps(base: str, layers: Mapping[str, Choice], comments: list[str]) -> str:
-    """The text of a profile, under a comment of these lines."""
+def dumps(
+    base: str, layers: Mapping[str, Choice], comments: list[str], costs: Mapping[str, float] | None = None
+) -> str:
+    """The text of a profile, under a comment of these lines. costs: fp32_costs_us."""
     lines = [f"# {comment}" for comment in comments] + [f"base: {base}"]
     lines.append("layers:" if layers else "layers: {}")
     for name, choice in layers.items():
         changed = {f.name: getattr(choice, f.name) for f in fields(choice) if getattr(choice, f.name) != f.default}
         lines.append(f"  {_quoted(name)}: {{{', '.join(f'{key}: {str(on).lower()}' for key, on in changed.items())}}}")
+    if costs:
+        lines += ["fp32_costs_us:", *(f"  {_quoted(name)}: {cost:.1f}" for name, cost in costs.items())]
     return "\n".join(lines) + "\n"
 
 
@@ -225,7 +240,8 @@ def _mapping(found: Any, at: str, keys: tuple[str, ...] | list[str] | None, path
     """Raises OctetError unless found is a mapping, with no other keys than these."""
     where = f"{path}: {at}: " if at else f"{path}: "
     if not isinstance(found, dict):
-        wanted = f"the keys {', '.join(keys)}" if keys else "entries like 'conv_1: {winograd: true}'"
+        example = "conv_1: 41.5" if at == "fp32_costs_us" else "conv_1: {winograd: true}"
+        wanted = f"the keys {', '.join(keys)}" if keys else f"entries like '{example}'"
         raise OctetError(f"{where}expected a mapping with {wanted}, found {found!r}")
     for key in found:
         if keys and key not in keys:

@@ -261,7 +261,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="octet-tune-") as folder:
         tuned = tune(Bench(net, found.inputs, image, Path(folder)), files)
     print(report(tuned))
-    write_text(args.out, dumps(tuned.base.name, tuned.layers, comments(tuned, args.model.resolve().name)))
+    costs = {name: -gain.us for name, choice, gain in tuned.tried if choice.int8 is False}
+    write_text(args.out, dumps(tuned.base.name, tuned.layers, comments(tuned, args.model.resolve().name), costs))
     print(f"{args.out}: written; 'target: {name}' in params.yaml takes it from configs/targets/")
 
 

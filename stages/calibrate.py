@@ -1,6 +1,6 @@
 """calibrate: pictures of the training split give int8.table, ncnn's calibration table, and what the layers read."""
 
-from octet import format, preprocess
+from octet import preprocess
 from octet.calibrate import own
 from octet.calibrate.activations import activations_csv
 from octet.data.dataset import inputs, open_split, readable
@@ -8,6 +8,7 @@ from octet.data.subset import balanced
 from octet.errors import run
 from octet.files import write_text
 from octet.format import table
+from octet.maker import source
 from octet.stage import arguments, begin
 from octet.targets import quantizable, target
 
@@ -15,14 +16,14 @@ from octet.targets import quantizable, target
 def main() -> None:
     stage = begin(arguments(__doc__).parse_args())
     folder, settings = stage.models, stage.params.calibrate
-    net = format.load(folder / "fp32.param", folder / "fp32.bin", "the stage convert makes it")
+    net = source(stage)
     steps = preprocess.load(folder / "preprocess.json")
     data = open_split(stage.entry.data, "train", steps.classes, steps.color_type)
     picked = readable(data, balanced(data.labels, settings.images, "calibrate.images"), "calibrate")
     image = inputs(data, steps, picked)
     profile = target(stage.params.target)
     profile.check(quantizable(net.layers))
-    histograms = own.histograms(net, folder / "fp32.param", folder / "fp32.bin", image, len(picked))
+    histograms = own.histograms(net, image, len(picked))
     if settings.method == "ppq":
         from octet.calibrate import ppq  # imports torch
 

@@ -1,20 +1,19 @@
 """quantize: the fp32 model and int8.table become int8.param and int8.bin, read back and run before they are kept."""
 
-from octet import format, preprocess
+from octet import preprocess
 from octet.errors import run
-from octet.format import table
-from octet.quantize import is_int8, quantize, write
+from octet.files import read_json
+from octet.maker import Maker
+from octet.quantize import is_int8, write
 from octet.stage import arguments, begin
-from octet.targets import quantizable, target
+from octet.targets import quantizable
 
 
 def main() -> None:
     stage = begin(arguments(__doc__).parse_args())
-    folder = stage.models
-    net = format.load(folder / "fp32.param", folder / "fp32.bin", "the stage convert makes it")
-    where = folder / "int8.table"
-    result = quantize(net, table.load(where), target(stage.params.target), list(stage.entry.keep_fp32), str(where))
-    steps = preprocess.load(folder / "preprocess.json")
+    folder, steps = stage.models, preprocess.load(stage.models / "preprocess.json")
+    planned = read_json(folder / "plan.json", "the stage plan makes it")["keep_fp32"]
+    result = Maker.load(stage).int8(planned)
     write(result, folder / "int8.param", folder / "int8.bin", steps(steps.noise(1)[0]))
     layers = quantizable(result.layers)
     requantized = sum(layer.int(8) > 100 for layer in layers)

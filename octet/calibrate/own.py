@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -29,20 +28,13 @@ class How:
 
 
 def calibrate(
-    net: Net,
-    param: Path,
-    bin: Path,
-    image: Callable[[int], np.ndarray],
-    count: int,
-    how: How,
-    target: Target,
-    workers: int | None = None,
+    net: Net, image: Callable[[int], np.ndarray], count: int, how: How, target: Target, workers: int | None = None
 ) -> Table:
     """The table of a model. image(k) is the k-th network input, fp32 of shape (3, H, W), k < count.
 
     The result does not depend on the number of workers.
     """
-    return table(net, histograms(net, param, bin, image, count, workers), how, target)
+    return table(net, histograms(net, image, count, workers), how, target)
 
 
 def table(net: Net, found: dict[str, Histogram], how: How, target: Target) -> Table:
@@ -59,15 +51,15 @@ def table(net: Net, found: dict[str, Histogram], how: How, target: Target) -> Ta
 
 
 def histograms(
-    net: Net, param: Path, bin: Path, image: Callable[[int], np.ndarray], count: int, workers: int | None = None
+    net: Net, image: Callable[[int], np.ndarray], count: int, workers: int | None = None
 ) -> dict[str, Histogram]:
     """The histogram of every blob that a quantizable layer reads, over all images; what a Split copies counts once."""
     blobs = list(dict.fromkeys(source(net, layer.inputs[0]) for layer in quantizable(net.layers)))
     if not blobs and not any(layer.type in UNCALIBRATED for layer in net.layers):
-        raise OctetError(f"{param}: has no layer that can be int8 ({', '.join(QUANTIZABLE + UNCALIBRATED)})")
+        raise OctetError(f"fp32.param: has no layer that can be int8 ({', '.join(QUANTIZABLE + UNCALIBRATED)})")
     if not blobs:
         return {}
-    engine = Engine(param, bin)
+    engine = Engine.of(net)
 
     def one(k: int) -> list[Histogram]:
         found = []
@@ -76,7 +68,7 @@ def histograms(
                 found.append(Histogram.of(values))
             except ValueError:
                 raise OctetError(
-                    f"{param}: blob '{blob}' has values that are not finite on calibration image {k}"
+                    f"fp32.param: blob '{blob}' has values that are not finite on calibration image {k}"
                 ) from None
         return found
 

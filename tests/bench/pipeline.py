@@ -56,7 +56,7 @@ class Bench:
             from octet.calibrate import ppq
 
             return ppq.calibrate(self.folder / "fp32.onnx", self.net, image, count, "percentile", 32, self.target)
-        return own.calibrate(self.net, *self.files, image, count, own.How(method), self.target)
+        return own.calibrate(self.net, image, count, own.How(method), self.target)
 
     def calibrate(self, method: str, count: int) -> float:
         """Images a second, from the pictures on disk to the table."""

@@ -37,6 +37,7 @@ models:
 target: dotprod
 export:
   opset: 13
+equalize: false
 calibrate:
   method: minmax
   images: 32
@@ -45,6 +46,15 @@ calibrate:
   ppq:
     algorithm: percentile
     batch: 4
+rounding:
+  method: nearest
+  images: 32
+analyze:
+  images: 16
+mixed_precision:
+  metric: none
+  budget: 0.001
+  images: 50
 evaluate:
   split: test
   limit: null

@@ -1,5 +1,7 @@
 """Shifted activations: what the engine computes is what an integer from -127 to 127 says about a value from 0 to 2c."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -83,14 +85,30 @@ def strided():
     )
 
 
-NETS = {"residual": residual, "inverted": inverted, "pooled": pooled, "strided": strided}
-NEGATIVE = {"inverted": {"fc"}}  # what reads values of either sign, and so is not shifted
+def beside():
+    """A depthwise convolution that stays in fp32, with a border, beside an int8 one that reads the same values."""
+    return Net(
+        [
+            start(),
+            nets.conv("a", "in0", "1", 3, 16, seed=1),
+            Layer("Split", "split", ["1"], ["2", "3"]),
+            nets.conv("dw", "2", "4", 16, 16, seed=2, groups=16),
+            nets.conv("b", "3", "5", 16, 16, seed=3, relu=False),
+            Layer("BinaryOp", "add", ["4", "5"], ["6"], {0: "0"}),
+            Layer("Pooling", "gap", ["6"], ["7"], {0: "1", 4: "1"}),
+            nets.linear("fc", "7", "out0", 16, 5, seed=4),
+        ]
+    )
+
+
+NETS = {"residual": residual, "inverted": inverted, "pooled": pooled, "strided": strided, "beside": beside}
+NEGATIVE = {"inverted": {"fc"}, "beside": {"fc"}}  # what reads values of either sign, and so is not shifted
 
 
 def calibrated(net, tmp_path, profile, count=16):
     files = tmp_path / "fp32.param", tmp_path / "fp32.bin"
     save(net, *files)
-    return calibrate(net, *files, nets.images(count).__getitem__, count, How("minmax"), profile, 1)
+    return calibrate(net, nets.images(count).__getitem__, count, How("minmax"), profile, 1)
 
 
 def run(net, image, tmp_path, packing=True):
@@ -121,9 +139,10 @@ def expected(net, table, int8, symmetric, image):
 @pytest.mark.parametrize("name", NETS)
 def test_the_engine_computes_it(name, packing, tmp_path):
     net = NETS[name]()
-    table = calibrated(net, tmp_path, SHIFTED)
-    result = quantize(net, table, SHIFTED, [], "t")
-    int8 = SHIFTED.int8_layers(net)
+    profile = replace(SHIFTED, fp32_depthwise=name == "beside")
+    table = calibrated(net, tmp_path, profile)
+    result = quantize(net, table, profile, [], "t")
+    int8 = profile.int8_layers(net)
     doubled = {layer for layer in int8 if result.layer(layer).weights["input_scale"].data[0] > table.inputs[layer]}
     assert doubled == int8 - NEGATIVE.get(name, set()), "all layers behind a ReLU are shifted"
     for image in nets.images(6, seed=7):

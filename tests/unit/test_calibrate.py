@@ -153,7 +153,7 @@ def test_the_table_does_not_depend_on_workers(tmp_path, method):
     net, pictures = nets.small(), nets.images(24)
     files = tmp_path / "m.param", tmp_path / "m.bin"
     save(net, *files)
-    one, four = (calibrate(net, *files, pictures.__getitem__, 24, How(method), target("dotprod"), n) for n in (1, 4))
+    one, four = (calibrate(net, pictures.__getitem__, 24, How(method), target("dotprod"), n) for n in (1, 4))
     assert one.inputs == four.inputs and list(one.inputs) == ["conv_1", "conv_2", "conv_3", "fc"]
     assert all(np.array_equal(one.weights[name], four.weights[name]) for name in one.weights)
     if method == "minmax":
@@ -169,9 +169,7 @@ def test_a_dead_channel_and_a_dead_input_get_scale_1(tmp_path):
     assert scales[0] == 1 and np.isfinite(scales).all() and (scales[1:] > 1).all()
     save(net, tmp_path / "m.param", tmp_path / "m.bin")
     black = [np.zeros((3, 8, 8), np.float32)]
-    found = calibrate(
-        net, tmp_path / "m.param", tmp_path / "m.bin", black.__getitem__, 1, How("kl"), target("dotprod"), 1
-    )
+    found = calibrate(net, black.__getitem__, 1, How("kl"), target("dotprod"), 1)
     assert found.inputs["conv_1"] == 1 and np.isfinite(list(found.inputs.values())).all()
     assert silent(found, quantizable(net.layers)) == [
         "conv_1: its input was 0 in all pictures; its scale is 1",
@@ -196,7 +194,7 @@ def test_a_split_s_copies_are_one_source():
 def test_no_quantizable_layer(tmp_path):
     net = Net([Layer("Input", "in0", [], ["in0"]), Layer("ReLU", "relu", ["in0"], ["out0"])])
     with pytest.raises(OctetError, match="no layer that can be int8"):
-        calibrate(net, tmp_path / "m.param", tmp_path / "m.bin", None, 1, How("kl"), target("dotprod"))
+        calibrate(net, None, 1, How("kl"), target("dotprod"))
 
 
 def test_the_activations_that_are_drawn(tmp_path):
@@ -204,7 +202,7 @@ def test_the_activations_that_are_drawn(tmp_path):
     net, pictures = nets.small(), nets.images(8)
     files = tmp_path / "m.param", tmp_path / "m.bin"
     save(net, *files)
-    found = histograms(net, *files, pictures.__getitem__, 8)
+    found = histograms(net, pictures.__getitem__, 8)
     made = table(net, found, How("mse"), target("dotprod"))
     rows = [line.split(",") for line in activations_csv(net, found, made).splitlines()]
     assert rows[0] == ["layer", "value", "share_pct", "zeros_pct", "threshold"]

@@ -41,6 +41,16 @@ evaluate:
 benchmark:
   runs: 100
   warmup: 10
+equalize: false
+rounding:
+  method: learned
+  images: 200
+analyze:
+  images: 128
+mixed_precision:
+  metric: kl
+  budget: 0.001
+  images: 1000
 """
 
 
@@ -76,32 +86,39 @@ def test_the_shipped_file_loads():
     assert loaded.target == "dotprod"
     assert loaded.export == params.Export(opset=13)
     assert loaded.calibrate == params.Calibrate("mse", 256, "absmax", 99.99, params.Ppq("percentile", 32))
+    assert not loaded.equalize and loaded.rounding == params.Rounding("nearest", 256)
+    assert loaded.analyze == params.Analyze(128) and loaded.mixed_precision == params.MixedPrecision(
+        "none", 0.001, 1000
+    )
     assert loaded.evaluate == params.Evaluate(split="test", limit=None)
     assert loaded.benchmark == params.Benchmark(runs=100, warmup=10)
     with pytest.raises(FrozenInstanceError):
         loaded.target = "ncnn2int8"
 
 
-def rules(cls: type) -> dict[str, params.Rule]:
+def rules(cls: type, at: str = "") -> dict[str, params.Rule]:
+    """The rule of every parameter, by its path; the models' under 'models.net'."""
     found = {}
     for key, hint in get_type_hints(cls, include_extras=True).items():
         if get_origin(hint) is Annotated:
-            found[key] = hint.__metadata__[0]
+            found[f"{at}{key}"] = hint.__metadata__[0]
+        elif is_dataclass(hint):
+            found |= rules(hint, f"{at}{key}.")
         else:
-            found.update(rules(hint if is_dataclass(hint) else get_args(hint)[1]))
+            found |= rules(get_args(hint)[1], f"{at}{key}.net.")
     return found
 
 
 def test_every_question_is_a_comment_in_the_shipped_file_and_every_example_is_valid(path):
-    text = SHIPPED.read_text()
+    text, example = SHIPPED.read_text(), {}
     for key, rule in rules(params.Params).items():
         assert f"# {rule.what.removesuffix('?')}" in text, key
-    example = "\n".join(
-        line if line.endswith(":") else f"{line.partition(':')[0]}: {rules(params.Params)[key].example}"
-        for line in VALID.splitlines()
-        for key in [line.partition(":")[0].strip()]
-    )
-    path.write_text(example)
+        *parents, last = key.split(".")
+        at = example
+        for parent in parents:
+            at = at.setdefault(parent, {})
+        at[last] = yaml.safe_load(rule.example)
+    path.write_text(yaml.safe_dump(example))
     assert params.load(path).models["net"].config == "configs/models/NAME.py"
 
 
@@ -147,7 +164,7 @@ def test_anchors_and_merge_keys_are_read(path):
     ("old", "new", "line"),
     [
         # Unknown keys at any level; the key that is then missing is the second line.
-        ("method:", "metod:", "calibrate.metod: unknown key. Did you mean 'method'?"),
+        ("  method: kl", "  metod: kl", "calibrate.metod: unknown key. Did you mean 'method'?"),
         ("target: dotprod", "target: dotprod\ntargets: 1", "targets: unknown key. Did you mean 'target'?"),
         ("    batch", "    bach", "calibrate.ppq.bach: unknown key. Did you mean 'batch'?"),
         ("trusted:", "truste:", "models.net.truste: unknown key. Did you mean 'trusted'?"),
@@ -240,7 +257,7 @@ def test_each_mistake_gives_a_line_with_the_file_and_the_full_path(path, old, ne
 
 @pytest.mark.parametrize(
     ("old", "new", "lines"),
-    [("method:", "metod:", 2), ("images: 256", "images: 0", 1), ("target: dotprod", "target: 5", 1)]
+    [("  method: kl", "  metod: kl", 2), ("images: 256", "images: 0", 1), ("target: dotprod", "target: 5", 1)]
     + [("method: kl\n  images: 256", "method: ppq\n  images: 7", 1), ("export:\n  opset: 13", "export:", 1)],
 )
 def test_one_mistake_gives_no_lines_on_other_keys(path, old, new, lines):
@@ -291,14 +308,21 @@ def test_an_entry_that_is_no_mapping(path):
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "{}"])
 def test_an_empty_file_lacks_every_key(path, text):
-    paths = ["models", "target", "export.opset", "calibrate.method", "calibrate.images"]
+    paths = ["models", "target", "export.opset", "equalize", "calibrate.method", "calibrate.images"]
     paths += ["calibrate.weights", "calibrate.percentile", "calibrate.ppq.algorithm"]
-    paths += ["calibrate.ppq.batch", "evaluate.split", "evaluate.limit", "benchmark.runs", "benchmark.warmup"]
+    paths += ["calibrate.ppq.batch", "rounding.method", "rounding.images", "analyze.images"]
+    paths += ["mixed_precision.metric", "mixed_precision.budget", "mixed_precision.images"]
+    paths += ["evaluate.split", "evaluate.limit", "benchmark.runs", "benchmark.warmup"]
     assert [line.split(": ")[1] for line in problems(path, text)] == paths
 
 
+def test_ppq_does_not_see_an_equalized_network(path):
+    text = changed("equalize: false", "equalize: true").replace("method: kl", "method: ppq", 1)
+    assert problems(path, text)[0].startswith("params.yaml: equalize: PPQ calibrates the ONNX model")
+
+
 def test_a_file_that_is_no_mapping(path):
-    wanted = "models, target, export, calibrate, evaluate, benchmark"
+    wanted = "models, target, export, equalize, calibrate, rounding, analyze, mixed_precision, evaluate, benchmark"
     assert problems(path, "- a") == [f'params.yaml: expected a mapping with the keys {wanted}; found ["a"]']
 
 
@@ -312,7 +336,7 @@ def test_a_file_that_is_no_mapping(path):
         (changed("target: dotprod", "target: !!python/name:os.system"), "line 9, column 9: not valid YAML: could not"),
         (changed("target: dotprod", "? [a]\n: b"), "line 9, column 3: not valid YAML: found unhashable key"),
         (changed("export:\n  opset: 13", "export: &e {opset: *e}"), "line 10, column 9: not valid YAML: found uncons"),
-        (VALID + "---\na: 1\n", "line 26, column 1: not valid YAML: but found another document"),
+        (VALID + "---\na: 1\n", "line 36, column 1: not valid YAML: but found another document"),
         (changed("images: 256", "images: !!int many"), "somewhere: not valid YAML: invalid literal for int()"),
         (changed("trusted: false", "trusted: !!bool many"), "somewhere: not valid YAML: 'many'"),
         (VALID.encode() + b"\xff\n", "somewhere: not valid YAML: "),

@@ -25,7 +25,7 @@ def calibrated(tmp_path):
     save(net, *files)
 
     def table(profile=PLAIN):
-        return calibrate(net, *files, pictures.__getitem__, 32, How("minmax"), profile, 1)
+        return calibrate(net, pictures.__getitem__, 32, How("minmax"), profile, 1)
 
     return net, files, table
 

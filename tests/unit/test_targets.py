@@ -42,7 +42,7 @@ def small(tmp_path):
     net, pictures = nets.small(), nets.images(8)
     files = tmp_path / "fp32.param", tmp_path / "fp32.bin"
     save(net, *files)
-    return net, lambda profile: calibrate(net, *files, pictures.__getitem__, 8, How("minmax"), profile, 1)
+    return net, lambda profile: calibrate(net, pictures.__getitem__, 8, How("minmax"), profile, 1)
 
 
 def test_a_profile(profile):
@@ -87,7 +87,13 @@ def test_no_layers(profile, text):
         ("conv_2:", "conv_1:", "board.yaml: 'conv_1' given twice; keep one"),
         ("int8: false", "int8: false, requantize: true", "layers: fc: stays fp32 .* take it out"),
         ("{winograd: true}", "{winograd", "line .*not valid YAML"),
-        (ALL, "", "board.yaml: expected a mapping with the keys base, layers, found None"),
+        (ALL, "", "board.yaml: expected a mapping with the keys base, layers, fp32_costs_us, found None"),
+        (
+            "layers:",
+            "fp32_costs_us: {conv_1: fast}\nlayers:",
+            "fp32_costs_us: conv_1: expected a number of micro.*'fast'",
+        ),
+        ("layers:", "fp32_costs_us: 3\nlayers:", "fp32_costs_us: expected a mapping with entries like 'conv_1: 41.5'"),
         (ALL[ALL.index("  conv_1") :], "  - conv_1\n", "layers: expected a mapping with entries like"),
     ],
 )
@@ -136,6 +142,7 @@ def test_written_and_read_back(profile):
     text = dumps("ncnn2int8", layers, ["a board", "a second line"])
     assert text.startswith("# a board\n# a second line\nbase: ncnn2int8\nlayers:\n  conv_1: {requantize: false}\n")
     assert profile(text) == Target("board", winograd=True, layers=layers)
+    assert profile(dumps("dotprod", {}, [], {"conv_1": 41.54, "2": -3.0})).fp32_costs_us == {"conv_1": 41.5, "2": -3.0}
     assert profile(dumps("dotprod", {}, [])) == replace(target("dotprod"), name="board")
 
 
@@ -164,12 +171,18 @@ def test_the_profiles_of_the_project():
         assert load(path).name == path.stem
 
 
-@pytest.mark.parametrize(("groups", "int8"), [(2, False), (4, False), (16, True)])
-def test_dotprod_leaves_convolutions_in_groups_alone(groups, int8):
+@pytest.mark.parametrize("groups", [2, 4, 16])
+def test_dotprod_leaves_convolutions_in_groups_and_depthwise_ones_alone(groups):
     first, layer = nets.conv("first", "in0", "a", 3, 16), nets.conv("c", "a", "b", 16, 16, groups=groups)
-    net = Net([Layer("Input", "in0", [], ["in0"]), first, layer])
-    assert ("c" in target("dotprod").int8_layers(net)) is int8
-    assert target("ncnn2int8").int8_layers(net) == {"first", "c"}
+    net = Net([Layer("Input", "in0", [], ["in0"]), first, layer, nets.conv("d", "b", "c", 16, 16)])
+    assert target("dotprod").int8_layers(net) == {"d"}
+    assert target("ncnn2int8").int8_layers(net) == {"first", "c", "d"}
+    wanted = replace(target("dotprod"), layers={"c": Choice(int8=True)})
+    if groups == 16:
+        assert wanted.int8_layers(net) == {"c", "d"}
+    else:
+        with pytest.raises(OctetError, match="c: ncnn computes a convolution in groups wrongly"):
+            wanted.check(quantizable(net.layers))
 
 
 def test_a_network_of_first_layers_alone_is_int8():

@@ -183,9 +183,7 @@ def board(tmp_path):
     net, pictures = nets.small(), nets.images(8)
     files = folder / "fp32.param", folder / "fp32.bin"
     save(net, *files)
-    table.save(
-        calibrate(net, *files, pictures.__getitem__, 8, How("minmax"), target("dotprod"), 1), folder / "int8.table"
-    )
+    table.save(calibrate(net, pictures.__getitem__, 8, How("minmax"), target("dotprod"), 1), folder / "int8.table")
 
     def run(*args):
         command = [sys.executable, "-c", ALONE, "models/small", *args]
@@ -202,6 +200,7 @@ def test_alone_on_a_board(board, tmp_path):
         assert re.search(line, done.stdout), done.stdout
     profile = load(tmp_path / "profiles" / "board.yaml")
     profile.check(quantizable(nets.small().layers))
+    assert profile.fp32_costs_us.keys() == {"conv_2", "conv_3", "fc"}
     text = (tmp_path / "profiles" / "board.yaml").read_text()
     assert text.startswith("# Tuned for small on ") and str(tmp_path) not in text
     assert sorted(path.name for path in (tmp_path / "profiles").iterdir()) == ["board.yaml"]

@@ -73,7 +73,7 @@ def _files(config: str, checkpoint: Path, onnx: Path, steps: Path, images: tuple
     convert(onnx, *fp32, unseen)
     onnx.unlink()
     net, profile = format.load(*fp32), target("dotprod")
-    table = calibrate(net, *fp32, lambda k: seen[k], len(seen), How("mse"), profile)
+    table = calibrate(net, lambda k: seen[k], len(seen), How("mse"), profile)
     quantized = quantize(net, table, profile, [], "table")
     write(quantized, *int8, unseen[0])
     logits = {}

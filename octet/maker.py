@@ -1,0 +1,47 @@
+"""All that an int8 model is made of, from the files that the stages left: which layers stay in fp32 is still open."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+from octet import format
+from octet.equalize import equalize
+from octet.format import rounded, table
+from octet.format.net import Net
+from octet.format.rounded import Rounded
+from octet.format.table import Table
+from octet.quantize import quantize
+from octet.stage import Stage
+from octet.targets import Target, target
+
+
+@dataclass(frozen=True)
+class Maker:
+    """net: the fp32 network that is quantized; keep_fp32: the layers that the model's entry names; table_file: where
+    the table is, for errors."""
+
+    net: Net
+    table: Table
+    target: Target
+    keep_fp32: tuple[str, ...]
+    table_file: str
+    rounded: Mapping[str, Rounded] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, stage: Stage, learned: bool = True) -> Maker:
+        """learned: with what the stage round made."""
+        file, profile = stage.models / "int8.table", target(stage.params.target)
+        chosen = rounded.load(stage.models / "rounding.npz") if learned else {}
+        return cls(source(stage), table.load(file), profile, stage.entry.keep_fp32, str(file), chosen)
+
+    def int8(self, keep_fp32: Collection[str] = ()) -> Net:
+        """The int8 network that leaves these layers in fp32, too."""
+        kept = [*self.keep_fp32, *keep_fp32]
+        return quantize(self.net, self.table, self.target, kept, self.table_file, self.rounded)
+
+
+def source(stage: Stage) -> Net:
+    """The fp32 network that is quantized: convert's, equalized where params.yaml says so."""
+    net = format.load(stage.models / "fp32.param", stage.models / "fp32.bin", "the stage convert makes it")
+    return equalize(net) if stage.params.equalize else net
