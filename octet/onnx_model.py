@@ -32,6 +32,10 @@ class Logits(torch.nn.Module):
 def deploy(module: torch.nn.Module) -> None:
     """Puts re-parameterized modules (RepVGG, RepMLP) into their deploy form, in place."""
     if hasattr(module, "switch_to_deploy"):
+        for block in module.modules():
+            if getattr(block, "se_layer", None) is not None and not block.deploy:
+                # mmcls's own deploy form of RepVGG-D2se leaves this layer out.
+                block.act = torch.nn.Sequential(block.se_layer, block.act)
         module.switch_to_deploy()
         return
     for child in module.children():

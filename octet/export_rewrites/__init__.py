@@ -13,6 +13,7 @@ from types import MethodType
 import torch
 
 from octet.export_rewrites import (
+    activations,
     attention,
     fourier,
     multiscale,
@@ -27,7 +28,7 @@ from octet.export_rewrites import (
 # The class that defines a forward, as module.Class -> the function that runs in its place.
 REWRITES = {
     name: function
-    for module in (attention, fourier, multiscale, nested, partitions, split_attention, unfold, windows)
+    for module in (activations, attention, fourier, multiscale, nested, partitions, split_attention, unfold, windows)
     for name, function in module.REWRITES.items()
 }
 

@@ -13,7 +13,8 @@ def split_attention(self, x):
     weights = self.fc2(self.relu(self.norm1(self.fc1(pooled))))
     if self.radix == 1:
         return weights.sigmoid() * x
-    weights = weights.reshape(1, self.groups, self.radix, -1).transpose(1, 2).softmax(1)
+    # Flat first: else pnnx leaves a Reshape that asks for the batch, which older ncnn do not know.
+    weights = weights.flatten(1).reshape(1, self.groups, self.radix, -1).transpose(1, 2).softmax(1)
     weights = weights.reshape(1, -1, 1, 1).chunk(self.radix, 1)
     weighted = [weight * part for weight, part in zip(weights, parts, strict=True)]
     return sum(weighted[1:], weighted[0])

@@ -33,10 +33,13 @@ def randomize(model: torch.nn.Module, network: torch.nn.Module, images: list[np.
     torch.manual_seed(0)
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm) or "Norm" in type(m).__name__]
     affine = {id(p): name for m in norms for name, p in m.named_parameters(recurse=False)}
+    batch = {id(p) for m in norms if isinstance(m, _BatchNorm) for p in m.parameters()}
     for name, p in model.named_parameters():
         with torch.no_grad():
-            if id(p) in affine:  # mostly positive before a ReLU: else noise grows with every batch norm
-                p.uniform_(0.5, 1.5) if affine[id(p)] == "weight" else p.normal_(0.5, 0.3)
+            if affine.get(id(p)) == "weight":
+                p.uniform_(0.4, 1)
+            elif id(p) in affine:  # mostly positive before a ReLU: else rounding grows with every batch norm
+                p.normal_(0.5 if id(p) in batch else 0, 0.3)
             elif any(word in name for word in _EMBEDDINGS) and not name.endswith(("projection.weight", "proj.weight")):
                 p.normal_(0, 0.5)
             elif name.endswith("bias"):

@@ -1,0 +1,16 @@
+"""Activations that ncnn has as a layer of its own, where they are written as arithmetic."""
+
+from __future__ import annotations
+
+from torch.nn import functional as F
+
+
+def hard_sigmoid(self, x):
+    """MobileNetV3: pnnx turns the arithmetic after a global pooling into Reshapes that ask for the batch, which older
+    ncnn do not know."""
+    if (self.bias, self.divisor, self.min_value, self.max_value) == (3, 6, 0, 1):
+        return F.hardsigmoid(x)
+    return ((x + self.bias) / self.divisor).clamp(self.min_value, self.max_value)
+
+
+REWRITES = {"mmcv.cnn.bricks.hsigmoid.HSigmoid": hard_sigmoid}
