@@ -2,13 +2,20 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help quantize tune predict report package dump env test test-unit test-slow check lint format bench-pipeline bench-int8 bench-peers
-.PHONY: clean distclean git-or-not
+.PHONY: help quantize zoo tune predict report package dump env test test-unit test-slow check lint format
+.PHONY: bench-pipeline bench-int8 bench-peers clean distclean git-or-not
 
 # The interpreter that .venv is made from; empty: the first of python3.11, python3 and python that is a Python 3.11.
 PYTHON ?=
 # One model of params.yaml; empty: all of them.
 MODEL ?=
+# Of a model that `make quantize` is to add to params.yaml: a name in mmcls's zoo, or config and checkpoint; its data's folder.
+ZOO ?=
+CONFIG ?=
+CHECKPOINT ?=
+DATA ?=
+# Of `make zoo`: part of a name or family.
+FIND ?=
 # Of `make tune`: the profile's name, for `target` in params.yaml; empty: the model's.
 NAME ?=
 # Of `make predict`: pictures and folders with pictures, with a space between them; empty: a few of the test split.
@@ -25,10 +32,15 @@ help:  ## List the targets
 	awk -v bold="$$bold" -v off="$$off" 'BEGIN { FS = ":.*## " } \
 		/^[a-z0-9-]+:.*## / { printf "%s%-15s%s %s\n", bold, $$1, off, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-quantize: .venv/.ready git-or-not  ## Export, quantize, evaluate and time all models of params.yaml, or MODEL=name
-	@$(PY) -m octet validate $(if $(MODEL),--model '$(MODEL)')
-	@$(PY) -m dvc repro $(if $(MODEL),'summary@$(MODEL)')
-	@$(PY) -m octet summary $(if $(MODEL),--model '$(MODEL)')
+quantize: .venv/.ready git-or-not  ## Export, quantize, evaluate and time all models of params.yaml, or MODEL=name; ZOO=name or CONFIG= CHECKPOINT= add one
+	@set -e; name='$(MODEL)'; if [ -n '$(ZOO)$(CONFIG)$(CHECKPOINT)$(DATA)' ]; then name=$$($(PY) -m octet add --model "$$name" \
+		--zoo '$(ZOO)' --config '$(CONFIG)' --checkpoint '$(CHECKPOINT)' --data '$(DATA)'); fi; \
+	$(PY) -m octet validate $${name:+--model "$$name"}; \
+	$(PY) -m dvc repro $${name:+"summary@$$name"}; \
+	$(PY) -m octet summary $${name:+--model "$$name"}
+
+zoo: .venv/.ready  ## List the models of mmcls's zoo: input size, parameters, published top-1, whether Octet converts them; FIND=part
+	@$(PY) -m octet zoo $(if $(FIND),--find '$(FIND)')
 
 tune: .venv/.ready git-or-not  ## Find the fastest kernel for each layer of MODEL=name on this machine, as the target profile NAME=name
 	@[ -n '$(MODEL)' ] || { echo "make tune: which model? MODEL=name, a name under 'models' in params.yaml" >&2; exit 1; }

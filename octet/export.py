@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,8 @@ def export(config: str, checkpoint: str, trusted: bool, opset: int, onnx: Path, 
     blank = torch.zeros(1, steps.channels, *steps.size)
     with torch.no_grad():
         outputs = network(blank).shape[1]
+    if not steps.classes:
+        steps = replace(steps, classes=[str(k) for k in range(outputs)])
     if outputs != len(steps.classes):
         raise OctetError(
             f"{checkpoint}: {len(steps.classes)} class names, but the model of {config} has {outputs} outputs; "

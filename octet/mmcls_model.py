@@ -27,6 +27,18 @@ with warnings.catch_warnings():
     from mmcls.models import build_classifier
     from mmcv import Config
 
+_KEYS = (
+    "state_dict",
+    "model",
+    "model_state_dict",
+    "state_dict_ema",
+    "model_ema",
+    "net",
+    "network",
+    "module",
+    "weights",
+)
+_PREFIXES = ("module.", "model.", "net.", "_orig_mod.")
 ZOO = Path(mmcls.__file__).parent / ".mim" / "configs"
 
 
@@ -73,8 +85,9 @@ def build(config: Config, name: str) -> torch.nn.Module:
 def read_checkpoint(path: str | Path, trusted: bool = False) -> dict[str, Any]:
     """Reads a checkpoint: {'state_dict': fp32 tensors by name, 'meta': {...}}.
 
-    Only tensors and plain values are unpickled. A checkpoint whose pickle holds anything else is refused, unless
-    trusted is true, when its code runs.
+    The weights may be the whole file or lie under another key that is in use, and all names may begin with what a
+    wrapper put before them, such as 'module.'. Only tensors and plain values are unpickled. A checkpoint whose pickle
+    holds anything else is refused, unless trusted is true, when its code runs.
     """
     path = Path(path)
     if not path.is_file():
@@ -99,17 +112,20 @@ def read_checkpoint(path: str | Path, trusted: bool = False) -> dict[str, Any]:
         raise OctetError(f"{path}: not a PyTorch checkpoint, or cut off ({_reason(error)}); fetch it again") from None
     if not isinstance(content, dict):
         raise OctetError(f"{path}: expected a dictionary with 'state_dict', found {type(content).__name__}")
-    state = content.get("state_dict", content)
-    state = (
-        {key: value for key, value in state.items() if isinstance(value, torch.Tensor)}
-        if isinstance(state, dict)
-        else {}
-    )
+    state = _tensors(next((content[key] for key in _KEYS if _tensors(content.get(key))), content))
+    while prefix := next((p for p in _PREFIXES if state and all(key.startswith(p) for key in state)), None):
+        state = {key.removeprefix(prefix): value for key, value in state.items()}
     if not state:
         raise OctetError(f"{path}: holds no weights; expected a dictionary with 'state_dict' as mmcls writes it")
     meta = content.get("meta")
     state = {key: v.float() if v.is_floating_point() else v for key, v in state.items()}
     return {"state_dict": state, "meta": meta if isinstance(meta, dict) else {}}
+
+
+def _tensors(state: Any) -> dict[str, torch.Tensor]:
+    """What of it are tensors with names."""
+    pairs = state.items() if isinstance(state, dict) else ()
+    return {key: value for key, value in pairs if isinstance(key, str) and isinstance(value, torch.Tensor)}
 
 
 def _reason(error: Exception) -> str:
@@ -121,8 +137,16 @@ def _reason(error: Exception) -> str:
 
 
 def load_weights(model: torch.nn.Module, state: dict[str, torch.Tensor], path: str | Path) -> None:
-    """Loads the weights. Missing, unexpected and wrongly shaped keys are an error that lists them all."""
+    """Loads the weights. Missing, unexpected and wrongly shaped keys are an error that lists them all.
+
+    mmcv's EMAHook writes each parameter twice, the second time as ema_ and its name with _ for dots. It swaps the two
+    before a checkpoint is saved: the averages have the plain names, and the copies are left out. Where the plain ones
+    are missing, the copies are taken.
+    """
     wanted = model.state_dict()
+    copies = {f"ema_{key.replace('.', '_')}": key for key in wanted}
+    averages = {copies[key]: value for key, value in state.items() if key in copies}
+    state = averages | {key: value for key, value in state.items() if key not in copies}
     optional = {key for key in wanted if key.endswith("num_batches_tracked")}
     lines = [f"  missing: {k} {tuple(v.shape)}" for k, v in wanted.items() if k not in state and k not in optional]
     lines += [f"  unexpected: {key} {tuple(v.shape)}" for key, v in state.items() if key not in wanted]

@@ -17,8 +17,8 @@ from octet.files import read_bytes
 _OURS, _FILES = ("dotprod", "ncnn2int8"), "configs/targets/*.yaml"
 _KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", tuple: "a list of texts"}
 _show = json.JSONEncoder(ensure_ascii=False, default=str, skipkeys=True).encode
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
-_NAME_RULE = "Names are text (18 needs quotes) of letters, digits, _ and -, no - in front: DVC splits at dots"
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
+NAME_RULE = "Names are text (18 needs quotes) of letters, digits, _ and -, no - in front: DVC splits at dots"
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class Rule:
     low: float = -inf  # the least and the greatest value, both allowed
     high: float = inf
     choices: tuple[str, ...] = ()
+    optional: bool = False  # may be left out: no stage's `params` in dvc.yaml names it
     files: str = ""  # a pattern: the files that it finds beside params.yaml are choices too, without their ending
 
 
@@ -39,6 +40,12 @@ class Model:
     data: Annotated[str, Rule("Which data set folder?", "data/digits32")]
     keep_fp32: Annotated[tuple[str, ...], Rule("Which ncnn layers stay in fp32?", "[]")]
     max_drop_pt: Annotated[float, Rule("How many points of top-1 may int8 lose?", "0.3", low=0, high=100)]
+    zoo: Annotated[str | None, Rule("Which model of mmcls's zoo?", "resnet18_8xb16_cifar10", optional=True)] = None
+
+    @staticmethod
+    def unfinished(found: dict[str, Any]) -> str:
+        """What to do about keys that are missing."""
+        return "'make quantize' fills in what an entry with 'zoo' leaves out" if "zoo" in found else ""
 
 
 @dataclass(frozen=True)
@@ -94,7 +101,7 @@ class Params:
 def load(path: str | Path = "params.yaml") -> Params:
     """Reads and checks the whole file; OctetError has one line for each problem, or the place of a syntax error."""
     try:
-        found = yaml.load(read_bytes(path, "run this in the project's top folder, where params.yaml lies"), _Loader)
+        found = yaml.load(read_bytes(path, "run this in the project's top folder, where params.yaml lies"), Loader)
     except (yaml.YAMLError, ValueError, LookupError, AttributeError) as error:  # the last three: « !!int x » and such
         mark, why = getattr(error, "problem_mark", None), " ".join(str(getattr(error, "problem", error)).split())
         place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "somewhere"
@@ -111,9 +118,9 @@ def model(params: Params, name: str) -> Model:
     if name in params.models:
         return params.models[name]
     missing = f"params.yaml: models.{name}: no such model. {nearest(name, params.models)}"
-    if not _NAME.fullmatch(name):
-        raise OctetError(f"{missing} Nor can it be added. {_NAME_RULE}")
-    key = name if yaml.load(name, _Loader) == name else _show(name)
+    if not NAME.fullmatch(name):
+        raise OctetError(f"{missing} Nor can it be added. {NAME_RULE}")
+    key = name if yaml.load(name, Loader) == name else _show(name)
     entry = "\n    ".join(_ENTRY).replace("NAME", name)
     raise OctetError(f"{missing} To add it, put its entry under 'models':\n\nmodels:\n  {key}:\n    {entry}")
 
@@ -137,10 +144,14 @@ class _Check:
         for key, lines in getattr(found, "twice", ()):
             self.report(f"{at}.{key}", f"given in the lines {lines}. Keep one of them")
         for key in found:
-            if entry and not (isinstance(key, str) and _NAME.fullmatch(key)):
-                self.report(f"{at}.{key}", f"{_show(key)} is no usable name. {_NAME_RULE}")
+            if entry and not (isinstance(key, str) and NAME.fullmatch(key)):
+                self.report(f"{at}.{key}", f"{_show(key)} is no usable name. {NAME_RULE}")
             elif not entry and key not in hints:
                 self.report(f"{at}.{key}", f"unknown key. {nearest(str(key), hints)}")
+        advice = kind.unfinished(found) if hasattr(kind, "unfinished") else ""
+        absent = [key for key, hint in hints.items() if key not in found and not _optional(hint)]
+        if advice and absent:
+            return self.report(at, f"lacks the key{'s' * (len(absent) > 1)} {', '.join(absent)}; {advice}")
         values = {}
         for key, hint in (dict.fromkeys(found, entry) if entry else hints).items():
             here, rule = f"{at}.{key}", get_args(hint)[-1:]
@@ -148,7 +159,7 @@ class _Check:
                 values[key] = self.mapping(here, hint, found.get(key, {}))
             elif key in found:
                 values[key] = self.value(here, hint.__origin__, rule[0], found[key])
-            else:
+            elif not rule[0].optional:
                 self.report(here, f"missing key. {rule[0].what} For example '{key}: {rule[0].example}'")
         for key, problem in kind.conflicts(values).items() if hasattr(kind, "conflicts") else ():
             self.report(f"{at}.{key}", problem)
@@ -174,6 +185,10 @@ class _Check:
         self.report(at, f"expected {expected}{' or null' * null}, found {_show(found)}. For example {rule.example}")
 
 
+def _optional(hint: Any) -> bool:
+    return get_origin(hint) is Annotated and get_args(hint)[-1].optional
+
+
 class _Mapping(dict):
     """Knows the lines of the keys given twice, of which PyYAML keeps the last without a word."""
 
@@ -185,11 +200,15 @@ class _Mapping(dict):
         super().__init__(loader.construct_mapping(node, deep=True))
 
 
-class _Loader(yaml.SafeLoader):
+class Loader(yaml.SafeLoader):
     """Reads booleans and numbers as DVC (YAML 1.2) does; for PyYAML itself 1e-3 is text, 010 is 8 and `on` is true."""
 
 
-_ENTRY = [f"{key}: {hint.__metadata__[0].example}" for key, hint in get_type_hints(Model, include_extras=True).items()]
+_ENTRY = [
+    f"{key}: {hint.__metadata__[0].example}"
+    for key, hint in get_type_hints(Model, include_extras=True).items()
+    if not _optional(hint)
+]
 _TAG = "tag:yaml.org,2002:"
 _PATTERNS = {
     "null": "|~|null|Null|NULL",
@@ -198,6 +217,6 @@ _PATTERNS = {
     "int": "[-+]?([0-9][0-9_]*|0b[01][01_]*|0o[0-7][0-7_]*|0x[0-9a-fA-F][0-9a-fA-F_]*)",
     "float": r"[-+]?([0-9][0-9_]*(\.[0-9_]*)?([eE][-+]?[0-9]+)?|\.[0-9_]+([eE][-+][0-9]+)?|\.(inf|Inf|INF))|\.nan",
 }
-_Loader.yaml_implicit_resolvers = {None: [(_TAG + tag, re.compile(rf"({p})\Z")) for tag, p in _PATTERNS.items()]}
-_Loader.add_constructor(_TAG + "int", lambda _, node: int(re.sub(r"\b0+(?=[0-9])", "", node.value.replace("_", "")), 0))
-_Loader.add_constructor(_TAG + "map", _Mapping)
+Loader.yaml_implicit_resolvers = {None: [(_TAG + tag, re.compile(rf"({p})\Z")) for tag, p in _PATTERNS.items()]}
+Loader.add_constructor(_TAG + "int", lambda _, node: int(re.sub(r"\b0+(?=[0-9])", "", node.value.replace("_", "")), 0))
+Loader.add_constructor(_TAG + "map", _Mapping)

@@ -36,6 +36,8 @@ def summarize(models: Path, metrics: Path) -> dict:
         "threads_all": most,
         "machine": latency["machine"],
     }
+    if "published_top1_pct" in fp32:
+        found["published_top1_pct"] = fp32["published_top1_pct"]
     for threads, suffix in ((1, "1_thread"), (most, "all_threads")):
         fps = {precision: latency[f"threads_{threads}"][precision]["fps"] for precision in ("fp32", "int8")}
         found |= {f"{precision}_fps_{suffix}": value for precision, value in fps.items()}
@@ -77,6 +79,8 @@ def table(summaries: dict[str, dict]) -> str:
         widths = [max(len(row[k]) for row in rows) for k in range(3)]
         lines = [f"{a:<{widths[0]}}  {b:>{widths[1]}}  {c:>{widths[2]}}  {d}".rstrip() for a, b, c, d in rows]
         lines.insert(1, "-" * max(len(line) for line in lines))
+        if "published_top1_pct" in s:
+            lines.append(f"mmcls's zoo publishes {s['published_top1_pct']:.2f} % for fp32.")
         lines.append(
             f"{s['n_images']:,} pictures, int8 says what fp32 says on {s['agreement_pct']:.2f} %. "
             f"{machine['cpu']}, {machine['cores']} cores{', ' + ' '.join(fits) if fits else ''}, ncnn {machine['ncnn']}."

@@ -1,6 +1,6 @@
 """evaluate: fp32 or int8 on the test split (or evaluate.split), in ncnn: mmcls's metrics, and every prediction."""
 
-from octet import preprocess
+from octet import preprocess, zoo
 from octet.data.dataset import inputs, open_split
 from octet.data.subset import balanced, held_out
 from octet.engine import Engine
@@ -30,6 +30,8 @@ def main() -> None:
     labels, pictures = data.labels[picked[kept]], [data.name(k) for k in picked[kept]]
     classes = distinct(steps.classes)
     found = figures(labels, order, classes) | {"n_unreadable": len(picked) - len(kept)}
+    if (args.precision, split, limit) == ("fp32", "test", None):
+        found |= zoo.compare(found["top1_pct"], stage.entry.checkpoint)
     csv = predictions_csv(pictures, labels, order, probabilities, classes)
     write_text(stage.metrics / f"{args.precision}.predictions.csv", csv)
     write_json(stage.metrics / f"{args.precision}.json", found)

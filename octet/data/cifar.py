@@ -38,6 +38,10 @@ class Layout:
     keys: tuple[str, str] | None
     label_bytes: int = 0
 
+    @property
+    def all_files(self) -> tuple[str, ...]:
+        return self.names, *self.files["train"], *self.files["test"]
+
 
 _FIVE = tuple(f"data_batch_{k}" for k in range(1, 6))
 BINARY10 = Layout(
@@ -98,9 +102,8 @@ def write(folder: str | Path, train: tuple, test: tuple, classes: Sequence[str])
 def find(folder: Path) -> tuple[Layout, Path] | None:
     """The layout whose files lie in the folder, in the archive's own folder in it, or in the archive, and where."""
     for layout in LAYOUTS:
-        wanted = (layout.names, *layout.files["train"], *layout.files["test"])
         for place in (folder, folder / layout.folder):
-            if any((place / name).is_file() for name in wanted):
+            if any((place / name).is_file() for name in layout.all_files):
                 return layout, place
     for layout in LAYOUTS:
         if (folder / layout.archive).is_file():
@@ -193,7 +196,7 @@ def _archive(layout: Layout, path: Path) -> Callable[[str], np.ndarray]:
     """A reader of the official archive's files."""
     check_md5(path, layout.md5)
     with tarfile.open(path) as archive:
-        wanted = {f"{layout.folder}/{name}" for name in (layout.names, *layout.files["train"], *layout.files["test"])}
+        wanted = {f"{layout.folder}/{name}" for name in layout.all_files}
         files = {m.name: archive.extractfile(m).read() for m in archive if m.name in wanted and m.isfile()}
     return lambda name: np.frombuffer(files[f"{layout.folder}/{name}"], np.uint8)
 

@@ -92,7 +92,14 @@ class Project:
         keep = shutil.ignore_patterns("__pycache__", "*.pyc")
         for name in ("octet", "stages"):
             shutil.copytree(ROOT / name, folder / name, ignore=keep)
-        for name in ("dvc.yaml", ".dvcignore", ".gitignore", "data/dvc.yaml"):
+        for name in (
+            "dvc.yaml",
+            "downloads/dvc.yaml",
+            "downloads/params.yaml",
+            ".dvcignore",
+            ".gitignore",
+            "data/dvc.yaml",
+        ):
             (folder / name).parent.mkdir(exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
         (folder / "configs/models").mkdir(parents=True)

@@ -118,6 +118,34 @@ def test_numpy_scalars_in_the_meta_are_harmless(project):
     assert project.stage("export").returncode == 0
 
 
+@pytest.mark.parametrize("kind", ["wrapped", "bare", "parallel", "nested", "averaged", "averages only"])
+def test_checkpoints_of_other_layouts(project, kind):
+    """They give the same ONNX, bit for bit; the raw weights of an EMA checkpoint are not what is loaded."""
+    path, onnx_file = project.folder / "models/tiny.pth", project.folder / "models/tiny/fp32.onnx"
+    wanted, content = onnx_file.read_bytes(), torch.load(path)
+    state = content["state_dict"]
+    parameters = [key for key in state if not key.endswith(("running_mean", "running_var", "num_batches_tracked"))]
+    copies = {f"ema_{key.replace('.', '_')}": key for key in parameters}
+    torch.save(
+        {
+            "wrapped": {"epoch": 3, "model_state_dict": state, "optimizer": {"lr": 0.1}},
+            "bare": state,
+            "parallel": {"state_dict": {f"module.{key}": value for key, value in state.items()}},
+            "nested": {"model": {f"module.model.{key}": value for key, value in state.items()}},
+            "averaged": content | {"state_dict": state | {copy: torch.zeros(1) for copy in copies}},
+            "averages only": {
+                "state_dict": {k: v for k, v in state.items() if k not in parameters}
+                | {copy: state[key] for copy, key in copies.items()}
+            },
+        }[kind],
+        path,
+    )
+    onnx_file.unlink()
+    found = project.stage("export")
+    assert found.returncode == 0, found.stderr
+    assert onnx_file.read_bytes() == wanted
+
+
 def test_class_names_of_another_number(project):
     path = project.folder / "models/tiny.pth"
     content = torch.load(path)

@@ -47,7 +47,7 @@ def closure(path: Path) -> set[str]:
 
 
 def stages():
-    for file in ("dvc.yaml", "data/dvc.yaml", "models/dvc.yaml"):
+    for file in ("dvc.yaml", "data/dvc.yaml", "models/dvc.yaml", "downloads/dvc.yaml"):
         for name, stage in yaml.safe_load((ROOT / file).read_text())["stages"].items():
             stage = stage.get("do", stage)
             script = stage["cmd"].split()[2].replace(".", "/") + ".py"

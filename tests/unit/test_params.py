@@ -108,7 +108,7 @@ def test_every_question_is_a_comment_in_the_shipped_file_and_every_example_is_va
 def test_ruamel_as_dvc_uses_it_reads_the_same_from_the_shipped_file():
     ruamel = pytest.importorskip("ruamel.yaml")
     text = SHIPPED.read_text()
-    assert yaml.load(text, params._Loader) == ruamel.YAML(typ="safe").load(text)
+    assert yaml.load(text, params.Loader) == ruamel.YAML(typ="safe").load(text)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_ruamel_as_dvc_uses_it_reads_the_same_from_the_shipped_file():
 def test_ruamel_as_dvc_uses_it_reads_the_same_scalars(scalar):
     ruamel = pytest.importorskip("ruamel.yaml")
     text = f"key: {scalar}\n{scalar}: value\n"
-    ours, theirs = yaml.load(text, params._Loader), ruamel.YAML(typ="safe").load(text)
+    ours, theirs = yaml.load(text, params.Loader), ruamel.YAML(typ="safe").load(text)
     assert ours == theirs
     assert [(type(k), type(v)) for k, v in ours.items()] == [(type(k), type(v)) for k, v in theirs.items()]
 
@@ -281,7 +281,7 @@ def test_an_entry_that_is_no_mapping(path):
     found = problems(path, "models:\n  net: 5" + VALID[VALID.index("\ntarget") :])
     assert found == [
         "params.yaml: models.net: expected a mapping with the keys config, checkpoint, trusted, data, keep_fp32, "
-        "max_drop_pt; found 5"
+        "max_drop_pt, zoo; found 5"
     ]
 
 

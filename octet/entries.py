@@ -1,0 +1,149 @@
+"""Entries of params.yaml that Octet writes: what one with `zoo` leaves out, and new ones. Comments and order stay.
+
+DVC reads params.yaml itself and needs every key in it, so what Octet finds out is written there. What has to be fetched
+for the listed models goes into downloads/params.yaml, from which downloads/dvc.yaml makes the stages that fetch it.
+"""
+
+from __future__ import annotations
+
+import math
+import os.path
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from octet import zoo
+from octet.data.fetch import FETCHED
+from octet.errors import OctetError
+from octet.files import read_bytes, write_text
+from octet.params import NAME, NAME_RULE, Loader, load
+
+PARAMS, DOWNLOADS = Path("params.yaml"), Path("downloads/params.yaml")
+_DEFAULTS = {"trusted": False, "keep_fp32": [], "max_drop_pt": 0.3}
+_SPLITS = ("train", "test", "val", "validation", "meta")
+_HEAD = """\
+# What DVC fetches for the models in the top params.yaml. 'make quantize' keeps it so; keep it in git.
+"""
+
+
+def add(name: str | None, entry: dict[str, Any]) -> str:
+    """Adds a model to params.yaml; returns its name (default: that of the zoo, or of the config). entry: zoo, or config
+    and checkpoint; data where it is not the config's. A model that is listed with the same values stays as it is."""
+    if "zoo" not in entry and not {"config", "checkpoint"} <= entry.keys():
+        raise OctetError("a new model needs ZOO=name, or CONFIG=file.py and CHECKPOINT=file.pth")
+    name = name or entry.get("zoo") or Path(entry["config"]).stem
+    name = "".join(c if NAME.fullmatch(f"x{c}") else "_" for c in name).lstrip("-")
+    if not NAME.fullmatch(name):
+        raise OctetError(f"MODEL={name}: no usable name. {NAME_RULE}")
+    text, models = _read()
+    if name in models:
+        listed = models[name] if isinstance(models[name], dict) else {}
+        other = [f"{key} is {listed.get(key)}, not {value}" for key, value in entry.items() if listed.get(key) != value]
+        if other:
+            raise OctetError(
+                f"params.yaml: models.{name}: {'; '.join(other)}. Change it there, or give another MODEL=name"
+            )
+        return name
+    values = _filled(name, entry)
+    top = yaml.compose(text, Loader)
+    where = next((value for key, value in top.value if key.value == "models"), None)
+    if not isinstance(where, yaml.MappingNode) or where.flow_style or not where.value:
+        raise OctetError(f"{PARAMS}: expected 'models:' with one entry at least below it, one key a line")
+    indent = where.value[0][0].start_mark.column
+    lines = [f"{' ' * indent}{name}:", *(" " * 2 * indent + line for line in _lines(values))]
+    write_text(PARAMS, _inserted(text, _last_line(where), lines))
+    return name
+
+
+def fill() -> None:
+    """Writes into params.yaml what entries with `zoo` leave out, and downloads/params.yaml anew."""
+    text, models = _read()
+    for name, entry in models.items():
+        if isinstance(entry, dict) and isinstance(entry.get("zoo"), str):
+            missing = {key: value for key, value in _filled(name, entry).items() if key not in entry}
+            if missing:
+                top = yaml.compose(text, Loader)
+                section = next(value for key, value in top.value if key.value == "models")
+                where = next(value for key, value in section.value if key.value == name)
+                if where.flow_style:
+                    raise OctetError(
+                        f"params.yaml: models.{name}: expected one key a line, not {{…}}, so that more can be added"
+                    )
+                indent = where.value[0][0].start_mark.column
+                text = _inserted(text, _last_line(where), [" " * indent + line for line in _lines(missing)])
+                write_text(PARAMS, text)
+                print(f"params.yaml: models.{name}: filled in {', '.join(missing)}")
+    listed = load(PARAMS).models
+    weights = {m.name: m for e in listed.values() if (m := zoo.by_file(e.checkpoint)) and m.file == Path(e.checkpoint)}
+    sets = {n for n in FETCHED if any(Path(e.data) == Path("data", n) for e in listed.values())}
+    found = {
+        "weights": {k.replace(".", "_"): {"zoo": k, "file": str(m.file)} for k, m in sorted(weights.items())},
+        "data_sets": {name: {"folder": f"data/{name}"} for name in sorted(sets)},
+    }
+    content = _HEAD + yaml.safe_dump(found, sort_keys=False)
+    if not DOWNLOADS.exists() or DOWNLOADS.read_text() != content:
+        write_text(DOWNLOADS, content)
+
+
+def data_folder(config: str) -> str:
+    """The folder in which all lies that an mmcls config's data section names, for training and for test."""
+    from octet.mmcls_model import read_config  # imports torch
+
+    data = read_config(config).get("data", {})
+    parts = [data.get(split, {}) for split in ("train", "test")]
+    parts = [part.get("dataset", part) for part in parts]  # of a wrapper such as RepeatDataset
+    places = [part[key] for part in parts for key in ("data_prefix", "ann_file") if isinstance(part.get(key), str)]
+    if not places:
+        raise OctetError(
+            f"{config}: its data section names no folder; give the model's entry in params.yaml a key 'data'"
+        )
+    folders = [str(Path(p).parent if Path(p).suffix or Path(p).name in _SPLITS else Path(p)) for p in places]
+    common = Path(os.path.commonpath(folders))
+    return str(common.parent if common.name in _SPLITS else common)
+
+
+def _filled(name: str, entry: dict[str, Any]) -> dict[str, Any]:
+    """The entry with all keys that every model has."""
+    found = dict(entry)
+    if "zoo" in entry:
+        try:
+            model = zoo.find(entry["zoo"])
+        except OctetError as error:
+            raise OctetError(f"{PARAMS}: models.{name}.zoo: {error}") from None
+        found = {"config": model.config, "checkpoint": str(model.file)} | found
+    if "data" not in found:
+        found["data"] = data_folder(found["config"])
+    order = ["zoo", "config", "checkpoint", "trusted", "data", "keep_fp32", "max_drop_pt"]
+    found = _DEFAULTS | found
+    return {key: found[key] for key in [*(k for k in order if k in found), *(k for k in found if k not in order)]}
+
+
+def _read() -> tuple[str, dict]:
+    text = read_bytes(PARAMS, "run this in the project's top folder, where params.yaml lies").decode()
+    try:
+        found = yaml.load(text, Loader)
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError):
+        load(PARAMS)  # says where
+        raise
+    models = found.get("models") if isinstance(found, dict) else None
+    return text, models if isinstance(models, dict) else {}
+
+
+def _inserted(text: str, line: int, lines: list[str]) -> str:
+    """The text with lines behind that line (counted from 0)."""
+    there = text.splitlines()
+    return "\n".join([*there[: line + 1], *lines, *there[line + 1 :]]) + "\n"
+
+
+def _last_line(node: yaml.Node) -> int:
+    """The line of the last value in a node; a block's own end is behind the comments that follow it."""
+    if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
+        last = node.value[-1]
+        return _last_line(last[1] if isinstance(last, tuple) else last)
+    return node.end_mark.line
+
+
+def _lines(values: dict[str, Any]) -> list[str]:
+    text = yaml.safe_dump(values, sort_keys=False, default_flow_style=None, width=math.inf, allow_unicode=True)
+    return text.splitlines()

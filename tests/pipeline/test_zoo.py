@@ -1,0 +1,135 @@
+"""A zoo model by its name, on picture files: the real DVC stages, weights from a server on this machine."""
+
+import hashlib
+import json
+import shutil
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from octet.data.cifar import Cifar
+from tests.pipeline.project import CONFIG, PARAMS, Project
+
+pytestmark = pytest.mark.pipeline
+
+WEIGHTS = "resnet18_b16x8_cifar10_20210528-bd6371c8.pth"
+PIPELINE = """
+test_pipeline = [
+    dict(type="LoadImageFromFile"),
+    dict(type="Resize", size=(36, -1)),
+    dict(type="CenterCrop", crop_size=32),
+    dict(type="Normalize", mean=[128.0, 120.0, 110.0], std=[64.0, 60.0, 55.0], to_rgb=True),
+    dict(type="ImageToTensor", keys=["img"]),
+    dict(type="Collect", keys=["img"]),
+]
+data = dict(
+    train=dict(type="CustomDataset", data_prefix="data/jpeg/train", pipeline=test_pipeline),
+    val=dict(type="CustomDataset", data_prefix="data/jpeg/val", pipeline=test_pipeline),
+    test=dict(type="CustomDataset", data_prefix="data/jpeg/val", pipeline=test_pipeline),
+)
+"""
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """digits32's pictures as JPEG class folders of 40x36; one test picture is damaged. The tiny network's weights are a
+    zoo model's: no file can be made that has the published checksum, so the project's own copy of zoo.py gets another."""
+    made = Project.make(tmp_path_factory.mktemp("zoo"))
+    folder = made.folder
+    made.python("-m", "stages.digits32", "--train", "500", "--test", "500", "--seed", "0", "--out", "data/digits32")
+    for split, name, count in (("train", "train", 40), ("test", "val", 150)):
+        data = Cifar(folder / "data/digits32", split)
+        for k in range(count):
+            path = folder / "data/jpeg" / name / data.classes[data.labels[k]] / f"{k:03}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path), cv2.resize(data.image(k), (40, 36))[..., ::-1])
+    path.write_bytes(path.read_bytes()[:200])
+    made.damaged = f"{path.parent.name}/{path.name}"
+    (folder / "configs/models/tiny.py").write_text(CONFIG[: CONFIG.index("test_pipeline")] + PIPELINE)
+    (folder / "served/mmclassification/v0/resnet").mkdir(parents=True)
+    weights = Path(shutil.copy(folder / "models/tiny.pth", folder / "served/mmclassification/v0/resnet" / WEIGHTS))
+    entry = PARAMS[: PARAMS.index("target")].replace("  tiny:", "  own:")
+    entry += "  tiny:\n    zoo: resnet18_8xb16_cifar10  # by name\n    config: configs/models/tiny.py\n"
+    (folder / "params.yaml").write_text(entry + PARAMS[PARAMS.index("target") :].replace("warmup: 1", "warmup: 0"))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder / "served"))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    made.env |= {"OCTET_MIRROR": f"http://127.0.0.1:{server.server_port}", "no_proxy": "127.0.0.1"}
+    made.sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()[:8]
+    yield made
+    server.shutdown()
+    server.server_close()
+
+
+def test_the_entry_is_filled_in_and_a_wrong_checksum_stops_the_run(project):
+    shown = project.python("-m", "octet", "validate").stdout
+    assert shown == "params.yaml: models.tiny: filled in checkpoint, trusted, data, keep_fp32, max_drop_pt\n"
+    text = (project.folder / "params.yaml").read_text()
+    assert f"checkpoint: models/zoo/{WEIGHTS}" in text and "data: data/jpeg\n" in text and "# by name" in text
+    assert WEIGHTS in (project.folder / "downloads/params.yaml").read_text()
+    done = project.python("-m", "dvc", "repro", "summary@tiny", ok=False)
+    assert done.returncode != 0 and "expected was bd6371c8; it was thrown away" in done.stderr
+    assert not list((project.folder / "models/zoo").glob("*.pth"))
+
+
+def test_the_pipeline_on_picture_files(project):
+    project.edit(
+        "octet/zoo.py",
+        'return re.fullmatch(r".*-([0-9a-f]{8})\\.pth", self.file.name)[1]',
+        f'return "{project.sha256}"',
+    )
+    done = project.python("-m", "dvc", "repro", "summary@tiny")
+    ran = [line.split("'")[1] for line in done.stdout.splitlines() if line.startswith("Running stage")]
+    assert ran[0] == "downloads/dvc.yaml:weights@resnet18_8xb16_cifar10" and len(ran) == 9
+    metrics = project.folder / "metrics/tiny"
+    fp32 = json.loads((metrics / "fp32.json").read_text())
+    assert (fp32["n_images"], fp32["n_unreadable"], fp32["published_top1_pct"]) == (149, 1, 94.82)
+    for said in (
+        "1 of 150 pictures cannot be read and were left out",
+        project.damaged,
+        "published are 94.82 % on CIFAR-10",
+    ):
+        assert said in done.stderr
+    rows = [line.split(",")[:2] for line in (metrics / "int8.predictions.csv").read_text().splitlines()[1:]]
+    assert len(rows) == 149 and all(name.split("/")[0] == label for name, label in rows)
+    assert project.damaged not in {name for name, _ in rows}
+    summary = json.loads((metrics / "summary.json").read_text())
+    assert summary["published_top1_pct"] == 94.82 and summary["agreement_pct"] > 80
+    assert "zoo publishes 94.82 %" in project.python("-m", "octet", "summary", "--model", "tiny").stdout
+    steps = json.loads((project.folder / "models/tiny/preprocess.json").read_text())
+    assert [step["step"] for step in steps["geometry"]] == ["Resize", "CenterCrop"] and steps["size"] == [32, 32]
+
+
+def test_what_was_fetched_stays_and_no_other_model_needs_it(project):
+    weights = project.folder / "models/zoo" / WEIGHTS
+    project.env["OCTET_MIRROR"] = "http://127.0.0.1:9"
+    assert "weights" not in project.dvc("repro", "--dry", "export@own")
+    assert "didn't change" in project.dvc("repro", "export@tiny")
+    again = "repro", "--single-item", "--force", "downloads/dvc.yaml:weights@resnet18_8xb16_cifar10"
+    assert f"{WEIGHTS}: was there, sha256 {project.sha256}" in project.dvc(*again)
+    weights.unlink()
+    project.python("-c", "import shutil; shutil.rmtree('.dvc/cache')")
+    done = project.python("-m", "dvc", *again, ok=False)
+    assert done.returncode != 0 and f"put it there by hand: models/zoo/{WEIGHTS}" in done.stderr
+
+
+def test_the_mean_of_what_is_read_is_what_the_file_holds(project):
+    """The pictures as files and as arrays through the same preprocess.json: not equal, as JPEG loses, but close."""
+    from octet import preprocess
+    from octet.data.dataset import inputs, open_split
+
+    steps = preprocess.load(project.folder / "models/tiny/preprocess.json")
+    files = open_split(project.folder / "data/jpeg", "train", steps.classes)
+    arrays = open_split(project.folder / "data/digits32", "train", steps.classes)
+    k = int(Path(files.name(0)).stem)
+    array = cv2.resize(arrays.image(k), (40, 36))
+    assert np.abs(inputs(files, steps, np.array([0]))(0) - steps(array)).mean() < 0.1
