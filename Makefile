@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help quantize zoo tune predict report package dump env test test-unit test-slow check lint format
-.PHONY: bench-pipeline bench-int8 bench-peers clean distclean git-or-not
+.PHONY: bench-pipeline bench-int8 bench-peers zoo-table clean distclean git-or-not
 
 # The interpreter that .venv is made from; empty: the first of python3.11, python3 and python that is a Python 3.11.
 PYTHON ?=
@@ -85,6 +85,9 @@ format: .venv/.ready  ## Format the code
 
 bench-pipeline: .venv/.ready git-or-not  ## Time calibration and evaluation, and show that memory does not grow
 	@$(PY) -m tests.bench.pipeline
+
+zoo-table: .venv/.ready  ## Export, convert and quantize every network of mmcls's zoo with random weights, into docs/; hours; FIND=part
+	@$(PY) -m tests.bench.zoo $(if $(FIND),--find '$(FIND)')
 
 bench-int8: .venv/.ready .venv-bench/.locked  ## Time int8 beside ONNX Runtime's and OpenVINO's, and the calibrators
 	@$(PY) -m tests.bench.int8

@@ -15,27 +15,28 @@ from octet.params import Params
 
 REPORTS = Path("reports")  # one folder a model, as in models/ and metrics/; git does not see it
 MODEL_FILES = "fp32.param", "fp32.bin", "int8.param", "int8.bin"
-NEW = ("zoo", "config", "checkpoint", "data")  # what an entry is made of
 PREDICTIONS = "fp32.predictions.csv", "int8.predictions.csv"
+NEW = "zoo", "config", "checkpoint", "data"  # what `add` takes
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m octet", description="Octet's small commands")
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, function in {**COMMANDS, **OTHERS}.items():
+    for name, function in COMMANDS.items():
         command = commands.add_parser(name, help=function.__doc__)
-        if name in COMMANDS:
+        if name in OF_MODELS:
             command.add_argument("--model", help="one model (default: all in params.yaml)")
-    commands.choices["predict"].add_argument(
-        "--image", nargs="+", default=[], help="pictures, or folders with pictures"
-    )
-    commands.choices["zoo"].add_argument("--find", help="part of a name")
-    commands.choices["add"].add_argument("--model", help="its name (default: the zoo's, or the config's)")
-    for key in NEW:
-        commands.choices["add"].add_argument(f"--{key}")
+        if name == "predict":
+            command.add_argument("--image", nargs="+", default=[], help="pictures, or folders with pictures")
+        if name == "zoo":
+            command.add_argument("--find", help="part of a name")
+        if name == "add":
+            command.add_argument("--model", help="its name (default: the zoo's, or the config's)")
+            for key in NEW:
+                command.add_argument(f"--{key}")
     args = parser.parse_args()
-    if args.command in OTHERS:
-        return OTHERS[args.command](args)
+    if args.command not in OF_MODELS:
+        return COMMANDS[args.command](args)
     if args.command == "validate":
         entries.fill()
     loaded = params.load("params.yaml")
@@ -56,16 +57,16 @@ def env(args: Namespace) -> None:
     print(environment(target))
 
 
-def add(args: Namespace) -> None:
-    """add a model to params.yaml, print its name"""
-    print(entries.add(args.model, {key: value for key in NEW if (value := vars(args)[key])}))
-
-
 def zoo(args: Namespace) -> None:
     """list the models of mmcls's zoo"""
     from octet.zoo_table import table
 
     print(table(args.find))
+
+
+def add(args: Namespace) -> None:
+    """add a model to params.yaml, print its name"""
+    print(entries.add(args.model, {key: value for key in NEW if (value := vars(args)[key])}))
 
 
 def validate(loaded: Params, names: list[str], args: Namespace) -> None:
@@ -145,8 +146,8 @@ def _require(name: str, folder: str, *files: str) -> None:
     require((Path(folder) / name / file for file in files), f"'make quantize MODEL={name}' makes it")
 
 
-COMMANDS: dict[str, Callable] = {f.__name__: f for f in (validate, summary, check, predict, report, package, dump)}
-OTHERS: dict[str, Callable] = {f.__name__: f for f in (add, zoo, env)}  # that are of no model of params.yaml
+OF_MODELS: dict[str, Callable] = {f.__name__: f for f in (validate, summary, check, predict, report, package, dump)}
+COMMANDS: dict[str, Callable] = OF_MODELS | {f.__name__: f for f in (env, zoo, add)}
 
 
 if __name__ == "__main__":

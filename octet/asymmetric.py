@@ -15,7 +15,7 @@ is int8). Where x leaves its layer as int8, the clamp to -127 is the ReLU.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,6 +59,12 @@ def regions(net: Net, key: Callable[[Layer], Hashable | None]) -> list[Region]:
     return found
 
 
+def shifted(net: Net, scales: Mapping[str, Hashable]) -> set[str]:
+    """The int8 layers whose inputs are shifted. scales: what stands for the input scale of each int8 layer."""
+    found = regions(net, lambda layer: scales.get(layer.name))
+    return {layer.name for region in found for layer in region.readers if layer.name in scales}
+
+
 def shift(net: Net, is_int8: Callable[[Layer], bool]) -> None:
     """Shifts the activations of a model whose layers are int8 already, in place. Input scales, so far 127 / threshold,
     double where it does. Before outputs are requantized."""
@@ -85,7 +91,7 @@ def shift(net: Net, is_int8: Callable[[Layer], bool]) -> None:
         _clip(region.maker, -half, _limit(region.maker) - half)
     for layer in net.layers:
         if layer.name in more:
-            _add_to_bias(layer, more[layer.name])
+            add_to_bias(layer, more[layer.name])
 
 
 def drop_activation(layer: Layer, scale: np.float32) -> None:
@@ -194,7 +200,8 @@ def _sums(layer: Layer, int8: bool) -> np.ndarray:
     return sums / np.repeat(scales, outputs // scales.size)
 
 
-def _add_to_bias(layer: Layer, more: np.ndarray | float) -> None:
+def add_to_bias(layer: Layer, more: np.ndarray | float) -> None:
+    """Adds to a layer's bias; one without a bias gets one."""
     bias = layer.weights["bias"].data.astype(np.float64) if "bias" in layer.weights else np.zeros(layer.int(0))
     layer.params[_BIAS[layer.type]] = "1"
     layer.weights["bias"] = Tensor((bias + more).astype(np.float32))

@@ -18,6 +18,7 @@ from octet.format import load, save
 from octet.logits import spread_difference
 
 TOLERANCE = 1e-3  # of the logits' spread, between ONNX Runtime and ncnn
+LIMIT_S = 3600  # pnnx takes seconds, up to minutes for the largest networks
 
 
 def convert(onnx: Path, param: Path, bin: Path, images: list[np.ndarray]) -> float:
@@ -31,14 +32,21 @@ def convert(onnx: Path, param: Path, bin: Path, images: list[np.ndarray]) -> flo
     with tempfile.TemporaryDirectory() as folder:
         # pnnx writes a dozen files, some with paths in them: only two leave the temporary folder.
         (Path(folder) / "model.onnx").write_bytes(model)
-        found = subprocess.run(
-            [pnnx(), "model.onnx", f"inputshape=[{shape}]", "fp16=0"],
-            cwd=folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-        )
+        try:
+            found = subprocess.run(
+                [pnnx(), "model.onnx", f"inputshape=[{shape}]", "fp16=0"],
+                cwd=folder,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                timeout=LIMIT_S,
+            )
+        except subprocess.TimeoutExpired:
+            raise OctetError(
+                f"{onnx}: pnnx did not end within {LIMIT_S // 60} minutes, as it happens with operators on more than five axes; "
+                "express them by others in the model"
+            ) from None
         made = Path(folder) / "model.ncnn.param", Path(folder) / "model.ncnn.bin"
         if found.returncode != 0 or not made[0].is_file() or not made[1].is_file():
             raise OctetError(

@@ -7,6 +7,7 @@ cores; every image is computed alone by one thread, so results do not depend on 
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +17,7 @@ import ncnn
 import numpy as np
 
 from octet.errors import OctetError
+from octet.format.net import Net, save
 from octet.progress import progress
 
 T = TypeVar("T")
@@ -45,6 +47,14 @@ class Engine:
         if self.net.load_model(str(bin)) != 0:
             raise OctetError(f"{bin}: ncnn cannot read it as the weights of {param}; make both again")
         self.input, self.output = self.net.input_names()[0], self.net.output_names()[-1]
+
+    @classmethod
+    def of(cls, net: Net, threads: int = 1) -> Engine:
+        """A network that is not in files."""
+        with tempfile.TemporaryDirectory(prefix="octet-") as folder:
+            files = Path(folder) / "net.param", Path(folder) / "net.bin"
+            save(net, *files)
+            return cls(*files, threads=threads)
 
     def blobs(self, image: np.ndarray, names: Sequence[str]) -> Iterator[np.ndarray]:
         """Runs one image, fp32 of shape (C, H, W), and yields the named blobs without a copy.

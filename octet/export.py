@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,21 +14,10 @@ from octet.files import write_bytes
 from octet.logits import spread_difference
 from octet.mmcls_model import Config, build, load_weights, read_checkpoint, read_config
 from octet.mmcls_pipeline import derive
-from octet.preprocess import Preprocess, save
+from octet.onnx_model import Logits, to_onnx
+from octet.preprocess import save
 
 TOLERANCE = 1e-4  # of the logits' spread, between torch and ONNX Runtime
-
-
-class _Logits(torch.nn.Module):
-    """The classifier without its softmax."""
-
-    def __init__(self, classifier: torch.nn.Module):
-        super().__init__()
-        self.classifier = classifier
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        features = self.classifier.extract_feat(x)
-        return self.classifier.head.simple_test(features, softmax=False, post_process=False)
 
 
 def classifier(config: str, checkpoint: str, trusted: bool) -> tuple[Config, dict, torch.nn.Module]:
@@ -39,7 +26,7 @@ def classifier(config: str, checkpoint: str, trusted: bool) -> tuple[Config, dic
     model = build(settings, config)
     content = read_checkpoint(checkpoint, trusted)
     load_weights(model, content["state_dict"], checkpoint)
-    return settings, content["meta"], _Logits(model).eval()
+    return settings, content["meta"], Logits(model).eval()
 
 
 def export(config: str, checkpoint: str, trusted: bool, opset: int, onnx: Path, preprocess: Path) -> float:
@@ -50,43 +37,25 @@ def export(config: str, checkpoint: str, trusted: bool, opset: int, onnx: Path, 
     """
     settings, meta, network = classifier(config, checkpoint, trusted)
     steps = derive(settings, config, meta.get("CLASSES"))
-    blank = torch.zeros(1, steps.channels, *steps.size)
-    with torch.no_grad():
-        outputs = network(blank).shape[1]
+    images = [steps(image) for image in steps.noise(8)]
+    with torch.no_grad():  # before to_onnx changes its form
+        wanted = np.concatenate([network(torch.from_numpy(x[None])).numpy() for x in images])
     if not steps.classes:
-        steps = replace(steps, classes=[str(k) for k in range(outputs)])
-    if outputs != len(steps.classes):
+        steps = replace(steps, classes=[str(k) for k in range(wanted.shape[1])])
+    if wanted.shape[1] != len(steps.classes):
         raise OctetError(
-            f"{checkpoint}: {len(steps.classes)} class names, but the model of {config} has {outputs} outputs; "
+            f"{checkpoint}: {len(steps.classes)} class names, but the model of {config} has {wanted.shape[1]} outputs; "
             "set meta.CLASSES in the checkpoint to the names of the classes that it was trained on"
         )
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            network,
-            (blank,),
-            buffer,
-            opset_version=opset,
-            dynamo=False,
-            input_names=["input"],
-            output_names=["output"],
-        )
-    difference = _difference(network, buffer.getvalue(), steps)
-    if difference > TOLERANCE:
+    data = to_onnx(network, images[0].shape, opset, config)
+    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    found = np.concatenate([session.run(None, {"input": x[None]})[0] for x in images])
+    difference = spread_difference(found, wanted)
+    if not difference <= TOLERANCE:
         raise OctetError(
             f"{config}: ONNX Runtime's logits differ from torch's by {difference:.1e} of their spread, more than {TOLERANCE:.0e}; "
             "the model does something at export that ONNX does not reproduce"
         )
-    write_bytes(onnx, buffer.getvalue())
+    write_bytes(onnx, data)
     save(steps, preprocess)
     return difference
-
-
-def _difference(network: torch.nn.Module, onnx: bytes, steps: Preprocess) -> float:
-    session = onnxruntime.InferenceSession(onnx, providers=["CPUExecutionProvider"])
-    images = [steps(image) for image in steps.noise(8)]
-    with torch.no_grad():
-        wanted = np.concatenate([network(torch.from_numpy(x[None])).numpy() for x in images])
-    found = np.concatenate([session.run(None, {"input": x[None]})[0] for x in images])
-    return spread_difference(found, wanted)

@@ -61,11 +61,13 @@ class Ppq:
 
 @dataclass(frozen=True)
 class Calibrate:
-    method: Annotated[str, Rule("Which calibrator?", "kl", choices=("minmax", "kl", "mse", "ppq"))]
+    method: Annotated[
+        str, Rule("Which calibrator?", "kl", choices=("minmax", "percentile", "kl", "aciq", "mse", "ppq"))
+    ]
     images: Annotated[int, Rule("How many training images?", "256", low=1)]
     weights: Annotated[str, Rule("How are the weights' scales found?", "absmax", choices=("absmax", "mse"))]
     percentile: Annotated[
-        float, Rule("Which share of the values does method percentile keep, in percent?", 99.99, 50, 100)
+        float, Rule("Which share of the values does method percentile keep, in percent?", "99.99", 50, 100)
     ]
     ppq: Ppq
 

@@ -8,6 +8,7 @@ parameter 18 and scales for their weights; they find those of their inputs anew 
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from copy import deepcopy
 from pathlib import Path
 
@@ -18,25 +19,33 @@ from octet.engine import Engine
 from octet.errors import OctetError, nearest
 from octet.format import load, ncnn2int8, save
 from octet.format.net import TAG_INT8, Layer, Net, Tensor
+from octet.format.rounded import Rounded
 from octet.format.rounding import round_int8
 from octet.format.table import Table, absmax_scales, add_attention, channels, needed
-from octet.targets import MASK_PARAMETER, MASK_WINOGRAD, REQUANTIZING, Target, quantizable
+from octet.targets import MASK_PARAMETER, MASK_WINOGRAD, REQUANTIZING, UNCALIBRATED, Target, quantizable
 
 _INT8_TERM = {"Convolution": 2, "ConvolutionDepthWise": 1, "InnerProduct": 2}
-_ATTENTION = ("Gemm", "MultiHeadAttention", "SDPA")
 _REFUSED = ("RNN", "LSTM", "GRU", "Embed")
 
 
-def quantize(net: Net, table: Table, target: Target, keep_fp32: list[str], where: str) -> Net:
+def quantize(
+    net: Net,
+    table: Table,
+    target: Target,
+    keep_fp32: Collection[str],
+    where: str,
+    rounded: Mapping[str, Rounded] | None = None,
+) -> Net:
     """The int8 model: every layer that can be int8, but those of keep_fp32, as the table says. `where` names the table.
 
+    rounded: weights whose integers are chosen already (octet/rounding.py), by layer; all others round to the nearest.
     With the target ncnn2int8 its files are byte for byte those of ncnn2int8, which stores as fp16 what is not int8.
     With others, a MultiHeadAttention needs no entries. Raises OctetError for a table that does not fit the model or
     the target, for an unknown layer in keep_fp32, and for a type that ncnn2int8 quantizes and Octet does not.
     """
     by_table = quantizable(net.layers)
     target.check(by_table)
-    others = [layer for layer in net.layers if layer.type in _ATTENTION + _REFUSED]
+    others = [layer for layer in net.layers if layer.type in UNCALIBRATED + _REFUSED]
     layers = {layer.name: layer for layer in by_table + others}
     for name in keep_fp32:
         if name not in layers:
@@ -58,6 +67,8 @@ def quantize(net: Net, table: Table, target: Target, keep_fp32: list[str], where
     for layer in result.layers:
         if layer.name in chosen.difference(keep_fp32):
             _MAKE_INT8[layer.type](layer, table, target, where)
+            if rounded and layer.name in rounded:
+                _take_rounded(layer, rounded[layer.name], target)
     if _parity(target):
         ncnn2int8.requantize(result, target.may_requantize)
         return ncnn2int8.convert(result)
@@ -76,7 +87,7 @@ def quantize(net: Net, table: Table, target: Target, keep_fp32: list[str], where
 
 def is_int8(layer: Layer) -> bool:
     """Does ncnn compute this layer in int8?"""
-    if layer.type in _ATTENTION:
+    if layer.type in UNCALIBRATED:
         return layer.int(18) > 0
     return layer.type in _INT8_TERM and layer.int(8) > 0 and layer.weights["weight"].tag == TAG_INT8
 
@@ -87,7 +98,7 @@ def _parity(target: Target) -> bool:
 
 def _term(layer: Layer) -> int:
     """The number of the parameter that makes a layer int8."""
-    return 18 if layer.type in (*_ATTENTION, "Embed") else 8
+    return 18 if layer.type in (*UNCALIBRATED, "Embed") else 8
 
 
 def _fp32(layer: Layer, role: str) -> np.ndarray:
@@ -122,6 +133,16 @@ def _make_int8(layer: Layer, table: Table, target: Target, where: str) -> None:
     layer.weights["weight"] = weight
     layer.weights["weight_scales"] = Tensor(scales)
     layer.weights["input_scale"] = Tensor(np.array([table.inputs[layer.name]], np.float32))
+
+
+def _take_rounded(layer: Layer, rounded: Rounded, target: Target) -> None:
+    levels = target.weight_levels(layer)
+    if rounded.weight.size != layer.weights["weight"].data.size or np.abs(rounded.weight.astype(int)).max() > levels:
+        raise OctetError(
+            f"layer {layer.name}: its {rounded.weight.size} rounded weights are not for this model and target; run the stage round"
+        )
+    layer.weights["weight"] = Tensor(rounded.weight, TAG_INT8)
+    asymmetric.add_to_bias(layer, rounded.bias)
 
 
 def _make_gemm_int8(layer: Layer, table: Table, target: Target, where: str) -> None:
@@ -191,7 +212,7 @@ def write(net: Net, param: Path, bin: Path, image: np.ndarray) -> None:
         save(net, *partial)
         again = load(*partial)
         _same(net, again, param)
-        requantized = [layer.outputs[0] for layer in again.layers if is_int8(layer) and layer.int(8) > 100]
+        requantized = [layer.outputs[0] for layer in again.layers if layer.type in REQUANTIZING and layer.int(8) > 100]
         engine = Engine(*partial)
         for name, bits in engine.bits(image, requantized).items():
             if bits != 8:

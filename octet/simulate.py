@@ -34,8 +34,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from octet.errors import OctetError
 from octet.format.net import TAG_INT8, Layer, Net
+from octet.patches import windows
 
-_SAME_UPPER, _SAME_LOWER = -233, -234
 _ADD, _SUBTRACT, _MULTIPLY, _DIVIDE, _MAX, _MIN = range(6)
 _OPERATIONS = {
     _ADD: np.add,
@@ -105,36 +105,22 @@ def _hard_swish(values: np.ndarray, alpha: np.float32, beta: np.float32) -> np.n
 
 def _convolution(one: Layer, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
     groups = one.int(7, 1) if one.type == "ConvolutionDepthWise" else 1
-    values, kernel = inputs[0], (one.int(11, one.int(1)), one.int(1))
+    values = inputs[0]
     if one.int(19) or values.ndim != 3:
         raise OctetError(
             f"layer {one.name}: the simulator knows convolutions of (C, H, W) with weights of their own only"
         )
-    stride, dilation = (one.int(13, one.int(3, 1)), one.int(3, 1)), (one.int(12, one.int(2, 1)), one.int(2, 1))
-    extent = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True))
     if one.int(8) and values.dtype != np.int8:
         values = quantize(values, one.weights["input_scale"].data[0])
     border = _number(one, 18).astype(np.int16).astype(values.dtype) if values.dtype == np.int8 else _number(one, 18)
-    values = np.pad(values, _border(one, values.shape[1:], extent, stride), constant_values=border)
+    found = windows(one, values, border)
 
     def sums(weight: np.ndarray) -> np.ndarray:
-        windows = sliding_window_view(values, extent, axis=(1, 2))[:, :: stride[0], :: stride[1]]
-        windows = windows[..., :: dilation[0], :: dilation[1]]  # (C, outH, outW, kernelH, kernelW)
-        out = windows.shape[1:3]
-        columns = windows.transpose(0, 3, 4, 1, 2).reshape(groups, -1, out[0] * out[1]).astype(np.float64)
+        out = found.shape[1:3]
+        columns = found.transpose(0, 3, 4, 1, 2).reshape(groups, -1, out[0] * out[1]).astype(np.float64)
         return (weight.reshape(groups, one.int(0) // groups, -1) @ columns).reshape(one.int(0), *out)
 
     return [_weighted(one, one.int(0), groups if one.type == "ConvolutionDepthWise" else one.int(0), sums)]
-
-
-def _border(one: Layer, size: tuple[int, ...], extent: tuple[int, ...], stride: tuple[int, ...]) -> list[tuple]:
-    left, top = one.int(4), one.int(14, one.int(4))
-    pads = [(0, 0), (top, one.int(16, top)), (left, one.int(15, left))]
-    if left not in (_SAME_UPPER, _SAME_LOWER):
-        return pads
-    whole = [max(e + (n - 1) // s * s - n, 0) for n, e, s in zip(size, extent, stride, strict=True)]
-    halves = [(n // 2, n - n // 2) for n in whole]
-    return [(0, 0), *(halves if left == _SAME_UPPER else [half[::-1] for half in halves])]
 
 
 def _inner_product(one: Layer, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:

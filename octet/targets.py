@@ -29,6 +29,7 @@ from octet.format.net import Layer, Net
 FOLDER = Path("configs/targets")
 MASK_PARAMETER, MASK_WINOGRAD = 31, 64
 QUANTIZABLE = ("Convolution", "ConvolutionDepthWise", "InnerProduct")
+UNCALIBRATED = ("Gemm", "MultiHeadAttention", "SDPA")  # can be int8 too, and find their inputs' scales as they run
 REQUANTIZING = ("Convolution", "ConvolutionDepthWise")  # the types whose output may leave as int8
 
 

@@ -16,7 +16,7 @@ from octet.errors import OctetError
 from octet.format.net import Layer, Net
 from octet.format.rounding import round_int8
 from octet.format.table import Table, add_attention, channels
-from octet.targets import QUANTIZABLE, Target, quantizable
+from octet.targets import QUANTIZABLE, UNCALIBRATED, Target, quantizable
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,10 @@ def histograms(
 ) -> dict[str, Histogram]:
     """The histogram of every blob that a quantizable layer reads, over all images; what a Split copies counts once."""
     blobs = list(dict.fromkeys(source(net, layer.inputs[0]) for layer in quantizable(net.layers)))
+    if not blobs and not any(layer.type in UNCALIBRATED for layer in net.layers):
+        raise OctetError(f"{param}: has no layer that can be int8 ({', '.join(QUANTIZABLE + UNCALIBRATED)})")
     if not blobs:
-        raise OctetError(f"{param}: has no layer that can be int8 ({', '.join(QUANTIZABLE)})")
+        return {}
     engine = Engine(param, bin)
 
     def one(k: int) -> list[Histogram]:
@@ -90,8 +92,7 @@ def shifted_blobs(net: Net, target: Target) -> set[str]:
         return set()
     int8 = target.int8_layers(net)
     sources = {layer.name: source(net, layer.inputs[0]) for layer in net.layers if layer.name in int8}
-    found = asymmetric.regions(net, lambda layer: sources.get(layer.name))
-    return {sources[layer.name] for region in found for layer in region.readers if layer.name in sources}
+    return {sources[name] for name in asymmetric.shifted(net, sources)}
 
 
 def source(net: Net, blob: str) -> str:

@@ -200,7 +200,11 @@ def test_anchors_and_merge_keys_are_read(path):
         ("0.3", ".inf", "models.net.max_drop_pt: expected a number from 0 to 100, found Infinity."),
         # Unknown choices
         ("method: kl", "method: minmaxx", "calibrate.method: unknown value \"minmaxx\". Did you mean 'minmax'?"),
-        ("method: kl", "method: aciq", 'calibrate.method: unknown value "aciq". Known: kl, minmax, mse, ppq.'),
+        (
+            "method: kl",
+            "method: entropy",
+            'calibrate.method: unknown value "entropy". Known: aciq, kl, minmax, mse, percentile, ppq.',
+        ),
         (
             "algorithm: percentile",
             "algorithm: percent",

@@ -1,0 +1,22 @@
+"""ResNeSt's split attention, which sums over an axis between batch and channels; pnnx takes the wrong one."""
+
+from __future__ import annotations
+
+from torch.nn import functional as F
+
+
+def split_attention(self, x):
+    """ResNeSt: the parts as slices of the channels, added one by one."""
+    x = self.relu(self.norm0(self.conv(x)))
+    parts = x.chunk(self.radix, 1)
+    pooled = F.adaptive_avg_pool2d(sum(parts[1:], parts[0]), 1)
+    weights = self.fc2(self.relu(self.norm1(self.fc1(pooled))))
+    if self.radix == 1:
+        return weights.sigmoid() * x
+    weights = weights.reshape(1, self.groups, self.radix, -1).transpose(1, 2).softmax(1)
+    weights = weights.reshape(1, -1, 1, 1).chunk(self.radix, 1)
+    weighted = [weight * part for weight, part in zip(weights, parts, strict=True)]
+    return sum(weighted[1:], weighted[0])
+
+
+REWRITES = {"mmcls.models.backbones.resnest.SplitAttentionConv2d": split_attention}

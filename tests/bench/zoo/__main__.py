@@ -1,0 +1,61 @@
+"""make zoo-table: which networks of mmcls's model zoo Octet brings to ncnn int8, as docs/zoo.md and docs/zoo.json.
+
+Every network runs in a process of its own, the small ones first. What was measured stays in .zoo/, one file a network,
+and is not measured again; what failed is. docs/ is written anew after each network.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+from octet.errors import run
+from octet.files import read_json, write_json, write_text
+from octet.progress import progress
+from tests.bench.zoo.networks import Network, networks
+from tests.bench.zoo.report import by_config, markdown
+
+SCRATCH = Path(".zoo")
+LIMIT_S = 4 * 3600
+
+
+def measured(network: Network) -> dict | None:
+    path = SCRATCH / f"{network.name}.json"
+    return read_json(path, "make zoo-table writes it") if path.is_file() else None
+
+
+def measure(network: Network) -> None:
+    result = SCRATCH / f"{network.name}.json"
+    command = [sys.executable, "-m", "tests.bench.zoo.measure", network.configs[0], str(result)]
+    try:
+        found = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=LIMIT_S)
+        error = (found.stderr.strip().splitlines() or ["killed"])[-1] if found.returncode else None
+    except subprocess.TimeoutExpired:
+        error = f"took more than {LIMIT_S / 3600:.0f} hours"
+    if error:
+        write_json(result, {"error": error})
+
+
+def write(every: list[Network]) -> None:
+    results = [(network, found) for network in every if (found := measured(network))]
+    write_text("docs/zoo.md", markdown(results))
+    write_json("docs/zoo.json", by_config(results))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--find", default="", help="only networks with this in their family or name")
+    word = parser.parse_args().find.lower()
+    every = networks()
+    chosen = [n for n in every if word in f"{n.family} {n.name}".lower()]
+    todo = [n for n in chosen if not (known := measured(n)) or "error" in known]
+    for network in progress(sorted(todo, key=lambda n: n.cost), "measuring", unit="network"):
+        measure(network)
+        write(every)
+    write(every)
+
+
+if __name__ == "__main__":
+    run(main)

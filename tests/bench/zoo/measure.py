@@ -1,0 +1,107 @@
+"""One network of the zoo: exported, converted and quantized with random weights, and how far its logits then differ.
+
+python -m tests.bench.zoo.measure CONFIG RESULT.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from octet import format
+from octet.calibrate.own import How, calibrate
+from octet.convert import convert
+from octet.engine import Engine, cores
+from octet.errors import OctetError
+from octet.export import export
+from octet.files import rounded, write_json
+from octet.logits import spread_difference
+from octet.mmcls_model import build, read_config
+from octet.mmcls_pipeline import derive
+from octet.onnx_model import Logits
+from octet.quantize import is_int8, quantize, write
+from octet.targets import UNCALIBRATED, quantizable, target
+from tests.bench.zoo.weights import pictures, randomize
+
+LARGEST = 150e6  # parameters
+VARIATION = 0.02  # how much pictures must move the logits, as a share of the logits' own deviation
+
+
+def measure(config: str, folder: Path) -> dict:
+    """Raises OctetError where the network cannot be exported, converted or quantized."""
+    settings = read_config(config)
+    model = build(settings, config)
+    parameters = sum(p.numel() for p in model.parameters())
+    found = {"parameters_m": rounded(parameters / 1e6, 1)}
+    if parameters > LARGEST:
+        return found | {"skipped": f"more than {LARGEST / 1e6:.0f} M parameters"}
+    wanted, classes, settled, images = _torch(model, derive(settings, config, ["?"]))
+    checkpoint, onnx, steps = folder / "weights.pth", folder / "fp32.onnx", folder / "preprocess.json"
+    torch.save({"state_dict": settled, "meta": {"CLASSES": [str(k) for k in range(classes)]}}, checkpoint)
+    del model, settled
+    try:
+        return found | _files(config, checkpoint, onnx, steps, images, wanted)
+    except OctetError as error:
+        return found | {"error": str(error).replace(f"{folder}/", "").splitlines()[0]}
+
+
+def _torch(model, steps) -> tuple:
+    """The logits of four pictures, the number of classes, the weights, and the pictures: eight to calibrate, those four."""
+    network = Logits(model).eval()
+    seen, unseen = pictures(steps, 8, seed=0), pictures(steps, 4, seed=1)
+    randomize(model, network, seen)
+    with torch.no_grad():
+        logits = np.concatenate([network(torch.from_numpy(x[None])).numpy() for x in unseen])
+    return logits, logits.shape[1], model.state_dict(), (seen, unseen)
+
+
+def _files(config: str, checkpoint: Path, onnx: Path, steps: Path, images: tuple, wanted: np.ndarray) -> dict:
+    seen, unseen = images
+    folder = onnx.parent
+    fp32, int8 = [(folder / f"{kind}.param", folder / f"{kind}.bin") for kind in ("fp32", "int8")]
+    variation = wanted.std(axis=0).mean() / wanted.std()
+    if variation < VARIATION:
+        raise OctetError(f"pictures move the logits by {variation:.4f} of their deviation only")
+    export(config, str(checkpoint), False, 13, onnx, steps)
+    checkpoint.unlink()
+    convert(onnx, *fp32, unseen)
+    onnx.unlink()
+    net, profile = format.load(*fp32), target("dotprod")
+    table = calibrate(net, *fp32, lambda k: seen[k], len(seen), How("mse"), profile)
+    quantized = quantize(net, table, profile, [], "table")
+    write(quantized, *int8, unseen[0])
+    logits = {}
+    for kind, files in (("fp32", fp32), ("int8", int8)):
+        engine = Engine(*files, threads=cores())
+        logits[kind] = np.stack([engine(x) for x in unseen])
+    layers = quantizable(net.layers) + [layer for layer in net.layers if layer.type in UNCALIBRATED]
+    return {
+        "fp32_difference": float(f"{spread_difference(logits['fp32'], wanted):.1e}"),
+        "int8_layers": sum(is_int8(layer) for layer in quantized.layers),
+        "int8_sqnr_db": rounded(_sqnr_db(logits["fp32"], logits["int8"]), 1),
+        "quantizable_layers": len(layers),
+        "variation": rounded(variation, 2),
+    }
+
+
+def _sqnr_db(wanted: np.ndarray, found: np.ndarray) -> float:
+    """Of logits less each picture's mean, which no prediction depends on."""
+    centred = [x - x.mean(axis=1, keepdims=True) for x in (wanted, found)]
+    return 10 * np.log10(np.square(centred[0]).sum() / max(np.square(centred[1] - centred[0]).sum(), 1e-30))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("config")
+    parser.add_argument("result", type=Path)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        write_json(arguments.result, measure(arguments.config, Path(folder)))
+
+
+if __name__ == "__main__":
+    main()
