@@ -15,8 +15,8 @@ that pictures differ clearly in their logits. So the table says what converts an
 trained model stays. On four pictures:
 
 - fp32: the largest difference of ncnn's logits from torch's, as a share of their spread; more than 1e-3 counts as failed;
-- int8 layers: those that ncnn computes in int8, of those that it could (on x86, `dotprod` leaves convolutions in groups
-  and the first layer in fp32);
+- int8 layers: those that ncnn computes in int8, of those that it could (`dotprod` leaves the first layer and convolutions
+  in groups, depthwise ones too, in fp32);
 - int8: the power of fp32's logits over that of int8's difference from them, in dB. Noise grows with depth in networks of
   random weights more than in trained ones.
 
