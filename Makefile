@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help quantize zoo tune predict report package dump env test test-unit test-slow check lint format
-.PHONY: bench-pipeline bench-data bench-cifar bench-int8 bench-peers zoo-table clean distclean git-or-not
+.PHONY: sweep-calibrators sweep-helps bench-pipeline bench-data bench-cifar bench-int8 bench-peers zoo-table clean distclean git-or-not
 
 # The interpreter that .venv is made from; empty: the first of python3.11, python3 and python that is a Python 3.11.
 PYTHON ?=
@@ -101,6 +101,12 @@ bench-int8: .venv/.ready .venv-bench/.locked  ## Time int8 beside ONNX Runtime's
 
 bench-peers: .venv/.ready .venv-bench/.locked  ## Compare with ONNX Runtime and OpenVINO: top-1, FPS, size, memory; MODEL=name
 	@$(PY) -m tests.bench.compare $(if $(MODEL),--model '$(MODEL)')
+
+sweep-calibrators: .venv/.ready  ## Compare all calibrators with 32 to 2,048 pictures by DVC experiments, into docs/calibrators.md
+	@$(PY) -m tests.bench.sweep calibrators $(if $(MODEL),--model '$(MODEL)')
+
+sweep-helps: .venv/.ready  ## Compare learned rounding, equalization and mixed precision by DVC experiments, into docs/helps.md
+	@$(PY) -m tests.bench.sweep helps $(if $(MODEL),--model '$(MODEL)')
 
 # Of the pipeline's outputs those that git ignores go: dvc.yaml's cached ones. The metrics in git stay, and so do
 # what data/dvc.yaml and models/dvc.yaml made (data sets, checkpoints) and DVC's cache, .dvc/cache: the next

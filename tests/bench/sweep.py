@@ -1,0 +1,206 @@
+"""make sweep-calibrators and make sweep-helps: DVC experiments over parameters, and the tables of them in docs/.
+
+They run in a scratch copy of the project, `dvc exp run` after `dvc exp run`, on the embedded models and, where the pictures and
+the checkpoint lie in ../shared, on CIFAR-10, JPEG (tests/bench/cifar_jpeg.py). Nothing is timed but what a table says is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from octet.benchmark import machine
+from octet.errors import OctetError, run
+from octet.files import write_text
+from octet.params import Loader
+from octet.progress import progress
+from tests.bench import cifar_jpeg
+
+ROOT = Path(__file__).parents[2]
+METHODS, IMAGES = ("minmax", "percentile", "kl", "aciq", "mse", "ppq"), (32, 128, 512, 2048)
+HELD_OUT = 5000
+NAMES = {
+    "resnet18_digits32": "ResNet-18, digits32",
+    "mobilenetv2_digits32": "MobileNetV2, digits32",
+    cifar_jpeg.MODEL: "ResNet-18, CIFAR-10, JPEG",
+}
+SETTINGS = {
+    "dotprod, 256 images": ["target=dotprod"],
+    "dotprod, minmax, 64 images": [
+        "target=dotprod",
+        "calibrate.method=minmax",
+        "calibrate.images=64",
+        "rounding.images=64",
+    ],
+    "ncnn2int8, 256 images": ["target=ncnn2int8", "mixed_precision.budget=0.0003"],
+}
+LEARNED, EQUALIZED, MIXED = "rounding.method=learned", "equalize=true", "mixed_precision.metric=kl"
+HELPS = {
+    "plain": [],
+    "learned rounding": [LEARNED],
+    "equalization": [EQUALIZED],
+    "mixed precision": [MIXED],
+    "rounding and mixed precision": [LEARNED, MIXED],
+    "all together": [LEARNED, EQUALIZED, MIXED],
+}
+WORK = {LEARNED: "round", MIXED: "plan"}  # the stage that does what the parameter asks for
+
+
+@dataclass
+class Project:
+    """A scratch project with one model, in git, as experiments need it."""
+
+    name: str
+    folder: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def make(cls, name: str, folder: Path, shared: Path) -> Project:
+        made = cls(name, folder, os.environ | {"PYTHONPATH": str(folder)})
+        keep = shutil.ignore_patterns("__pycache__")
+        made.run("git", "init", "-q")
+        made.python("-m", "dvc", "init", "--quiet")
+        for part in ("octet", "stages", "configs", ".dvc/plots"):
+            shutil.copytree(ROOT / part, folder / part, ignore=keep)
+        for part in ("dvc.yaml", ".dvcignore"):
+            shutil.copy(ROOT / part, folder)
+        params = yaml.load((ROOT / "params.yaml").read_text(), Loader)
+        entry = params["models"].get(name) or next(iter(params["models"].values()))
+        if name == cifar_jpeg.MODEL:
+            cifar_jpeg.unpack(shared / "cifar10-jpeg", folder / "data" / "cifar10_jpeg")
+            checkpoint = (shared / "checkpoints" / "resnet18_cifar10_jpeg.pth").resolve()
+            entry |= {"config": cifar_jpeg.CONFIG, "checkpoint": str(checkpoint), "data": "data/cifar10_jpeg"}
+        else:
+            for part in (entry["checkpoint"], entry["data"]):
+                if not (ROOT / part).exists():
+                    raise OctetError(f"{part}: not there; 'make quantize' makes it")
+                (folder / part).parent.mkdir(exist_ok=True)
+                (folder / part).symlink_to((ROOT / part).resolve())
+        params["models"] = {name: entry}
+        params["mixed_precision"]["budget"] = 3e-5
+        (folder / "params.yaml").write_text(json.dumps(params, indent=2))  # JSON is YAML
+        (folder / ".gitignore").write_text("/data\n/models/*\n/metrics/*/*.csv\n")
+        made.run("git", "add", "-A")
+        made.run("git", "-c", "user.name=sweep", "-c", "user.email=sweep@localhost", "commit", "-qm", "the project")
+        return made
+
+    def run(self, *command: str) -> None:
+        done = subprocess.run(command, cwd=self.folder, env=self.environment, capture_output=True, text=True)
+        if done.returncode:
+            raise OctetError(f"{' '.join(command[-4:])}: failed:\n{done.stdout[-2000:]}{done.stderr[-3000:]}")
+
+    def python(self, *arguments: str) -> None:
+        self.run(sys.executable, *arguments)
+
+    def experiment(self, settings: list[str]) -> dict:
+        """The summary after one experiment with these parameters."""
+        changed = [word for setting in settings for word in ("-S", setting)]
+        self.python("-m", "dvc", "exp", "run", "--quiet", *changed)
+        summary = json.loads((self.folder / "metrics" / self.name / "summary.json").read_text())
+        self.run("git", "checkout", "-q", ".")
+        return summary
+
+    def seconds(self, stage: str) -> float:
+        """How long a stage takes, as the last experiment left its inputs."""
+        start = time.perf_counter()
+        self.python("-m", f"stages.{stage}", "--model", self.name)
+        return time.perf_counter() - start
+
+
+def calibrators(project: Project) -> list[str]:
+    quick = ["analyze.images=1", "benchmark.runs=1", "benchmark.warmup=0"]
+    lines = [
+        f"\n## {NAMES[project.name]}\n",
+        "| method | images | held-out: agreement | held-out: probability shift | test: drop in points | test: agreement |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for method, images in progress([(m, n) for m in METHODS for n in IMAGES], project.name, unit="experiment"):
+        settings = [*quick, f"calibrate.method={method}", f"calibrate.images={images}"]
+        held = project.experiment([*settings, "evaluate.split=train", f"evaluate.limit={HELD_OUT}"])
+        test = project.experiment(settings)
+        lines.append(
+            f"| `{method}` | {images:,} | {held['agreement_pct']:.2f} % | {held['probability_shift_pct']:.3f} % "
+            f"| {_drop(test)} | {test['agreement_pct']:.2f} % |"
+        )
+    fp32 = f"fp32 has {test['fp32_top1_pct']:.2f} % of {test['n_images']:,} test pictures."
+    return [lines[0], f"{fp32}\n", *lines[1:]]
+
+
+def helps(project: Project) -> list[str]:
+    lines = [f"\n## {NAMES[project.name]}\n"]
+    for title, base in SETTINGS.items():
+        lines += [
+            f"\n{title}:\n",
+            "| | drop in points | agreement | probability shift | speed-up | int8 size | work |",
+            "|---|---:|---:|---:|---:|---:|---:|",
+        ]
+        for help, more in progress(HELPS.items(), f"{project.name}, {title}", total=len(HELPS), unit="experiment"):
+            found = project.experiment([*base, *more])
+            work = sum(project.seconds(WORK[setting]) for setting in more if setting in WORK)
+            lines.append(
+                f"| {help} | {_drop(found)} | {found['agreement_pct']:.2f} % | {found['probability_shift_pct']:.3f} % "
+                f"| {found['speedup_1_thread']:.2f} | {found['int8_bytes'] / 1e6:.1f} MB | {f'{work:.0f} s' if work else ''} |"
+            )
+    return lines
+
+
+def _drop(summary: dict) -> str:
+    return f"{summary['top1_drop_pt']:+.2f} ± {summary['top1_drop_se_pt']:.2f}"
+
+
+def head(title: str, command: str) -> list[str]:
+    about = machine()
+    return [
+        f"# {title}\n",
+        f"Made by `{command}` on {about['cores']} cores of {about['cpu']} ({' '.join(about['features'])}), ncnn {about['ncnn']}.",
+    ]
+
+
+ABOUT = {
+    "calibrators": [
+        "Every calibrator with 32 to 2,048 calibration pictures, target `dotprod`. *Held-out* are 5,000 pictures from the end of "
+        "the training split, which calibration does not see: by them the defaults were chosen. The test split's figures were read "
+        "afterwards. Agreement is the share of pictures on which int8 says what fp32 says; the probability shift is the mean "
+        "difference of the two models' probabilities of what they predict; the drop is fp32's top-1 less int8's, with its "
+        "paired standard error.",
+    ],
+    "helps": [
+        "What wins int8's loss back, each alone and together, on all test pictures: learned rounding (`rounding.method=learned`), "
+        "cross-layer equalization (`equalize=true`), mixed precision (`mixed_precision.metric=kl`, a budget of 3e-5 nats on "
+        "target `dotprod`, of 3e-4 on `ncnn2int8`). Drop: fp32's top-1 less int8's, with its paired standard error. Speed-up: "
+        "int8's frames a second over fp32's, one thread, batch 1, 100 runs in turn. Work: what the stages round and plan took.",
+    ],
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=("calibrators", "helps"))
+    parser.add_argument("--model", action="append", choices=NAMES, help="default: all that are there")
+    parser.add_argument(
+        "--shared", type=Path, default=ROOT.parent / "shared", help="with cifar10-jpeg/ and checkpoints/"
+    )
+    args = parser.parse_args()
+    models = args.model or [name for name in NAMES if name != cifar_jpeg.MODEL or args.shared.is_dir()]
+    title = {"calibrators": "Calibrators", "helps": "Winning accuracy back"}[args.what]
+    lines = [*head(title, f"make sweep-{args.what}"), "", *ABOUT[args.what]]
+    for name in models:
+        with tempfile.TemporaryDirectory() as folder:
+            project = Project.make(name, Path(folder), args.shared)
+            lines += {"calibrators": calibrators, "helps": helps}[args.what](project)
+        write_text(ROOT / "docs" / f"{args.what}.md", "\n".join(lines) + "\n")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    run(main)
