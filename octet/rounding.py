@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from threading import Lock
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -33,6 +34,11 @@ DAMPING = 0.01  # of the mean variance, added to every input's: what keeps direc
 PIXELS = 64  # of a layer's output that are looked at in one picture, on a regular grid
 MEMORY = 1.5e9  # bytes of covariances that are gathered in one pass over the pictures
 BLOCK = 128  # columns whose errors are handed on together
+THREADS = 2  # fixed: with another number BLAS may add in another order, and a weight rounds the other way
+EXACT = 1024  # as many products of 127 by 127 have an exact sum in fp32
+WIDEST = (
+    8192  # inputs of a channel: what more would cost in memory and time is out of proportion (VGG's first linear layer)
+)
 
 
 @dataclass(frozen=True)
@@ -43,34 +49,57 @@ class Grid:
     zero: int
 
 
-@dataclass
 class Moments:
-    """Of a layer's input patches over all pictures, group by group: exact integer sums, so that they merge exactly.
+    """Of a layer's input patches over all pictures, group by group.
 
-    products: of the integers, fp64 of shape (groups, d, d); sums: of them, (groups, d); values: the sums of the fp32
-    inputs, (groups, d); count: how many patches.
+    products: of the integers, fp64 of shape (groups, d, d); sums: of them, (groups, d); count: how many patches. All are
+    exact, so the order in which pictures are added does not matter. values: the sums of the fp32 inputs, (groups, d),
+    whose last bits do depend on it.
     """
 
-    products: np.ndarray
-    sums: np.ndarray
-    values: np.ndarray
-    count: int
+    def __init__(self, layer: Layer):
+        groups, width = _groups(layer), _width(layer)
+        self.products, self.sums = np.zeros((groups, width, width)), np.zeros((groups, width))
+        self.values, self.count = np.zeros((groups, width)), 0
+        self._lock, self._waiting = Lock(), []
 
-    def add(self, other: Moments) -> Moments:
-        self.products += other.products
-        self.sums += other.sums
-        self.values += other.values
-        self.count += other.count
-        return self
+    def add(self, patches: np.ndarray, grid: Grid) -> np.ndarray:
+        """Takes in patches, fp32 of shape (groups, n, d), but for their values, whose sums it returns."""
+        integers = round_int8(patches * np.float32(grid.scale) - np.float32(grid.zero))
+        ready = []
+        with self._lock:
+            self._waiting.append(integers)
+            if sum(waiting.shape[1] for waiting in self._waiting) >= EXACT:
+                ready, self._waiting = self._waiting, ready
+        self._multiply(ready)
+        return patches.sum(axis=1, dtype=np.float64)
+
+    def finish(self) -> None:
+        self._multiply(self._waiting)
+        self._waiting = []
+
+    def _multiply(self, ready: list[np.ndarray]) -> None:
+        """Many patches at once: the sums are large, and to add to them takes long."""
+        integers = np.concatenate(ready, axis=1).astype(np.float32) if ready else np.empty((1, 0, 1), np.float32)
+        for at in range(0, integers.shape[1], EXACT):
+            part = integers[:, at : at + EXACT]
+            products, sums = part.transpose(0, 2, 1) @ part, part.sum(axis=1)
+            with self._lock:
+                self.products += products
+                self.sums += sums
+                self.count += part.shape[1]
 
 
 def learn(
     net: Net, table: Table, target: Target, keep_fp32: Collection[str], image: Callable[[int], np.ndarray], count: int
 ) -> dict[str, Rounded]:
-    """The rounded weights of every int8 layer of the fp32 network `net`, by name. image(k), k < count: the k-th network
-    input, fp32 of shape (C, H, W). The result does not depend on the number of workers."""
+    """The rounded weights of every int8 layer of the fp32 network `net`, by name; but for layers wider than WIDEST.
+
+    image(k), k < count: the k-th network input, fp32 of shape (C, H, W). The result does not depend on the number of
+    workers.
+    """
     int8 = target.int8_layers(net).difference(keep_fp32)
-    layers = [layer for layer in quantizable(net.layers) if layer.name in int8]
+    layers = [layer for layer in quantizable(net.layers) if layer.name in int8 and _width(layer) <= WIDEST]
     scales = {layer.name: table.inputs[layer.name] for layer in layers}
     shifted = asymmetric.shifted(net, scales) if target.asymmetric else set()
     grids = {
@@ -81,7 +110,7 @@ def learn(
     for part in _parts(layers):
         moments = gather(engine, part, grids, image, count)
         for layer in progress(part, "learn rounding", unit="layer"):
-            with threadpool_limits(1):  # the last bits of a sum depend on the number of threads
+            with threadpool_limits(THREADS):
                 levels = target.weight_levels(layer)
                 found[layer.name] = solve(
                     layer, moments.pop(layer.name), grids[layer.name], table.weights[layer.name], levels
@@ -94,15 +123,18 @@ def gather(
 ) -> dict[str, Moments]:
     """The moments of these layers' inputs, in one pass over the pictures."""
     blobs = list(dict.fromkeys(layer.inputs[0] for layer in layers))
+    found = {layer.name: Moments(layer) for layer in layers}
 
-    def one(k: int) -> list[Moments]:
-        values = dict(zip(blobs, map(np.array, engine.blobs(image(k), blobs)), strict=True))
-        return [_moments(layer, values[layer.inputs[0]], grids[layer.name]) for layer in layers]
+    def one(k: int) -> list[np.ndarray]:
+        inputs = dict(zip(blobs, map(np.array, engine.blobs(image(k), blobs)), strict=True))
+        return [found[layer.name].add(_patches(layer, inputs[layer.inputs[0]]), grids[layer.name]) for layer in layers]
 
-    total: list[Moments] | None = None
-    for found in map_images(one, range(count), "learn rounding, inputs"):
-        total = found if total is None else [a.add(b) for a, b in zip(total, found, strict=True)]
-    return dict(zip((layer.name for layer in layers), total, strict=True))
+    for sums in map_images(one, range(count), "learn rounding, inputs"):
+        for moments, values in zip(found.values(), sums, strict=True):
+            moments.values += values
+    for moments in found.values():
+        moments.finish()
+    return found
 
 
 def solve(layer: Layer, moments: Moments, grid: Grid, weight_scales: np.ndarray, levels: int) -> Rounded:
@@ -127,7 +159,8 @@ def round_together(weight: np.ndarray, covariance: np.ndarray, levels: int) -> n
     damping = DAMPING * float(variance.mean()) or 1.0
     order = np.argsort(-variance, kind="stable")
     hessian = covariance[np.ix_(order, order)] + damping * np.eye(len(order))
-    factor = np.linalg.cholesky(np.linalg.inv(hessian)).T  # upper
+    upper = np.linalg.cholesky(hessian[::-1, ::-1])[::-1, ::-1]
+    factor = _inverse(np.ascontiguousarray(upper))  # upper triangular, and its square is the inverse of hessian
     left, result = weight[:, order].copy(), np.empty(weight.shape)
     for start in range(0, len(order), BLOCK):
         end = min(start + BLOCK, len(order))
@@ -143,12 +176,23 @@ def round_together(weight: np.ndarray, covariance: np.ndarray, levels: int) -> n
     return np.where(dead, nearest, integers)
 
 
+def _inverse(upper: np.ndarray) -> np.ndarray:
+    """Of an upper triangular matrix, a quarter of the work that a general one takes."""
+    half = len(upper) // 2
+    if half < BLOCK:
+        return np.linalg.inv(upper)
+    first, last = _inverse(upper[:half, :half]), _inverse(upper[half:, half:])
+    result = np.zeros_like(upper)
+    result[:half, :half], result[half:, half:] = first, last
+    result[:half, half:] = -first @ upper[:half, half:] @ last
+    return result
+
+
 def _parts(layers: list[Layer]) -> list[list[Layer]]:
     """The layers in runs whose covariances fit into MEMORY."""
     parts, size = [], 0.0
     for layer in layers:
-        groups = _groups(layer)
-        need = 8.0 * groups * (layer.weights["weight"].data.size / layer.int(0)) ** 2
+        need = 8.0 * _groups(layer) * _width(layer) ** 2
         if not parts or size + need > MEMORY:
             parts.append([])
             size = 0.0
@@ -157,20 +201,13 @@ def _parts(layers: list[Layer]) -> list[list[Layer]]:
     return parts
 
 
+def _width(layer: Layer) -> int:
+    """How many inputs an output has."""
+    return layer.weights["weight"].data.size // layer.int(0)
+
+
 def _groups(layer: Layer) -> int:
     return layer.int(7, 1) if layer.type == "ConvolutionDepthWise" else 1
-
-
-def _moments(layer: Layer, values: np.ndarray, grid: Grid) -> Moments:
-    """Of one picture."""
-    patches = _patches(layer, values)
-    integers = round_int8(patches * np.float32(grid.scale) - np.float32(grid.zero)).astype(np.float32)
-    products = np.zeros((len(patches), patches.shape[2], patches.shape[2]))
-    for at in range(0, patches.shape[1], 1024):  # as many products of 127 by 127 have an exact sum in fp32
-        part = integers[:, at : at + 1024]
-        products += part.transpose(0, 2, 1) @ part
-    sums = (array.sum(axis=1, dtype=np.float64) for array in (integers, patches))
-    return Moments(products, *sums, patches.shape[1])
 
 
 def _patches(layer: Layer, values: np.ndarray) -> np.ndarray:
