@@ -17,11 +17,18 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import yaml
 
-from octet.benchmark import machine
+from octet import preprocess
+from octet.analyze import logits
+from octet.data.dataset import inputs, open_split
+from octet.data.subset import balanced
+from octet.engine import Engine
 from octet.errors import OctetError, run
 from octet.files import write_text
+from octet.logits import kl_divergence
+from octet.machine import machine
 from octet.params import Loader
 from octet.progress import progress
 from tests.bench import cifar_jpeg
@@ -110,6 +117,18 @@ class Project:
         self.run("git", "checkout", "-q", ".")
         return summary
 
+    def divergence(self, count: int = 2000) -> tuple[float, float]:
+        """KL divergence of int8's probabilities from fp32's on test pictures, in nats, and its standard error."""
+        models = self.folder / "models" / self.name
+        steps = preprocess.load(models / "preprocess.json")
+        entry = json.loads((self.folder / "params.yaml").read_text())["models"][self.name]
+        data = open_split(self.folder / entry["data"], "test", steps.classes, steps.color_type)
+        image = inputs(data, steps, balanced(data.labels, count, "test pictures"))
+        engines = [Engine(models / f"{p}.param", models / f"{p}.bin") for p in ("fp32", "int8")]
+        wanted, found = (logits(engine, image, count, "divergence") for engine in engines)
+        each = [kl_divergence(wanted[k : k + 1], found[k : k + 1]) for k in range(count)]
+        return float(np.mean(each)), float(np.std(each) / count**0.5)
+
     def seconds(self, stage: str) -> float:
         """How long a stage takes, as the last experiment left its inputs."""
         start = time.perf_counter()
@@ -141,14 +160,15 @@ def helps(project: Project) -> list[str]:
     for title, base in SETTINGS.items():
         lines += [
             f"\n{title}:\n",
-            "| | drop in points | agreement | probability shift | speed-up | int8 size | work |",
+            "| | drop in points | agreement | KL divergence, 10⁻⁵ nats | speed-up | int8 size | work |",
             "|---|---:|---:|---:|---:|---:|---:|",
         ]
         for help, more in progress(HELPS.items(), f"{project.name}, {title}", total=len(HELPS), unit="experiment"):
             found = project.experiment([*base, *more])
+            kl, error = project.divergence()
             work = sum(project.seconds(WORK[setting]) for setting in more if setting in WORK)
             lines.append(
-                f"| {help} | {_drop(found)} | {found['agreement_pct']:.2f} % | {found['probability_shift_pct']:.3f} % "
+                f"| {help} | {_drop(found)} | {found['agreement_pct']:.2f} % | {1e5 * kl:.1f} ± {1e5 * error:.1f} "
                 f"| {found['speedup_1_thread']:.2f} | {found['int8_bytes'] / 1e6:.1f} MB | {f'{work:.0f} s' if work else ''} |"
             )
     return lines
