@@ -14,9 +14,7 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--precision", choices=("fp32", "int8"), required=True, help="which of the two models")
     parser.add_argument("--workers", type=int, help="threads (default: all cores); the figures do not depend on it")
-    parser.add_argument(
-        "--readers", type=int, default=0, help="threads that read ahead (default: each worker reads its own)"
-    )
+    parser.add_argument("--readers", type=int, default=0, help="threads of each worker that read ahead of it")
     args = parser.parse_args()
     stage = begin(args)
     split, limit = stage.params.evaluate.split, stage.params.evaluate.limit
@@ -30,7 +28,9 @@ def main() -> None:
     files = (stage.models / f"{args.precision}.{ending}" for ending in ("param", "bin"))
     engine = runner(*files, stage.entry.cuts)
     what, image = f"evaluate {args.precision}", inputs(data, steps, picked)
-    kept, order, probabilities = evaluate(engine, image, len(picked), what, args.workers, args.readers)
+    kept, order, probabilities = evaluate(
+        engine, image, len(picked), what, args.workers, args.readers, stage.params.parallel.scheduler
+    )
     labels, pictures = data.labels[picked[kept]], [data.name(k) for k in picked[kept]]
     classes = distinct(steps.classes)
     found = figures(labels, order, classes) | {"n_unreadable": len(picked) - len(kept)}
