@@ -20,6 +20,7 @@ from octet.files import read_bytes, write_text
 from octet.params import NAME, NAME_RULE, Loader, load
 
 PARAMS, DOWNLOADS = Path("params.yaml"), Path("downloads/params.yaml")
+_MAKERS = Path("data/dvc.yaml"), Path("models/dvc.yaml")  # their stages' outs are told from this folder
 _DEFAULTS = {"trusted": False, "keep_fp32": [], "cuts": [], "max_drop_pt": 0.3}
 _SPLITS = ("train", "test", "val", "validation", "meta")
 _HEAD = """\
@@ -46,6 +47,11 @@ def add(name: str | None, entry: dict[str, Any]) -> str:
             )
         return name
     values = _filled(name, entry)
+    if "config" in entry:
+        from octet.mmcls_model import read_config  # imports torch
+
+        read_config(entry["config"])
+    present(name, values["checkpoint"], values["data"])
     top = yaml.compose(text, Loader)
     where = next((value for key, value in top.value if key.value == "models"), None)
     if not isinstance(where, yaml.MappingNode) or where.flow_style or not where.value:
@@ -54,6 +60,21 @@ def add(name: str | None, entry: dict[str, Any]) -> str:
     lines = [f"{' ' * indent}{name}:", *(" " * 2 * indent + line for line in _lines(values))]
     write_text(PARAMS, _inserted(text, _last_line(where), lines))
     return name
+
+
+def present(name: str, checkpoint: str, data: str) -> None:
+    """Raises OctetError where a model's checkpoint or data is neither there nor what a stage makes or fetches."""
+    made = {f"data/{known}" for known in FETCHED} | {str(model.file) for model in zoo.models().values()}
+    for file in _MAKERS:
+        for stage in (yaml.safe_load(file.read_text()) if file.is_file() else {"stages": {}})["stages"].values():
+            made |= {next(iter(out)) if isinstance(out, dict) else out for out in stage["outs"]}
+    for key, value, what in (
+        ("checkpoint", checkpoint, "file; expected the model's weights (.pth)"),
+        ("data", data, "folder; expected the pictures to calibrate with and to test on"),
+    ):
+        path = Path(value)
+        if str(path) not in made and not path.exists() and not Path(f"{path}.dvc").exists():
+            raise OctetError(f"{PARAMS}: models.{name}.{key}: {value}: no such {what}. Put it there, or name another")
 
 
 def fill() -> None:

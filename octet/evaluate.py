@@ -70,10 +70,11 @@ def evaluate(
         return done, unreadable
 
     left_out, found = LeftOut(count, what), []
-    for done, unreadable in map_shards(work, count, what, workers, scheduler):
-        found += done
-        for problem in unreadable:
-            left_out.add(problem)
+    with map_shards(work, count, what, workers, scheduler) as shards:
+        for done, unreadable in shards:
+            found += done
+            for problem in unreadable:
+                left_out.add(problem)
     left_out.report()
     found.sort(key=lambda result: result[0])
     if not found:

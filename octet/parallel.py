@@ -14,6 +14,7 @@ import pickle
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -25,35 +26,52 @@ from octet.errors import OctetError
 from octet.progress import bar
 
 T = TypeVar("T")
-SHARDS, LARGEST = 8, 64  # shards a worker, so that none waits long for the last; pictures a shard, which a loss costs
+SHARDS, LARGEST = 8, 32  # shards a worker, so that none waits long for the last; pictures a shard, which a loss costs
 TIMEOUT_S = 10
 _opening = threading.Lock()
-warnings.filterwarnings(
-    "ignore", r"\d+ tasks (have|which)", module="joblib.parallel"
-)  # when a shard's error ends it all
+# joblib's advice on work that was begun in vain, where a shard's error ended it all
+warnings.filterwarnings("ignore", r"\d+ tasks (have|which)", module="joblib.parallel")
 
 
+@contextmanager
 def map_shards(
     work: Callable[[range], T], count: int, what: str, workers: int | None = None, scheduler: str | None = None
-) -> Iterator[T]:
-    """work(shard) for shards that together are range(count), as they come, with progress.
+) -> Iterator[Iterator[T]]:
+    """work(shard) for shards that together are range(count), as they come, with progress. Nothing runs on afterwards.
 
     On `workers` threads (default: all cores), or on all workers of the Dask cluster at `scheduler`, as
     tcp://host:8786; there work has to be picklable by cloudpickle. Raises what work raises, and OctetError where the
     cluster cannot be reached, has no worker, loses them all, or runs other versions than this machine.
     """
-    results = _cluster(work, count, scheduler) if scheduler else _threads(work, count, workers or cores())
     with bar(what, count) as shown:
-        for size, result in results:
-            shown.update(size)
-            yield result
+
+        def counted() -> Iterator[T]:
+            for size, result in results:
+                shown.update(size)
+                yield result
+
+        with closing(
+            _cluster(work, count, scheduler) if scheduler else _threads(work, count, workers or cores())
+        ) as results:
+            yield counted()
 
 
 def _threads(work: Callable[[range], T], count: int, workers: int) -> Iterator[tuple[int, T]]:
     import joblib  # not on a board where the tuner runs alone
 
+    running, over = threading.Semaphore(workers), threading.Event()
+
+    def one(shard: range) -> tuple[int, T] | None:
+        with running:
+            return None if over.is_set() else _one(work, shard)
+
     parallel = joblib.Parallel(workers, backend="threading", batch_size=1, return_as="generator_unordered")
-    return parallel(joblib.delayed(_one)(work, shard) for shard in _shards(count, workers))
+    try:
+        yield from parallel(joblib.delayed(one)(shard) for shard in _shards(count, workers))
+    finally:  # joblib does not wait where it ends early, and Python's end under a thread in ncnn is a crash
+        over.set()
+        for _ in range(workers):
+            running.acquire()
 
 
 def _cluster(work: Callable[[range], T], count: int, scheduler: str) -> Iterator[tuple[int, T]]:

@@ -84,7 +84,8 @@ def histograms(
     def work(shard: range) -> list[Histogram]:
         return reduce(merge, map(one, shard))
 
-    merged = reduce(merge, map_shards(work, count, "calibrate", workers, scheduler))
+    with map_shards(work, count, "calibrate", workers, scheduler) as shards:
+        merged = reduce(merge, shards)
     return dict(zip(blobs, merged, strict=True))
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -150,9 +151,14 @@ def computed(cluster: Cluster) -> int:
     return sum(cluster.client.run(lambda dask_worker: dask_worker.state.executed_count).values())
 
 
+def on_cluster(work: Callable, count: int, address: str) -> list:
+    with map_shards(work, count, "x", scheduler=address) as results:
+        return list(results)
+
+
 def refusal(address: str) -> str:
     with pytest.raises(OctetError) as raised:
-        list(map_shards(lambda shard: len(shard), 10, "x", scheduler=address))
+        on_cluster(lambda shard: len(shard), 10, address)
     return str(raised.value)
 
 
@@ -179,7 +185,7 @@ def test_a_worker_that_does_not_see_the_pictures(cluster, tmp_path):
     data = class_folders(tmp_path / "train", ["a"], "color")
     cluster.worker()
     work = lambda shard: [data.name(0) for _ in shard]  # noqa: E731
-    assert list(map_shards(work, 2, "x", scheduler=cluster.address)) == [["a/1.png"], ["a/1.png"]]
+    assert on_cluster(work, 2, cluster.address) == [["a/1.png"], ["a/1.png"]]
     data.root /= "elsewhere"
     with pytest.raises(OctetError, match="elsewhere: no such folder. Workers read the pictures themselves: share"):
-        list(map_shards(work, 2, "x", scheduler=cluster.address))
+        on_cluster(work, 2, cluster.address)

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import shutil
 import tarfile
 import threading
 from dataclasses import replace
@@ -291,12 +292,24 @@ def test_an_unknown_zoo_name_and_an_entry_in_braces(project):
 
 
 def test_a_model_is_added_by_its_paths(project):
-    name = entries.add(None, {"config": "my/net-v1.5.py", "checkpoint": "/else/where.pth", "data": "data/mine #1"})
+    entry = {"config": "my/net-v1.5.py", "checkpoint": "else/where.pth", "data": "data/mine #1"}
+    for problem in (
+        "my/net-v1.5.py: no such config",
+        r"models.net-v1_5.checkpoint: else/where.pth: no such file; expected the model's weights",
+        r"models.net-v1_5.data: data/mine #1: no such folder; expected the pictures .* Put it there",
+    ):
+        with pytest.raises(OctetError, match=problem):
+            entries.add(None, entry)
+        assert Path("params.yaml").read_text() == project
+        path = Path(entry[next(key for key in entry if not Path(entry[key]).exists())])
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("model = {}")
+    name = entries.add(None, entry)
     assert name == "net-v1_5"
     assert added(project) == [
         "  net-v1_5:",
         "    config: my/net-v1.5.py",
-        "    checkpoint: /else/where.pth",
+        "    checkpoint: else/where.pth",
         "    trusted: false",
         "    data: 'data/mine #1'",
         "    keep_fp32: []",
@@ -306,6 +319,19 @@ def test_a_model_is_added_by_its_paths(project):
     assert params.load().models[name].data == "data/mine #1"
     lines = Path("params.yaml").read_text().splitlines()
     assert lines.index("  net-v1_5:") < lines.index("target: dotprod")
+
+
+def test_what_a_stage_makes_or_fetches_need_not_be_there(project):
+    Path("data").mkdir()
+    shutil.copy(ROOT / "data/dvc.yaml", "data/dvc.yaml")
+    fetched = str(zoo.find("resnet18_8xb16_cifar10").file)
+    Path("mine.pth").touch()
+    for checkpoint, data in ((fetched, "data/cifar100"), ("mine.pth", "data/digits32")):
+        entries.present("net", checkpoint, data)
+    with pytest.raises(OctetError, match="models.net.data: data/digits: no such folder"):
+        entries.present("net", fetched, "data/digits")
+    Path("data/digits.dvc").touch()
+    entries.present("net", fetched, "data/digits")
 
 
 def test_adding_twice_changes_nothing_and_other_values_are_refused(project):
