@@ -119,19 +119,19 @@ def map_images(
 
 
 @contextmanager
-def reading_ahead(image: Callable[[int], T], indices: range, readers: int) -> Iterator[Callable[[int], T]]:
-    """image(k), k in indices, asked for in about that order by any thread, but computed ahead by `readers` threads.
+def reading_ahead(image: Callable[[int], T], count: int, readers: int) -> Iterator[Callable[[int], T]]:
+    """image(k), k < count, asked for in about that order by any thread, but computed ahead by `readers` threads.
 
     Worth it where reading waits for a disk or a network; where it only costs time on a core, workers that each read for
-    themselves use all cores as well. A few images a reader are ahead, so memory does not grow with their number.
+    themselves use all cores as well. A few images a reader are ahead, so memory does not grow with count.
     """
-    lock, started = threading.Lock(), indices.start
+    lock, started = threading.Lock(), 0
     waiting: dict[int, Future[T]] = {}
 
     def ready(k: int) -> T:
         nonlocal started
         with lock:
-            while started < min(indices.stop, k + 1 + 4 * readers):
+            while started < min(count, k + 1 + 4 * readers):
                 waiting[started] = pool.submit(image, started)
                 started += 1
             future = waiting.pop(k)

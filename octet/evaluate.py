@@ -50,27 +50,29 @@ def evaluate(
 
     engine(x): the logits of a network's input, for any thread. image(k) is the k-th input, fp32 of shape (C, H, W), k <
     count. Those that cannot be read are named; too many raise OctetError. Equal logits are ordered by class. The result
-    does not depend on the number of workers (octet/parallel.py, as scheduler), nor on that of readers, threads of each
-    worker that read images ahead of it. Memory does not grow with count but for the result itself.
+    does not depend on the number of workers (octet/parallel.py, as scheduler), nor on that of readers, which read
+    images ahead of them on this machine. Memory does not grow with count but for the result itself.
     """
 
     def work(shard: range) -> tuple[list[tuple[int, np.ndarray, np.ndarray]], list[Unreadable]]:
         done, unreadable = [], []
-        with reading_ahead(image, shard, readers) if readers else nullcontext(image) as read:
-            for k in shard:
-                try:
-                    x = read(k)
-                except Unreadable as problem:
-                    unreadable.append(problem)
-                    continue
-                logits = engine(x)
-                if not np.isfinite(logits).all():
-                    raise OctetError(f"{what}: the logits of test image {k} are not finite")
-                done.append((k, *top(logits)))
+        for k in shard:
+            try:
+                x = read(k)
+            except Unreadable as problem:
+                unreadable.append(problem)
+                continue
+            logits = engine(x)
+            if not np.isfinite(logits).all():
+                raise OctetError(f"{what}: the logits of test image {k} are not finite")
+            done.append((k, *top(logits)))
         return done, unreadable
 
     left_out, found = LeftOut(count, what), []
-    with map_shards(work, count, what, workers, scheduler) as shards:
+    with (
+        reading_ahead(image, count, readers) if readers and not scheduler else nullcontext(image) as read,
+        map_shards(work, count, what, workers, scheduler) as shards,
+    ):
         for done, unreadable in shards:
             found += done
             for problem in unreadable:

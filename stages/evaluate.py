@@ -14,7 +14,9 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--precision", choices=("fp32", "int8"), required=True, help="which of the two models")
     parser.add_argument("--workers", type=int, help="threads (default: all cores); the figures do not depend on it")
-    parser.add_argument("--readers", type=int, default=0, help="threads of each worker that read ahead of it")
+    parser.add_argument(
+        "--readers", type=int, default=0, help="threads that read ahead (default: each worker reads its own)"
+    )
     args = parser.parse_args()
     stage = begin(args)
     split, limit = stage.params.evaluate.split, stage.params.evaluate.limit

@@ -101,7 +101,7 @@ def test_few_images_are_under_way_at_once():
 
 def test_images_are_read_ahead_but_few_of_them():
     started = []
-    with reading_ahead(lambda k: started.append(k) or 2 * k, range(1000), readers=2) as image:
+    with reading_ahead(lambda k: started.append(k) or 2 * k, 1000, readers=2) as image:
         assert image(0) == 0 and len(started) <= 9
         assert [image(k) for k in range(1, 900)] == list(range(2, 1800, 2)) and len(started) < 920
     assert started == list(range(len(started)))
