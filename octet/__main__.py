@@ -73,7 +73,8 @@ def add(args: Namespace) -> None:
 def validate(loaded: Params, names: list[str], args: Namespace) -> None:
     """fill in what entries of zoo models leave out, and check params.yaml as a whole"""
     for name in names:
-        entries.present(name, loaded.models[name].checkpoint, loaded.models[name].data)
+        entry = loaded.models[name]
+        entries.present(name, entry.config, entry.checkpoint, entry.data)
 
 
 def summary(loaded: Params, names: list[str], args: Namespace) -> None:
