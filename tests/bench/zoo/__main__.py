@@ -1,7 +1,8 @@
 """make zoo-table: which networks of mmcls's model zoo Octet brings to ncnn int8, as docs/zoo.md and docs/zoo.json.
 
-Every network runs in a process of its own, the small ones first. What was measured stays in .zoo/, one file a network,
-and is not measured again; what failed is. docs/ is written anew after each network.
+Every network runs in a process of its own: first the smallest of each family, then the others, the small ones first. What
+was measured stays in .zoo/, one file a network, and is not measured again; what failed is. docs/ is written anew after
+each network.
 """
 
 from __future__ import annotations
@@ -44,14 +45,21 @@ def write(every: list[Network]) -> None:
     write_json("docs/zoo.json", by_config(results))
 
 
+def in_turn(every: list[Network]) -> list[Network]:
+    """The smallest of each family, then the others; by what they cost."""
+    by_cost = sorted(every, key=lambda network: network.cost)
+    smallest = {network.family: network.name for network in reversed(by_cost)}
+    return sorted(by_cost, key=lambda network: smallest[network.family] != network.name)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--find", default="", help="only networks with this in their family or name")
     word = parser.parse_args().find.lower()
     every = networks()
-    chosen = [n for n in every if word in f"{n.family} {n.name}".lower()]
+    chosen = [n for n in in_turn(every) if word in f"{n.family} {n.name}".lower()]
     todo = [n for n in chosen if not (known := measured(n)) or "error" in known]
-    for network in progress(sorted(todo, key=lambda n: n.cost), "measuring", unit="network"):
+    for network in progress(todo, "measuring", unit="network"):
         measure(network)
         write(every)
     write(every)
