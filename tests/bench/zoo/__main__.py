@@ -27,6 +27,11 @@ def measured(network: Network) -> dict | None:
     return read_json(path, "make zoo-table writes it") if path.is_file() else None
 
 
+def done(network: Network) -> bool:
+    found = measured(network)
+    return bool(found) and "error" not in found
+
+
 def measure(network: Network) -> None:
     result = SCRATCH / f"{network.name}.json"
     command = [sys.executable, "-m", "tests.bench.zoo.measure", network.configs[0], str(result)]
@@ -58,10 +63,10 @@ def main() -> None:
     word = parser.parse_args().find.lower()
     every = networks()
     chosen = [n for n in in_turn(every) if word in f"{n.family} {n.name}".lower()]
-    todo = [n for n in chosen if not (known := measured(n)) or "error" in known]
-    for network in progress(todo, "measuring", unit="network"):
-        measure(network)
-        write(every)
+    for network in progress([n for n in chosen if not done(n)], "measuring", unit="network"):
+        if not done(network):  # another run beside this one may have measured it
+            measure(network)
+            write(every)
     write(every)
 
 
