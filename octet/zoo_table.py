@@ -31,9 +31,8 @@ def table(part: str | None = None) -> str:
     for m in found:
         height, width = sizes[m.config]
         top1 = f"{m.top1_pct:.2f} %" if m.top1_pct is not None else "-"
-        rows.append(
-            (m.name, m.family, f"{height}x{width}", f"{m.parameters / 1e6:.1f} M", top1, known.get(m.config, ""))
-        )
+        converts = known.get(m.config, "not tried yet")
+        rows.append((m.name, m.family, f"{height}x{width}", f"{m.parameters / 1e6:.1f} M", top1, converts))
     widths = [max(len(row[k]) for row in rows) for k in range(6)]
     lines = [
         f"{r[0]:<{widths[0]}}  {r[1]:<{widths[1]}}  {r[2]:>{widths[2]}}  {r[3]:>{widths[3]}}  {r[4]:>{widths[4]}}  {r[5]}".rstrip()

@@ -133,3 +133,16 @@ def test_the_mean_of_what_is_read_is_what_the_file_holds(project):
     k = int(Path(files.name(0)).stem)
     array = cv2.resize(arrays.image(k), (40, 36))
     assert np.abs(inputs(files, steps, np.array([0]))(0) - steps(array)).mean() < 0.1
+
+
+def test_the_list_says_what_converts(tmp_path, monkeypatch):
+    from octet import zoo_table
+
+    monkeypatch.setattr(zoo_table, "CONVERTED", tmp_path / "zoo.json")
+    zoo_table.CONVERTED.write_text('{"resnet/resnet18_8xb16_cifar10.py": "int8, 20 of 21 layers"}')
+    heading, _, cifar, imagenet, count = zoo_table.table("resnet18").splitlines()
+    assert heading.split() == ["name", "family", "input", "parameters", "top-1", "Octet"]
+    assert cifar.startswith("resnet18_8xb16_cifar10 ")
+    assert cifar.endswith(" 32x32      11.2 M  94.82 %  int8, 20 of 21 layers")
+    assert imagenet.endswith(" 224x224      11.7 M  69.90 %  not tried yet")
+    assert count == "2 models"

@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
+from tests.bench.zoo.measure import LARGEST
 from tests.bench.zoo.networks import Network
 
-Results = list[tuple[Network, dict]]
-_HEAD = """# mmcls's model zoo on ncnn
+Results = list[tuple[Network, dict | None]]  # None: not measured yet
+_BY_MMDEPLOY = (
+    "MobileNet V2",
+    "MobileNet V3",
+    "ResNet",
+    "ResNeXt",
+    "SEResNet",
+    "Shufflenet V1",
+    "Shufflenet V2",
+    "Vision Transformer",
+)
+_SHORT = {"Tokens-to-Token ViT": "T2T", "Transformer in Transformer": "TNT", "Visual-Attention-Network": "VAN"}
+_HEAD = f"""# mmcls's model zoo on ncnn
 
-Every network of mmcls 0.25's model zoo up to 150 M parameters, brought from its config to ncnn int8 by the pipeline's own
-export, convert, calibrate and quantize (target `dotprod`). Made by `make zoo-table`; it needs no weights from the network.
+Every network of mmcls 0.25's model zoo up to {LARGEST / 1e6:.0f} M parameters, brought from its config to ncnn int8 by the
+pipeline's own export, convert, calibrate and quantize (target `dotprod`). Made by `make zoo-table`; it needs no weights
+from the network.
 
 The weights are random, scaled by their fan-in, with random affine parameters and disturbed batch-norm statistics, so
 that pictures differ clearly in their logits. So the table says what converts and computes the same, not how accurate a
 trained model stays. On four pictures:
 
 - fp32: the largest difference of ncnn's logits from torch's, as a share of their spread; more than 1e-3 counts as failed;
-- int8 layers: those that ncnn computes in int8, of those that it could (`dotprod` leaves the first layer and convolutions
-  in groups, depthwise ones too, in fp32);
+- int8 layers: those that ncnn computes in int8, of those that it could. `dotprod` leaves in fp32 the first layer, which
+  loses the most, and convolutions in groups: depthwise ones gain nothing, others ncnn computes wrongly in int8 on x86;
 - int8: the power of fp32's logits over that of int8's difference from them, in dB. Noise grows with depth in networks of
   random weights more than in trained ones.
 
@@ -29,38 +44,59 @@ def markdown(results: Results) -> str:
     families = sorted({network.family for network, _ in results}, key=str.lower)
     parts = [_HEAD, _summary(results, families)]
     for family in families:
-        parts.append(f"## {family}\n\n" + _table([r for r in results if r[0].family == family]))
+        mine = [(network, found) for network, found in results if network.family == family and found]
+        if mine:
+            parts.append(f"## {_title(family)}\n\n" + _table(mine))
     return "\n".join(parts)
 
 
+def _state(found: dict | None) -> str:
+    if found is None:
+        return "not measured"
+    return next((key for key in ("error", "skipped") if key in found), "converts")
+
+
+def _title(family: str) -> str:
+    return f"{family} ({_SHORT[family]})" if family in _SHORT else family
+
+
 def _summary(results: Results, families: list[str]) -> str:
-    tried = [(network, found) for network, found in results if "skipped" not in found]
-    working = [(network, found) for network, found in tried if "error" not in found]
+    states = Counter(_state(found) for _, found in results)
+    working = {network.family for network, found in results if _state(found) == "converts"}
+    rest = [
+        f"{states[state]} {words}"
+        for state, words in (("error", "fail"), ("not measured", "are not measured yet"), ("skipped", "are larger"))
+        if states[state]
+    ]
     lines = [
-        f"{len(working)} of {len(tried)} networks convert, from {len({n.family for n, _ in working})} of {len(families)} families"
-        f" ({len(results) - len(tried)} are larger).\n",
-        "| family | networks | convert | int8 layers | fp32, largest difference |",
-        "|---|---:|---:|---:|---:|",
+        f"{states['converts']} of {len(results)} networks convert, from {len(working)} of {len(families)} families"
+        f"{' (' + ', '.join(rest) + ')' if rest else ''}. MMDeploy converts {len(_BY_MMDEPLOY)} of the families to ncnn.\n",
+        "| family | by MMDeploy | networks | convert | fail | int8 layers | fp32, largest difference |",
+        "|---|---|---:|---:|---:|---:|---:|",
     ]
     for family in families:
-        mine = [found for network, found in tried if network.family == family]
-        good = [found for network, found in working if network.family == family]
+        mine = [found for network, found in results if network.family == family]
+        good = [found for found in mine if _state(found) == "converts"]
         layers = f"{sum(f['int8_layers'] for f in good)} of {sum(f['quantizable_layers'] for f in good)}"
         worst = f"{max(f['fp32_difference'] for f in good):.0e}" if good else ""
-        lines.append(f"| {family} | {len(mine)} | {len(good)} | {layers if good else ''} | {worst} |")
+        failed = sum(_state(found) == "error" for found in mine)
+        lines.append(
+            f"| {_title(family)} | {'yes' if family in _BY_MMDEPLOY else ''} | {len(mine)} | {len(good)} | {failed or ''} "
+            f"| {layers if good else ''} | {worst} |"
+        )
     return "\n".join(lines) + "\n"
 
 
 def _table(results: Results) -> str:
     lines = ["| network | input | parameters | fp32 | int8 layers | int8 |", "|---|---:|---:|---:|---:|---:|"]
-    for network, found in results:
+    for network, found in sorted(results, key=lambda r: (r[1].get("parameters_m", 0), r[0].size, r[0].name)):
         size = f"{network.size[0]}x{network.size[1]}"
         parameters = f"{found['parameters_m']:.1f} M" if "parameters_m" in found else ""
-        if "error" in found or "skipped" in found:
-            rest = f"{found.get('error') or found.get('skipped')} | | |"
-        else:
+        if _state(found) == "converts":
             layers = f"{found['int8_layers']} of {found['quantizable_layers']}"
             rest = f"{found['fp32_difference']:.0e} | {layers} | {found['int8_sqnr_db']:.1f} dB |"
+        else:
+            rest = f"{found[_state(found)]} | | |"
         lines.append(f"| `{network.name}` | {size} | {parameters} | {rest}")
     return "\n".join(lines) + "\n"
 
@@ -69,11 +105,12 @@ def by_config(results: Results) -> dict[str, str]:
     """What became of each config, in a few words."""
     found = {}
     for network, result in results:
-        if "error" in result:
+        state = _state(result)
+        if state == "error":
             text = f"no: {result['error']}"
-        elif "skipped" in result:
-            text = "not tried"
-        else:
+        elif state == "converts":
             text = f"int8, {result['int8_layers']} of {result['quantizable_layers']} layers"
+        else:
+            text = {"skipped": "too large to be tried", "not measured": "not tried yet"}[state]
         found |= dict.fromkeys(network.configs, text)
     return found

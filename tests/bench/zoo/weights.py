@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import cv2
 import numpy as np
 import torch
@@ -34,6 +36,7 @@ def randomize(model: torch.nn.Module, network: torch.nn.Module, images: list[np.
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm) or "Norm" in type(m).__name__]
     affine = {id(p): name for m in norms for name, p in m.named_parameters(recurse=False)}
     batch = {id(p) for m in norms if isinstance(m, _BatchNorm) for p in m.parameters()}
+    activated = set(_before_activation_and_norm(model))
     for name, p in model.named_parameters():
         with torch.no_grad():
             if affine.get(id(p)) == "weight":
@@ -42,24 +45,45 @@ def randomize(model: torch.nn.Module, network: torch.nn.Module, images: list[np.
                 p.normal_(0.5 if id(p) in batch else 0, 0.3)
             elif any(word in name for word in _EMBEDDINGS) and not name.endswith(("projection.weight", "proj.weight")):
                 p.normal_(0, 0.5)
+            elif id(p) in activated:
+                p.normal_(1, 0.3)
             elif name.endswith("bias"):
                 p.normal_(0, 0.1)
             elif p.dim() < 2 or p.numel() == max(p.shape):  # layer scales, temperatures
                 p.uniform_(0.3, 1)
             else:
                 p.normal_(0, (1.5 / p[0].numel()) ** 0.5)
-    _settle([m for m in norms if isinstance(m, _BatchNorm)], network, images)
     model.eval()
+    _settle([m for m in norms if isinstance(m, _BatchNorm)], network, images)
+
+
+def _before_activation_and_norm(model: torch.nn.Module) -> Iterator[int]:
+    """The ids of the biases of ConvMixer's convolutions. Were they around zero, batch norm would enlarge the few values
+    that the activation lets through: differences of a millionth become those of whole logits over the depth."""
+    for part in model.modules():
+        steps = list(part) if isinstance(part, torch.nn.Sequential) else []
+        for convolution, between, norm in zip(steps, steps[1:], steps[2:], strict=False):
+            if (
+                isinstance(convolution, torch.nn.Conv2d)
+                and isinstance(norm, _BatchNorm)
+                and not list(between.parameters())
+            ):
+                yield id(convolution.bias)
 
 
 def _settle(norms: list[_BatchNorm], network: torch.nn.Module, images: list[np.ndarray]) -> None:
-    for m in norms:
-        m.momentum = 1.0
-        m.train()
+    """One pass, each batch norm taking its statistics when its input comes, which those before it have made: were they
+    all disturbed afterwards, a deep network would carry the shifts from layer to layer and grow them."""
+    hooks = [m.register_forward_pre_hook(_take_statistics) for m in norms]
     with torch.no_grad():
         if norms:
             network(torch.from_numpy(np.stack(images)))
-        for m in norms:
-            deviation = m.running_var.clamp(min=1e-4).sqrt()
-            m.running_mean += 0.1 * deviation * torch.randn_like(deviation)
-            m.running_var = deviation.square() * torch.empty_like(deviation).uniform_(0.7, 1.4)
+    for hook in hooks:
+        hook.remove()
+
+
+def _take_statistics(norm: _BatchNorm, inputs: tuple[torch.Tensor]) -> None:
+    channels = inputs[0].transpose(0, 1).flatten(1)
+    deviation = channels.var(1).clamp(min=1e-4).sqrt()
+    norm.running_mean = channels.mean(1) + 0.1 * deviation * torch.randn_like(deviation)
+    norm.running_var = deviation.square() * torch.empty_like(deviation).uniform_(0.7, 1.4)
