@@ -72,6 +72,9 @@ def add(args: Namespace) -> None:
 
 def validate(loaded: Params, names: list[str], args: Namespace) -> None:
     """fill in what entries of zoo models leave out, and check params.yaml as a whole"""
+    for name in names:
+        entry = loaded.models[name]
+        entries.present(name, entry.config, entry.checkpoint, entry.data)
 
 
 def summary(loaded: Params, names: list[str], args: Namespace) -> None:

@@ -19,7 +19,7 @@ import ncnn
 import numpy as np
 
 from octet.errors import OctetError
-from octet.format.net import Net, save
+from octet.format.net import Net, load, save
 from octet.progress import progress
 
 T = TypeVar("T")
@@ -34,7 +34,7 @@ class Engine:
     """An ncnn model, ready to run: fp32 means fp32 (ncnn stores some weights as fp16 unless told otherwise)."""
 
     def __init__(self, param: str | Path, bin: str | Path, threads: int = 1, packing: bool = True):
-        self.net = ncnn.Net()
+        self.net, self.source = ncnn.Net(), (param, bin)
         options = self.net.opt
         options.num_threads = threads
         options.use_vulkan_compute = False
@@ -51,12 +51,20 @@ class Engine:
         self.input, self.output = self.net.input_names()[0], self.net.output_names()[-1]
 
     @classmethod
-    def of(cls, net: Net, threads: int = 1) -> Engine:
+    def of(cls, net: Net, threads: int = 1, packing: bool = True) -> Engine:
         """A network that is not in files."""
         with tempfile.TemporaryDirectory(prefix="octet-") as folder:
             files = Path(folder) / "net.param", Path(folder) / "net.bin"
             save(net, *files)
-            return cls(*files, threads=threads)
+            engine = cls(*files, threads, packing)
+        engine.source = net
+        return engine
+
+    def __reduce__(self):
+        """Pickled as the network itself, which needs no file where it is made again."""
+        net = self.source if isinstance(self.source, Net) else load(*self.source)
+        options = self.net.opt
+        return Engine.of, (net, options.num_threads, options.use_packing_layout)
 
     def blobs(self, image: np.ndarray, names: Sequence[str]) -> Iterator[np.ndarray]:
         """Runs one image, fp32 of shape (C, H, W), and yields the named blobs without a copy.

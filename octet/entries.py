@@ -6,8 +6,10 @@ for the listed models goes into downloads/params.yaml, from which downloads/dvc.
 
 from __future__ import annotations
 
+import ast
 import math
 import os.path
+import pprint
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,8 @@ from octet.errors import OctetError
 from octet.files import read_bytes, write_text
 from octet.params import NAME, NAME_RULE, Loader, load
 
-PARAMS, DOWNLOADS = Path("params.yaml"), Path("downloads/params.yaml")
+PARAMS, DOWNLOADS, CONFIGS = Path("params.yaml"), Path("downloads/params.yaml"), Path("configs/models")
+_MAKERS = Path("data/dvc.yaml"), Path("models/dvc.yaml")  # their stages' outs are told from this folder
 _DEFAULTS = {"trusted": False, "keep_fp32": [], "cuts": [], "max_drop_pt": 0.3}
 _SPLITS = ("train", "test", "val", "validation", "meta")
 _HEAD = """\
@@ -29,13 +32,17 @@ _HEAD = """\
 
 def add(name: str | None, entry: dict[str, Any]) -> str:
     """Adds a model to params.yaml; returns its name (default: that of the zoo, or of the config). entry: zoo, or config
-    and checkpoint; data where it is not the config's. A model that is listed with the same values stays as it is."""
+    and checkpoint; data where it is not the config's. A model that is listed with the same values stays as it is. A
+    config from elsewhere becomes one file in configs/models, with all that its _base_ has."""
     if "zoo" not in entry and not {"config", "checkpoint"} <= entry.keys():
         raise OctetError("a new model needs ZOO=name, or CONFIG=file.py and CHECKPOINT=file.pth")
     name = name or entry.get("zoo") or Path(entry["config"]).stem
     name = "".join(c if NAME.fullmatch(f"x{c}") else "_" for c in name).lstrip("-")
     if not NAME.fullmatch(name):
         raise OctetError(f"MODEL={name}: no usable name. {NAME_RULE}")
+    entry, given, copy = dict(entry), entry.get("config"), None
+    if given:
+        entry["config"], copy = own_config(name, given)
     text, models = _read()
     if name in models:
         listed = models[name] if isinstance(models[name], dict) else {}
@@ -45,15 +52,73 @@ def add(name: str | None, entry: dict[str, Any]) -> str:
                 f"params.yaml: models.{name}: {'; '.join(other)}. Change it there, or give another MODEL=name"
             )
         return name
-    values = _filled(name, entry)
+    values = _filled(name, {"data": data_folder(given)} | entry if given and "data" not in entry else entry)
+    present(name, values["config"], values["checkpoint"], values["data"])
     top = yaml.compose(text, Loader)
     where = next((value for key, value in top.value if key.value == "models"), None)
     if not isinstance(where, yaml.MappingNode) or where.flow_style or not where.value:
         raise OctetError(f"{PARAMS}: expected 'models:' with one entry at least below it, one key a line")
     indent = where.value[0][0].start_mark.column
+    if copy:
+        write_text(entry["config"], copy)
     lines = [f"{' ' * indent}{name}:", *(" " * 2 * indent + line for line in _lines(values))]
     write_text(PARAMS, _inserted(text, _last_line(where), lines))
     return name
+
+
+def own_config(name: str, config: str) -> tuple[str, str | None]:
+    """The config that the entry names and, where it has to be written, its text.
+
+    DVC sees changes only in configs/models; mmcls's own do not change. So another one is copied, what it inherits
+    included.
+    """
+    from octet.mmcls_model import read_config  # imports torch
+
+    found, path = read_config(config), CONFIGS / f"{name}.py"
+    if not _outside(config):
+        return config, None
+    values = found._cfg_dict.to_dict()
+    lines = [f"{key} = {pprint.pformat(value, width=118, sort_dicts=False)}\n" for key, value in values.items()]
+    try:
+        ast.literal_eval(repr(values))
+    except (ValueError, SyntaxError):
+        raise OctetError(
+            f"{config}: holds more than plain values; move it to {path} yourself, and name it so"
+        ) from None
+    text = f"# All of {Path(config).name}, and of what it inherits.\n" + "".join(lines)
+    if not path.exists():
+        return str(path), text
+    if path.read_text() != text:
+        raise OctetError(
+            f"{path}: is there already, and is not what {config} gives. Name this one, or give another MODEL=name"
+        )
+    return str(path), None
+
+
+def _outside(config: str) -> bool:
+    """Is it a file, and not in configs/models?"""
+    return Path(config).is_file() and not Path(config).resolve().is_relative_to(CONFIGS.resolve())
+
+
+def present(name: str, config: str, checkpoint: str, data: str) -> None:
+    """Raises OctetError where a model's checkpoint or data is neither there nor what a stage makes or fetches, and for
+    a config of which DVC would not see that it changes."""
+    if _outside(config):
+        raise OctetError(
+            f"{PARAMS}: models.{name}.config: {config}: lies outside {CONFIGS}, where DVC sees that a config changes; move it "
+            "there, with what it inherits"
+        )
+    made = {f"data/{known}" for known in FETCHED} | {str(model.file) for model in zoo.models().values()}
+    for file in _MAKERS:
+        for stage in (yaml.safe_load(file.read_text()) if file.is_file() else {"stages": {}})["stages"].values():
+            made |= {next(iter(out)) if isinstance(out, dict) else out for out in stage["outs"]}
+    for key, value, what in (
+        ("checkpoint", checkpoint, "file; expected the model's weights (.pth)"),
+        ("data", data, "folder; expected the pictures to calibrate with and to test on"),
+    ):
+        path = Path(value)
+        if str(path) not in made and not path.exists() and not Path(f"{path}.dvc").exists():
+            raise OctetError(f"{PARAMS}: models.{name}.{key}: {value}: no such {what}. Put it there, or name another")
 
 
 def fill() -> None:

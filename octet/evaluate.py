@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from octet.data.left_out import LeftOut
-from octet.engine import map_images, reading_ahead
+from octet.engine import reading_ahead
 from octet.errors import OctetError, Unreadable
 from octet.files import read_bytes, rounded
+from octet.parallel import map_shards
 
 TOP = 5
 COLUMNS = ["picture", "actual", "predicted", "probability", "top5", "top5_probability"]
@@ -42,31 +43,42 @@ def evaluate(
     what: str,
     workers: int | None = None,
     readers: int = 0,
+    scheduler: str | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Which images could be read, int64 of shape (n,); the five most likely classes of each, best first, int64 of shape
     (n, 5), and their probabilities.
 
     engine(x): the logits of a network's input, for any thread. image(k) is the k-th input, fp32 of shape (C, H, W), k <
     count. Those that cannot be read are named; too many raise OctetError. Equal logits are ordered by class. The result
-    does not depend on the number of workers, nor on that of readers, which read images ahead of them. Memory does not
-    grow with count but for the result itself.
+    does not depend on the number of workers (octet/parallel.py, as scheduler), nor on that of readers, which read
+    images ahead of them on this machine. Memory does not grow with count but for the result itself.
     """
 
-    left_out = LeftOut(count, what)
+    def work(shard: range) -> tuple[list[tuple[int, np.ndarray, np.ndarray]], list[Unreadable]]:
+        done, unreadable = [], []
+        for k in shard:
+            try:
+                x = read(k)
+            except Unreadable as problem:
+                unreadable.append(problem)
+                continue
+            logits = engine(x)
+            if not np.isfinite(logits).all():
+                raise OctetError(f"{what}: the logits of test image {k} are not finite")
+            done.append((k, *top(logits)))
+        return done, unreadable
 
-    def one(k: int) -> tuple[int, np.ndarray, np.ndarray] | None:
-        try:
-            x = image(k)
-        except Unreadable as problem:
-            return left_out.add(problem)
-        logits = engine(x)
-        if not np.isfinite(logits).all():
-            raise OctetError(f"{what}: the logits of test image {k} are not finite")
-        return k, *top(logits)
-
-    with reading_ahead(image, count, readers) if readers else nullcontext(image) as image:
-        found = [result for result in map_images(one, range(count), what, workers) if result is not None]
+    left_out, found = LeftOut(count, what), []
+    with (
+        reading_ahead(image, count, readers) if readers and not scheduler else nullcontext(image) as read,
+        map_shards(work, count, what, workers, scheduler) as shards,
+    ):
+        for done, unreadable in shards:
+            found += done
+            for problem in unreadable:
+                left_out.add(problem)
     left_out.report()
+    found.sort(key=lambda result: result[0])
     if not found:
         raise OctetError(f"{what}: not one picture can be read")
     kept, order, probabilities = (np.stack(values) for values in zip(*found, strict=True))

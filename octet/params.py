@@ -17,6 +17,7 @@ from octet.files import read_bytes
 _OURS, _FILES = ("dotprod", "ncnn2int8"), "configs/targets/*.yaml"
 _KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", tuple: "a list of texts"}
 _show = json.JSONEncoder(ensure_ascii=False, default=str, skipkeys=True).encode
+_ADDRESS = re.compile(r"(tcp|tls|wss?|ucx)://\S+:[0-9]+")
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
 NAME_RULE = "Names are text (18 needs quotes) of letters, digits, _ and -, no - in front: DVC splits at dots"
 
@@ -110,6 +111,19 @@ class Benchmark:
 
 
 @dataclass(frozen=True)
+class Parallel:
+    scheduler: Annotated[str | None, Rule("Which Dask scheduler gives calibrate and evaluate workers?", "null")]
+
+    @staticmethod
+    def conflicts(values: dict[str, Any]) -> dict[str, str]:
+        """As Calibrate.conflicts."""
+        address = values.get("scheduler")
+        if address is None or _ADDRESS.fullmatch(address):
+            return {}
+        return {"scheduler": f"expected an address as tcp://host:8786, or null, found {_show(address)}"}
+
+
+@dataclass(frozen=True)
 class Params:
     models: dict[str, Model]
     target: Annotated[str, Rule("Which int8 kernels does the device run best?", "dotprod", choices=_OURS, files=_FILES)]
@@ -121,6 +135,7 @@ class Params:
     mixed_precision: MixedPrecision
     evaluate: Evaluate
     benchmark: Benchmark
+    parallel: Parallel
 
     @staticmethod
     def conflicts(values: dict[str, Any]) -> dict[str, str]:

@@ -16,8 +16,10 @@ T = TypeVar("T")
 
 def progress(items: Iterable[T], what: str, total: int | None = None, unit: str = "img") -> Iterator[T]:
     """Yields the items with a bar on standard error where that is a terminal and tqdm is installed, else without."""
-    if tqdm is None:
-        return iter(items)
-    return iter(
-        tqdm(items, desc=what, total=total, unit=unit, leave=False, disable=not sys.stderr.isatty(), dynamic_ncols=True)
-    )
+    return iter(items) if tqdm is None else iter(bar(what, total, unit, items))
+
+
+def bar(what: str, total: int | None, unit: str = "img", items: Iterable | None = None) -> tqdm:
+    """The bar itself, a context manager with update(count)."""
+    silent = not sys.stderr.isatty()
+    return tqdm(items, desc=what, total=total, unit=unit, leave=False, disable=silent, dynamic_ncols=True)

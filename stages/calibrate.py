@@ -23,7 +23,7 @@ def main() -> None:
     image = inputs(data, steps, picked)
     profile = target(stage.params.target)
     profile.check(quantizable(net.layers))
-    histograms = own.histograms(net, image, len(picked))
+    histograms = own.histograms(net, image, len(picked), scheduler=stage.params.parallel.scheduler)
     if settings.method == "ppq":
         from octet.calibrate import ppq  # imports torch
 

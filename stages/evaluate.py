@@ -30,7 +30,9 @@ def main() -> None:
     files = (stage.models / f"{args.precision}.{ending}" for ending in ("param", "bin"))
     engine = runner(*files, stage.entry.cuts)
     what, image = f"evaluate {args.precision}", inputs(data, steps, picked)
-    kept, order, probabilities = evaluate(engine, image, len(picked), what, args.workers, args.readers)
+    kept, order, probabilities = evaluate(
+        engine, image, len(picked), what, args.workers, args.readers, stage.params.parallel.scheduler
+    )
     labels, pictures = data.labels[picked[kept]], [data.name(k) for k in picked[kept]]
     classes = distinct(steps.classes)
     found = figures(labels, order, classes) | {"n_unreadable": len(picked) - len(kept)}

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 
 from octet import asymmetric
 from octet.calibrate.histogram import Histogram
 from octet.calibrate.thresholds import LEVELS, METHODS
-from octet.engine import Engine, map_images
+from octet.engine import Engine
 from octet.errors import OctetError
 from octet.format.net import Layer, Net
 from octet.format.rounding import round_int8
 from octet.format.table import Table, add_attention, channels
+from octet.parallel import map_shards
 from octet.targets import QUANTIZABLE, UNCALIBRATED, Target, quantizable
 
 
@@ -51,9 +53,16 @@ def table(net: Net, found: dict[str, Histogram], how: How, target: Target) -> Ta
 
 
 def histograms(
-    net: Net, image: Callable[[int], np.ndarray], count: int, workers: int | None = None
+    net: Net,
+    image: Callable[[int], np.ndarray],
+    count: int,
+    workers: int | None = None,
+    scheduler: str | None = None,
 ) -> dict[str, Histogram]:
-    """The histogram of every blob that a quantizable layer reads, over all images; what a Split copies counts once."""
+    """The histogram of every blob that a quantizable layer reads, over all images; what a Split copies counts once.
+
+    workers and scheduler: as in octet/parallel.py; each shard adds up its own.
+    """
     blobs = list(dict.fromkeys(source(net, layer.inputs[0]) for layer in quantizable(net.layers)))
     if not blobs and not any(layer.type in UNCALIBRATED for layer in net.layers):
         raise OctetError(f"fp32.param: has no layer that can be int8 ({', '.join(QUANTIZABLE + UNCALIBRATED)})")
@@ -72,10 +81,17 @@ def histograms(
                 ) from None
         return found
 
-    merged: list[Histogram] | None = None
-    for found in map_images(one, range(count), "calibrate", workers):
-        merged = found if merged is None else [a.merge(b) for a, b in zip(merged, found, strict=True)]
+    def work(shard: range) -> list[Histogram]:
+        return reduce(merge, map(one, shard))
+
+    with map_shards(work, count, "calibrate", workers, scheduler) as shards:
+        merged = reduce(merge, shards)
     return dict(zip(blobs, merged, strict=True))
+
+
+def merge(found: list[Histogram], more: list[Histogram]) -> list[Histogram]:
+    """Two shards' histograms, blob by blob; the first takes in the second."""
+    return [a.merge(b) for a, b in zip(found, more, strict=True)]
 
 
 def shifted_blobs(net: Net, target: Target) -> set[str]:

@@ -122,7 +122,7 @@ class Cifar:
     labelled = True
 
     def __init__(self, folder: str | Path, split: str):
-        folder = Path(folder)
+        self._folder, self._split = folder, _ = Path(folder), split
         if not folder.is_dir():
             raise OctetError(
                 f"{folder}: no such folder; expected CIFAR-10 or CIFAR-100 in it, binary or python version"
@@ -135,6 +135,10 @@ class Cifar:
         counts = [len(labels) for _, labels, _ in self._files]
         self._starts = np.cumsum([0, *counts])
         self.labels = np.concatenate([labels for _, labels, _ in self._files])
+
+    def __reduce__(self):
+        """Pickled as where it lies, to be opened again."""
+        return Cifar, (self._folder.absolute(), self._split)
 
     def __len__(self) -> int:
         return len(self.labels)

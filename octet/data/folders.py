@@ -26,6 +26,14 @@ class Pictures:
         self.labelled = labels is not None
         self.labels = np.array(labels, np.int64) if self.labelled else np.zeros(len(names), np.int64)
 
+    def __getstate__(self) -> dict:
+        return vars(self) | {"root": self.root.absolute()}
+
+    def __setstate__(self, state: dict) -> None:
+        vars(self).update(state)
+        if not self.root.is_dir():
+            raise OctetError(f"{self.root}: no such folder")
+
     def __len__(self) -> int:
         return len(self.names)
 

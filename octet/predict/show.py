@@ -46,7 +46,8 @@ def short(name: str) -> str:
 def png(pictures: Sequence[Picture], answers: Sequence[Answers], title: str) -> bytes:
     """One row a picture: the picture, then a bar for each of the five classes that torch finds most likely or, where
     others do, those of each engine."""
-    figure = Figure(figsize=(11, 0.5 + 1.75 * len(pictures)), dpi=110, layout="constrained", facecolor="white")
+    figure = Figure(figsize=(11, 0.7 + 1.75 * len(pictures)), dpi=110, layout="constrained", facecolor="white")
+    figure.get_layout_engine().set(h_pad=0.1)
     figure.suptitle(title, fontsize=11)
     axes = figure.subplots(len(pictures), 4, squeeze=False, width_ratios=[1.1, 1.5, 1.5, 1.5])
     for row, picture, said in zip(axes, pictures, answers, strict=True):
@@ -64,10 +65,10 @@ def _picture(axis, picture: Picture, said: Answers) -> None:
     axis.set_xticks([])
     axis.set_yticks([])
     name = picture.name.rsplit("/", 1)[-1]
-    label = f"\nlabel: {short(picture.label)}" if picture.label else ""
-    axis.set_xlabel(f"{name if len(name) < 32 else '…' + name[-30:]}{label}", fontsize=8)
+    notes = [f"label: {short(picture.label)}"] * bool(picture.label) + ["they differ"] * bool(verdict(said))
+    axis.set_xlabel(f"{name if len(name) < 32 else '…' + name[-30:]}\n{', '.join(notes)}", fontsize=8)
     if verdict(said):
-        axis.set_title("they differ", fontsize=8, color="#b00020")
+        axis.xaxis.label.set_color("#b00020")
 
 
 def _bars(axis, found: Prediction, name: str, first: bool) -> None:

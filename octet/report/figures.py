@@ -67,12 +67,18 @@ def latency(rows: Rows, threads: int) -> str:
     return svg(made, f"latency of every timed run, {threads} threads")
 
 
-def activations(rows: Rows) -> list[tuple[str, str]]:
-    """For every layer its name and the histogram of what it reads, with the threshold beyond which int8 clips."""
+def activations(rows: Rows, fp32_layers: Sequence[str]) -> list[tuple[str, str]]:
+    """For every layer its name and the histogram of what it reads, with the threshold beyond which int8 clips; without
+    one for the layers in fp32."""
     layers: dict[str, list[dict[str, str]]] = {}
     for row in rows:
         layers.setdefault(row["layer"], []).append(row)
-    return [(name, _activation(name, bins)) for name, bins in layers.items()]
+    return [
+        (f"{name} (fp32)", _activation(name, bins, False))
+        if name in fp32_layers
+        else (name, _activation(name, bins, True))
+        for name, bins in layers.items()
+    ]
 
 
 def layers(rows: Sequence[dict]) -> str:
@@ -97,22 +103,23 @@ def layers(rows: Sequence[dict]) -> str:
     return svg(made, "error of every layer")
 
 
-def _activation(name: str, bins: Rows) -> str:
+def _activation(name: str, bins: Rows, clips: bool) -> str:
     begin, share = (np.array([float(row[key]) for row in bins]) for key in ("value", "share_pct"))
     width = begin[1] - begin[0] if len(begin) > 1 else 1.0
-    threshold = float(bins[0]["threshold"])
+    threshold = float(bins[0]["threshold"]) if clips else np.inf
     made, axis = figure(2.2, 1.15)
     kept = begin < threshold
     for part, colour in ((kept, FP32), (~kept, BAD)):
         axis.bar(begin[part], share[part], width, align="edge", color=colour, linewidth=0)
-    axis.axvline(threshold, color=INT8, linewidth=1.5)
+    if clips:
+        axis.axvline(threshold, color=INT8, linewidth=1.5)
     axis.set_yscale("log")
-    axis.set_xlim(0, max(begin[-1] + width, 1.03 * threshold))
+    axis.set_xlim(0, max(begin[-1] + width, 1.03 * threshold if clips else 0))
     low = share[share > 0].min(initial=100)
     axis.set_ylim(10 ** np.floor(np.log10(low)) / 2, 200)
     axis.set_yticks([10.0**k for k in range(int(np.floor(np.log10(low))), 3, 2)])
     axis.minorticks_off()
-    return svg(made, f"what {name} reads, and its threshold")
+    return svg(made, f"what {name} reads" + ", and its threshold" * clips)
 
 
 def _by_class(rows: Rows) -> tuple[list[str], np.ndarray]:
@@ -143,7 +150,7 @@ def _heat(names: list[str], counts, shade, colour, diagonal: bool, label: str, f
     colours = np.broadcast_to(colour, counts.shape)
     for row, column in np.ndindex(counts.shape):
         grey = diagonal and row == column
-        alpha = 0.25 if grey else 0.9 * float(shade[row, column]) ** 0.7
+        alpha = 0.25 if grey else 0.7 * float(shade[row, column]) ** 0.7  # numbers stay legible on it
         if alpha > 0.02:
             fill = LINE if grey else colours[row, column]
             axis.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=fill, alpha=alpha, linewidth=0))

@@ -47,7 +47,7 @@ def drawn(found: Found) -> dict:
         "change": figures.confusion_change(confusion, names),
         "latency": {count: figures.latency(samples, count) for count in threads},
         "layers": figures.layers(found.analysis["layers"]) if found.analysis else None,
-        "activations": figures.activations(found.tables["activations"]),
+        "activations": figures.activations(found.tables["activations"], found.fp32_layers),
     }
 
 

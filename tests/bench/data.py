@@ -54,18 +54,17 @@ def network(folder: Path) -> preprocess.Preprocess:
     """Writes fp32.param and .bin of the network with random weights."""
     import torch
 
-    from octet.export import _Logits
     from octet.mmcls_model import build, read_config
     from octet.mmcls_pipeline import derive
+    from octet.onnx_model import Logits, to_onnx
 
     torch.manual_seed(0)
     settings = read_config(CONFIG)
     steps = derive(settings, CONFIG)
     model = build(settings, CONFIG)
     model.init_weights()
-    blank = torch.zeros(1, 3, *steps.size)
-    names = dict(input_names=["input"], output_names=["output"])
-    torch.onnx.export(_Logits(model).eval(), (blank,), folder / "fp32.onnx", opset_version=13, dynamo=False, **names)
+    onnx = to_onnx(Logits(model).eval(), (3, *steps.size), 13, CONFIG)
+    (folder / "fp32.onnx").write_bytes(onnx)
     convert(folder / "fp32.onnx", folder / "fp32.param", folder / "fp32.bin", [steps(x) for x in steps.noise(2)])
     return steps
 

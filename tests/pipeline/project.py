@@ -62,6 +62,8 @@ evaluate:
 benchmark:
   runs: 5
   warmup: 1
+parallel:
+  scheduler: null
 """
 
 # Random weights, with batch norms that make different pictures give clearly different logits.

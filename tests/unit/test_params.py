@@ -52,6 +52,8 @@ mixed_precision:
   metric: kl
   budget: 0.001
   images: 1000
+parallel:
+  scheduler: null
 """
 
 
@@ -94,6 +96,7 @@ def test_the_shipped_file_loads():
     )
     assert loaded.evaluate == params.Evaluate(split="test", limit=None)
     assert loaded.benchmark == params.Benchmark(runs=100, warmup=10)
+    assert loaded.parallel == params.Parallel(scheduler=None)
     with pytest.raises(FrozenInstanceError):
         loaded.target = "ncnn2int8"
 
@@ -219,6 +222,12 @@ def test_anchors_and_merge_keys_are_read(path):
         ("opset: 13", "opset: 10", "export.opset: expected a whole number from 11 to 13, found 10. For example 13"),
         ("opset: 13", "opset: 14", "export.opset: expected a whole number from 11 to 13, found 14."),
         ("limit: null", "limit: 0", "evaluate.limit: expected a whole number of at least 1 or null, found 0."),
+        (
+            "scheduler: null",
+            "scheduler: host:1",
+            "parallel.scheduler: expected an address as tcp://host:8786, or null,",
+        ),
+        ("scheduler: null", "scheduler: [a]", "parallel.scheduler: expected text or null, found"),
         ("runs: 100", "runs: 0", "benchmark.runs: expected a whole number of at least 1, found 0."),
         ("warmup: 10", "warmup: -1", "benchmark.warmup: expected a whole number of at least 0, found -1."),
         ("0.3", "-1e-3", "models.net.max_drop_pt: expected a number from 0 to 100, found -0.001."),
@@ -322,7 +331,7 @@ def test_an_empty_file_lacks_every_key(path, text):
     paths += ["calibrate.weights", "calibrate.percentile", "calibrate.ppq.algorithm"]
     paths += ["calibrate.ppq.batch", "rounding.method", "rounding.images", "analyze.images"]
     paths += ["mixed_precision.metric", "mixed_precision.budget", "mixed_precision.images"]
-    paths += ["evaluate.split", "evaluate.limit", "benchmark.runs", "benchmark.warmup"]
+    paths += ["evaluate.split", "evaluate.limit", "benchmark.runs", "benchmark.warmup", "parallel.scheduler"]
     assert [line.split(": ")[1] for line in problems(path, text)] == paths
 
 
@@ -332,7 +341,8 @@ def test_ppq_does_not_see_an_equalized_network(path):
 
 
 def test_a_file_that_is_no_mapping(path):
-    wanted = "models, target, export, equalize, calibrate, rounding, analyze, mixed_precision, evaluate, benchmark"
+    wanted = "models, target, export, equalize, calibrate, rounding, analyze, mixed_precision, evaluate, benchmark, "
+    wanted += "parallel"
     assert problems(path, "- a") == [f'params.yaml: expected a mapping with the keys {wanted}; found ["a"]']
 
 
@@ -349,7 +359,7 @@ def test_a_file_that_is_no_mapping(path):
         (changed("target: dotprod", "target: !!python/name:os.system"), "line 10, column 9: not valid YAML: could not"),
         (changed("target: dotprod", "? [a]\n: b"), "line 10, column 3: not valid YAML: found unhashable key"),
         (changed("export:\n  opset: 13", "export: &e {opset: *e}"), "line 11, column 9: not valid YAML: found uncons"),
-        (VALID + "---\na: 1\n", "line 37, column 1: not valid YAML: but found another document"),
+        (VALID + "---\na: 1\n", "line 39, column 1: not valid YAML: but found another document"),
         (changed("images: 256", "images: !!int many"), "somewhere: not valid YAML: invalid literal for int()"),
         (changed("trusted: false", "trusted: !!bool many"), "somewhere: not valid YAML: 'many'"),
         (VALID.encode() + b"\xff\n", "somewhere: not valid YAML: "),

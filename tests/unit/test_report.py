@@ -58,9 +58,12 @@ def test_latency_names_the_medians():
 
 def test_a_histogram_for_every_layer():
     table = rows("layer,value,share_pct,threshold a,0,90,1.5 a,1,9,1.5 a,2,1,1.5 b,0,100,3")
-    found = dict(figures.activations(table))
+    found = dict(figures.activations(table, []))
     assert list(found) == ["a", "b"]
     assert "var(--bad)" in found["a"] and "var(--bad)" not in found["b"]  # what is clipped
+    kept = dict(figures.activations(table, ["a"]))
+    assert list(kept) == ["a (fp32)", "b"] and kept["b"] == found["b"]
+    assert "var(--bad)" not in kept["a (fp32)"] and "var(--int8)" not in kept["a (fp32)"]  # fp32 has no threshold
 
 
 def test_every_layer_s_error_in_the_network_s_order():

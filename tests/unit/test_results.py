@@ -1,6 +1,7 @@
 """Evaluation, figures, predictions, the paired drop, and files that are whole or absent."""
 
 import math
+import time
 
 import numpy as np
 import pytest
@@ -65,6 +66,25 @@ def test_images_that_cannot_be_read_are_left_out(engine, capsys, workers):
     bad = {7, 8, 9}
     with pytest.raises(OctetError, match="evaluate int8: more than 1 % of 200 pictures cannot be read"):
         evaluate(engine, image, 200, "evaluate int8", workers)
+
+
+def test_after_an_error_no_thread_goes_on(engine):
+    """Python's end while a thread is in ncnn would be a crash."""
+    started, ended = [], []
+
+    def image(k: int) -> np.ndarray:
+        started.append(k)
+        time.sleep(0.01)
+        ended.append(k)
+        if k < 8:
+            raise Unreadable(f"{k}.jpg: damaged")
+        return nets.images(1)[0]
+
+    with pytest.raises(OctetError, match="more than 1 %"):
+        evaluate(engine, image, 200, "x", 2)
+    assert len(started) == len(ended) < 100
+    time.sleep(0.1)
+    assert len(started) == len(ended)
 
 
 def test_logits_that_are_not_finite(engine):

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import shutil
 import tarfile
 import threading
 from dataclasses import replace
@@ -17,6 +18,7 @@ from octet import entries, params, zoo
 from octet.data import cifar, fetch
 from octet.download import download
 from octet.errors import OctetError
+from octet.mmcls_model import read_config
 
 pytestmark = pytest.mark.unit
 
@@ -291,12 +293,32 @@ def test_an_unknown_zoo_name_and_an_entry_in_braces(project):
 
 
 def test_a_model_is_added_by_its_paths(project):
-    name = entries.add(None, {"config": "my/net-v1.5.py", "checkpoint": "/else/where.pth", "data": "data/mine #1"})
-    assert name == "net-v1_5"
+    Path("my").mkdir()
+    Path("my/base.py").write_text("model = dict(type='Net')\ndata = dict(x=[1])\n")
+    entry = {"config": "my/net-v1.5.py", "checkpoint": "else/where.pth", "data": "data/mine #1"}
+    for problem in (
+        "my/net-v1.5.py: no such config",
+        r"models.net-v1_5.checkpoint: else/where.pth: no such file; expected the model's weights",
+        r"models.net-v1_5.data: data/mine #1: no such folder; expected the pictures .* Put it there",
+    ):
+        with pytest.raises(OctetError, match=problem):
+            entries.add(None, entry)
+        assert Path("params.yaml").read_text() == project
+        assert not Path("configs").exists()
+        path = Path(entry[next(key for key in entry if not Path(entry[key]).exists())])
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("_base_ = ['base.py']\nmodel = dict(neck=(3, -1))\n")
+    name = entries.add(None, entry)
+    assert name == "net-v1_5" == entries.add(None, entry)
+    copy = Path("configs/models/net-v1_5.py")
+    assert read_config(str(copy))._cfg_dict == {"model": {"type": "Net", "neck": (3, -1)}, "data": {"x": [1]}}
+    entries.present(name, str(copy), entry["checkpoint"], entry["data"])
+    with pytest.raises(OctetError, match="models.net-v1_5.config: my/net-v1.5.py: lies outside configs/models"):
+        entries.present(name, entry["config"], entry["checkpoint"], entry["data"])
     assert added(project) == [
         "  net-v1_5:",
-        "    config: my/net-v1.5.py",
-        "    checkpoint: /else/where.pth",
+        "    config: configs/models/net-v1_5.py",
+        "    checkpoint: else/where.pth",
         "    trusted: false",
         "    data: 'data/mine #1'",
         "    keep_fp32: []",
@@ -304,8 +326,24 @@ def test_a_model_is_added_by_its_paths(project):
         "    max_drop_pt: 0.3",
     ]
     assert params.load().models[name].data == "data/mine #1"
+    copy.write_text("model = {}")
+    with pytest.raises(OctetError, match="net-v1_5.py: is there already, and is not what my/net-v1.5.py gives"):
+        entries.add(None, entry)
     lines = Path("params.yaml").read_text().splitlines()
     assert lines.index("  net-v1_5:") < lines.index("target: dotprod")
+
+
+def test_what_a_stage_makes_or_fetches_need_not_be_there(project):
+    Path("data").mkdir()
+    shutil.copy(ROOT / "data/dvc.yaml", "data/dvc.yaml")
+    config, fetched = "resnet/resnet18_8xb16_cifar10.py", str(zoo.find("resnet18_8xb16_cifar10").file)
+    Path("mine.pth").touch()
+    for checkpoint, data in ((fetched, "data/cifar100"), ("mine.pth", "data/digits32")):
+        entries.present("net", config, checkpoint, data)
+    with pytest.raises(OctetError, match="models.net.data: data/digits: no such folder"):
+        entries.present("net", config, fetched, "data/digits")
+    Path("data/digits.dvc").touch()
+    entries.present("net", config, fetched, "data/digits")
 
 
 def test_adding_twice_changes_nothing_and_other_values_are_refused(project):
