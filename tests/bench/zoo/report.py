@@ -63,28 +63,29 @@ def _title(family: str) -> str:
 def _summary(results: Results, families: list[str]) -> str:
     states = Counter(_state(found) for _, found in results)
     working = {network.family for network, found in results if _state(found) == "converts"}
-    rest = [
-        f"{states[state]} {words}"
-        for state, words in (("error", "fail"), ("not measured", "are not measured yet"), ("skipped", "are larger"))
-        if states[state]
-    ]
+    words = {"skipped": "larger than that", "not measured": "not measured yet"}
+    left = " and ".join(f"{states[state]} {said}" for state, said in words.items() if states[state])
     lines = [
-        f"{states['converts']} of {len(results)} networks convert, from {len(working)} of {len(families)} families"
-        f"{' (' + ', '.join(rest) + ')' if rest else ''}. MMDeploy converts {len(_BY_MMDEPLOY)} of the families to ncnn.\n",
-        "| family | by MMDeploy | networks | convert | fail | int8 layers | fp32, largest difference |",
+        f"{states['converts']} of {states['converts'] + states['error']} networks measured convert, from {len(working)} of "
+        f"the zoo's {len(families)} families. The zoo has {len(results)} networks{': ' + left if left else ''}. "
+        f"MMDeploy converts {len(_BY_MMDEPLOY)} of the families to ncnn.\n",
+        "| family | by MMDeploy | networks | measured | convert | int8 layers | fp32, largest difference |",
         "|---|---|---:|---:|---:|---:|---:|",
     ]
     for family in families:
-        mine = [found for network, found in results if network.family == family]
-        good = [found for found in mine if _state(found) == "converts"]
-        layers = f"{sum(f['int8_layers'] for f in good)} of {sum(f['quantizable_layers'] for f in good)}"
-        worst = f"{max(f['fp32_difference'] for f in good):.0e}" if good else ""
-        failed = sum(_state(found) == "error" for found in mine)
-        lines.append(
-            f"| {_title(family)} | {'yes' if family in _BY_MMDEPLOY else ''} | {len(mine)} | {len(good)} | {failed or ''} "
-            f"| {layers if good else ''} | {worst} |"
-        )
+        found = [found for network, found in results if network.family == family]
+        lines.append(f"| {_title(family)} | {'yes' if family in _BY_MMDEPLOY else ''} | {len(found)} | {_row(found)} |")
     return "\n".join(lines) + "\n"
+
+
+def _row(family: list[dict | None]) -> str:
+    """measured | convert | int8 layers | largest difference"""
+    measured = [found for found in family if _state(found) in ("converts", "error")]
+    good = [found for found in measured if _state(found) == "converts"]
+    if not good:
+        return f"{len(measured)} | 0 | | " if measured else " | | | "
+    layers = f"{sum(f['int8_layers'] for f in good)} of {sum(f['quantizable_layers'] for f in good)}"
+    return f"{len(measured)} | {len(good)} | {layers} | {max(f['fp32_difference'] for f in good):.0e}"
 
 
 def _table(results: Results) -> str:
