@@ -59,7 +59,6 @@ HELPS = {
     "learned rounding": [LEARNED],
     "equalization": [EQUALIZED],
     "mixed precision": [MIXED],
-    "rounding and mixed precision": [LEARNED, MIXED],
     "all together": [LEARNED, EQUALIZED, MIXED],
 }
 WORK = {LEARNED: "round", MIXED: "plan"}  # the stage that does what the parameter asks for
