@@ -36,6 +36,7 @@ def randomize(model: torch.nn.Module, network: torch.nn.Module, images: list[np.
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm) or "Norm" in type(m).__name__]
     affine = {id(p): name for m in norms for name, p in m.named_parameters(recurse=False)}
     batch = {id(p) for m in norms if isinstance(m, _BatchNorm) for p in m.parameters()}
+    gates = {id(m.conv2.conv.weight) for m in model.modules() if type(m).__name__ == "SELayer"}
     activated = set(_before_activation_and_norm(model))
     for name, p in model.named_parameters():
         with torch.no_grad():
@@ -51,8 +52,8 @@ def randomize(model: torch.nn.Module, network: torch.nn.Module, images: list[np.
                 p.normal_(0, 0.1)
             elif p.dim() < 2 or p.numel() == max(p.shape):  # layer scales, temperatures
                 p.uniform_(0.3, 1)
-            else:
-                p.normal_(0, (1.5 / p[0].numel()) ** 0.5)
+            else:  # squeeze and excitation that almost shuts channels for one picture only would amplify the others
+                p.normal_(0, (0.3 if id(p) in gates else 1) * (1.5 / p[0].numel()) ** 0.5)
     model.eval()
     _settle([m for m in norms if isinstance(m, _BatchNorm)], network, images)
 
