@@ -16,8 +16,13 @@ def spread_difference(found: np.ndarray, wanted: np.ndarray) -> float:
 def kl_divergence(wanted: np.ndarray, found: np.ndarray) -> float:
     """The mean KL divergence of the probabilities that `found` gives from those of `wanted`, in nats; logits of shape
     (n, classes) both."""
+    return float(kl_divergences(wanted, found).mean())
+
+
+def kl_divergences(wanted: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """kl_divergence of every picture: fp64 of shape (n,)."""
     p, q = (_log_softmax(values.astype(np.float64)) for values in (wanted, found))
-    return float((np.exp(p) * (p - q)).sum(axis=1).mean())
+    return (np.exp(p) * (p - q)).sum(axis=1)
 
 
 def decibels(signal: float, noise: float) -> float:

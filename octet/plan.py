@@ -2,8 +2,9 @@
 
 Layers are taken in the order of what they lose alone (analyze's kl_alone) for what leaving them in fp32 costs in time, or,
 where that leaves too much to a layer that is too expensive, of what they lose; the least number of them that keeps the
-budget is found by running the network on held-out training pictures, and then every layer that the budget turns
-out not to need goes back to int8, the most expensive first.
+budget is found by running the network on held-out training pictures (the budget has to hold with twice the standard
+error that so few pictures leave), and then every layer that the budget turns out not to need goes back to int8, the most
+expensive first.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from octet.analyze import logits
 from octet.engine import Engine
 from octet.errors import OctetError
 from octet.format.net import Net
-from octet.logits import kl_divergence
+from octet.logits import kl_divergences
 
 UNITS = {"kl": "nats", "top1": "points of top-1"}
 
@@ -32,14 +33,17 @@ class Held:
     labels: np.ndarray | None
 
     def loss(self, net: Net, metric: str) -> float:
-        """What a network loses against fp32: kl: divergence of the probabilities in nats; top1: points of top-1."""
+        """What a network is likely to lose against fp32 on other pictures, at the most: the mean over these and twice its
+        standard error. kl: divergence of the probabilities in nats; top1: points of top-1."""
         found = logits(Engine.of(net), self.image, len(self.wanted), "plan")
         if metric == "kl":
-            return kl_divergence(self.wanted, found)
-        if self.labels is None:
+            each = kl_divergences(self.wanted, found)
+        elif self.labels is None:
             raise OctetError("mixed_precision.metric: top1 needs labels, which the training pictures lack; take kl")
-        right = [float(np.mean(values.argmax(axis=1) == self.labels)) for values in (self.wanted, found)]
-        return 100 * (right[0] - right[1])
+        else:
+            right = [100.0 * (values.argmax(axis=1) == self.labels) for values in (self.wanted, found)]
+            each = right[0] - right[1]
+        return float(each.mean() + 2 * each.std() / len(each) ** 0.5)
 
 
 def plan(
@@ -50,7 +54,7 @@ def plan(
     metric: str,
     budget: float,
 ) -> dict:
-    """'keep_fp32': the layers that stay in fp32, in the network's order; 'plain' and 'planned': the loss of all int8 and of
+    """'keep_fp32': the layers that stay in fp32, in the network's order; 'plain' and 'planned': Held.loss of all int8 and of
     this; 'layers': for each of them what it loses alone, what fp32 costs, and its share of that over all layers.
 
     make(names): the int8 network that leaves these layers in fp32; rows: analyze's layers; costs: what each costs in fp32
@@ -72,8 +76,9 @@ def plan(
         best = min(losses, key=lambda names: losses[names])
         raise OctetError(
             f"mixed_precision.budget: {budget:g} {UNITS[metric]} cannot be kept on {len(held.wanted)} held-out pictures: all in "
-            f"int8 lose {loss([]):.3g}, and with {len(best)} of {len(alone)} layers in fp32 still {losses[best]:.3g}. Allow that "
-            "much, or lower the loss: rounding.method learned, another calibrate.method, more calibrate.images"
+            f"int8 lose up to {loss([]):.3g}, and with {len(best)} of {len(alone)} layers in fp32 still {losses[best]:.3g}. Allow "
+            "that much, judge by more mixed_precision.images, or lower the loss: rounding.method learned, another "
+            "calibrate.method, more calibrate.images"
         )
     for name in sorted(kept, key=lambda name: -costs[name]):
         if loss(kept - {name}) <= budget:
@@ -107,14 +112,17 @@ def costs(rows: list[dict], measured_us: dict[str, float]) -> dict[str, float]:
 def text(found: dict) -> str:
     """What the plan is, in words."""
     unit = UNITS[found["metric"]]
-    head = f"all int8 loses {found['plain']:.3g} {unit} on {found['n_images']} held-out pictures, the budget is {found['budget']:g}"
+    head = (
+        f"all int8 loses up to {found['plain']:.3g} {unit} by {found['n_images']} held-out pictures, "
+        f"the budget is {found['budget']:g}"
+    )
     if not found["layers"]:
         return f"{head}: no layer has to stay in fp32"
     lines = [
         f"  {row['layer']}: loses {row['kl_alone']:.1e} nats alone; {row['cost_pct']:.1f} % of what all layers cost in fp32"
         for row in found["layers"]
     ]
-    return "\n".join([f"{head}; with these layers in fp32 it loses {found['planned']:.3g}:", *lines])
+    return "\n".join([f"{head}; with these layers in fp32 up to {found['planned']:.3g}:", *lines])
 
 
 def _fewest(order: list[str], fits: Callable[[Collection[str]], bool]) -> frozenset[str] | None:

@@ -11,7 +11,7 @@ import numpy as np
 from octet import asymmetric
 from octet.calibrate.histogram import Histogram
 from octet.calibrate.thresholds import LEVELS, METHODS
-from octet.engine import Engine
+from octet.engine import Engine, map_images
 from octet.errors import OctetError
 from octet.format.net import Layer, Net
 from octet.format.rounding import round_int8
@@ -42,8 +42,13 @@ def calibrate(
 def table(net: Net, found: dict[str, Histogram], how: How, target: Target) -> Table:
     """The table from the histograms of all blobs that quantizable layers read."""
     shifted = shifted_blobs(net, target)
-    levels = {blob: asymmetric.LEVELS if blob in shifted else LEVELS for blob in found}
-    scales = {blob: input_scale(histogram, how, levels[blob]) for blob, histogram in found.items()}
+    blobs = list(found)
+
+    def scale(k: int) -> np.float32:
+        levels = asymmetric.LEVELS if blobs[k] in shifted else LEVELS
+        return input_scale(found[blobs[k]], how, levels)
+
+    scales = dict(zip(blobs, map_images(scale, range(len(blobs)), "thresholds"), strict=True))
     made = Table()
     for layer in quantizable(net.layers):
         made.weights[layer.name] = weight_scales(layer, target, how.weights)

@@ -128,7 +128,7 @@ def test_the_budget_is_kept_at_the_least_cost(budget, kept):
 
 def test_a_budget_that_cannot_be_kept():
     with pytest.raises(
-        OctetError, match=r"budget: 0.5 nats cannot be kept on 500 .* all in int8 lose 10, .* 3 of 4 .* still 1\."
+        OctetError, match=r"budget: 0.5 nats cannot be kept on 500 .* all in int8 lose up to 10, .* 3 of 4 .* still 1\."
     ):
         planned(0.5)
 
@@ -143,8 +143,11 @@ def test_a_real_network_keeps_its_budget(made):
     result = plan(make, found["layers"], costs(found["layers"], {}), held, "kl", whole / 3)
     assert 0 < len(result["keep_fp32"]) < 4
     again = kl_divergence(wanted, logits(Engine.of(make(result["keep_fp32"])), more.__getitem__, 40, "t"))
-    assert again == pytest.approx(result["planned"], rel=1e-4) and again <= whole / 3
+    assert again < result["planned"] <= whole / 3, "the budget holds with twice the standard error to spare"
     assert "with these layers in fp32" in plans.text(result)
+    found = logits(Engine.of(make([])), more.__getitem__, 40, "t")
+    each = [kl_divergence(wanted[k : k + 1], found[k : k + 1]) for k in range(40)]
+    assert whole == pytest.approx(np.mean(each) + 2 * np.std(each) / 40**0.5, rel=1e-4)
     assert held.loss(make([]), "top1") >= 0, "fp32 is right on all of them"
     with pytest.raises(OctetError, match="top1 needs labels"):
         Held(more.__getitem__, wanted, None).loss(make([]), "top1")
