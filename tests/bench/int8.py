@@ -42,7 +42,7 @@ def prepared(bench: Bench, name: str, more: list[str], folder: Path) -> None:
 
 
 def quantized(name: str, target: str, work: Path) -> Path:
-    """The folder with int8.param and int8.bin for another target: the pipeline's own two stages, run in `work`."""
+    """The folder with int8.param and int8.bin for another target: the pipeline's own stages, run in `work`."""
     models = work / "models" / name
     models.mkdir(parents=True)
     for file in ("fp32.onnx", "fp32.param", "fp32.bin", "preprocess.json"):
@@ -53,7 +53,7 @@ def quantized(name: str, target: str, work: Path) -> Path:
     if found != 1:
         raise OctetError("params.yaml: expected one line that begins with 'target:'")
     (work / "params.yaml").write_text(text)
-    for stage in ("calibrate", "quantize"):
+    for stage in ("calibrate", "round", "analyze", "plan", "quantize"):
         start([sys.executable, "-m", f"stages.{stage}", "--model", name], work)
     return models
 
