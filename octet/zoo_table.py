@@ -9,7 +9,8 @@ from octet import zoo
 from octet.errors import OctetError
 from octet.progress import progress
 
-CONVERTED = Path("docs/zoo.json")  # `make zoo-table` writes it: what became of each model's architecture
+# `make zoo-table` writes it: what became of each config's network, and its parameters, counted: some metafiles are wrong.
+CONVERTED = Path("docs/zoo.json")
 
 
 def table(part: str | None = None) -> str:
@@ -31,8 +32,8 @@ def table(part: str | None = None) -> str:
     for m in found:
         height, width = sizes[m.config]
         top1 = f"{m.top1_pct:.2f} %" if m.top1_pct is not None else "-"
-        converts = known.get(m.config, "not tried yet")
-        rows.append((m.name, m.family, f"{height}x{width}", f"{m.parameters / 1e6:.1f} M", top1, converts))
+        seen = {"parameters": m.parameters, "octet": "not tried yet"} | known.get(m.config, {})
+        rows.append((m.name, m.family, f"{height}x{width}", f"{seen['parameters'] / 1e6:.1f} M", top1, seen["octet"]))
     widths = [max(len(row[k]) for row in rows) for k in range(6)]
     lines = [
         f"{r[0]:<{widths[0]}}  {r[1]:<{widths[1]}}  {r[2]:>{widths[2]}}  {r[3]:>{widths[3]}}  {r[4]:>{widths[4]}}  {r[5]}".rstrip()

@@ -135,11 +135,26 @@ def test_the_mean_of_what_is_read_is_what_the_file_holds(project):
     assert np.abs(inputs(files, steps, np.array([0]))(0) - steps(array)).mean() < 0.1
 
 
+@pytest.mark.parametrize(
+    "config, count",
+    [
+        ("resnet/resnet34_8xb32_in1k.py", 21_797_672),  # torchvision's documentation; the metafile has 2.2 M
+        ("resnet/resnet50_8xb16_cifar100.py", 23_500_352 + 2048 * 100 + 100),
+        ("repvgg/deploy/repvgg-A0_deploy_4xb64-coslr-120e_in1k.py", 8_309_384),  # RepVGG's paper, table 2: 8.30 M
+    ],
+)
+def test_parameters_are_counted_by_config(config, count):
+    from tests.bench.zoo.networks import count_parameters
+
+    assert count_parameters(config) == count
+
+
 def test_the_list_says_what_converts(tmp_path, monkeypatch):
     from octet import zoo_table
 
     monkeypatch.setattr(zoo_table, "CONVERTED", tmp_path / "zoo.json")
-    zoo_table.CONVERTED.write_text('{"resnet/resnet18_8xb16_cifar10.py": "int8, 20 of 21 layers"}')
+    known = {"resnet/resnet18_8xb16_cifar10.py": {"octet": "int8, 20 of 21 layers", "parameters": 11_173_962}}
+    zoo_table.CONVERTED.write_text(json.dumps(known))
     heading, _, cifar, imagenet, count = zoo_table.table("resnet18").splitlines()
     assert heading.split() == ["name", "family", "input", "parameters", "top-1", "Octet"]
     assert cifar.startswith("resnet18_8xb16_cifar10 ")

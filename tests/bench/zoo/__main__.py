@@ -12,13 +12,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+from octet import zoo
 from octet.errors import run
 from octet.files import read_json, write_json, write_text
 from octet.progress import progress
-from tests.bench.zoo.networks import Network, networks
+from tests.bench.zoo.networks import Network, count_parameters, networks
 from tests.bench.zoo.report import by_config, markdown
 
 SCRATCH = Path(".zoo")
+COUNTS = SCRATCH / "parameters.json"
 LIMIT_S = 4 * 3600
 
 
@@ -47,7 +49,17 @@ def measure(network: Network) -> None:
 def write(every: list[Network]) -> None:
     results = [(network, measured(network)) for network in every]
     write_text("docs/zoo.md", markdown(results))
-    write_json("docs/zoo.json", by_config(results))
+    write_json("docs/zoo.json", by_config(results, counted()))
+
+
+def counted() -> dict[str, int]:
+    """Parameters by config, of the published models; from .zoo/, or counted now."""
+    if COUNTS.is_file():
+        return read_json(COUNTS, "make zoo-table writes it")
+    configs = sorted({model.config for model in zoo.models().values()})
+    found = {config: count_parameters(config) for config in progress(configs, "counting parameters", unit="config")}
+    write_json(COUNTS, found)
+    return found
 
 
 def in_turn(every: list[Network]) -> list[Network]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from octet import zoo
 from octet.errors import OctetError
-from octet.mmcls_model import ZOO, Config, read_config
+from octet.mmcls_model import ZOO, Config, build, read_config
 from octet.mmcls_pipeline import derive
 from octet.progress import progress
 
@@ -68,6 +68,11 @@ def networks() -> list[Network]:
             family = families[model.backbone.type].most_common(1)
             found[name] = Network(family[0][0] if family else model.backbone.type, [name], (side, side), 1e8 * side**2)
     return sorted(found.values(), key=lambda network: (network.family.lower(), network.name))
+
+
+def count_parameters(config: str) -> int:
+    """How many the config's model has, in the form that the config names: training's, or deploy's."""
+    return sum(p.numel() for p in build(read_config(config), config).parameters())
 
 
 def _read(names: list[str]) -> Iterator[tuple[str, Config]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from tests.bench.zoo.measure import LARGEST
+from tests.bench.zoo.measure import ENOUGH_DB, LARGEST
 from tests.bench.zoo.networks import Network
 
 Results = list[tuple[Network, dict | None]]  # None: not measured yet
@@ -33,7 +33,8 @@ trained model stays. On four pictures:
 - int8 layers: those that ncnn computes in int8, of those that it could. `dotprod` leaves in fp32 the first layer, which
   loses the most, and convolutions in groups: depthwise ones gain nothing, others ncnn computes wrongly in int8 on x86;
 - int8: the power of fp32's logits over that of int8's difference from them, in dB. Noise grows with depth in networks of
-  random weights more than in trained ones.
+  random weights more than in trained ones. Under {ENOUGH_DB} dB the same figure of ONNX Runtime's static int8 stands beside it,
+  made from the same ONNX file and pictures: where the two are alike, the loss is the network's.
 
 A network stands for all configs that differ from it only in training, number of classes or deploy form; re-parameterized
 networks (RepVGG, RepMLP) are exported in their deploy form.
@@ -95,15 +96,20 @@ def _table(results: Results) -> str:
         parameters = f"{found['parameters_m']:.1f} M" if "parameters_m" in found else ""
         if _state(found) == "converts":
             layers = f"{found['int8_layers']} of {found['quantizable_layers']}"
-            rest = f"{found['fp32_difference']:.0e} | {layers} | {found['int8_sqnr_db']:.1f} dB |"
+            rest = f"{found['fp32_difference']:.0e} | {layers} | {_decibels(found)} |"
         else:
             rest = f"{found[_state(found)]} | | |"
         lines.append(f"| `{network.name}` | {size} | {parameters} | {rest}")
     return "\n".join(lines) + "\n"
 
 
-def by_config(results: Results) -> dict[str, str]:
-    """What became of each config, in a few words."""
+def _decibels(found: dict) -> str:
+    said = f"{found['int8_sqnr_db']:.1f} dB"
+    return said + (f" (ONNX Runtime {found['onnx_runtime_sqnr_db']:.1f})" if "onnx_runtime_sqnr_db" in found else "")
+
+
+def by_config(results: Results, parameters: dict[str, int]) -> dict[str, dict]:
+    """What became of each config, in a few words, and its parameters, where they were counted."""
     found = {}
     for network, result in results:
         state = _state(result)
@@ -113,5 +119,6 @@ def by_config(results: Results) -> dict[str, str]:
             text = f"int8, {result['int8_layers']} of {result['quantizable_layers']} layers"
         else:
             text = {"skipped": "too large to be tried", "not measured": "not tried yet"}[state]
-        found |= dict.fromkeys(network.configs, text)
+        for config in network.configs:
+            found[config] = {"octet": text} | ({"parameters": parameters[config]} if config in parameters else {})
     return found
