@@ -44,7 +44,7 @@ def randomize(model: torch.nn.Module, network: torch.nn.Module, images: list[np.
                 p.uniform_(0.4, 1)
             elif id(p) in affine:  # mostly positive before a ReLU: else rounding grows with every batch norm
                 p.normal_(0.5 if id(p) in batch else 0, 0.3)
-            elif any(word in name for word in _EMBEDDINGS) and not name.endswith(("projection.weight", "proj.weight")):
+            elif any(word in name.rpartition(".")[2] for word in _EMBEDDINGS):
                 p.normal_(0, 0.5)
             elif id(p) in activated:
                 p.normal_(1, 0.3)
