@@ -100,9 +100,8 @@ def _cluster(work: Callable[[range], T], count: int, scheduler: str) -> Iterator
         if not client.ncores():
             raise OctetError(f"{where}: has no worker; start some with 'dask worker {scheduler}'")
         backend = DaskDistributedBackend(client=client, scatter=[sent])
-        backend.effective_n_jobs = lambda _: (
-            2
-        )  # not the one of a small cluster: joblib would take that for this machine's
+        # A cluster with one worker says 1, on which joblib would leave it and compute on this machine.
+        backend.effective_n_jobs = lambda _: 2
         with joblib.parallel_config(backend):
             parallel = joblib.Parallel(batch_size=1, pre_dispatch="all", return_as="generator_unordered")
             shards = _shards(count, sum(client.ncores().values()))
