@@ -18,6 +18,7 @@ from octet.files import read_bytes, rounded
 from octet.parallel import map_shards
 
 TOP = 5
+TOGETHER = 8  # pictures that a worker reads before it computes on them: decoding in between would empty the caches
 COLUMNS = ["picture", "actual", "predicted", "probability", "top5", "top5_probability"]
 _SEPARATOR = " | "
 
@@ -56,21 +57,25 @@ def evaluate(
 
     def work(shard: range) -> tuple[list[tuple[int, np.ndarray, np.ndarray]], list[Unreadable]]:
         done, unreadable = [], []
-        for k in shard:
-            try:
-                x = read(k)
-            except Unreadable as problem:
-                unreadable.append(problem)
-                continue
-            logits = engine(x)
-            if not np.isfinite(logits).all():
-                raise OctetError(f"{what}: the logits of test image {k} are not finite")
-            done.append((k, *top(logits)))
+        for start in range(0, len(shard), together):
+            images = []
+            for k in shard[start : start + together]:
+                try:
+                    images.append((k, read(k)))
+                except Unreadable as problem:
+                    unreadable.append(problem)
+            for k, x in images:
+                logits = engine(x)
+                if not np.isfinite(logits).all():
+                    raise OctetError(f"{what}: the logits of test image {k} are not finite")
+                done.append((k, *top(logits)))
         return done, unreadable
 
+    ahead = bool(readers) and not scheduler
+    together = 1 if ahead else TOGETHER
     left_out, found = LeftOut(count, what), []
     with (
-        reading_ahead(image, count, readers) if readers and not scheduler else nullcontext(image) as read,
+        reading_ahead(image, count, readers) if ahead else nullcontext(image) as read,
         map_shards(work, count, what, workers, scheduler) as shards,
     ):
         for done, unreadable in shards:

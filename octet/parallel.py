@@ -26,7 +26,7 @@ from octet.errors import OctetError
 from octet.progress import bar
 
 T = TypeVar("T")
-SHARDS, LARGEST = 8, 32  # shards a worker, so that none waits long for the last; pictures a shard, which a loss costs
+LARGEST = 32  # pictures a shard, one of which a lost worker costs
 TIMEOUT_S = 10
 _opening = threading.Lock()
 # joblib's advice on work that was begun in vain, where a shard's error ended it all
@@ -114,8 +114,13 @@ def _cluster(work: Callable[[range], T], count: int, scheduler: str) -> Iterator
 
 
 def _shards(count: int, workers: int) -> list[range]:
-    size = max(1, min(LARGEST, -(-count // (SHARDS * workers))))
-    return [range(start, min(start + size, count)) for start in range(0, count, size)]
+    """Smaller and smaller towards the end, so that no worker waits long for another's last."""
+    found, start = [], 0
+    while start < count:
+        size = max(1, min(LARGEST, (count - start) // (2 * workers)))
+        found.append(range(start, min(start + size, count)))
+        start += size
+    return found
 
 
 def _one(work: Callable[[range], T], shard: range) -> tuple[int, T]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import tempfile
 import time
 from collections.abc import Callable
@@ -26,6 +27,7 @@ from octet.errors import run
 from octet.evaluate import evaluate
 
 CONFIG = "mobilenet_v2/mobilenet-v2_8xb32_in1k.py"
+PARTS = 4  # a round takes one: the phases lie close together in time, since a machine's speed drifts
 SIZES = [(375, 500)] * 5 + [(500, 375)] * 2 + [(333, 500), (480, 640), (768, 1024)]  # [height, width]; ImageNet's mix
 
 
@@ -62,6 +64,7 @@ def network(folder: Path) -> preprocess.Preprocess:
     settings = read_config(CONFIG)
     steps = derive(settings, CONFIG)
     model = build(settings, CONFIG)
+    logging.getLogger("mmcv").setLevel(logging.WARNING)  # it has two lines to say of each weight
     model.init_weights()
     onnx = to_onnx(Logits(model).eval(), (3, *steps.size), 13, CONFIG)
     (folder / "fp32.onnx").write_bytes(onnx)
@@ -72,7 +75,7 @@ def network(folder: Path) -> preprocess.Preprocess:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=2000, help="pictures")
-    parser.add_argument("--rounds", type=int, default=5, help="each takes its part of the pictures")
+    parser.add_argument("--rounds", type=int, default=20, help="each takes a quarter of the pictures")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -97,29 +100,41 @@ def measure(folder: Path, steps: preprocess.Preprocess, count: int, rounds: int)
     engine = Engine(folder / "fp32.param", folder / "fp32.bin")
     data = open_split(folder, "test", steps.classes, steps.color_type)
     tensors = [inputs(data, steps, np.arange(16))(k) for k in range(16)]
-    parts = np.array_split(np.arange(count), rounds)
-    rows = [one_round(engine, tensors, inputs(data, steps, part), len(part)) for part in parts]
+    parts = [inputs(data, steps, part) for part in np.array_split(np.arange(count), PARTS)]
+    rows = [one_round(engine, tensors, parts[k % PARTS], count // PARTS, k % 2 == 1) for k in range(rounds)]
     return {name: float(np.median([row[name] for row in rows])) for name in rows[0]}
 
 
 def one_round(
-    engine: Engine, tensors: list[np.ndarray], image: Callable[[int], np.ndarray], n: int
+    engine: Engine, tensors: list[np.ndarray], image: Callable[[int], np.ndarray], n: int, backwards: bool
 ) -> dict[str, float]:
-    """Images a second, milliseconds per image and thread, and shares of what could be."""
+    """Images a second, milliseconds per image and thread, and shares of what could be; every other round backwards."""
 
     def ready(k: int) -> np.ndarray:
         return tensors[k % len(tensors)]
 
     every = cores()
-    alone = _rate(n, lambda: evaluate(engine, ready, n, "tensors", 1))
-    files = _rate(n, lambda: evaluate(engine, image, n, "files", 1, readers=1))
-    reading = every / _rate(n, lambda: sum(1 for _ in map_images(image, range(n), "reading", every)))
-    computing = every / _rate(n, lambda: evaluate(engine, ready, n, "computing", every))
-    both = _rate(n, lambda: evaluate(engine, image, n, "both", every))
+    works: dict[str, Callable[[], object]] = {
+        "ready": lambda: evaluate(engine, ready, n, "tensors", 1),
+        "files": lambda: evaluate(engine, image, n, "files", 1, readers=1),
+        "reading": lambda: sum(1 for _ in map_images(image, range(n), "reading", every)),
+        "both": lambda: evaluate(engine, image, n, "both", every),
+        "computing": lambda: evaluate(engine, ready, n, "computing", every),
+    }
+    order = reversed(works) if backwards else works
+    rates = {name: _rate(n, works[name]) for name in order}
+    reading, computing = (every / rates[name] for name in ("reading", "computing"))
     allowed = every / (reading + computing)
-    times = {"reading_ms": 1000 * reading, "computing_ms": 1000 * computing}
-    shares = {"files_share": files / alone, "both_share": both / allowed}
-    return {"ready": alone, "files": files, "allowed": allowed, "both": both} | times | shares
+    return {
+        "ready": rates["ready"],
+        "files": rates["files"],
+        "files_share": rates["files"] / rates["ready"],
+        "reading_ms": 1000 * reading,
+        "computing_ms": 1000 * computing,
+        "allowed": allowed,
+        "both": rates["both"],
+        "both_share": rates["both"] / allowed,
+    }
 
 
 def _rate(n: int, work: Callable[[], object]) -> float:
