@@ -19,14 +19,14 @@ from octet.targets import Target, target
 
 @dataclass(frozen=True)
 class Maker:
-    """net: the fp32 network that is quantized; keep_fp32 and cuts: the layers and blobs that the model's entry names;
-    table_file: where the table is, for errors."""
+    """net: the fp32 network that is quantized; keep_fp32: the layers that the model's entry names; exchanged: the blobs that
+    go from one part to another where the entry has cuts; table_file: where the table is, for errors."""
 
     net: Net
     table: Table
     target: Target
     keep_fp32: tuple[str, ...]
-    cuts: tuple[str, ...]
+    exchanged: frozenset[str]
     table_file: str
     rounded: Mapping[str, Rounded] = field(default_factory=dict)
 
@@ -35,14 +35,14 @@ class Maker:
         """learned: with what the stage round made."""
         file, profile = stage.models / "int8.table", target(stage.params.target)
         chosen = rounded.load(stage.models / "rounding.npz") if learned else {}
-        entry = stage.entry
-        return cls(source(stage), table.load(file), profile, entry.keep_fp32, entry.cuts, str(file), chosen)
+        net, entry = source(stage), stage.entry
+        apart = exchanged(net, entry.cuts, f"params.yaml: models.{stage.name}")
+        return cls(net, table.load(file), profile, entry.keep_fp32, apart, str(file), chosen)
 
     def int8(self, keep_fp32: Collection[str] = ()) -> Net:
         """The int8 network that leaves these layers in fp32, too."""
         kept = [*self.keep_fp32, *keep_fp32]
-        apart = exchanged(self.net, self.cuts, "params.yaml")
-        return quantize(self.net, self.table, self.target, kept, self.table_file, self.rounded, apart)
+        return quantize(self.net, self.table, self.target, kept, self.table_file, self.rounded, self.exchanged)
 
 
 def source(stage: Stage) -> Net:

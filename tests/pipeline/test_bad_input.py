@@ -290,5 +290,5 @@ def test_a_model_cut_in_three_is_evaluated_as_a_chain(project):
     fails(
         project,
         "quantize",
-        "params.yaml: cuts: 'convrelu_99' is no blob of the model, nor a layer. Did you mean 'convrelu_",
+        "params.yaml: models.tiny: cuts: 'convrelu_99' is no blob of the model, nor a layer. Did you mean 'convrelu_",
     )
