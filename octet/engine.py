@@ -23,6 +23,7 @@ from octet.format.net import Net, load, save
 from octet.progress import progress
 
 T = TypeVar("T")
+TOGETHER = 8  # pictures that are read before one computes on them: decoding in between would empty the caches
 
 
 def cores() -> int:
@@ -131,7 +132,7 @@ def reading_ahead(image: Callable[[int], T], count: int, readers: int) -> Iterat
     def ready(k: int) -> T:
         nonlocal started
         with lock:
-            while started < min(count, k + 1 + 4 * readers):
+            while started < min(count, k + 1 + TOGETHER * readers):
                 waiting[started] = pool.submit(image, started)
                 started += 1
             future = waiting.pop(k)

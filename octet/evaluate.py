@@ -12,13 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from octet.data.left_out import LeftOut
-from octet.engine import reading_ahead
+from octet.engine import TOGETHER, reading_ahead
 from octet.errors import OctetError, Unreadable
 from octet.files import read_bytes, rounded
 from octet.parallel import map_shards
 
 TOP = 5
-TOGETHER = 8  # pictures that a worker reads before it computes on them: decoding in between would empty the caches
 COLUMNS = ["picture", "actual", "predicted", "probability", "top5", "top5_probability"]
 _SEPARATOR = " | "
 
@@ -57,9 +56,9 @@ def evaluate(
 
     def work(shard: range) -> tuple[list[tuple[int, np.ndarray, np.ndarray]], list[Unreadable]]:
         done, unreadable = [], []
-        for start in range(0, len(shard), together):
+        for start in range(0, len(shard), TOGETHER):
             images = []
-            for k in shard[start : start + together]:
+            for k in shard[start : start + TOGETHER]:
                 try:
                     images.append((k, read(k)))
                 except Unreadable as problem:
@@ -71,11 +70,9 @@ def evaluate(
                 done.append((k, *top(logits)))
         return done, unreadable
 
-    ahead = bool(readers) and not scheduler
-    together = 1 if ahead else TOGETHER
     left_out, found = LeftOut(count, what), []
     with (
-        reading_ahead(image, count, readers) if ahead else nullcontext(image) as read,
+        reading_ahead(image, count, readers) if readers and not scheduler else nullcontext(image) as read,
         map_shards(work, count, what, workers, scheduler) as shards,
     ):
         for done, unreadable in shards:

@@ -7,6 +7,7 @@ the user says that the file is trusted.
 from __future__ import annotations
 
 import importlib.util
+import logging
 import sys
 import types
 import warnings
@@ -77,9 +78,11 @@ def build(config: Config, name: str) -> torch.nn.Module:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return build_classifier(model).eval()
+            built = build_classifier(model).eval()
     except (KeyError, TypeError, ValueError, AssertionError, ImportError, AttributeError) as error:
         raise OctetError(f"{name}: mmcls cannot build the model: {error}") from None
+    logging.getLogger("mmcv").setLevel(logging.WARNING)  # init_weights has two lines to say of each weight
+    return built
 
 
 def read_checkpoint(path: str | Path, trusted: bool = False) -> dict[str, Any]:

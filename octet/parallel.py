@@ -114,10 +114,10 @@ def _cluster(work: Callable[[range], T], count: int, scheduler: str) -> Iterator
 
 
 def _shards(count: int, workers: int) -> list[range]:
-    """Smaller and smaller towards the end, so that no worker waits long for another's last."""
+    """Each a quarter of a worker's share of what is left, so that none waits long for another's last."""
     found, start = [], 0
     while start < count:
-        size = max(1, min(LARGEST, (count - start) // (2 * workers)))
+        size = max(1, min(LARGEST, (count - start) // (4 * workers)))
         found.append(range(start, min(start + size, count)))
         start += size
     return found

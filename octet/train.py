@@ -7,7 +7,6 @@ Lower resolutions first is progressive resizing (Howard, fast.ai DAWNBench 2018)
 from __future__ import annotations
 
 import io
-import logging
 import math
 from dataclasses import dataclass
 
@@ -46,7 +45,6 @@ def _augment(images: torch.Tensor, random: torch.Generator) -> torch.Tensor:
 
 def train(model: torch.nn.Module, pictures: Cifar, steps: Preprocess, recipe: Recipe) -> None:
     """Trains the mmcls classifier in place. steps: the test pipeline's, of which the mean and std are taken."""
-    logging.getLogger("mmcv").setLevel(logging.WARNING)  # it has two lines to say of each weight
     torch.manual_seed(recipe.seed)
     random = torch.Generator().manual_seed(recipe.seed)
     model.init_weights()

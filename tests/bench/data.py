@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import tempfile
 import time
 from collections.abc import Callable
@@ -64,7 +63,6 @@ def network(folder: Path) -> preprocess.Preprocess:
     settings = read_config(CONFIG)
     steps = derive(settings, CONFIG)
     model = build(settings, CONFIG)
-    logging.getLogger("mmcv").setLevel(logging.WARNING)  # it has two lines to say of each weight
     model.init_weights()
     onnx = to_onnx(Logits(model).eval(), (3, *steps.size), 13, CONFIG)
     (folder / "fp32.onnx").write_bytes(onnx)
@@ -75,7 +73,7 @@ def network(folder: Path) -> preprocess.Preprocess:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=2000, help="pictures")
-    parser.add_argument("--rounds", type=int, default=20, help="each takes a quarter of the pictures")
+    parser.add_argument("--rounds", type=int, default=20, help=f"each takes one of {PARTS} parts of the pictures")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -121,20 +119,12 @@ def one_round(
         "both": lambda: evaluate(engine, image, n, "both", every),
         "computing": lambda: evaluate(engine, ready, n, "computing", every),
     }
-    order = reversed(works) if backwards else works
-    rates = {name: _rate(n, works[name]) for name in order}
+    rates = {name: _rate(n, works[name]) for name in (reversed(works) if backwards else works)}
     reading, computing = (every / rates[name] for name in ("reading", "computing"))
     allowed = every / (reading + computing)
-    return {
-        "ready": rates["ready"],
-        "files": rates["files"],
-        "files_share": rates["files"] / rates["ready"],
-        "reading_ms": 1000 * reading,
-        "computing_ms": 1000 * computing,
-        "allowed": allowed,
-        "both": rates["both"],
-        "both_share": rates["both"] / allowed,
-    }
+    times = {"reading_ms": 1000 * reading, "computing_ms": 1000 * computing, "allowed": allowed}
+    shares = {"files_share": rates["files"] / rates["ready"], "both_share": rates["both"] / allowed}
+    return rates | times | shares
 
 
 def _rate(n: int, work: Callable[[], object]) -> float:

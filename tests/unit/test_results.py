@@ -81,8 +81,8 @@ def test_after_an_error_no_thread_goes_on(engine):
         return nets.images(1)[0]
 
     with pytest.raises(OctetError, match="more than 1 %"):
-        evaluate(engine, image, 400, "x", 2)
-    assert len(started) == len(ended) < 200
+        evaluate(engine, image, 200, "x", 2)
+    assert len(started) == len(ended) < 100
     time.sleep(0.1)
     assert len(started) == len(ended)
 
