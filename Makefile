@@ -18,7 +18,7 @@ DATA ?=
 FIND ?=
 # Of `make tune`: the profile's name, for `target` in params.yaml; empty: the model's.
 NAME ?=
-# Of `make predict`: pictures and folders with pictures, with a space between them; empty: a few of the test split.
+# Of `make predict`: images and folders with images, with a space between them; empty: a few of the test split.
 IMAGE ?=
 # More options for pytest, such as -k table or -x.
 PYTEST ?=
@@ -58,7 +58,7 @@ test-unit: .venv/.ready  ## Run the tests of the library alone
 test-slow: .venv/.ready git-or-not  ## Run the slow tests
 	@$(PY) -m pytest -m slow $(PYTEST)
 
-predict: .venv/.ready  ## Show what torch, ncnn fp32 and int8 say of IMAGE=file or folder, or of a few test pictures; MODEL=name
+predict: .venv/.ready  ## Show what torch, ncnn fp32 and int8 say of IMAGE=file or folder, or of a few test images; MODEL=name
 	@$(PY) -m octet predict $(if $(MODEL),--model '$(MODEL)') $(if $(IMAGE),--image $(IMAGE))
 
 report: .venv/.ready git-or-not  ## Write reports/NAME/report.html, all there is to see in one page, of all models or MODEL=name
@@ -67,7 +67,7 @@ report: .venv/.ready git-or-not  ## Write reports/NAME/report.html, all there is
 package: .venv/.ready  ## Write dist/NAME-int8.zip: model, examples, model card, MMDeploy SDK files; of all models or MODEL=name
 	@$(PY) -m octet package $(if $(MODEL),--model '$(MODEL)')
 
-dump: .venv/.ready  ## Write what fp32 and int8 say of every test picture as JSON lines, of all models or MODEL=name
+dump: .venv/.ready  ## Write what fp32 and int8 say of every test image as JSON lines, of all models or MODEL=name
 	@$(PY) -m octet dump $(if $(MODEL),--model '$(MODEL)')
 
 env: .venv/.ready  ## Print what a bug report needs: versions, processor, threads, which target fits
@@ -87,10 +87,10 @@ format: .venv/.ready  ## Format the code
 bench-pipeline: .venv/.ready git-or-not  ## Time calibration and evaluation, and show that memory does not grow
 	@$(PY) -m tests.bench.pipeline
 
-bench-data: .venv/.ready  ## Time reading pictures beside computing on them
+bench-data: .venv/.ready  ## Time reading images beside computing on them
 	@$(PY) -m tests.bench.data
 
-bench-cifar: .venv/.ready  ## Run the pipeline on CIFAR-10 as JPEG class folders, all test pictures, and print MMDeploy's table
+bench-cifar: .venv/.ready  ## Run the pipeline on CIFAR-10 as JPEG class folders, all test images, and print MMDeploy's table
 	@$(PY) -m tests.bench.cifar_jpeg
 
 zoo-table: .venv/.ready  ## Export, convert and quantize every network of mmcls's zoo with random weights, into docs/; hours; FIND=part
@@ -102,7 +102,7 @@ bench-int8: .venv/.ready .venv-bench/.locked  ## Time int8 beside ONNX Runtime's
 bench-peers: .venv/.ready .venv-bench/.locked  ## Compare with ONNX Runtime and OpenVINO: top-1, FPS, size, memory; MODEL=name
 	@$(PY) -m tests.bench.compare $(if $(MODEL),--model '$(MODEL)')
 
-sweep-calibrators: .venv/.ready  ## Compare all calibrators with 32 to 2,048 pictures by DVC experiments, into docs/calibrators.md
+sweep-calibrators: .venv/.ready  ## Compare all calibrators with 32 to 2,048 images by DVC experiments, into docs/calibrators.md
 	@$(PY) -m tests.bench.sweep calibrators $(if $(MODEL),--model '$(MODEL)')
 
 sweep-helps: .venv/.ready  ## Compare learned rounding, equalization and mixed precision by DVC experiments, into docs/helps.md

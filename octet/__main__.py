@@ -9,10 +9,11 @@ from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 
-from octet import entries, params
-from octet.errors import OctetError, run
-from octet.files import read_json, require
-from octet.params import Params
+from octet.core import params
+from octet.core.errors import OctetError, run
+from octet.core.files import read_json, require
+from octet.core.params import Params
+from octet.project import entries
 
 REPORTS = Path("reports")  # one folder a model, as in models/ and metrics/; git does not see it
 MODEL_FILES = "fp32.param", "fp32.bin", "int8.param", "int8.bin"
@@ -28,7 +29,7 @@ def main() -> None:
         if name in OF_MODELS:
             command.add_argument("--model", help="one model (default: all in params.yaml)")
         if name == "predict":
-            command.add_argument("--image", nargs="+", default=[], help="pictures, or folders with pictures")
+            command.add_argument("--image", nargs="+", default=[], help="images, or folders with images")
         if name == "zoo":
             command.add_argument("--find", help="part of a name")
         if name == "add":
@@ -49,7 +50,7 @@ def main() -> None:
 
 def env(args: Namespace) -> None:
     """print what a bug report needs"""
-    from octet.environment import environment
+    from octet.project.environment import environment
 
     try:
         target = params.load("params.yaml").target
@@ -60,7 +61,7 @@ def env(args: Namespace) -> None:
 
 def zoo(args: Namespace) -> None:
     """list the models of mmcls's zoo"""
-    from octet.zoo_table import table
+    from octet.zoo.listing import table
 
     print(table(args.find))
 
@@ -79,14 +80,14 @@ def validate(loaded: Params, names: list[str], args: Namespace) -> None:
 
 def summary(loaded: Params, names: list[str], args: Namespace) -> None:
     """print the result tables"""
-    from octet.summary import table
+    from octet.summary.summary import table
 
     print(table({name: _summary(name) for name in names}))
 
 
 def split(loaded: Params, names: list[str], args: Namespace) -> None:
     """write the parts of models that have cuts"""
-    from octet.split import write
+    from octet.ncnn.partition import write
 
     for name in names:
         folder, cuts = Path("models") / name / "parts", loaded.models[name].cuts
@@ -113,7 +114,7 @@ def check(loaded: Params, names: list[str], args: Namespace) -> None:
 
 
 def predict(loaded: Params, names: list[str], args: Namespace) -> None:
-    """ask torch, ncnn fp32 and ncnn int8 on pictures, side by side"""
+    """ask torch, ncnn fp32 and ncnn int8 on images, side by side"""
     for name in names:
         _require(name, "models", "preprocess.json", *MODEL_FILES)
         if not args.image:
@@ -146,13 +147,13 @@ def package(loaded: Params, names: list[str], args: Namespace) -> None:
 
 
 def dump(loaded: Params, names: list[str], args: Namespace) -> None:
-    """write what fp32 and int8 say of every test picture, as JSON lines"""
-    from octet.dump import dump as write
+    """write what fp32 and int8 say of every test image, as JSON lines"""
+    from octet.predict.dump import dump as write
 
     for name in names:
         _require(name, "metrics", *PREDICTIONS)
         out = REPORTS / name / "predictions.jsonl"
-        print(f"{out}: {write(Path('metrics') / name, out):,} pictures")
+        print(f"{out}: {write(Path('metrics') / name, out):,} images")
 
 
 def _summary(name: str) -> dict:

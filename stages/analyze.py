@@ -1,14 +1,14 @@
-"""analyze: what every int8 layer costs, on calibration pictures: analyze.json, and a table on the terminal."""
+"""analyze: what every int8 layer costs, on calibration images: analyze.json, and a table on the terminal."""
 
-from octet import preprocess
-from octet.analyze import analyze, table_text
-from octet.calibrate.own import histograms
+from octet.analyze.analyze import analyze, table_text
+from octet.calibrate.observe import histograms
+from octet.core.errors import run
+from octet.core.files import write_json
+from octet.core.stage import arguments, begin
+from octet.data import preprocess
 from octet.data.dataset import inputs, open_split, readable
 from octet.data.subset import balanced
-from octet.errors import run
-from octet.files import write_json
-from octet.maker import Maker
-from octet.stage import arguments, begin
+from octet.quantize.recipe import Maker
 
 
 def main() -> None:

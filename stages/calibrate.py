@@ -1,16 +1,16 @@
-"""calibrate: pictures of the training split give int8.table, ncnn's calibration table, and what the layers read."""
+"""calibrate: images of the training split give int8.table, ncnn's calibration table, and what the layers read."""
 
-from octet import preprocess
-from octet.calibrate import own
+from octet.calibrate import observe
 from octet.calibrate.activations import activations_csv
+from octet.core.errors import run
+from octet.core.files import write_text
+from octet.core.stage import arguments, begin
+from octet.data import preprocess
 from octet.data.dataset import inputs, open_split, readable
 from octet.data.subset import balanced
-from octet.errors import run
-from octet.files import write_text
-from octet.format import table
-from octet.maker import source
-from octet.stage import arguments, begin
-from octet.targets import quantizable, target
+from octet.graph.targets import quantizable, target
+from octet.ncnn import table
+from octet.quantize.recipe import source
 
 
 def main() -> None:
@@ -23,7 +23,7 @@ def main() -> None:
     image = inputs(data, steps, picked)
     profile = target(stage.params.target)
     profile.check(quantizable(net.layers))
-    histograms = own.histograms(net, image, len(picked), scheduler=stage.params.parallel.scheduler)
+    histograms = observe.histograms(net, image, len(picked), scheduler=stage.params.parallel.scheduler)
     if settings.method == "ppq":
         from octet.calibrate import ppq  # imports torch
 
@@ -31,12 +31,12 @@ def main() -> None:
             folder / "fp32.onnx", net, image, len(picked), settings.ppq.algorithm, settings.ppq.batch, profile
         )
     else:
-        how = own.How(settings.method, settings.weights, settings.percentile)
-        found = own.table(net, histograms, how, profile)
+        how = observe.How(settings.method, settings.weights, settings.percentile)
+        found = observe.table(net, histograms, how, profile)
     write_text(stage.metrics / "activations.csv", activations_csv(net, histograms, found))
     table.save(found, folder / "int8.table")
     print("".join(f"{stage.name}: {line}\n" for line in table.silent(found, quantizable(net.layers))), end="")
-    print(f"{stage.name}: scales of {len(found.inputs)} layers from {len(picked)} pictures by {settings.method}")
+    print(f"{stage.name}: scales of {len(found.inputs)} layers from {len(picked)} images by {settings.method}")
 
 
 if __name__ == "__main__":

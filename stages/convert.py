@@ -1,13 +1,13 @@
-"""convert: fp32.onnx becomes ncnn's fp32.param and fp32.bin, checked on real pictures."""
+"""convert: fp32.onnx becomes ncnn's fp32.param and fp32.bin, checked on real images."""
 
-from octet import preprocess
-from octet.convert import convert
+from octet.core.errors import run
+from octet.core.stage import arguments, begin
+from octet.data import preprocess
 from octet.data.dataset import inputs, open_split, readable
 from octet.data.subset import balanced
-from octet.errors import run
-from octet.stage import arguments, begin
+from octet.ncnn.convert import convert
 
-PICTURES = 16
+IMAGES = 16
 
 
 def main() -> None:
@@ -15,7 +15,7 @@ def main() -> None:
     folder = stage.models
     steps = preprocess.load(folder / "preprocess.json")
     data = open_split(stage.entry.data, "train", steps.classes, steps.color_type)
-    picked = readable(data, balanced(data.labels, min(PICTURES, len(data)), stage.entry.data), "convert")
+    picked = readable(data, balanced(data.labels, min(IMAGES, len(data)), stage.entry.data), "convert")
     image = inputs(data, steps, picked)
     images = [image(k) for k in range(len(picked))]
     difference = convert(folder / "fp32.onnx", folder / "fp32.param", folder / "fp32.bin", images)

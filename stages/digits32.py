@@ -2,15 +2,16 @@
 
 import argparse
 
-from octet import errors
-from octet.data import cifar, digits32
+from octet.core import errors
+from octet.data import cifar
+from octet.reference import digits32
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--train", type=int, required=True, help="number of training pictures, a multiple of 500")
-    parser.add_argument("--test", type=int, required=True, help="number of test pictures, a multiple of 500")
-    parser.add_argument("--seed", type=int, required=True, help="another seed draws other pictures")
+    parser.add_argument("--train", type=int, required=True, help="number of training images, a multiple of 500")
+    parser.add_argument("--test", type=int, required=True, help="number of test images, a multiple of 500")
+    parser.add_argument("--seed", type=int, required=True, help="another seed draws other images")
     parser.add_argument("--out", required=True, help="folder to write")
     args = parser.parse_args()
     for name in ("train", "test"):

@@ -3,10 +3,10 @@
 import argparse
 from pathlib import Path
 
-from octet import zoo
-from octet.data.fetch import FETCHED, fetch
-from octet.download import download
-from octet.errors import run
+from octet.core.errors import run
+from octet.project.data_sets import FETCHED, fetch
+from octet.project.download import download
+from octet.zoo import catalogue
 
 
 def main() -> None:
@@ -18,7 +18,7 @@ def main() -> None:
     if args.data:
         print(f"{args.data}: {fetch(args.data, Path('data') / args.data)}")
         return
-    model = zoo.find(args.weights)
+    model = catalogue.find(args.weights)
     fetched = download(model.url, model.file, "sha256", model.sha256)
     print(f"{model.file}: {'fetched' if fetched else 'was there'}, sha256 {model.sha256}…")
 

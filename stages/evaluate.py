@@ -1,13 +1,14 @@
 """evaluate: fp32 or int8 on the test split (or evaluate.split), in ncnn: mmcls's metrics, and every prediction."""
 
-from octet import preprocess, zoo
+from octet.core.errors import OctetError, run
+from octet.core.files import write_json, write_text
+from octet.core.stage import arguments, begin
+from octet.data import preprocess
 from octet.data.dataset import inputs, open_split
 from octet.data.subset import balanced, held_out
-from octet.errors import OctetError, run
-from octet.evaluate import distinct, evaluate, figures, predictions_csv
-from octet.files import write_json, write_text
-from octet.split import runner
-from octet.stage import arguments, begin
+from octet.evaluate.evaluate import distinct, evaluate, figures, predictions_csv
+from octet.ncnn.partition import runner
+from octet.zoo import catalogue
 
 
 def main() -> None:
@@ -24,7 +25,7 @@ def main() -> None:
     data = open_split(stage.entry.data, split, steps.classes, steps.color_type)
     if not data.labelled:
         raise OctetError(
-            f"{stage.entry.data}: the pictures of the {split} split have no labels; nothing can be evaluated on them"
+            f"{stage.entry.data}: the images of the {split} split have no labels; nothing can be evaluated on them"
         )
     picked = (held_out if split == "train" else balanced)(data.labels, limit, "evaluate.limit")
     files = (stage.models / f"{args.precision}.{ending}" for ending in ("param", "bin"))
@@ -33,15 +34,15 @@ def main() -> None:
     kept, order, probabilities = evaluate(
         engine, image, len(picked), what, args.workers, args.readers, stage.params.parallel.scheduler
     )
-    labels, pictures = data.labels[picked[kept]], [data.name(k) for k in picked[kept]]
+    labels, images = data.labels[picked[kept]], [data.name(k) for k in picked[kept]]
     classes = distinct(steps.classes)
     found = figures(labels, order, classes) | {"n_unreadable": len(picked) - len(kept)}
     if (args.precision, split, limit) == ("fp32", "test", None):
-        found |= zoo.compare(found["top1_pct"], stage.entry.checkpoint)
-    csv = predictions_csv(pictures, labels, order, probabilities, classes)
+        found |= catalogue.compare(found["top1_pct"], stage.entry.checkpoint)
+    csv = predictions_csv(images, labels, order, probabilities, classes)
     write_text(stage.metrics / f"{args.precision}.predictions.csv", csv)
     write_json(stage.metrics / f"{args.precision}.json", found)
-    print(f"{stage.name}: {args.precision} top-1 {found['top1_pct']:.2f} % of {found['n_images']} pictures")
+    print(f"{stage.name}: {args.precision} top-1 {found['top1_pct']:.2f} % of {found['n_images']} images")
 
 
 if __name__ == "__main__":

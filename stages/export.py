@@ -1,8 +1,8 @@
 """export: the mmcls config and checkpoint become fp32.onnx and preprocess.json."""
 
-from octet.errors import run
-from octet.export import export
-from octet.stage import arguments, begin
+from octet.core.errors import run
+from octet.core.stage import arguments, begin
+from octet.export.export import export
 
 
 def main() -> None:

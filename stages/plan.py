@@ -1,15 +1,15 @@
 """plan: which layers stay in fp32 so that int8 keeps params.yaml's budget of loss: plan.json."""
 
-from octet import preprocess
-from octet.analyze import logits
+from octet.analyze.analyze import logits
+from octet.core.errors import run
+from octet.core.files import read_json, write_json
+from octet.core.stage import arguments, begin
+from octet.data import preprocess
 from octet.data.dataset import inputs, open_split, readable
 from octet.data.subset import held_out
-from octet.engine import Engine
-from octet.errors import run
-from octet.files import read_json, write_json
-from octet.maker import Maker
-from octet.plan import Held, costs, plan, text
-from octet.stage import arguments, begin
+from octet.ncnn.engine import Engine
+from octet.quantize.mixed_precision import Held, costs, plan, text
+from octet.quantize.recipe import Maker
 
 
 def main() -> None:

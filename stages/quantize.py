@@ -1,12 +1,12 @@
 """quantize: the fp32 model and int8.table become int8.param and int8.bin, read back and run before they are kept."""
 
-from octet import preprocess
-from octet.errors import run
-from octet.files import read_json
-from octet.maker import Maker
-from octet.quantize import is_int8, write
-from octet.stage import arguments, begin
-from octet.targets import quantizable
+from octet.core.errors import run
+from octet.core.files import read_json
+from octet.core.stage import arguments, begin
+from octet.data import preprocess
+from octet.graph.targets import quantizable
+from octet.quantize.quantize import is_int8, write
+from octet.quantize.recipe import Maker
 
 
 def main() -> None:

@@ -1,12 +1,12 @@
 """round: the weights' integers, where they are learned and not rounded to the nearest: rounding.npz."""
 
-from octet import preprocess, rounding
+from octet.core.errors import run
+from octet.core.stage import arguments, begin
+from octet.data import preprocess
 from octet.data.dataset import inputs, open_split, readable
 from octet.data.subset import balanced
-from octet.errors import run
-from octet.format import rounded
-from octet.maker import Maker
-from octet.stage import arguments, begin
+from octet.quantize import gptq, rounded
+from octet.quantize.recipe import Maker
 
 
 def main() -> None:
@@ -17,7 +17,7 @@ def main() -> None:
         data = open_split(stage.entry.data, "train", steps.classes, steps.color_type)
         picked = readable(data, balanced(data.labels, settings.images, "rounding.images"), "round")
         image = inputs(data, steps, picked)
-        found = rounding.learn(maker.net, maker.table, maker.target, maker.keep_fp32, image, len(picked))
+        found = gptq.learn(maker.net, maker.table, maker.target, maker.keep_fp32, image, len(picked))
     rounded.save(found, out)
     print(f"{stage.name}: " + (f"rounded {len(found)} layers' weights" if found else "weights round to the nearest"))
 

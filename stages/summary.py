@@ -1,13 +1,13 @@
-"""summary: fp32 beside int8 - top-1, frames per second and size; by class; the pictures on which they differ."""
+"""summary: fp32 beside int8 - top-1, frames per second and size; by class; the images on which they differ."""
 
-from octet import preprocess
+from octet.core.errors import run
+from octet.core.files import write_bytes, write_json, write_text
+from octet.core.stage import arguments, begin
+from octet.data import preprocess
 from octet.data.dataset import indices_of, open_split
-from octet.differences import SHOWN, classes_csv, confusion_csv, differing, sheet
-from octet.errors import run
-from octet.evaluate import distinct
-from octet.files import write_bytes, write_json, write_text
-from octet.stage import arguments, begin
-from octet.summary import read_pairs, summarize, table
+from octet.evaluate.evaluate import distinct
+from octet.summary.differences import SHOWN, classes_csv, confusion_csv, differing, sheet
+from octet.summary.summary import read_pairs, summarize, table
 
 
 def main() -> None:
@@ -17,10 +17,10 @@ def main() -> None:
     classes = distinct(steps.classes)
     data = open_split(stage.entry.data, stage.params.evaluate.split, steps.classes, steps.color_type)
     shown = differing(pairs)[:SHOWN]
-    pictures = [data.image(k) for k in indices_of(data, [fp32.picture for fp32, _ in shown])]
+    images = [data.image(k) for k in indices_of(data, [fp32.image for fp32, _ in shown])]
     write_text(stage.metrics / "classes.csv", classes_csv(pairs, classes))
     write_text(stage.metrics / "confusion.csv", confusion_csv(pairs, classes))
-    write_bytes(stage.metrics / "differ.png", sheet(pictures, shown))
+    write_bytes(stage.metrics / "differ.png", sheet(images, shown))
     write_json(stage.metrics / "summary.json", found)
     print(table({stage.name: found}))
 

@@ -5,11 +5,11 @@ import argparse
 import torch
 import yaml
 
-from octet import errors, files
+from octet.core import errors, files
 from octet.data.cifar import Cifar
-from octet.mmcls_model import build, read_config
-from octet.mmcls_pipeline import derive
-from octet.train import Recipe, half_checkpoint, top1_pct, train
+from octet.export.mmcls_model import build, read_config
+from octet.export.mmcls_pipeline import derive
+from octet.reference.train import Recipe, half_checkpoint, top1_pct, train
 
 
 def main() -> None:
@@ -27,15 +27,15 @@ def main() -> None:
         recipe = yaml.safe_load(file)[args.model]
     config = read_config(args.config)
     model = build(config, args.config)
-    pictures = Cifar(args.data, "train")
-    steps = derive(config, args.config, pictures.classes)
-    train(model, pictures, steps, Recipe(**recipe))
-    checkpoint = half_checkpoint(model, pictures.classes, {"recipe": recipe})
+    images = Cifar(args.data, "train")
+    steps = derive(config, args.config, images.classes)
+    train(model, images, steps, Recipe(**recipe))
+    checkpoint = half_checkpoint(model, images.classes, {"recipe": recipe})
     test = Cifar(args.data, "test")
     score = top1_pct(model, test, steps)
     files.write_bytes(args.checkpoint, checkpoint)
     files.write_json(args.metrics, {"n_images": len(test.labels), "top1_pct": files.rounded(score, 4)})
-    print(f"top-1 {score:.2f} % on {len(test.labels)} test pictures")
+    print(f"top-1 {score:.2f} % on {len(test.labels)} test images")
 
 
 if __name__ == "__main__":

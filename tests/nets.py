@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from octet.format import Layer, Net, Tensor
+from octet.ncnn.net import Layer, Net, Tensor
 
 
 def conv(name, blob_in, blob_out, inputs, outputs, kernel=3, stride=1, seed=0, relu=True, groups=1):

@@ -11,7 +11,7 @@ model = dict(
         loss=dict(type="CrossEntropyLoss", loss_weight=1.0),
     ),
 )
-# The pictures are RGB arrays of 32x32; the network, which halves them five times, sees them at 64x64.
+# The images are RGB arrays of 32x32; the network, which halves them five times, sees them at 64x64.
 img_norm_cfg = dict(mean=[128.0, 128.0, 128.0], std=[64.0, 64.0, 64.0], to_rgb=False)
 test_pipeline = [
     dict(type="Resize", size=(64, 64), interpolation="bilinear", backend="cv2"),

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from octet.calibrate.histogram import Histogram
-from octet.calibrate.own import source
-from octet.format.net import Net
-from octet.format.table import Table
-from octet.targets import quantizable
+from octet.calibrate.observe import source
+from octet.graph.targets import quantizable
+from octet.ncnn.net import Net
+from octet.ncnn.table import Table
 
 BINS = 64
 

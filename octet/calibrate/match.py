@@ -12,9 +12,9 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from octet.errors import OctetError
-from octet.format.net import Layer, Net
-from octet.targets import quantizable
+from octet.core.errors import OctetError
+from octet.graph.targets import quantizable
+from octet.ncnn.net import Layer, Net
 
 PARALLEL = 1e-6  # how far the cosine of two rows of equal direction may be from 1
 

@@ -26,13 +26,13 @@ import torch
 from google.protobuf.message import DecodeError
 
 from octet.calibrate.match import match
-from octet.calibrate.own import weight_scales
-from octet.errors import OctetError
-from octet.files import read_bytes
-from octet.format.net import Layer, Net
-from octet.format.table import Table, add_attention, channels
-from octet.progress import progress
-from octet.targets import QUANTIZABLE, Target, quantizable
+from octet.calibrate.observe import weight_scales
+from octet.core.errors import OctetError
+from octet.core.files import read_bytes
+from octet.core.progress import progress
+from octet.graph.targets import QUANTIZABLE, Target, quantizable
+from octet.ncnn.net import Layer, Net
+from octet.ncnn.table import Table, add_attention, channels
 
 with warnings.catch_warnings(), redirect_stdout(io.StringIO()):  # PPQ greets with a banner
     warnings.simplefilter("ignore")
@@ -43,10 +43,10 @@ with warnings.catch_warnings(), redirect_stdout(io.StringIO()):  # PPQ greets wi
     from ppq.quantization.optim import QuantizationOptimizationPipeline, RuntimeCalibrationPass
     from ppq.quantization.quantizer import NCNNQuantizer
 
-PASSES = {"percentile": 1, "minmax": 1, "kl": 2, "mse": 2}  # over the pictures: a histogram needs its range first
+PASSES = {"percentile": 1, "minmax": 1, "kl": 2, "mse": 2}  # over the images: a histogram needs its range first
 LEAST_STEPS, MOST_STEPS = 8, 512  # PPQ asserts both
 THREADS = 2  # fixed: with another number torch may add in another order, and the scales' last bits differ
-TOLERANCE = 1e-3  # of the logits' spread, between pictures computed together and one by one
+TOLERANCE = 1e-3  # of the logits' spread, between images computed together and one by one
 
 
 def calibrate(
@@ -60,9 +60,9 @@ def calibrate(
 ) -> Table:
     """The table of a model. image(k) is the k-th network input, fp32 of shape (C, H, W), k < count, taken in order.
 
-    algorithm: PPQ's observer for activations, percentile, kl, mse or minmax. batch: pictures a step; see `steps`.
-    The result is the same for the same inputs on one kind of processor. Raises OctetError for fewer than 8 pictures,
-    for a layer that PPQ does not quantize, and for a model that PPQ cannot run, or not on several pictures at once.
+    algorithm: PPQ's observer for activations, percentile, kl, mse or minmax. batch: images a step; see `steps`.
+    The result is the same for the same inputs on one kind of processor. Raises OctetError for fewer than 8 images,
+    for a layer that PPQ does not quantize, and for a model that PPQ cannot run, or not on several images at once.
     """
     parts, layers = steps(count, batch), quantizable(net.layers)
     if not layers:
@@ -87,14 +87,14 @@ def calibrate(
 
 
 def steps(count: int, batch: int) -> list[range]:
-    """The pictures of each of PPQ's steps, all of them, in order; the steps' sizes differ by one at most.
+    """The images of each of PPQ's steps, all of them, in order; the steps' sizes differ by one at most.
 
-    A step has `batch` pictures, fewer where that would give fewer than PPQ's 8 steps, more where it would give more
+    A step has `batch` images, fewer where that would give fewer than PPQ's 8 steps, more where it would give more
     than its 512.
     """
     if count < LEAST_STEPS:
         raise OctetError(
-            f"calibrate.images: PPQ needs at least {LEAST_STEPS} pictures, found {count}; raise it in params.yaml or "
+            f"calibrate.images: PPQ needs at least {LEAST_STEPS} images, found {count}; raise it in params.yaml or "
             "choose another calibrate.method"
         )
     size = max(min(batch, count // LEAST_STEPS), -(-count // MOST_STEPS))
@@ -121,7 +121,7 @@ def quantized(
         executor = TorchExecutor(graph, device="cpu")
         _check_runs(graph, executor, data, str(onnx_path))
         _Quantizer(graph, levels).quantize(
-            inputs=torch.zeros_like(data.pictures(range(1))),
+            inputs=torch.zeros_like(data.images(range(1))),
             calib_dataloader=data,
             executor=executor,
             setting=setting,
@@ -157,12 +157,12 @@ class _Quantizer(NCNNQuantizer):
 
 
 class _Data:
-    """What PPQ takes for a data loader: fp32 tensors of shape (pictures of a step, C, H, W), read when asked for."""
+    """What PPQ takes for a data loader: fp32 tensors of shape (images of a step, C, H, W), read when asked for."""
 
     def __init__(self, image: Callable[[int], np.ndarray], parts: list[range], bar: Iterator[int]):
         self.image, self.parts, self.bar = image, parts, bar
 
-    def pictures(self, indices: range) -> torch.Tensor:
+    def images(self, indices: range) -> torch.Tensor:
         return torch.from_numpy(np.stack([self.image(k) for k in indices]))
 
     def __len__(self) -> int:
@@ -172,11 +172,11 @@ class _Data:
         for part in self.parts:
             for _ in part:
                 next(self.bar)
-            yield self.pictures(part)
+            yield self.images(part)
 
 
 def _check_runs(graph: BaseGraph, executor: TorchExecutor, data: _Data, where: str) -> None:
-    """Makes the graph, exported for one picture, take several, and checks on two that nothing else depended on it."""
+    """Makes the graph, exported for one image, take several, and checks on two that nothing else depended on it."""
     several = max(map(len, data.parts)) > 1
     if several:
         for operation in graph.operations.values():
@@ -185,21 +185,21 @@ def _check_runs(graph: BaseGraph, executor: TorchExecutor, data: _Data, where: s
                 if shape.flatten()[:1].tolist() == [1]:
                     operation.inputs[1].value = torch.cat([shape.new_zeros(1), shape[1:]])  # 0: as many as came in
     try:
-        apart = torch.cat([executor.forward(data.pictures(range(k, k + 1)))[0] for k in range(2)])
+        apart = torch.cat([executor.forward(data.images(range(k, k + 1)))[0] for k in range(2)])
     except RuntimeError as error:
         why = " ".join(str(error.__cause__ or error).split()).partition(". ")[0]
         raise OctetError(f"{where}: PPQ cannot run the model: {why}; choose another calibrate.method") from None
     if not several:
         return
     try:
-        together = executor.forward(data.pictures(range(2)))[0]
+        together = executor.forward(data.images(range(2)))[0]
         spread = apart.max() - apart.min()
         same = together.shape == apart.shape and bool((together - apart).abs().max() <= TOLERANCE * spread)
     except RuntimeError:
         same = False
     if not same:
         raise OctetError(
-            f"{where}: the model does not give the same logits for several pictures at once as for each alone; set "
+            f"{where}: the model does not give the same logits for several images at once as for each alone; set "
             f"calibrate.ppq.batch to 1 and calibrate.images to at most {MOST_STEPS}, or choose another calibrate.method"
         )
 

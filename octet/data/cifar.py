@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from octet.errors import OctetError
-from octet.files import new_folder
+from octet.core.errors import OctetError
+from octet.core.files import new_folder
 
 URL = "https://www.cs.toronto.edu/~kriz/"
 _PIXELS = 3 * 32 * 32
@@ -112,7 +112,7 @@ def find(folder: Path) -> tuple[Layout, Path] | None:
 
 
 class Cifar:
-    """One split, 'train' or 'test', of CIFAR-10 or CIFAR-100; the binary version's pictures are read when asked for.
+    """One split, 'train' or 'test', of CIFAR-10 or CIFAR-100; the binary version's images are read when asked for.
 
     labels: int64 of shape (n,). classes: names by label. Raises OctetError for a missing folder or batch, one that is
     no whole number of records, a label without a class name, an archive with another checksum than the official one,
@@ -144,7 +144,7 @@ class Cifar:
         return len(self.labels)
 
     def image(self, index: int) -> np.ndarray:
-        """A picture: uint8 RGB of shape (32, 32, 3)."""
+        """An image: uint8 RGB of shape (32, 32, 3)."""
         file, k = self._place(index)
         planes = self._files[file][2][k, -_PIXELS:]
         return np.ascontiguousarray(planes.reshape(3, 32, 32).transpose(1, 2, 0))

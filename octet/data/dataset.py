@@ -1,4 +1,4 @@
-"""A split of a data set, whatever its layout on disk, and its pictures as the network's inputs."""
+"""A split of a data set, whatever its layout on disk, and its images as the network's inputs."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Protocol
 
 import numpy as np
 
+from octet.core.errors import OctetError, Unreadable
+from octet.core.parallel import map_images
 from octet.data import cifar, folders
-from octet.data.left_out import LeftOut
-from octet.engine import map_images
-from octet.errors import OctetError, Unreadable
-from octet.preprocess import Preprocess
+from octet.data.preprocess import Preprocess
+from octet.data.unreadable import LeftOut
 
 _FOLDERS = {"train": ("train", "calibration"), "test": ("test", "val", "validation")}
 
@@ -27,10 +27,10 @@ class Dataset(Protocol):
     def __len__(self) -> int: ...
 
     def image(self, index: int) -> np.ndarray:
-        """A picture: uint8 RGB of shape (H, W, 3). Raises Unreadable."""
+        """An image: uint8 RGB of shape (H, W, 3). Raises Unreadable."""
 
     def name(self, index: int) -> str:
-        """Where it is: the same picture has the same name in every run and on every machine."""
+        """Where it is: the same image has the same name in every run and on every machine."""
 
 
 def open_split(folder: str | Path, split: str, classes: Sequence[str], color_type: str = "color") -> Dataset:
@@ -38,9 +38,9 @@ def open_split(folder: str | Path, split: str, classes: Sequence[str], color_typ
 
     - CIFAR-10 or CIFAR-100, binary or python version, unpacked or the official archive
     - train/, and test/ or val/, with a folder for each class
-    - the same with pictures anywhere in them, and an annotation file meta/train.txt, meta/test.txt or meta/val.txt (or
+    - the same with images anywhere in them, and an annotation file meta/train.txt, meta/test.txt or meta/val.txt (or
       without meta/) of lines « path label »
-    - for training, which then can only calibrate, a folder train/ or calibration/ of pictures without labels
+    - for training, which then can only calibrate, a folder train/ or calibration/ of images without labels
 
     classes: the model's class names; labels count in their order. color_type: how files are read, of preprocess.json.
     """
@@ -75,24 +75,24 @@ def open_split(folder: str | Path, split: str, classes: Sequence[str], color_typ
 
 
 def indices_of(data: Dataset, names: Sequence[str]) -> list[int]:
-    """The indices of the pictures of those names. Raises OctetError where there is no such picture."""
+    """The indices of the images of those names. Raises OctetError where there is no such image."""
     known = {data.name(k): k for k in range(len(data))}
     for name in names:
         if name not in known:
             raise OctetError(
-                f"{name}: no such picture in the data set, which has changed since it was evaluated; run 'make quantize'"
+                f"{name}: no such image in the data set, which has changed since it was evaluated; run 'make quantize'"
             )
     return [known[name] for name in names]
 
 
 def inputs(data: Dataset, preprocess: Preprocess, indices: np.ndarray) -> Callable[[int], np.ndarray]:
-    """k -> the network's input of the k-th picked picture, fp32 of shape (C, H, W). Raises Unreadable."""
+    """k -> the network's input of the k-th picked image, fp32 of shape (C, H, W). Raises Unreadable."""
 
     def image(k: int) -> np.ndarray:
         index = int(indices[k])
-        picture = data.image(index)
+        image = data.image(index)
         try:
-            return preprocess(picture)
+            return preprocess(image)
         except OctetError as error:
             raise OctetError(f"{data.name(index)}: {error}") from None
 
@@ -100,7 +100,7 @@ def inputs(data: Dataset, preprocess: Preprocess, indices: np.ndarray) -> Callab
 
 
 def readable(data: Dataset, indices: np.ndarray, what: str) -> np.ndarray:
-    """The indices without those of pictures that cannot be read, which are named; OctetError for too many."""
+    """The indices without those of images that cannot be read, which are named; OctetError for too many."""
     left_out = LeftOut(len(indices), what)
 
     def fine(k: int) -> bool:

@@ -1,4 +1,4 @@
-"""Pictures in files: a folder for each class, an annotation file as mmcls reads it, or a folder without labels."""
+"""Images in files: a folder for each class, an annotation file as mmcls reads it, or a folder without labels."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from octet.data.pictures import read
-from octet.errors import OctetError
+from octet.core.errors import OctetError
+from octet.data.image_files import read
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 
 
-class Pictures:
-    """Picture files under `root`. names: their paths in it. labels: int64 of shape (n,), all 0 where not `labelled`.
+class ImageFiles:
+    """Image files under `root`. names: their paths in it. labels: int64 of shape (n,), all 0 where not `labelled`.
     classes: names by label."""
 
     def __init__(
@@ -38,14 +38,14 @@ class Pictures:
         return len(self.names)
 
     def image(self, index: int) -> np.ndarray:
-        """A picture: uint8 RGB of shape (H, W, 3), or as color_type says. Raises Unreadable."""
+        """An image: uint8 RGB of shape (H, W, 3), or as color_type says. Raises Unreadable."""
         return read(self.root / self.names[index], self.color_type)
 
     def name(self, index: int) -> str:
         return self.names[index]
 
 
-def class_folders(root: Path, classes: Sequence[str], color_type: str) -> Pictures:
+def class_folders(root: Path, classes: Sequence[str], color_type: str) -> ImageFiles:
     """A folder for each class. Their names are the classes' or, where they are not, their sorted order gives the labels
     (ImageNet's n01440764, …, as mmcls has it); then there are as many as classes."""
     folders = inside(root)
@@ -61,16 +61,16 @@ def class_folders(root: Path, classes: Sequence[str], color_type: str) -> Pictur
         )
     names, labels = [], []
     for folder in folders:
-        found = _pictures(root / folder)
+        found = _images(root / folder)
         names += [f"{folder}/{name}" for name in found]
         labels += [label[folder]] * len(found)
     if not names:
-        raise OctetError(f"{root}: no picture in its class folders; expected files ending in {', '.join(ENDINGS)}")
-    return Pictures(root, names, labels, classes, color_type)
+        raise OctetError(f"{root}: no image in its class folders; expected files ending in {', '.join(ENDINGS)}")
+    return ImageFiles(root, names, labels, classes, color_type)
 
 
-def annotated(roots: Sequence[Path], file: Path, classes: Sequence[str], color_type: str) -> Pictures:
-    """An annotation file: a line for each picture, its path in one of `roots` and its label, with a space between them."""
+def annotated(roots: Sequence[Path], file: Path, classes: Sequence[str], color_type: str) -> ImageFiles:
+    """An annotation file: a line for each image, its path in one of `roots` and its label, with a space between them."""
     names, labels = [], []
     for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
         if not line.strip():
@@ -78,27 +78,27 @@ def annotated(roots: Sequence[Path], file: Path, classes: Sequence[str], color_t
         name, _, label = line.strip().rpartition(" ")
         if not name or not label.isdecimal() or int(label) >= len(classes):
             raise OctetError(
-                f"{file}: line {number} is {line!r}; expected a picture's path, a space, and a label from 0 to {len(classes) - 1}"
+                f"{file}: line {number} is {line!r}; expected an image's path, a space, and a label from 0 to {len(classes) - 1}"
             )
         names.append(name)
         labels.append(int(label))
     if not names:
-        raise OctetError(f"{file}: has no line; expected one for each picture")
+        raise OctetError(f"{file}: has no line; expected one for each image")
     root = next((root for root in roots if (root / names[0]).is_file()), roots[0])
     missing = [name for name in names if not (root / name).is_file()]
     if missing:
         raise OctetError(
-            f"{file}: {len(missing):,} of the {len(names):,} pictures that it names are not in {root}: {_some(missing)}"
+            f"{file}: {len(missing):,} of the {len(names):,} images that it names are not in {root}: {_some(missing)}"
         )
-    return Pictures(root, names, labels, classes, color_type)
+    return ImageFiles(root, names, labels, classes, color_type)
 
 
-def unlabelled(root: Path, classes: Sequence[str], color_type: str) -> Pictures:
-    """All pictures in a folder and below, in an order without meaning, so that the first few are a sample."""
-    names = sorted(_pictures(root), key=lambda name: hashlib.sha256(name.encode()).digest())
+def unlabelled(root: Path, classes: Sequence[str], color_type: str) -> ImageFiles:
+    """All images in a folder and below, in an order without meaning, so that the first few are a sample."""
+    names = sorted(_images(root), key=lambda name: hashlib.sha256(name.encode()).digest())
     if not names:
-        raise OctetError(f"{root}: no picture in it; expected files ending in {', '.join(ENDINGS)}")
-    return Pictures(root, names, None, classes, color_type)
+        raise OctetError(f"{root}: no image in it; expected files ending in {', '.join(ENDINGS)}")
+    return ImageFiles(root, names, None, classes, color_type)
 
 
 def inside(root: Path) -> list[str]:
@@ -106,8 +106,8 @@ def inside(root: Path) -> list[str]:
     return sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith("."))
 
 
-def _pictures(folder: Path) -> list[str]:
-    """The paths of all pictures in a folder and below, sorted."""
+def _images(folder: Path) -> list[str]:
+    """The paths of all images in a folder and below, sorted."""
     found = []
     for path, folders, files in os.walk(folder):
         folders.sort()

@@ -9,11 +9,12 @@ import zipfile
 from importlib.metadata import version
 from pathlib import Path
 
-from octet import format, preprocess
-from octet.files import read_json, require, write_bytes
+from octet.core.files import read_json, require, write_bytes
+from octet.data import preprocess
+from octet.ncnn.net import load_net
 from octet.package import sdk
 from octet.package.texts import card, cmake, cpp, python
-from octet.used import used
+from octet.project.provenance import used
 
 MODEL = ("fp32.param", "int8.param", "int8.bin", "preprocess.json")
 FIGURES = ("int8.json", "summary.json")
@@ -37,7 +38,7 @@ def contents(name: str, checkpoint: str, models: Path, metrics: Path) -> dict[st
     made = used(name)
     preprocess.load(models / "preprocess.json")  # checks it
     steps = read_json(models / "preprocess.json", "the stage export makes it")
-    net = format.load(models / "int8.param", models / "int8.bin")
+    net = load_net(models / "int8.param", models / "int8.bin")
     blobs = net.input, net.output
     jsons = {
         "deploy.json": sdk.deploy(name),

@@ -2,8 +2,8 @@
 
 Where they differ from what MMDeploy would write, theirs would be wrong here: net and weights are the int8 files; the
 input and output have ncnn's names; the softmax is the SDK's work, since Octet's model ends at the logits; and `to_rgb`
-says what the network was evaluated with. For CIFAR, whose pictures are RGB arrays, the config's own `to_rgb=False` would
-make BGR of the SDK's BGR pictures.
+says what the network was evaluated with. For CIFAR, whose images are RGB arrays, the config's own `to_rgb=False` would
+make BGR of the SDK's BGR images.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def deploy(name: str) -> dict:
 
 
 def pipeline(name: str, steps: dict[str, Any], blobs: tuple[str, str]) -> dict:
-    """pipeline.json: from a picture to labels. steps: preprocess.json; blobs: the input's and the output's name."""
+    """pipeline.json: from an image to labels. steps: preprocess.json; blobs: the input's and the output's name."""
     prepare = {
         "type": "Task",
         "module": "Transform",
@@ -100,7 +100,7 @@ def exact(steps: dict[str, Any]) -> bool:
 
 
 def _transforms(steps: dict[str, Any]) -> list[dict]:
-    """The SDK's transforms of a picture, which it loads as BGR."""
+    """The SDK's transforms of an image, which it loads as BGR."""
     load: dict[str, Any] = {"type": "LoadImageFromFile"}
     if steps["channel_order"] == "GREY":
         load["color_type"] = "grayscale"

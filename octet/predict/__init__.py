@@ -1,1 +1,1 @@
-"""predict: torch, ncnn fp32 and ncnn int8 on single pictures, side by side."""
+"""predict: torch, ncnn fp32 and ncnn int8 on single images, side by side."""

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from octet.engine import Engine
-from octet.evaluate import Prediction, top
-from octet.export import classifier
-from octet.params import Model
-from octet.predict.pictures import Picture
+from octet.core.params import Model
+from octet.data.preprocess import Preprocess
+from octet.evaluate.evaluate import Prediction, top
+from octet.export.export import classifier
+from octet.ncnn.engine import Engine
+from octet.predict.images import NamedImage
 from octet.predict.show import NAMES
-from octet.preprocess import Preprocess
 
 
 class Engines:
@@ -27,12 +27,12 @@ class Engines:
         for precision in ("fp32", "int8"):
             self.run[f"ncnn {precision}"] = Engine(models / f"{precision}.param", models / f"{precision}.bin")
 
-    def __call__(self, picture: Picture) -> dict[str, Prediction]:
+    def __call__(self, image: NamedImage) -> dict[str, Prediction]:
         """What each says, by its name, in the order of NAMES."""
-        x, found = self.steps(picture.pixels), {}
+        x, found = self.steps(image.pixels), {}
         for name in NAMES:
             order, shares = top(self.run[name](x))
-            found[name] = Prediction(picture.name, picture.label, [self.classes[k] for k in order], shares.tolist())
+            found[name] = Prediction(image.name, image.label, [self.classes[k] for k in order], shares.tolist())
         return found
 
 

@@ -1,4 +1,4 @@
-"""The answers as text for the terminal, and beside their pictures as one PNG."""
+"""The answers as text for the terminal, and beside their images as one PNG."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from octet.evaluate import Prediction
-from octet.predict.pictures import Picture
+from octet.evaluate.evaluate import Prediction
+from octet.predict.images import NamedImage
 
 Answers = dict[str, Prediction]  # by the name of the engine
 NAMES = ("torch", "ncnn fp32", "ncnn int8")
@@ -16,12 +16,12 @@ COLOURS = dict(zip(NAMES, ("#7a7a7a", "#3b6ea8", "#c8641e"), strict=True))
 WIDEST = 24  # characters of a class name
 
 
-def text(pictures: Sequence[Picture], answers: Sequence[Answers]) -> str:
-    """One block a picture: the five most likely classes of each engine side by side, and where they differ."""
+def text(images: Sequence[NamedImage], answers: Sequence[Answers]) -> str:
+    """One block an image: the five most likely classes of each engine side by side, and where they differ."""
     blocks = []
-    for picture, said in zip(pictures, answers, strict=True):
+    for image, said in zip(images, answers, strict=True):
         wide = max(len(short(name)) for found in said.values() for name in found.top)
-        lines = [picture.name + (f", label: {picture.label}" if picture.label else "")]
+        lines = [image.name + (f", label: {image.label}" if image.label else "")]
         lines.append("  " + "   ".join(f"{name:<{wide + 9}}" for name in NAMES).rstrip())
         for k in range(len(said["torch"].top)):
             cells = (f"{short(said[n].top[k]):<{wide}} {100 * said[n].probabilities[k]:6.2f} %" for n in NAMES)
@@ -43,29 +43,29 @@ def short(name: str) -> str:
     return name if len(name) <= WIDEST else name[: WIDEST - 1] + "…"
 
 
-def png(pictures: Sequence[Picture], answers: Sequence[Answers], title: str) -> bytes:
-    """One row a picture: the picture, then a bar for each of the five classes that torch finds most likely or, where
+def png(images: Sequence[NamedImage], answers: Sequence[Answers], title: str) -> bytes:
+    """One row an image: the image, then a bar for each of the five classes that torch finds most likely or, where
     others do, those of each engine."""
-    figure = Figure(figsize=(11, 0.7 + 1.75 * len(pictures)), dpi=110, layout="constrained", facecolor="white")
+    figure = Figure(figsize=(11, 0.7 + 1.75 * len(images)), dpi=110, layout="constrained", facecolor="white")
     figure.get_layout_engine().set(h_pad=0.1)
     figure.suptitle(title, fontsize=11)
-    axes = figure.subplots(len(pictures), 4, squeeze=False, width_ratios=[1.1, 1.5, 1.5, 1.5])
-    for row, picture, said in zip(axes, pictures, answers, strict=True):
-        _picture(row[0], picture, said)
+    axes = figure.subplots(len(images), 4, squeeze=False, width_ratios=[1.1, 1.5, 1.5, 1.5])
+    for row, image, said in zip(axes, images, answers, strict=True):
+        _image(row[0], image, said)
         for axis, name in zip(row[1:], NAMES, strict=True):
-            _bars(axis, said[name], name, first=picture is pictures[0])
+            _bars(axis, said[name], name, first=image is images[0])
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
 
 
-def _picture(axis, picture: Picture, said: Answers) -> None:
-    small = max(picture.pixels.shape[:2]) < 100
-    axis.imshow(picture.pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest" if small else "antialiased")
+def _image(axis, image: NamedImage, said: Answers) -> None:
+    small = max(image.pixels.shape[:2]) < 100
+    axis.imshow(image.pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest" if small else "antialiased")
     axis.set_xticks([])
     axis.set_yticks([])
-    name = picture.name.rsplit("/", 1)[-1]
-    notes = [f"label: {short(picture.label)}"] * bool(picture.label) + ["they differ"] * bool(verdict(said))
+    name = image.name.rsplit("/", 1)[-1]
+    notes = [f"label: {short(image.label)}"] * bool(image.label) + ["they differ"] * bool(verdict(said))
     axis.set_xlabel(f"{name if len(name) < 32 else '…' + name[-30:]}\n{', '.join(notes)}", fontsize=8)
     if verdict(said):
         axis.xaxis.label.set_color("#b00020")

@@ -9,24 +9,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from octet import format, preprocess
+from octet.core.files import read_json, require
+from octet.data import preprocess
 from octet.data.dataset import indices_of, open_split
-from octet.differences import SHOWN, differing, thumbnail
-from octet.evaluate import Prediction
-from octet.files import read_json, require
-from octet.quantize import is_int8
-from octet.summary import read_pairs
-from octet.targets import quantizable
-from octet.used import used
+from octet.evaluate.evaluate import Prediction
+from octet.graph.targets import quantizable
+from octet.ncnn.net import load_net
+from octet.project.provenance import used
+from octet.quantize.quantize import is_int8
+from octet.summary.differences import SHOWN, differing, thumbnail
+from octet.summary.summary import read_pairs
 
 JSONS = ("summary", "fp32", "int8", "latency")
 TABLES = ("classes", "confusion", "activations", "latency_samples")
-_EDGE = 96  # pixels of a picture's longer edge, at most
+_EDGE = 96  # pixels of an image's longer edge, at most
 
 
 @dataclass(frozen=True)
 class Differing:
-    """A picture on which int8 and fp32 say something else. source: its data: address; small: are its pixels to be seen?"""
+    """An image on which int8 and fp32 say something else. source: its data: address; small: are its pixels to be seen?"""
 
     source: str
     small: bool
@@ -37,7 +38,7 @@ class Differing:
 @dataclass(frozen=True)
 class Found:
     """figures: by JSONS' names; tables: rows by TABLES' names; made: octet.used's parameters; topk: by k, the
-    accuracies of fp32 and int8 in percent; differ: how many pictures the two differ on, of which `pictures` are some.
+    accuracies of fp32 and int8 in percent; differ: how many images the two differ on, of which `images` are some.
     layers: how many can be int8, of which fp32_layers are not. analysis and peers: None where nothing was measured."""
 
     name: str
@@ -46,7 +47,7 @@ class Found:
     made: dict[str, Any]
     topk: dict[int, tuple[float, float]]
     differ: int
-    pictures: list[Differing]
+    images: list[Differing]
     layers: int
     fp32_layers: list[str]
     analysis: dict[str, Any] | None
@@ -62,7 +63,7 @@ def collect(name: str, data: str) -> Found:
     require([*paths, *(models / file for file in ("preprocess.json", "int8.param", "int8.bin"))], made_by)
     pairs, made = read_pairs(metrics), used(name)
     different = differing(pairs)
-    layers = quantizable(format.load(models / "int8.param", models / "int8.bin").layers)
+    layers = quantizable(load_net(models / "int8.param", models / "int8.bin").layers)
     return Found(
         name,
         {file: read_json(metrics / f"{file}.json", made_by) for file in JSONS},
@@ -70,7 +71,7 @@ def collect(name: str, data: str) -> Found:
         made,
         {k: tuple(_top(said, k) for said in zip(*pairs, strict=True)) for k in range(1, len(pairs[0][0].top) + 1)},
         len(different),
-        _pictures(different[:SHOWN], models, data, made["evaluate"]["split"]),
+        _images(different[:SHOWN], models, data, made["evaluate"]["split"]),
         len(layers),
         [layer.name for layer in layers if not is_int8(layer)],
         _if_there(metrics / "analyze.json"),
@@ -82,11 +83,11 @@ def _top(said: tuple[Prediction, ...], k: int) -> float:
     return 100 * sum(row.actual in row.top[:k] for row in said) / len(said)
 
 
-def _pictures(pairs: list, models: Path, folder: str, split: str) -> list[Differing]:
+def _images(pairs: list, models: Path, folder: str, split: str) -> list[Differing]:
     steps = preprocess.load(models / "preprocess.json")
     data = open_split(folder, split, steps.classes, steps.color_type)
     found = []
-    for index, (fp32, int8) in zip(indices_of(data, [fp32.picture for fp32, _ in pairs]), pairs, strict=True):
+    for index, (fp32, int8) in zip(indices_of(data, [fp32.image for fp32, _ in pairs]), pairs, strict=True):
         pixels = data.image(index)
         edge = max(pixels.shape[:2])
         buffer = io.BytesIO()

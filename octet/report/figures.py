@@ -62,7 +62,7 @@ def latency(rows: Rows, threads: int) -> str:
     axis.set_xlim(0, 1.08 * most)
     axis.set_ylim(1.45, -0.7)
     axis.set_yticks([0, 1], ["fp32", "int8"])
-    axis.set_xlabel("ms a picture")
+    axis.set_xlabel("ms an image")
     axis.tick_params(axis="y", length=0)
     return svg(made, f"latency of every timed run, {threads} threads")
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import jinja2
 
-from octet.differences import SHOWN
-from octet.environment import PACKAGES
-from octet.files import write_text
+from octet.core.files import write_text
+from octet.project.environment import PACKAGES
+from octet.project.provenance import calibration
 from octet.report import figures, history
 from octet.report.collect import Found, collect
-from octet.used import calibration
+from octet.summary.differences import SHOWN
 
 
 def write(name: str, data: str, out: Path) -> None:

@@ -1,7 +1,7 @@
 """make bench-cifar: CIFAR-10, JPEG: the whole pipeline on class folders of JPEGs, and the table of MMDeploy's tutorial.
 
-The pictures (50,000 and 10,000, CIFAR-10's own encoded again as JPEG) and a checkpoint of mmcls's
-resnet18_8xb16_cifar10 lie in ../shared. The pipeline runs by DVC in a scratch folder on all test pictures.
+The images (50,000 and 10,000, CIFAR-10's own encoded again as JPEG) and a checkpoint of mmcls's
+resnet18_8xb16_cifar10 lie in ../shared. The pipeline runs by DVC in a scratch folder on all test images.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from pathlib import Path
 
 import yaml
 
-from octet.errors import OctetError, run
-from octet.params import Loader
+from octet.core.errors import OctetError, run
+from octet.core.params import Loader
 
 ROOT = Path(__file__).parents[2]
 MODEL = "resnet18_cifar10_jpeg"
@@ -28,10 +28,10 @@ CONFIG = "resnet/resnet18_8xb16_cifar10.py"
 PUBLISHED = {"fp32": (94.82, 134.5), "int8": (94.80, 176.3)}  # top-1 in percent, frames per second
 
 
-def unpack(pictures: Path, folder: Path) -> None:
-    """Class folders for training and test, as pictures/train.zip and test.zip have them."""
+def unpack(images: Path, folder: Path) -> None:
+    """Class folders for training and test, as images/train.zip and test.zip have them."""
     for split in ("train", "test"):
-        archive = pictures / f"{split}.zip"
+        archive = images / f"{split}.zip"
         if not archive.is_file():
             raise OctetError(
                 f"{archive}: no such file; expected CIFAR-10 as JPEGs in class folders, {split}/CLASS/NUMBER.jpg"

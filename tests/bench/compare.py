@@ -1,4 +1,4 @@
-"""make bench-peers: ncnn, ONNX Runtime and OpenVINO on one network and the same pictures, fp32 and int8, in one run.
+"""make bench-peers: ncnn, ONNX Runtime and OpenVINO on one network and the same images, fp32 and int8, in one run.
 
 Reads what `make quantize MODEL=name` made; writes metrics/NAME/peers.json and peers.md, which `make report` shows. The
 engines run in .venv-bench (tests/bench/peers.py), batch 1; frames per second are of the median.
@@ -13,12 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from octet import format, params
-from octet.engine import cores
-from octet.errors import run
-from octet.files import rounded, write_json, write_text
-from octet.machine import machine
-from octet.quantize import quantize
+from octet.core import params
+from octet.core.errors import run
+from octet.core.files import rounded, write_json, write_text
+from octet.core.parallel import cores
+from octet.ncnn.machine import machine
+from octet.ncnn.net import save_net
+from octet.quantize.quantize import quantize
 from tests.bench.peers import OPENVINO_INT8, UINT8
 from tests.bench.pipeline import Bench
 from tests.bench.venv import ROOT, peers, prepare
@@ -71,7 +72,7 @@ def compare(name: str, rounds: int, tested: int) -> dict:
 
 
 def octet_seconds(bench: Bench, name: str, folder: Path) -> float:
-    """How long Octet takes from the calibration pictures to the int8 model."""
+    """How long Octet takes from the calibration images to the int8 model."""
     settings = params.load()
     method, images = settings.calibrate.method, settings.calibrate.images
     if method == "ppq":
@@ -79,7 +80,7 @@ def octet_seconds(bench: Bench, name: str, folder: Path) -> float:
     start = time.perf_counter()
     table = bench.table(method, images)
     made = quantize(bench.net, table, bench.target, list(settings.models[name].keep_fp32), "the table")
-    format.save(made, folder / "timed.param", folder / "timed.bin")
+    save_net(made, folder / "timed.param", folder / "timed.bin")
     return time.perf_counter() - start
 
 
@@ -100,7 +101,7 @@ def markdown(found: dict) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
     return "\n".join(lines) + (
         f"\n\n{about['cpu']} ({', '.join(about['features'])}), {about['cores']} cores, {about['system']}; {versions}; "
-        f"n = {found['n_rounds']} rounds in turn, top-1 on {found['n_images']:,} pictures, calibrated on "
+        f"n = {found['n_rounds']} rounds in turn, top-1 on {found['n_images']:,} images, calibrated on "
         f"{found['calibration_images']}; peak memory is that of a process that loads the model and runs it 20 times.\n"
     )
 
@@ -109,7 +110,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="resnet18_digits32")
     parser.add_argument("--rounds", type=int, default=400)
-    parser.add_argument("--images", type=int, default=5000, help="pictures for top-1, at most")
+    parser.add_argument("--images", type=int, default=5000, help="images for top-1, at most")
     args = parser.parse_args()
     os.chdir(ROOT)
     params.model(params.load(), args.model)

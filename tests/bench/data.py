@@ -1,4 +1,4 @@
-"""make bench-data: reading pictures keeps up with the network.
+"""make bench-data: reading images keeps up with the network.
 
 2,000 JPEGs of ImageNet's sizes, made of gradients and noise, through mmcls's MobileNetV2 with random weights: one
 reading thread beside one that computes, against the same network fed with ready tensors; and both cores, against what
@@ -17,20 +17,21 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from octet import preprocess
-from octet.benchmark import machine
-from octet.convert import convert
+from octet.benchmark.benchmark import machine
+from octet.core.errors import run
+from octet.core.parallel import cores, map_images
+from octet.data import preprocess
 from octet.data.dataset import inputs, open_split
-from octet.engine import Engine, cores, map_images
-from octet.errors import run
-from octet.evaluate import evaluate
+from octet.evaluate.evaluate import evaluate
+from octet.ncnn.convert import convert
+from octet.ncnn.engine import Engine
 
 CONFIG = "mobilenet_v2/mobilenet-v2_8xb32_in1k.py"
 PARTS = 4  # a round takes one: the phases lie close together in time, since a machine's speed drifts
 SIZES = [(375, 500)] * 5 + [(500, 375)] * 2 + [(333, 500), (480, 640), (768, 1024)]  # [height, width]; ImageNet's mix
 
 
-def pictures(folder: Path, count: int) -> None:
+def images(folder: Path, count: int) -> None:
     """Writes the JPEGs and their annotation file. Waves of three colours and grey noise, of about 90 kB at 375x500."""
     random = np.random.Generator(np.random.PCG64(0))
     noise = random.normal(0, 14, (1024, 1024)).astype(np.float32)
@@ -55,9 +56,9 @@ def network(folder: Path) -> preprocess.Preprocess:
     """Writes fp32.param and .bin of the network with random weights."""
     import torch
 
-    from octet.mmcls_model import build, read_config
-    from octet.mmcls_pipeline import derive
-    from octet.onnx_model import Logits, to_onnx
+    from octet.export.mmcls_model import build, read_config
+    from octet.export.mmcls_pipeline import derive
+    from octet.export.onnx_model import Logits, to_onnx
 
     torch.manual_seed(0)
     settings = read_config(CONFIG)
@@ -72,12 +73,12 @@ def network(folder: Path) -> preprocess.Preprocess:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=2000, help="pictures")
-    parser.add_argument("--rounds", type=int, default=20, help=f"each takes one of {PARTS} parts of the pictures")
+    parser.add_argument("--count", type=int, default=2000, help="images")
+    parser.add_argument("--rounds", type=int, default=20, help=f"each takes one of {PARTS} parts of the images")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        pictures(folder, args.count)
+        images(folder, args.count)
         steps = network(folder)
         found = measure(folder, steps, args.count, args.rounds)
     about = machine()

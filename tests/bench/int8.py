@@ -18,11 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
-from octet import params
 from octet.calibrate.thresholds import METHODS
-from octet.engine import cores
-from octet.errors import OctetError, run
-from octet.machine import machine
+from octet.core import params
+from octet.core.errors import OctetError, run
+from octet.core.parallel import cores
+from octet.ncnn.machine import machine
 from tests.bench.pipeline import Bench
 from tests.bench.venv import ROOT, peers, prepare, start
 
@@ -32,7 +32,7 @@ NCNN2TABLE = 51  # images/s of ncnn2table kl, two threads, ResNet-18 on CIFAR-10
 
 
 def prepared(bench: Bench, name: str, more: list[str], folder: Path) -> None:
-    """The models and pictures that the engines read; the target of params.yaml as it is, others made by the stages."""
+    """The models and images that the engines read; the target of params.yaml as it is, others made by the stages."""
     prepare(bench, name, 1000, folder)
     settings, source = params.load(), ROOT / "models" / name
     for target in dict.fromkeys((*TARGETS, settings.target, *more)):
@@ -90,7 +90,7 @@ def engines_table(found: dict) -> list[str]:
 
 
 def mmdeploys_ppq(bench: Bench, count: int) -> float:
-    """Images a second of PPQ as MMDeploy calls it (tools/onnx2ncnn_quant_table.py): one picture a step."""
+    """Images a second of PPQ as MMDeploy calls it (tools/onnx2ncnn_quant_table.py): one image a step."""
     import torch
     from ppq import QuantizationSettingFactory, TargetPlatform
     from ppq.api import quantize_onnx_model
@@ -115,7 +115,7 @@ def mmdeploys_ppq(bench: Bench, count: int) -> float:
 
 
 def calibrators_table(bench: Bench, count: int, rounds: int) -> list[str]:
-    """Images a second; `ppq` is Octet's way to call it, 32 pictures a step, the last row MMDeploy's."""
+    """Images a second; `ppq` is Octet's way to call it, 32 images a step, the last row MMDeploy's."""
     plain, mmdeploys = "plain fp32 inference", "ppq as MMDeploy calls it"
     bench.calibrate("ppq", 8)  # imports PPQ and torch, which is not to be timed
     ways = {

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from octet.engine import Engine
+from octet.ncnn.engine import Engine
 
 Run = Callable[[np.ndarray], np.ndarray]  # an image of shape (C, H, W) -> its logits, shape (classes,)
 PACKAGES = ("ncnn", "onnxruntime", "openvino", "nncf", "numpy")

@@ -13,17 +13,20 @@ from pathlib import Path
 
 import numpy as np
 
-from octet import format, params, preprocess
-from octet.calibrate import own
+from octet.calibrate import observe
 from octet.calibrate.thresholds import METHODS
+from octet.core import params
+from octet.core.errors import run
+from octet.core.parallel import cores
+from octet.data import preprocess
 from octet.data.dataset import Dataset, inputs, open_split
 from octet.data.subset import balanced
-from octet.engine import Engine, cores
-from octet.errors import run
-from octet.evaluate import evaluate
-from octet.format.table import Table
-from octet.machine import machine
-from octet.targets import target
+from octet.evaluate.evaluate import evaluate
+from octet.graph.targets import target
+from octet.ncnn.engine import Engine
+from octet.ncnn.machine import machine
+from octet.ncnn.net import load_net
+from octet.ncnn.table import Table
 
 ROUNDS = 3
 
@@ -35,7 +38,7 @@ class Bench:
         self.target = target(loaded.target)
         self.steps = preprocess.load(self.folder / "preprocess.json")
         self.files = self.folder / "fp32.param", self.folder / "fp32.bin"
-        self.net = format.load(*self.files)
+        self.net = load_net(*self.files)
 
     def count(self, split: str) -> int:
         return len(self.split(split))
@@ -44,22 +47,22 @@ class Bench:
         return open_split(self.entry.data, split, self.steps.classes, self.steps.color_type)
 
     def images(self, split: str, count: int):
-        """k -> the network's input of the k-th of so many pictures, and their labels."""
+        """k -> the network's input of the k-th of so many images, and their labels."""
         data = self.split(split)
         picked = balanced(data.labels, count, "images")
         return inputs(data, self.steps, picked), data.labels[picked]
 
     def table(self, method: str, count: int) -> Table:
-        """The calibration table of so many pictures on disk; of PPQ with its default settings."""
+        """The calibration table of so many images on disk; of PPQ with its default settings."""
         image, _ = self.images("train", count)
         if method == "ppq":
             from octet.calibrate import ppq
 
             return ppq.calibrate(self.folder / "fp32.onnx", self.net, image, count, "percentile", 32, self.target)
-        return own.calibrate(self.net, image, count, own.How(method), self.target)
+        return observe.calibrate(self.net, image, count, observe.How(method), self.target)
 
     def calibrate(self, method: str, count: int) -> float:
-        """Images a second, from the pictures on disk to the table."""
+        """Images a second, from the images on disk to the table."""
         start = time.perf_counter()
         self.table(method, count)
         return count / (time.perf_counter() - start)

@@ -1,6 +1,6 @@
 """make sweep-calibrators and make sweep-helps: DVC experiments over parameters, and the tables of them in docs/.
 
-They run in a scratch copy of the project, `dvc exp run` after `dvc exp run`, on the embedded models and, where the pictures and
+They run in a scratch copy of the project, `dvc exp run` after `dvc exp run`, on the embedded models and, where the images and
 the checkpoint lie in ../shared, on CIFAR-10, JPEG (tests/bench/cifar_jpeg.py). Nothing is timed but what a table says is.
 """
 
@@ -21,19 +21,18 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from octet import preprocess
-from octet.analyze import logits
-from octet.data import cifar
+from octet.analyze.analyze import logits
+from octet.core.errors import OctetError, run
+from octet.core.files import write_text
+from octet.core.logits import kl_divergences
+from octet.core.params import Loader
+from octet.core.progress import progress
+from octet.data import cifar, preprocess
 from octet.data.dataset import inputs, open_split
-from octet.data.folders import Pictures, class_folders, inside
+from octet.data.folders import ImageFiles, class_folders, inside
 from octet.data.subset import balanced
-from octet.engine import Engine
-from octet.errors import OctetError, run
-from octet.files import write_text
-from octet.logits import kl_divergences
-from octet.machine import machine
-from octet.params import Loader
-from octet.progress import progress
+from octet.ncnn.engine import Engine
+from octet.ncnn.machine import machine
 from tests.bench import cifar_jpeg
 
 ROOT = Path(__file__).parents[2]
@@ -116,12 +115,12 @@ class Project:
         return summary
 
     def divergence(self, count: int = 2000) -> tuple[float, float]:
-        """KL divergence of int8's probabilities from fp32's on test pictures, in nats, and its standard error."""
+        """KL divergence of int8's probabilities from fp32's on test images, in nats, and its standard error."""
         models = self.folder / "models" / self.name
         steps = preprocess.load(models / "preprocess.json")
         entry = json.loads((self.folder / "params.yaml").read_text())["models"][self.name]
         data = open_split(self.folder / entry["data"], "test", steps.classes, steps.color_type)
-        image = inputs(data, steps, balanced(data.labels, count, "test pictures"))
+        image = inputs(data, steps, balanced(data.labels, count, "test images"))
         fp32, int8 = (Engine(models / f"{p}.param", models / f"{p}.bin") for p in ("fp32", "int8"))
         if self.fp32_logits is None:
             self.fp32_logits = logits(fp32, image, count, "divergence, fp32")
@@ -136,17 +135,17 @@ class Project:
         return time.perf_counter() - start
 
 
-def arrays(pictures: Path, folder: Path) -> None:
+def arrays(images: Path, folder: Path) -> None:
     """The JPEGs' pixels as CIFAR-10's binary version has them: six files for DVC to look at instead of 60,000."""
     with tempfile.TemporaryDirectory() as unpacked:
-        cifar_jpeg.unpack(pictures, Path(unpacked))
+        cifar_jpeg.unpack(images, Path(unpacked))
         classes = inside(Path(unpacked) / "train")
         splits = (class_folders(Path(unpacked) / split, classes, "color") for split in ("train", "test"))
         folder.parent.mkdir(exist_ok=True)
         cifar.write(folder, *(_pixels(data) for data in splits), classes)
 
 
-def _pixels(data: Pictures) -> tuple[np.ndarray, np.ndarray]:
+def _pixels(data: ImageFiles) -> tuple[np.ndarray, np.ndarray]:
     images = np.stack([data.image(k) for k in range(len(data))])
     return images.transpose(0, 3, 1, 2), data.labels.astype(np.uint8)
 
@@ -166,7 +165,7 @@ def calibrators(project: Project) -> list[str]:
             f"| `{method}` | {images:,} | {held['agreement_pct']:.2f} % | {held['probability_shift_pct']:.3f} % "
             f"| {_drop(test)} | {test['agreement_pct']:.2f} % |"
         )
-    fp32 = f"fp32 has {test['fp32_top1_pct']:.2f} % of {test['n_images']:,} test pictures."
+    fp32 = f"fp32 has {test['fp32_top1_pct']:.2f} % of {test['n_images']:,} test images."
     return [lines[0], f"{fp32}\n", *lines[1:]]
 
 
@@ -204,14 +203,14 @@ def head(title: str, command: str) -> list[str]:
 
 ABOUT = {
     "calibrators": [
-        "Every calibrator with 32 to 2,048 calibration pictures, target `dotprod`. *Held-out* are 5,000 pictures from the end of "
+        "Every calibrator with 32 to 2,048 calibration images, target `dotprod`. *Held-out* are 5,000 images from the end of "
         "the training split, which calibration does not see: by them the defaults were chosen. The test split's figures were read "
-        "afterwards. Agreement is the share of pictures on which int8 says what fp32 says; the probability shift is the mean "
+        "afterwards. Agreement is the share of images on which int8 says what fp32 says; the probability shift is the mean "
         "difference of the two models' probabilities of what they predict; the drop is fp32's top-1 less int8's, with its "
         "paired standard error.",
     ],
     "helps": [
-        "What wins int8's loss back, each alone and together, on all test pictures: learned rounding (`rounding.method=learned`), "
+        "What wins int8's loss back, each alone and together, on all test images: learned rounding (`rounding.method=learned`), "
         "cross-layer equalization (`equalize=true`), mixed precision (`mixed_precision.metric=kl`, a budget of 3e-5 nats on "
         "target `dotprod`, of 3e-4 on `ncnn2int8`). Drop: fp32's top-1 less int8's, with its paired standard error. Speed-up: "
         "int8's frames a second over fp32's, one thread, batch 1, 100 runs in turn. Work: what the stages round and plan took.",

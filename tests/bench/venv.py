@@ -1,4 +1,4 @@
-"""Starts tests/bench/peers.py in .venv-bench, in a folder with the models and pictures that it reads."""
+"""Starts tests/bench/peers.py in .venv-bench, in a folder with the models and images that it reads."""
 
 import json
 import os
@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from octet import params
-from octet.errors import OctetError
-from octet.files import require
+from octet.core import params
+from octet.core.errors import OctetError
+from octet.core.files import require
 from tests.bench.pipeline import Bench
 
 ROOT = Path(__file__).parents[2]
@@ -19,7 +19,7 @@ PYTHON = ROOT / ".venv-bench" / "bin" / "python"
 
 
 def prepare(bench: Bench, name: str, tested: int, folder: Path) -> np.ndarray:
-    """Copies the model and writes the pictures for calibration and those to test on; returns the labels of these."""
+    """Copies the model and writes the images for calibration and those to test on; returns the labels of these."""
     source = ROOT / "models" / name
     files = [source / file for file in ("fp32.onnx", "fp32.param", "fp32.bin", "int8.param", "int8.bin")]
     require(files, f"'make quantize MODEL={name}' makes it")

@@ -66,10 +66,10 @@ parallel:
   scheduler: null
 """
 
-# Random weights, with batch norms that make different pictures give clearly different logits.
+# Random weights, with batch norms that make different images give clearly different logits.
 CHECKPOINT = """
 import io, torch
-from octet.mmcls_model import build, read_config
+from octet.export.mmcls_model import build, read_config
 torch.manual_seed(0)
 model = build(read_config("configs/models/tiny.py"), "tiny")
 for name, module in model.named_modules():

@@ -197,7 +197,7 @@ def test_data_missing_empty_and_damaged(project):
 
 def test_more_images_than_there_are(project):
     project.edit("params.yaml", "images: 32", "images: 501")
-    fails(project, "calibrate", "calibrate.images: 501 pictures asked for, the split has 500")
+    fails(project, "calibrate", "calibrate.images: 501 images asked for, the split has 500")
 
 
 @pytest.mark.parametrize(

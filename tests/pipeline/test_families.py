@@ -5,14 +5,14 @@ from copy import deepcopy
 import numpy as np
 import pytest
 
-from octet import format
-from octet.calibrate.own import How, calibrate
-from octet.convert import convert
-from octet.engine import Engine
-from octet.logits import spread_difference
-from octet.preprocess import Preprocess
-from octet.quantize import is_int8, quantize, write
-from octet.targets import TARGETS
+from octet.calibrate.observe import How, calibrate
+from octet.core.logits import spread_difference
+from octet.data.preprocess import Preprocess
+from octet.graph.targets import TARGETS
+from octet.ncnn.convert import convert
+from octet.ncnn.engine import Engine
+from octet.ncnn.net import load_net
+from octet.quantize.quantize import is_int8, quantize, write
 
 pytestmark = pytest.mark.pipeline
 
@@ -113,12 +113,12 @@ STEPS = Preprocess("RGB", [128.0] * 3, [64.0] * 3, [48, 48], [])
 
 @pytest.fixture(scope="module", params=BACKBONES)
 def network(request):
-    """The network with random weights, and pictures: eight that its batch norms have seen, and four others."""
+    """The network with random weights, and images: eight that its batch norms have seen, and four others."""
     from mmcv import Config
 
-    from octet.mmcls_model import build
-    from octet.onnx_model import Logits
-    from tests.bench.zoo.weights import pictures, randomize
+    from octet.export.mmcls_model import build
+    from octet.export.onnx_model import Logits
+    from tests.bench.zoo.weights import images, randomize
 
     name = request.param
     kind = "VisionTransformerClsHead" if name in ("ViT", "T2T") else "LinearClsHead"
@@ -126,7 +126,7 @@ def network(request):
     head = dict(type=kind, num_classes=10, in_channels=CHANNELS[name])
     model = dict(type="ImageClassifier", backbone=BACKBONES[name], neck=neck, head=head)
     classifier = build(Config(dict(model=model)), name)
-    images = pictures(STEPS, 12, seed=0)
+    images = images(STEPS, 12, seed=0)
     found = Logits(classifier).eval()
     randomize(classifier, found, images[:8])
     return found, images[:8], images[8:]
@@ -140,8 +140,8 @@ def logits(network, images):
 
 
 def test_it_computes_the_same(network):
-    from octet.export_rewrites import rewritten
-    from octet.onnx_model import deploy
+    from octet.export.onnx_model import deploy
+    from octet.export.rewrites import rewritten
 
     network, _, images = network
     network, wanted = deepcopy(network), logits(network, images)
@@ -154,7 +154,7 @@ def test_it_computes_the_same(network):
 
 
 def test_it_converts_and_runs_in_int8(network, tmp_path):
-    from octet.onnx_model import to_onnx
+    from octet.export.onnx_model import to_onnx
 
     network, seen, images = network
     wanted = logits(network, images)
@@ -164,7 +164,7 @@ def test_it_converts_and_runs_in_int8(network, tmp_path):
     convert(onnx, *fp32, images)
     engine = Engine(*fp32)
     assert spread_difference(np.stack([engine(x) for x in images]), wanted) < 1e-3
-    net, target = format.load(*fp32), TARGETS["dotprod"]
+    net, target = load_net(*fp32), TARGETS["dotprod"]
     # Parameter 12: by the batch, which ncnn has since July 2026 only.
     assert not [layer.name for layer in net.layers if layer.type == "Reshape" and 12 in layer.params]
     quantized = quantize(net, calibrate(net, lambda k: seen[k], len(seen), How("mse"), target), target, [], "")

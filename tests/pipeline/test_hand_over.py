@@ -13,7 +13,7 @@ from PIL import Image
 
 from octet.data.cifar import Cifar
 from octet.data.dataset import indices_of
-from octet.evaluate import read_predictions
+from octet.evaluate.evaluate import read_predictions
 
 pytestmark = pytest.mark.pipeline
 
@@ -41,7 +41,7 @@ def fails(project, *args, say):
 
 
 def test_predict_says_what_the_pipeline_said(project, tmp_path):
-    """On pictures of the test split as files: the answers of ncnn are those in the predictions files."""
+    """On images of the test split as files: the answers of ncnn are those in the predictions files."""
     data = Cifar(project.folder / "data/digits32", "test")
     for k in range(3):
         Image.fromarray(data.image(k)).save(tmp_path / f"{k}.png")
@@ -59,11 +59,11 @@ def test_predict_says_what_the_pipeline_said(project, tmp_path):
         assert drawn.format == "PNG" and drawn.width > 1000
 
 
-def test_predict_finds_pictures_of_its_own(project):
+def test_predict_finds_images_of_its_own(project):
     fp32, int8 = (read_predictions(project.folder / f"metrics/tiny/{p}.predictions.csv") for p in ("fp32", "int8"))
     differ = sum(a.top[0] != b.top[0] for a, b in zip(fp32, int8, strict=True))
     shown = octet(project, "predict", "--model", "tiny").stdout
-    assert "tiny: 8 pictures" in shown and shown.count("  differ: ") == min(differ, 4) > 0
+    assert "tiny: 8 images" in shown and shown.count("  differ: ") == min(differ, 4) > 0
 
 
 def test_dump(project):
@@ -110,7 +110,7 @@ def test_the_report_stands_alone_and_shows_the_figures(project):
         "What changed",
         "Classes",
         "Confusion",
-        "Pictures on which the two differ",
+        "Images on which the two differ",
         "Error of every layer",
         "What the layers read",
         "Latency",
@@ -119,7 +119,7 @@ def test_the_report_stands_alone_and_shows_the_figures(project):
     ]
     differ = round(500 * (1 - summary["agreement_pct"] / 100))
     assert text.count("<img src=") == min(24, differ) > 0
-    assert "minmax, weights by absmax; 32 training pictures" in text
+    assert "minmax, weights by absmax; 32 training images" in text
     assert "make bench-peers MODEL=tiny" in text and str(project.folder) not in text
     assert len(text) < 5e6
 
@@ -150,9 +150,9 @@ def bare(tmp_path_factory):
 def test_the_bundle_s_example_needs_only_ncnn_numpy_and_pillow(project, bundle, bare, tmp_path):
     data = Cifar(project.folder / "data/digits32", "test")
     rows = read_predictions(project.folder / "metrics/tiny/int8.predictions.csv")[:20]
-    for row, k in zip(rows, indices_of(data, [row.picture for row in rows]), strict=True):
-        Image.fromarray(data.image(k)).save(tmp_path / f"{row.picture}.png")
-    names = [f"{row.picture}.png" for row in rows]
+    for row, k in zip(rows, indices_of(data, [row.image for row in rows]), strict=True):
+        Image.fromarray(data.image(k)).save(tmp_path / f"{row.image}.png")
+    names = [f"{row.image}.png" for row in rows]
     command = [bare, bundle / "predict.py", *names]
     shown = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stdout.splitlines()
     for k, (name, row) in enumerate(zip(names, rows, strict=True)):
@@ -168,7 +168,7 @@ def test_the_bundle_says_what_it_holds(project, bundle):
     summary = json.loads((project.folder / "metrics/tiny/summary.json").read_text())
     card = (bundle / "README.md").read_text()
     assert f"{summary['int8_top1_pct']:.2f} % | drop {summary['top1_drop_pt']:+.2f}" in card
-    assert "by minmax, weights by absmax, from\n32 training pictures; kernels for the target `dotprod`" in card
+    assert "by minmax, weights by absmax, from\n32 training images; kernels for the target `dotprod`" in card
     model = json.loads((bundle / "deploy.json").read_text())["models"][0]
     for file in (model["net"], model["weights"]):
         assert (bundle / file).read_bytes() == (project.folder / "models/tiny" / file).read_bytes()
@@ -197,7 +197,7 @@ def test_what_is_not_there_yet(spoiled):
     assert not (spoiled.folder / "dist").exists() and not (spoiled.folder / "reports").exists()
 
 
-def test_pictures_that_are_none(project, tmp_path):
-    fails(project, "predict", "--image", str(tmp_path), say=[f"{tmp_path}: no picture in this folder"])
+def test_images_that_are_none(project, tmp_path):
+    fails(project, "predict", "--image", str(tmp_path), say=[f"{tmp_path}: no image in this folder"])
     (tmp_path / "x.jpg").write_bytes(b"\xff\xd8\xff")
-    fails(project, "predict", "--image", str(tmp_path), say=["x.jpg: not a picture"])
+    fails(project, "predict", "--image", str(tmp_path), say=["x.jpg: not an image"])

@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-from octet.format import load
-from octet.format.rounded import load as load_rounded
-from octet.quantize import is_int8
+from octet.ncnn.net import load_net
+from octet.quantize.quantize import is_int8
+from octet.quantize.rounded import load as load_rounded
 
 pytestmark = pytest.mark.pipeline
 
@@ -31,7 +31,7 @@ def test_each_runs_where_it_is_on_and_its_layers_arrive(project):
     assert read(project, "metrics/tiny/analyze.json")["model"]["kl"] < plain, "learned rounding alone"
     rounded, plan = load_rounded(project.folder / "models/tiny/rounding.npz"), read(project, "models/tiny/plan.json")
     assert len(rounded) == 20 and plan["planned"] <= plain / 4 < plan["plain"]
-    net = load(project.folder / "models/tiny/int8.param", project.folder / "models/tiny/int8.bin")
+    net = load_net(project.folder / "models/tiny/int8.param", project.folder / "models/tiny/int8.bin")
     assert plan["keep_fp32"] and not any(is_int8(net.layer(name)) for name in plan["keep_fp32"])
     taken = next(name for name in rounded if name not in plan["keep_fp32"])
     assert (net.layer(taken).weights["weight"].data == rounded[taken].weight).all()
@@ -47,7 +47,7 @@ def test_each_runs_where_it_is_on_and_its_layers_arrive(project):
     [
         ("  budget: ", "  budget: 0 # ", "plan", "mixed_precision.budget: 0 nats cannot be kept on 50 held-out"),
         ("keep_fp32: []", "keep_fp32: [linear_3]", "analyze", "'linear_3' is no layer .*Did you mean 'linear_38'"),
-        ("  images: 50", "  images: 300", "plan", "mixed_precision.images: 300 held-out pictures asked for"),
+        ("  images: 50", "  images: 300", "plan", "mixed_precision.images: 300 held-out images asked for"),
     ],
 )
 def test_a_user_s_mistake(project, old, new, stage, message):

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from octet.evaluate import by_class, figures, top
-from octet.mmcls_model import mmcls
+from octet.evaluate.evaluate import by_class, figures, top
+from octet.export.mmcls_model import mmcls
 
 pytestmark = pytest.mark.pipeline
 
@@ -12,10 +12,10 @@ pytestmark = pytest.mark.pipeline
 def test_the_figures_are_those_of_mmcls_s_test():
     oracle = mmcls.core.evaluation
     random = np.random.Generator(np.random.PCG64(0))
-    classes, labels = [str(k) for k in range(12)], random.integers(0, 10, 300)  # of two classes there is no picture
+    classes, labels = [str(k) for k in range(12)], random.integers(0, 10, 300)  # of two classes there is no image
     scores = random.normal(0, 1, (300, 12)).astype(np.float32)
     scores[np.arange(300), labels] += 1
-    scores[:, 3] = -9  # a class that no picture is taken for
+    scores[:, 3] = -9  # a class that no image is taken for
     order = np.stack([top(row)[0] for row in scores])
     for mode in ("none", "macro"):
         wanted = list(oracle.precision_recall_f1(scores, labels, average_mode=mode))

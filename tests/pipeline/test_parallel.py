@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from octet.calibrate import own
+from octet.calibrate import observe
+from octet.core.errors import OctetError, Unreadable
+from octet.core.parallel import map_shards
 from octet.data.folders import class_folders
-from octet.engine import Engine
-from octet.errors import OctetError, Unreadable
-from octet.evaluate import evaluate
-from octet.parallel import map_shards
+from octet.evaluate.evaluate import evaluate
+from octet.ncnn.engine import Engine
 from tests import nets
 from tests.pipeline.project import ROOT
 
@@ -87,7 +87,7 @@ def lines(path: Path) -> int:
 
 @pytest.mark.parametrize("stage", ["evaluate", "calibrate"])
 def test_a_lost_worker_costs_its_shard_and_the_result_is_the_same_bytes(cluster, tmp_path, stage):
-    net, pictures, count = nets.small(), nets.images(200), 200
+    net, images, count = nets.small(), nets.images(200), 200
     looked_at = tmp_path / "looked at"
     looked_at.mkdir()
 
@@ -97,19 +97,19 @@ def test_a_lost_worker_costs_its_shard_and_the_result_is_the_same_bytes(cluster,
         time.sleep(0.02)
         if k == 11:
             raise Unreadable("11: damaged")
-        return pictures[k]
+        return images[k]
 
     def result(scheduler: str | None) -> list[bytes]:
         if stage == "evaluate":
             return [x.tobytes() for x in evaluate(Engine.of(net), image, count, "x", scheduler=scheduler)]
-        found = own.histograms(net, lambda k: image(k or 1), count, scheduler=scheduler)
+        found = observe.histograms(net, lambda k: image(k or 1), count, scheduler=scheduler)
         return [repr((blob, h.exponent, h.zeros, h.largest)).encode() + h.counts.tobytes() for blob, h in found.items()]
 
     def kill() -> None:
         until(lambda: lines(looked_at / str(lost.pid)) >= 20)
         lost.send_signal(signal.SIGKILL)
 
-    if stage == "calibrate":  # which has to be given pictures that can be read
+    if stage == "calibrate":  # which has to be given images that can be read
         readable = image
         image = lambda k: readable(k if k != 11 else 12)  # noqa: E731
     here = result(None)
@@ -172,14 +172,14 @@ def test_no_scheduler_and_no_worker_and_no_dask(cluster, monkeypatch):
 def test_a_worker_with_other_code(cluster, tmp_path):
     code = tmp_path / "code"
     shutil.copytree(ROOT / "octet", code / "octet")
-    with (code / "octet/evaluate.py").open("a") as file:
+    with (code / "octet/evaluate/evaluate.py").open("a") as file:
         file.write("# changed\n")
     cluster.worker(code)
     said = refusal(cluster.address)
     assert "the Dask worker on" in said and "its results could differ; give it this commit" in said
 
 
-def test_a_worker_that_does_not_see_the_pictures(cluster, tmp_path):
+def test_a_worker_that_does_not_see_the_images(cluster, tmp_path):
     (tmp_path / "train/a").mkdir(parents=True)
     Image.new("RGB", (8, 8)).save(tmp_path / "train/a/1.png")
     data = class_folders(tmp_path / "train", ["a"], "color")
@@ -187,5 +187,5 @@ def test_a_worker_that_does_not_see_the_pictures(cluster, tmp_path):
     work = lambda shard: [data.name(0) for _ in shard]  # noqa: E731
     assert on_cluster(work, 2, cluster.address) == [["a/1.png"], ["a/1.png"]]
     data.root /= "elsewhere"
-    with pytest.raises(OctetError, match="elsewhere: no such folder. Workers read the pictures themselves: share"):
+    with pytest.raises(OctetError, match="elsewhere: no such folder. Workers read the images themselves: share"):
         on_cluster(work, 2, cluster.address)

@@ -9,14 +9,14 @@ import onnx
 import pytest
 import torch
 
-from octet import format
 from octet.calibrate import ppq
 from octet.calibrate.match import match
-from octet.calibrate.own import weight_scales
-from octet.convert import pnnx
-from octet.errors import OctetError
-from octet.format import table
-from octet.targets import could_run_winograd, quantizable, target
+from octet.calibrate.observe import weight_scales
+from octet.core.errors import OctetError
+from octet.graph.targets import could_run_winograd, quantizable, target
+from octet.ncnn import table
+from octet.ncnn.convert import pnnx
+from octet.ncnn.net import load_net
 from tests import nets
 
 pytestmark = pytest.mark.pipeline
@@ -70,7 +70,7 @@ def made(folder, training=torch.onnx.TrainingMode.EVAL, **options):
         )
     command = [pnnx(), "model.onnx", "inputshape=[1,3,12,12]", "fp16=0"]
     subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    return folder / "model.onnx", format.load(folder / "model.ncnn.param", folder / "model.ncnn.bin")
+    return folder / "model.onnx", load_net(folder / "model.ncnn.param", folder / "model.ncnn.bin")
 
 
 @pytest.fixture(scope="module")
@@ -154,12 +154,12 @@ def test_a_dead_channel_and_a_dead_input_have_scale_one(small):
 def test_the_same_twice_in_other_processes_too(small, algorithm, tmp_path):
     code = f"""
 import sys
-from octet import format
+from octet.ncnn.net import load_net, save_net
 from octet.calibrate import ppq
-from octet.format import table
-from octet.targets import target
+from octet.ncnn import table
+from octet.graph.targets import target
 from tests import nets
-net = format.load({str(small[0].with_suffix(".ncnn.param"))!r}, {str(small[0].with_suffix(".ncnn.bin"))!r})
+net = load_net({str(small[0].with_suffix(".ncnn.param"))!r}, {str(small[0].with_suffix(".ncnn.bin"))!r})
 image = nets.images({COUNT}, size=12).__getitem__
 table.save(ppq.calibrate({str(small[0])!r}, net, image, {COUNT}, {algorithm!r}, 2, target("dotprod")), sys.argv[1])
 """
@@ -184,7 +184,7 @@ def test_these_do_not_depend_on_the_batch(small, algorithm):
         np.testing.assert_allclose(one.inputs[name], two.inputs[name], rtol=1e-4)
 
 
-def test_all_pictures_are_used_once_a_pass_and_in_order(small):
+def test_all_images_are_used_once_a_pass_and_in_order(small):
     def seen(algorithm):
         asked = []
         calibrate(small, algorithm, batch=2, image=lambda k: asked.append(k) or IMAGES[k])
@@ -195,7 +195,7 @@ def test_all_pictures_are_used_once_a_pass_and_in_order(small):
 
 
 @pytest.mark.parametrize("batch", [1, 2, 7, 32, 100000])
-def test_steps_hold_every_picture_within_ppq_s_limits(batch):
+def test_steps_hold_every_image_within_ppq_s_limits(batch):
     for count in (*range(8, 30), 100, 511, 512, 513, 4095, 4096, 4097, 50000):
         parts = ppq.steps(count, batch)
         assert [k for part in parts for k in part] == list(range(count))
@@ -205,8 +205,8 @@ def test_steps_hold_every_picture_within_ppq_s_limits(batch):
         assert max(sizes) <= max(batch, -(-count // 512))
 
 
-def test_fewer_than_eight_pictures(small):
-    with pytest.raises(OctetError, match="calibrate.images: PPQ needs at least 8 pictures, found 7"):
+def test_fewer_than_eight_images(small):
+    with pytest.raises(OctetError, match="calibrate.images: PPQ needs at least 8 images, found 7"):
         calibrate(small, count=7)
 
 
@@ -243,7 +243,7 @@ def test_a_model_that_ppq_cannot_run(small, tmp_path):
         calibrate(edited(small, tmp_path, change))
 
 
-def test_a_model_for_one_picture_only(small, tmp_path):
+def test_a_model_for_one_image_only(small, tmp_path):
     """Here the size of a Reshape depends on the batch in its second dimension."""
 
     def change(graph):

@@ -1,4 +1,4 @@
-"""Pre-processing equals mmcls's own bit for bit, for the same pictures as arrays and as files."""
+"""Pre-processing equals mmcls's own bit for bit, for the same images as arrays and as files."""
 
 import cv2
 import numpy as np
@@ -6,11 +6,11 @@ import pytest
 import torch
 from PIL import Image
 
-from octet import preprocess
-from octet.data.pictures import read
-from octet.errors import OctetError
-from octet.mmcls_model import ZOO, Config, read_config
-from octet.mmcls_pipeline import ARRAYS, derive
+from octet.core.errors import OctetError
+from octet.data import preprocess
+from octet.data.image_files import read
+from octet.export.mmcls_model import ZOO, Config, read_config
+from octet.export.mmcls_pipeline import ARRAYS, derive
 
 pytestmark = pytest.mark.pipeline
 
@@ -42,9 +42,9 @@ def config(kind: str, pipeline: list) -> Config:
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
+def images(tmp_path_factory):
     """Files of many kinds, none smaller than the zoo's largest crop."""
-    folder = tmp_path_factory.mktemp("pictures")
+    folder = tmp_path_factory.mktemp("images")
     random = np.random.Generator(np.random.PCG64(0))
     blobs = cv2.resize(random.integers(0, 256, (40, 60, 3), dtype=np.uint8), (750, 701), interpolation=cv2.INTER_CUBIC)
     image = Image.fromarray(blobs)
@@ -73,7 +73,7 @@ def mmcls_says(settings: Config, results: dict) -> np.ndarray:
 
 
 def check(settings: Config, folder, tmp_path, *only: str) -> None:
-    """The pictures (default: all) as files and as arrays, through mmcls and through preprocess.json."""
+    """The images (default: all) as files and as arrays, through mmcls and through preprocess.json."""
     preprocess.save(derive(settings, "config"), tmp_path / "preprocess.json")
     steps = preprocess.load(tmp_path / "preprocess.json")
     array, pipeline = ARRAYS.get(settings.data.test.type), settings.data.test.pipeline
@@ -96,32 +96,32 @@ def check(settings: Config, folder, tmp_path, *only: str) -> None:
 
 
 @pytest.mark.parametrize("name", ZOO_KINDS)
-def test_zoo(name, pictures, tmp_path):
+def test_zoo(name, images, tmp_path):
     settings = read_config(name)
-    check(settings, pictures, tmp_path, *([] if settings.data.test.type in ARRAYS else ["plain.jpg", "upright.png"]))
+    check(settings, images, tmp_path, *([] if settings.data.test.type in ARRAYS else ["plain.jpg", "upright.png"]))
 
 
-def test_every_kind_of_file(pictures, tmp_path):
-    check(read_config("hrnet/hrnet-w18_4xb32_in1k.py"), pictures, tmp_path)
+def test_every_kind_of_file(images, tmp_path):
+    check(read_config("hrnet/hrnet-w18_4xb32_in1k.py"), images, tmp_path)
 
 
 @pytest.mark.slow
-def test_every_config_of_the_zoo(pictures, tmp_path):
+def test_every_config_of_the_zoo(images, tmp_path):
     count = 0
     for path in sorted(ZOO.rglob("*.py")):
         if "_base_" in path.parts or "cifar" in path.name or "mnist" in path.name:
             continue
-        check(read_config(str(path)), pictures, tmp_path, "plain.jpg")
+        check(read_config(str(path)), images, tmp_path, "plain.jpg")
         count += 1
     assert count > 250
 
 
 @pytest.mark.parametrize("edge", ["short", "long", "height", "width"])
 @pytest.mark.parametrize("name", ["plain.jpg", "upright.png"])
-def test_edges(edge, name, pictures, tmp_path):
+def test_edges(edge, name, images, tmp_path):
     for size in (90, 701):
         resize = dict(type="Resize", size=(size, -1), adaptive_side=edge)
-        check(config("ImageNet", [LOAD, resize, CROP, NORMALIZE, *END]), pictures, tmp_path, name)
+        check(config("ImageNet", [LOAD, resize, CROP, NORMALIZE, *END]), images, tmp_path, name)
 
 
 @pytest.mark.parametrize(
@@ -129,44 +129,44 @@ def test_edges(edge, name, pictures, tmp_path):
     [("cv2", name) for name in ("nearest", "bilinear", "bicubic", "area", "lanczos")]
     + [("pillow", name) for name in ("nearest", "bilinear", "bicubic", "box", "lanczos", "hamming")],
 )
-def test_interpolation(backend, interpolation, pictures, tmp_path):
+def test_interpolation(backend, interpolation, images, tmp_path):
     how = dict(backend=backend, interpolation=interpolation)
     resize = dict(type="Resize", size=(70, -1), **how)
-    check(config("ImageNet", [LOAD, resize, CROP, NORMALIZE, *END]), pictures, tmp_path, "plain.jpg")
+    check(config("ImageNet", [LOAD, resize, CROP, NORMALIZE, *END]), images, tmp_path, "plain.jpg")
     exact = dict(type="Resize", size=(64, 48), **how)
-    check(config("CIFAR10", [exact, NORMALIZE, *END]), pictures, tmp_path)
+    check(config("CIFAR10", [exact, NORMALIZE, *END]), images, tmp_path)
     if interpolation not in ("box", "hamming"):
         crop = dict(type="CenterCrop", crop_size=75, efficientnet_style=True, crop_padding=20, **how)
-        check(config("ImageNet", [LOAD, crop, NORMALIZE, *END]), pictures, tmp_path, "upright.png")
+        check(config("ImageNet", [LOAD, crop, NORMALIZE, *END]), images, tmp_path, "upright.png")
 
 
 @pytest.mark.parametrize("color_type", ["color", "color_ignore_orientation", "unchanged"])
 @pytest.mark.parametrize("to_float32", [False, True])
-def test_loading_in_colour(color_type, to_float32, pictures, tmp_path):
+def test_loading_in_colour(color_type, to_float32, images, tmp_path):
     load = dict(type="LoadImageFromFile", color_type=color_type, to_float32=to_float32)
     settings = config("ImageNet", [load, dict(type="Resize", size=80), CROP, NORMALIZE, *END])
     for name in ("plain.jpg", "turned.jpg", "16bit.png"):
-        check(settings, pictures, tmp_path, name)
+        check(settings, images, tmp_path, name)
 
 
 @pytest.mark.parametrize("color_type", ["grayscale", "grayscale_ignore_orientation"])
-def test_loading_in_grey(color_type, pictures, tmp_path):
+def test_loading_in_grey(color_type, images, tmp_path):
     load = dict(type="LoadImageFromFile", color_type=color_type)
-    check(config("ImageNet", [load, dict(type="Resize", size=80), CROP, *GREY]), pictures, tmp_path)
+    check(config("ImageNet", [load, dict(type="Resize", size=80), CROP, *GREY]), images, tmp_path)
 
 
-def test_grey_arrays(pictures, tmp_path):
-    check(config("MNIST", [dict(type="Resize", size=32), *GREY]), pictures, tmp_path)
+def test_grey_arrays(images, tmp_path):
+    check(config("MNIST", [dict(type="Resize", size=32), *GREY]), images, tmp_path)
     lenet = derive(read_config("lenet/lenet5_mnist.py"), "lenet")
     assert (lenet.channel_order, lenet.size, lenet.mean) == ("GREY", [32, 32], [33.46])
 
 
-def test_a_picture_in_the_loaders_order_gives_the_same_as_the_array(pictures):
+def test_a_image_in_the_loaders_order_gives_the_same_as_the_array(images):
     """to_rgb means the opposite for arrays and files; what the network sees must not."""
     swapped = dict(NORMALIZE, to_rgb=False)
     files = derive(config("ImageNet", [LOAD, dict(type="Resize", size=32), NORMALIZE, *END]), "files")
     arrays = derive(config("CIFAR10", [swapped, *END]), "arrays")
-    image = read(pictures / "small.png")
+    image = read(images / "small.png")
     assert files.channel_order == arrays.channel_order == "RGB"
     assert np.array_equal(files(image), arrays(image))
 
@@ -174,10 +174,10 @@ def test_a_picture_in_the_loaders_order_gives_the_same_as_the_array(pictures):
 @pytest.mark.parametrize(
     ("kind", "pipeline", "message"),
     [
-        ("ImageNet", [LOAD, dict(type="Resize", size=(256, -1)), NORMALIZE], "another size for every picture"),
+        ("ImageNet", [LOAD, dict(type="Resize", size=(256, -1)), NORMALIZE], "another size for every image"),
         ("ImageNet", [LOAD, NORMALIZE, dict(type="Resize", size=256)], "Resize after Normalize"),
         ("ImageNet", [dict(type="Resize", size=256), NORMALIZE], "'ImageNet', whose pipeline has to begin with LoadIm"),
-        ("CIFAR10", [LOAD, NORMALIZE], "'CIFAR10', whose pipeline has pictures in memory"),
+        ("CIFAR10", [LOAD, NORMALIZE], "'CIFAR10', whose pipeline has images in memory"),
         (
             "CIFAR10",
             [dict(type="Pad", size=(40, 40))],
@@ -203,9 +203,9 @@ def test_what_cannot_be_read(kind, pipeline, message):
         derive(config(kind, pipeline), "my.py")
 
 
-def test_pictures_that_do_not_fit():
+def test_images_that_do_not_fit():
     steps = derive(config("ImageNet", [LOAD, CROP, NORMALIZE, *END]), "my.py")
-    with pytest.raises(OctetError, match="a picture of 100x40 pixels becomes 64x40; the network's input is 64x64"):
+    with pytest.raises(OctetError, match="an image of 100x40 pixels becomes 64x40; the network's input is 64x64"):
         steps(np.zeros((40, 100, 3), np.uint8))
-    with pytest.raises(OctetError, match="a picture has 1 channels, the network's input 3"):
+    with pytest.raises(OctetError, match="an image has 1 channels, the network's input 3"):
         steps(np.zeros((90, 100), np.uint8))

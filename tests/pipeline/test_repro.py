@@ -10,10 +10,10 @@ import time
 
 import pytest
 
-from octet.engine import Engine
-from octet.format import load
-from octet.quantize import is_int8
-from octet.targets import quantizable
+from octet.graph.targets import quantizable
+from octet.ncnn.engine import Engine
+from octet.ncnn.net import load_net
+from octet.quantize.quantize import is_int8
 from tests.pipeline.project import Project
 
 pytestmark = pytest.mark.pipeline
@@ -38,7 +38,7 @@ def project(finished, tmp_path_factory):
 
 def test_everything_is_there(project):
     folder = project.folder
-    net = load(folder / "models/tiny/int8.param", folder / "models/tiny/int8.bin")
+    net = load_net(folder / "models/tiny/int8.param", folder / "models/tiny/int8.bin")
     layers = quantizable(net.layers)
     assert len(layers) == 21 and [is_int8(layer) for layer in layers] == [False] + 20 * [True]
     analyzed = json.loads((folder / "metrics/tiny/analyze.json").read_text())
@@ -84,7 +84,7 @@ def test_another_method_reruns_int8_only(project):
 def test_a_kept_layer_reruns_int8(project):
     project.edit("params.yaml", "keep_fp32: []", "keep_fp32: [linear_38]")
     assert sorted(project.repro()) == sorted(INT8)
-    net = load(project.folder / "models/tiny/int8.param", project.folder / "models/tiny/int8.bin")
+    net = load_net(project.folder / "models/tiny/int8.param", project.folder / "models/tiny/int8.bin")
     assert not is_int8(net.layer("linear_38")) and is_int8(quantizable(net.layers)[1])
     project.commit("keep one")
 
@@ -101,10 +101,10 @@ def test_the_gate_and_parameters_that_no_stage_reads(project):
 
 
 def test_changed_library_code_reruns_the_stages_that_use_it(project):
-    with (project.folder / "octet/summary.py").open("a") as file:
+    with (project.folder / "octet/summary/summary.py").open("a") as file:
         file.write("\n# changed\n")
     assert project.repro() == ["summary"]
-    with (project.folder / "octet/evaluate.py").open("a") as file:
+    with (project.folder / "octet/evaluate/evaluate.py").open("a") as file:
         file.write("\n# changed\n")
     assert sorted(project.repro()) == ["evaluate_fp32", "evaluate_int8", "summary"]
     project.commit("changed code")

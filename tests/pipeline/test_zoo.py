@@ -1,4 +1,4 @@
-"""A zoo model by its name, on picture files: the real DVC stages, weights from a server on this machine."""
+"""A zoo model by its name, on image files: the real DVC stages, weights from a server on this machine."""
 
 import hashlib
 import json
@@ -42,7 +42,7 @@ class Quiet(SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """digits32's pictures as JPEG class folders of 40x36; one test picture is damaged. The tiny network's weights are a
+    """digits32's images as JPEG class folders of 40x36; one test image is damaged. The tiny network's weights are a
     zoo model's: no file can be made that has the published checksum, so the project's own copy of zoo.py gets another."""
     made = Project.make(tmp_path_factory.mktemp("zoo"))
     folder = made.folder
@@ -81,9 +81,9 @@ def test_the_entry_is_filled_in_and_a_wrong_checksum_stops_the_run(project):
     assert not list((project.folder / "models/zoo").glob("*.pth"))
 
 
-def test_the_pipeline_on_picture_files(project):
+def test_the_pipeline_on_image_files(project):
     project.edit(
-        "octet/zoo.py",
+        "octet/zoo/catalogue.py",
         'return re.fullmatch(r".*-([0-9a-f]{8})\\.pth", self.file.name)[1]',
         f'return "{project.sha256}"',
     )
@@ -94,7 +94,7 @@ def test_the_pipeline_on_picture_files(project):
     fp32 = json.loads((metrics / "fp32.json").read_text())
     assert (fp32["n_images"], fp32["n_unreadable"], fp32["published_top1_pct"]) == (149, 1, 94.82)
     for said in (
-        "1 of 150 pictures cannot be read and were left out",
+        "1 of 150 images cannot be read and were left out",
         project.damaged,
         "published are 94.82 % on CIFAR-10",
     ):
@@ -123,8 +123,8 @@ def test_what_was_fetched_stays_and_no_other_model_needs_it(project):
 
 
 def test_the_mean_of_what_is_read_is_what_the_file_holds(project):
-    """The pictures as files and as arrays through the same preprocess.json: not equal, as JPEG loses, but close."""
-    from octet import preprocess
+    """The images as files and as arrays through the same preprocess.json: not equal, as JPEG loses, but close."""
+    from octet.data import preprocess
     from octet.data.dataset import inputs, open_split
 
     steps = preprocess.load(project.folder / "models/tiny/preprocess.json")
@@ -150,7 +150,7 @@ def test_parameters_are_counted_by_config(config, count):
 
 
 def test_the_list_says_what_converts(tmp_path, monkeypatch):
-    from octet import zoo_table
+    from octet.zoo import listing as zoo_table
 
     monkeypatch.setattr(zoo_table, "CONVERTED", tmp_path / "zoo.json")
     known = {"resnet/resnet18_8xb16_cifar10.py": {"octet": "int8, 20 of 21 layers", "parameters": 11_173_962}}

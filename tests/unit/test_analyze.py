@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from octet import plan as plans
-from octet.analyze import analyze, logits, multiplications, table_text
-from octet.calibrate.own import How, histograms, table
-from octet.engine import Engine
-from octet.errors import OctetError
-from octet.logits import decibels, kl_divergence
-from octet.plan import Held, costs, plan
-from octet.quantize import quantize
-from octet.targets import target
+from octet.analyze.analyze import analyze, logits, multiplications, table_text
+from octet.calibrate.observe import How, histograms, table
+from octet.core.errors import OctetError
+from octet.core.logits import decibels, kl_divergence
+from octet.graph.targets import target
+from octet.ncnn.engine import Engine
+from octet.quantize import mixed_precision as plans
+from octet.quantize.mixed_precision import Held, costs, plan
+from octet.quantize.quantize import quantize
 from tests import nets
 
 pytestmark = pytest.mark.unit
@@ -21,14 +21,14 @@ COUNT = 12
 
 @pytest.fixture(scope="module")
 def made():
-    net, pictures, profile = nets.small(), nets.images(COUNT), target("ncnn2int8")
-    read = histograms(net, pictures.__getitem__, COUNT)
+    net, images, profile = nets.small(), nets.images(COUNT), target("ncnn2int8")
+    read = histograms(net, images.__getitem__, COUNT)
     scales = table(net, read, How("percentile", percentile=99.0), profile)
 
     def make(keep_fp32):
         return quantize(net, scales, profile, keep_fp32, "t")
 
-    return net, make, scales, read, pictures
+    return net, make, scales, read, images
 
 
 def softmax(values):
@@ -37,25 +37,25 @@ def softmax(values):
 
 
 def test_every_figure_by_hand(made):
-    net, make, scales, read, pictures = made
-    found = analyze(net, make, scales, read, pictures.__getitem__, COUNT)
+    net, make, scales, read, images = made
+    found = analyze(net, make, scales, read, images.__getitem__, COUNT)
     assert [row["layer"] for row in found["layers"]] == ["conv_1", "conv_2", "conv_3", "fc"]
     fp32 = Engine.of(net)
     row = found["layers"][1]
 
     def kl(engine):
-        pairs = [(softmax(fp32(x).astype(np.float64)), softmax(engine(x).astype(np.float64))) for x in pictures]
+        pairs = [(softmax(fp32(x).astype(np.float64)), softmax(engine(x).astype(np.float64))) for x in images]
         return np.mean([(p * np.log(p / q)).sum() for p, q in pairs])
 
     alone = Engine.of(make(["conv_1", "conv_3", "fc"]))
     assert row["kl_alone"] == pytest.approx(kl(alone), rel=1e-3)
     assert row["kl_without"] == pytest.approx(kl(Engine.of(make(["conv_2"]))), rel=1e-3)
     assert found["model"]["kl"] == pytest.approx(kl(Engine.of(make([]))), rel=1e-3)
-    outputs = [[np.array(next(e.blobs(x, ["2"]))).astype(np.float64) for x in pictures] for e in (fp32, alone)]
+    outputs = [[np.array(next(e.blobs(x, ["2"]))).astype(np.float64) for x in images] for e in (fp32, alone)]
     error = [b - a - (b - a).mean() for a, b in zip(*outputs, strict=True)]
     wanted = 10 * np.log10(np.sum(np.square(outputs[0])) / np.sum(np.square(error)))
     assert row["sqnr_db"] == pytest.approx(wanted, abs=0.01) and 15 < wanted < 60
-    inputs = np.array([np.array(next(fp32.blobs(x, ["1"]))) for x in pictures])
+    inputs = np.array([np.array(next(fp32.blobs(x, ["1"]))) for x in images])
     threshold = 127 / scales.inputs["conv_2"]
     assert row["input_absmax"] == pytest.approx(inputs.max(), rel=1e-5)
     assert row["input_threshold"] == pytest.approx(threshold, rel=1e-5)
@@ -71,8 +71,8 @@ def test_multiplications():
 
 
 def test_the_terminal_s_table_begins_with_what_costs_most(made):
-    net, make, scales, read, pictures = made
-    found = analyze(net, make, scales, read, pictures.__getitem__, COUNT)
+    net, make, scales, read, images = made
+    found = analyze(net, make, scales, read, images.__getitem__, COUNT)
     lines = table_text(found).splitlines()
     worst = max(found["layers"], key=lambda row: row["kl_alone"])
     assert lines[2].startswith(worst["layer"]) and len(lines) == 7 and lines[-1].startswith("All in int8: KL ")
@@ -88,7 +88,7 @@ def test_kl_divergence_and_decibels():
 
 
 class Additive(Held):
-    """Held-out pictures on which every int8 layer loses what it is said to lose, whatever the others do."""
+    """Held-out images on which every int8 layer loses what it is said to lose, whatever the others do."""
 
     def __init__(self, losses):
         super().__init__(None, np.zeros((500, 4)), None)
@@ -134,8 +134,8 @@ def test_a_budget_that_cannot_be_kept():
 
 
 def test_a_real_network_keeps_its_budget(made):
-    net, make, scales, read, pictures = made
-    found = analyze(net, make, scales, read, pictures.__getitem__, COUNT)
+    net, make, scales, read, images = made
+    found = analyze(net, make, scales, read, images.__getitem__, COUNT)
     more = nets.images(40, seed=9)
     wanted = logits(Engine.of(net), more.__getitem__, 40, "t")
     held = Held(more.__getitem__, wanted, wanted.argmax(axis=1))

@@ -5,15 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from octet import simulate
-from octet.asymmetric import drop_activation
-from octet.calibrate.own import How, calibrate, weight_scales
-from octet.engine import Engine
-from octet.format import Layer, Net, save
-from octet.format.table import Table
-from octet.quantize import quantize
-from octet.targets import Target, quantizable, target
-from tests import nets
+from octet.calibrate.observe import How, calibrate, weight_scales
+from octet.graph.targets import Target, quantizable, target
+from octet.graph.zero_points import drop_activation
+from octet.ncnn.engine import Engine
+from octet.ncnn.net import Layer, Net, save_net
+from octet.ncnn.table import Table
+from octet.quantize.quantize import quantize
+from tests import nets, simulate
 
 pytestmark = pytest.mark.unit
 packings = pytest.mark.parametrize("packing", [True, False], ids=["packed", "plain"])
@@ -107,13 +106,13 @@ NEGATIVE = {"inverted": {"fc"}, "beside": {"fc"}}  # what reads values of either
 
 def calibrated(net, tmp_path, profile, count=16):
     files = tmp_path / "fp32.param", tmp_path / "fp32.bin"
-    save(net, *files)
+    save_net(net, *files)
     return calibrate(net, nets.images(count).__getitem__, count, How("minmax"), profile, 1)
 
 
 def run(net, image, tmp_path, packing=True):
     files = tmp_path / "n.param", tmp_path / "n.bin"
-    save(net, *files)
+    save_net(net, *files)
     return Engine(*files, packing=packing)(image)
 
 

@@ -6,13 +6,13 @@ import pytest
 from octet.calibrate.activations import BINS as BINS_DRAWN
 from octet.calibrate.activations import activations_csv
 from octet.calibrate.histogram import BINS, Histogram
-from octet.calibrate.own import How, calibrate, histograms, source, table, weight_scales
+from octet.calibrate.observe import How, calibrate, histograms, source, table, weight_scales
 from octet.calibrate.thresholds import METHODS, aciq, kl, minmax, mse, percentile
-from octet.errors import OctetError
-from octet.format import Layer, Net, save
-from octet.format.rounding import round_int8
-from octet.format.table import silent
-from octet.targets import quantizable, target
+from octet.core.errors import OctetError
+from octet.graph.targets import quantizable, target
+from octet.ncnn.net import Layer, Net, save_net
+from octet.ncnn.rounding import round_int8
+from octet.ncnn.table import silent
 from tests import nets
 
 pytestmark = pytest.mark.unit
@@ -150,14 +150,14 @@ def ncnn_kl(counts, levels=128):
 
 @pytest.mark.parametrize("method", sorted(METHODS))
 def test_the_table_does_not_depend_on_workers(tmp_path, method):
-    net, pictures = nets.small(), nets.images(24)
+    net, images = nets.small(), nets.images(24)
     files = tmp_path / "m.param", tmp_path / "m.bin"
-    save(net, *files)
-    one, four = (calibrate(net, pictures.__getitem__, 24, How(method), target("dotprod"), n) for n in (1, 4))
+    save_net(net, *files)
+    one, four = (calibrate(net, images.__getitem__, 24, How(method), target("dotprod"), n) for n in (1, 4))
     assert one.inputs == four.inputs and list(one.inputs) == ["conv_1", "conv_2", "conv_3", "fc"]
     assert all(np.array_equal(one.weights[name], four.weights[name]) for name in one.weights)
     if method == "minmax":
-        assert one.inputs["conv_1"] == np.float32(127 / max(np.abs(x).max() for x in pictures))
+        assert one.inputs["conv_1"] == np.float32(127 / max(np.abs(x).max() for x in images))
 
 
 def test_a_dead_channel_and_a_dead_input_get_scale_1(tmp_path):
@@ -167,12 +167,12 @@ def test_a_dead_channel_and_a_dead_input_get_scale_1(tmp_path):
     weight.data[: 8 * 9] = 0
     scales = weight_scales(net.layer("conv_2"), target("dotprod"))
     assert scales[0] == 1 and np.isfinite(scales).all() and (scales[1:] > 1).all()
-    save(net, tmp_path / "m.param", tmp_path / "m.bin")
+    save_net(net, tmp_path / "m.param", tmp_path / "m.bin")
     black = [np.zeros((3, 8, 8), np.float32)]
     found = calibrate(net, black.__getitem__, 1, How("kl"), target("dotprod"), 1)
     assert found.inputs["conv_1"] == 1 and np.isfinite(list(found.inputs.values())).all()
     assert silent(found, quantizable(net.layers)) == [
-        "conv_1: its input was 0 in all pictures; its scale is 1",
+        "conv_1: its input was 0 in all images; its scale is 1",
         "conv_2: 1 of 8 channels have no weights but zeros; their scale is 1",
     ]
 
@@ -199,10 +199,10 @@ def test_no_quantizable_layer(tmp_path):
 
 def test_the_activations_that_are_drawn(tmp_path):
     """Against numpy's histogram of the network's input, which the first convolution reads."""
-    net, pictures = nets.small(), nets.images(8)
+    net, images = nets.small(), nets.images(8)
     files = tmp_path / "m.param", tmp_path / "m.bin"
-    save(net, *files)
-    found = histograms(net, pictures.__getitem__, 8)
+    save_net(net, *files)
+    found = histograms(net, images.__getitem__, 8)
     made = table(net, found, How("mse"), target("dotprod"))
     rows = [line.split(",") for line in activations_csv(net, found, made).splitlines()]
     assert rows[0] == ["layer", "value", "share_pct", "zeros_pct", "threshold"]
@@ -210,5 +210,5 @@ def test_the_activations_that_are_drawn(tmp_path):
     first = np.array([row[1:] for row in rows[1:] if row[0] == "conv_1"], float)
     assert 32 <= len(first) <= BINS_DRAWN and np.allclose(first[:, 3], 127 / made.inputs["conv_1"], rtol=1e-5)
     width = first[1, 0]
-    counts, _ = np.histogram(np.abs(pictures), bins=len(first), range=(0, len(first) * width))
+    counts, _ = np.histogram(np.abs(images), bins=len(first), range=(0, len(first) * width))
     assert np.allclose(first[:, 1], 100 * counts / counts.sum(), rtol=1e-4) and not first[:, 2].any()

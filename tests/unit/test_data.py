@@ -1,4 +1,4 @@
-"""digits32's pictures, CIFAR's layouts, and balanced subsets."""
+"""digits32's images, CIFAR's layouts, and balanced subsets."""
 
 import hashlib
 import pickle
@@ -8,17 +8,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from octet.data import cifar, digits32
+from octet.core.errors import OctetError
+from octet.data import cifar
 from octet.data.cifar import Cifar
 from octet.data.dataset import open_split
 from octet.data.subset import balanced, held_out
-from octet.errors import OctetError
+from octet.reference import digits32
 
 pytestmark = pytest.mark.unit
 
 
 def test_digits32_is_the_same_bytes_everywhere():
-    """Literal hash: the shipped checkpoint was trained on these pictures."""
+    """Literal hash: the shipped checkpoint was trained on these images."""
     images, labels = digits32.draw(500, seed=0, split=1)
     assert images.shape == (500, 3, 32, 32) and images.dtype == np.uint8
     assert hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest() == (
@@ -55,7 +56,7 @@ def test_written_and_read_back(folder):
     assert record[0] == 2 and record[1:1025] == test[0][0, 0].tobytes()
 
 
-def test_names_of_pictures(folder):
+def test_names_of_images(folder):
     path, _, _ = folder
     train = Cifar(path, "train")
     assert [train.name(k) for k in (0, 1, 2, 9)] == [
@@ -64,7 +65,7 @@ def test_names_of_pictures(folder):
 
 
 def python_batches(folder, hundred: bool, numbers: int = 2) -> tuple[np.ndarray, list[int]]:
-    """A python version in miniature, with the keys of the original: all pictures of its training split, and the labels."""
+    """A python version in miniature, with the keys of the original: all images of its training split, and the labels."""
     random = np.random.Generator(np.random.PCG64(1))
     files = ["train", "test"] if hundred else [f"data_batch_{k}" for k in range(1, 6)] + ["test_batch"]
     folder.mkdir(parents=True)
@@ -207,15 +208,15 @@ def test_balanced_subsets():
     assert balanced(labels, 6, "x").tolist() == [0, 1, 4, 5, 6, 7]
     assert balanced(labels, 10, "x").tolist() == list(range(10))
     assert set(balanced(labels, 4, "x")) <= set(balanced(labels, 7, "x"))
-    with pytest.raises(OctetError, match="calibrate.images: 11 pictures asked for, the split has 10"):
+    with pytest.raises(OctetError, match="calibrate.images: 11 images asked for, the split has 10"):
         balanced(labels, 11, "calibrate.images")
 
 
-def test_held_out_pictures_come_from_the_end():
+def test_held_out_images_come_from_the_end():
     labels = np.array([0, 0, 0, 0, 1, 1, 2, 2, 2, 2])
     assert held_out(labels, 3, "x").tolist() == [3, 5, 9]
     assert held_out(labels, None, "x").tolist() == held_out(labels, 5, "x").tolist() == [2, 3, 4, 5, 9]
     many = np.arange(1000) * 7 % 10
     assert not set(held_out(many, 500, "x")) & set(balanced(many, 500, "x"))
-    with pytest.raises(OctetError, match="evaluate.limit: 6 held-out pictures asked for; half of the split is 5"):
+    with pytest.raises(OctetError, match="evaluate.limit: 6 held-out images asked for; half of the split is 5"):
         held_out(labels, 6, "evaluate.limit")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from octet.differences import classes_csv, confusion_csv, differing, sheet
-from octet.evaluate import Prediction
+from octet.evaluate.evaluate import Prediction
+from octet.summary.differences import classes_csv, confusion_csv, differing, sheet
 
 pytestmark = pytest.mark.unit
 
@@ -41,13 +41,13 @@ def test_confusions_and_their_change():
     ]
 
 
-def test_the_pictures_on_which_the_two_differ():
+def test_the_images_on_which_the_two_differ():
     """First what int8 loses, then what it wins, then what both get wrong."""
     found = differing(pairs("aaaaaa", "abbaab", "aacbac"))
-    assert [fp32.picture for fp32, _ in found] == ["3.png", "1.png", "2.png", "5.png"]
+    assert [fp32.image for fp32, _ in found] == ["3.png", "1.png", "2.png", "5.png"]
 
 
-def test_the_sheet_holds_the_pictures():
+def test_the_sheet_holds_the_images():
     grey, red = np.full((16, 16), 128, np.uint8), np.zeros((300, 200, 3), np.uint8)
     red[..., 0] = 255
     both = pairs(["a very long name that does not fit below it", "b"], "ab", "ba")

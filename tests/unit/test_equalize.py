@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from octet.engine import Engine
-from octet.equalize import equalize, pairs
-from octet.format import Layer, Net
+from octet.graph.equalize import equalize, pairs
+from octet.ncnn.engine import Engine
+from octet.ncnn.net import Layer, Net
 from tests import nets
 
 pytestmark = pytest.mark.unit

@@ -1,4 +1,4 @@
-"""Data sets of picture files: class folders, annotation files, unlabelled pictures, and what is wrong with them."""
+"""Data sets of image files: class folders, annotation files, unlabelled images, and what is wrong with them."""
 
 from pathlib import Path
 
@@ -6,18 +6,18 @@ import cv2
 import numpy as np
 import pytest
 
+from octet.core.errors import OctetError, Unreadable
 from octet.data.dataset import inputs, open_split, readable
-from octet.data.left_out import LeftOut
+from octet.data.preprocess import Preprocess, Resize
 from octet.data.subset import balanced
-from octet.errors import OctetError, Unreadable
-from octet.preprocess import Preprocess, Resize
+from octet.data.unreadable import LeftOut
 
 pytestmark = pytest.mark.unit
 
 ANIMALS = ["cat", "dog", "owl"]
 
 
-def picture(path: Path, value: int, height: int = 8, width: int = 10) -> None:
+def image(path: Path, value: int, height: int = 8, width: int = 10) -> None:
     """A PNG of one colour, whose red is the value."""
     path.parent.mkdir(parents=True, exist_ok=True)
     assert cv2.imwrite(str(path), np.full((height, width, 3), (7, 9, value), np.uint8))
@@ -29,13 +29,13 @@ def red(data) -> list[int]:
 
 @pytest.fixture
 def folder(tmp_path):
-    """Class folders for training and validation, two pictures a class and one more below."""
+    """Class folders for training and validation, two images a class and one more below."""
     for split, start in (("train", 0), ("val", 100)):
         for k, name in enumerate(ANIMALS):
-            picture(tmp_path / split / name / "b.PNG", start + 10 * k + 1)
-            picture(tmp_path / split / name / "a.png", start + 10 * k)
-        picture(tmp_path / split / "owl" / "more" / "c.jpeg.png", start + 50)
-        (tmp_path / split / "owl" / "notes.txt").write_text("not a picture")
+            image(tmp_path / split / name / "b.PNG", start + 10 * k + 1)
+            image(tmp_path / split / name / "a.png", start + 10 * k)
+        image(tmp_path / split / "owl" / "more" / "c.jpeg.png", start + 50)
+        (tmp_path / split / "owl" / "notes.txt").write_text("not an image")
         (tmp_path / split / ".hidden").mkdir()
     return tmp_path
 
@@ -69,9 +69,9 @@ def test_folders_that_are_not_the_classes(folder):
             open_split(folder, "test", classes)
 
 
-def test_class_folders_without_pictures(tmp_path):
+def test_class_folders_without_images(tmp_path):
     (tmp_path / "test" / "cat").mkdir(parents=True)
-    with pytest.raises(OctetError, match=r"test: no picture in its class folders; expected files ending in \.jpg"):
+    with pytest.raises(OctetError, match=r"test: no image in its class folders; expected files ending in \.jpg"):
         open_split(tmp_path, "test", ["cat"])
 
 
@@ -79,7 +79,7 @@ def test_class_folders_without_pictures(tmp_path):
 @pytest.mark.parametrize("prefix", ["", "val/"])
 def test_annotation_files(tmp_path, place, prefix):
     for k in range(4):
-        picture(tmp_path / "val" / f"n {k}.png", k)
+        image(tmp_path / "val" / f"n {k}.png", k)
     file = tmp_path / place
     file.parent.mkdir(exist_ok=True)
     file.write_text("".join(f"{prefix}n {k}.png {k % 3}\n" for k in (3, 0, 2, 1)) + "\n")
@@ -99,7 +99,7 @@ def test_an_annotation_file_counts_before_folders(folder):
     [
         (
             "cat/a.png 0\ncat/z.png 0\nx.png 1\n",
-            "2 of the 3 pictures that it names are not in .*val: 'cat/z.png', 'x.png'",
+            "2 of the 3 images that it names are not in .*val: 'cat/z.png', 'x.png'",
         ),
         ("cat/a.png 0\ncat/b.PNG 3\n", "line 2 is 'cat/b.PNG 3'; expected .* a label from 0 to 2"),
         ("cat/a.png\n", "line 1 is 'cat/a.png'; expected"),
@@ -114,9 +114,9 @@ def test_damaged_annotation_files(folder, lines, message):
 
 
 @pytest.mark.parametrize("name", ["train", "calibration"])
-def test_unlabelled_pictures_calibrate_but_cannot_be_evaluated(tmp_path, name):
+def test_unlabelled_images_calibrate_but_cannot_be_evaluated(tmp_path, name):
     for k in range(30):
-        picture(tmp_path / name / f"{k:02}.png", k)
+        image(tmp_path / name / f"{k:02}.png", k)
     data = open_split(tmp_path, "train", ANIMALS)
     assert not data.labelled and len(data) == 30
     few = [data.name(k) for k in balanced(data.labels, 8, "x")]
@@ -128,27 +128,27 @@ def test_unlabelled_pictures_calibrate_but_cannot_be_evaluated(tmp_path, name):
 
 def test_a_test_folder_without_labels_gives_way_to_a_labelled_one(folder):
     """As ImageNet has it."""
-    picture(folder / "test" / "x.png", 3)
+    image(folder / "test" / "x.png", 3)
     assert len(open_split(folder, "test", ANIMALS)) == 7
 
 
-@pytest.mark.parametrize("damage", [b"", b"not a picture", None])
-def test_one_picture_that_cannot_be_read_is_left_out_and_named(folder, capsys, damage):
+@pytest.mark.parametrize("damage", [b"", b"not an image", None])
+def test_one_image_that_cannot_be_read_is_left_out_and_named(folder, capsys, damage):
     path = folder / "train" / "dog" / "a.png"
     path.write_bytes(path.read_bytes()[:-9] if damage is None else damage)
     data = open_split(folder, "train", ANIMALS)
-    with pytest.raises(Unreadable, match="dog/a.png: not a picture that OpenCV can decode, or damaged"):
+    with pytest.raises(Unreadable, match="dog/a.png: not an image that OpenCV can decode, or damaged"):
         data.image(2)
     kept = readable(data, np.arange(7), "calibrate")
     assert kept.tolist() == [0, 1, 3, 4, 5, 6]
     said = capsys.readouterr().err
-    assert "warning: calibrate: 1 of 7 pictures cannot be read" in said and "dog/a.png" in said
+    assert "warning: calibrate: 1 of 7 images cannot be read" in said and "dog/a.png" in said
 
 
-def test_many_pictures_that_cannot_be_read_are_an_error(folder):
+def test_many_images_that_cannot_be_read_are_an_error(folder):
     for name in ("dog/a.png", "cat/a.png"):
         (folder / "train" / name).write_bytes(b"x")
-    with pytest.raises(OctetError, match=r"(?s)more than 1 % of 7 pictures cannot be read; .*a\.png.*a\.png"):
+    with pytest.raises(OctetError, match=r"(?s)more than 1 % of 7 images cannot be read; .*a\.png.*a\.png"):
         readable(open_split(folder, "train", ANIMALS), np.arange(7), "calibrate")
     many = LeftOut(1000, "evaluate")
     for _ in range(10):
@@ -157,11 +157,11 @@ def test_many_pictures_that_cannot_be_read_are_an_error(folder):
         many.add(Unreadable("x"))
 
 
-def test_inputs_name_the_picture_that_does_not_fit(folder):
+def test_inputs_name_the_image_that_does_not_fit(folder):
     data = open_split(folder, "test", ANIMALS)
     fitting = Preprocess("RGB", [0.0] * 3, [1.0] * 3, [4, 5], ANIMALS, geometry=[Resize(4, 5, None, "bilinear", "cv2")])
     image = inputs(data, fitting, np.array([3, 6]))
     assert image(1)[:, 0, 0].tolist() == [150, 9, 7]
     strict = Preprocess("RGB", [0.0] * 3, [1.0] * 3, [4, 5], ANIMALS)
-    with pytest.raises(OctetError, match="owl/more/c.jpeg.png: a picture of 10x8 pixels becomes 10x8"):
+    with pytest.raises(OctetError, match="owl/more/c.jpeg.png: an image of 10x8 pixels becomes 10x8"):
         inputs(data, strict, np.array([3, 6]))(1)

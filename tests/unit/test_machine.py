@@ -6,11 +6,11 @@ from importlib.metadata import version
 import numpy as np
 import pytest
 
-from octet import files
-from octet.dump import dump
-from octet.environment import environment
-from octet.evaluate import predictions_csv
-from octet.machine import fitting_target, int8_kernel
+from octet.core import files
+from octet.evaluate.evaluate import predictions_csv
+from octet.ncnn.machine import fitting_target, int8_kernel
+from octet.predict.dump import dump
+from octet.project.environment import environment
 
 pytestmark = pytest.mark.unit
 
@@ -45,7 +45,7 @@ def test_the_dump_of_predictions(tmp_path):
     assert dump(tmp_path, tmp_path / "out" / "p.jsonl") == 2
     lines = (tmp_path / "out" / "p.jsonl").read_text().splitlines()
     assert json.loads(lines[0]) == {
-        "picture": "a.png",
+        "image": "a.png",
         "label": "éa, b",
         "fp32": [{"class": "éa, b", "probability": 0.75}, {"class": "cat", "probability": 0.25}],
         "int8": [{"class": "éa, b", "probability": 0.875}, {"class": "cat", "probability": 0.125}],

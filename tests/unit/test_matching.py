@@ -9,8 +9,8 @@ import pytest
 from onnx import helper, numpy_helper
 
 from octet.calibrate.match import match
-from octet.errors import OctetError
-from octet.format import Net
+from octet.core.errors import OctetError
+from octet.ncnn.net import Net
 from tests import nets
 
 pytestmark = pytest.mark.unit

@@ -5,16 +5,16 @@ import hashlib
 import numpy as np
 import pytest
 
-from octet.calibrate.own import weight_scales
-from octet.engine import Engine
-from octet.errors import OctetError
-from octet.format import Layer, Net, Tensor, dumps, load
-from octet.format.layout import slots
-from octet.format.ncnn2int8 import convert, requantize, round_int8, to_fp16
-from octet.format.table import Table, add_attention
-from octet.format.table import loads as table
-from octet.quantize import is_int8, quantize, write
-from octet.targets import quantizable, target
+from octet.calibrate.observe import weight_scales
+from octet.core.errors import OctetError
+from octet.graph.targets import quantizable, target
+from octet.ncnn.engine import Engine
+from octet.ncnn.layout import slots
+from octet.ncnn.net import Layer, Net, Tensor, dumps, load_net
+from octet.ncnn.table import Table, add_attention
+from octet.ncnn.table import loads as table
+from octet.quantize.ncnn2int8 import convert, requantize, round_int8, to_fp16
+from octet.quantize.quantize import is_int8, quantize, write
 from tests import nets
 
 pytestmark = pytest.mark.unit
@@ -153,10 +153,10 @@ def test_the_tool_s_bytes(tmp_path, text, scales, keep_fp32, shape, expected):
     param, data = dumps(result)
     assert param == expected[0]
     assert data.hex() == "".join(expected[1].split())
-    picture = np.random.Generator(np.random.PCG64(0)).normal(0, 1, shape).astype(np.float32)
-    write(net, tmp_path / "fp32.param", tmp_path / "fp32.bin", picture)
-    write(result, tmp_path / "int8.param", tmp_path / "int8.bin", picture)
-    fp32, int8 = (Engine(tmp_path / f"{p}.param", tmp_path / f"{p}.bin")(picture) for p in ("fp32", "int8"))
+    image = np.random.Generator(np.random.PCG64(0)).normal(0, 1, shape).astype(np.float32)
+    write(net, tmp_path / "fp32.param", tmp_path / "fp32.bin", image)
+    write(result, tmp_path / "int8.param", tmp_path / "int8.bin", image)
+    fp32, int8 = (Engine(tmp_path / f"{p}.param", tmp_path / f"{p}.bin")(image) for p in ("fp32", "int8"))
     assert 0 < np.abs(fp32 - int8).max() < 0.2 * np.ptp(fp32), "ncnn reads it, as int8"
 
 
@@ -167,7 +167,7 @@ def test_small(tmp_path):
     assert [line for line in param.splitlines() if line not in before] == SMALL
     assert hashlib.sha256(data).hexdigest() == SMALL_SHA256
     write(result, tmp_path / "int8.param", tmp_path / "int8.bin", nets.images(1)[0])
-    assert dumps(load(tmp_path / "int8.param", tmp_path / "int8.bin")) == (param, data)
+    assert dumps(load_net(tmp_path / "int8.param", tmp_path / "int8.bin")) == (param, data)
 
 
 def test_a_kept_layer_behind():

@@ -5,9 +5,9 @@ import struct
 import numpy as np
 import pytest
 
-from octet.errors import OctetError
-from octet.format import Layer, dumps, load, loads, save
-from octet.format.layout import slots
+from octet.core.errors import OctetError
+from octet.ncnn.layout import slots
+from octet.ncnn.net import Layer, dumps, load_net, loads, save_net
 from tests import nets
 
 pytestmark = pytest.mark.unit
@@ -43,8 +43,8 @@ def test_literal_bytes():
 
 def test_save_and_load(tmp_path):
     net = nets.small()
-    save(net, tmp_path / "a.param", tmp_path / "a.bin")
-    again = load(tmp_path / "a.param", tmp_path / "a.bin")
+    save_net(net, tmp_path / "a.param", tmp_path / "a.bin")
+    again = load_net(tmp_path / "a.param", tmp_path / "a.bin")
     assert dumps(again) == dumps(net)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.bin", "a.param"]
 
@@ -95,10 +95,10 @@ def test_bad_param(text, message):
 
 def test_missing_and_binary(tmp_path):
     with pytest.raises(OctetError, match=r"a\.param: no such file"):
-        load(tmp_path / "a.param", tmp_path / "a.bin")
+        load_net(tmp_path / "a.param", tmp_path / "a.bin")
     (tmp_path / "a.param").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(OctetError, match="not text"):
-        load(tmp_path / "a.param", tmp_path / "a.bin")
+        load_net(tmp_path / "a.param", tmp_path / "a.bin")
 
 
 def test_slots_of_other_layers():

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from octet.data.pictures import read
-from octet.format import Net, save
+from octet.data.image_files import read
+from octet.data.preprocess import CenterCrop, CropAndResize, Preprocess, Resize
+from octet.ncnn.net import Net, save_net
 from octet.package import sdk
 from octet.package.bundle import zipped
 from octet.package.texts import cpp, python
-from octet.preprocess import CenterCrop, CropAndResize, Preprocess, Resize
 from tests import nets
 
 pytestmark = pytest.mark.unit
@@ -52,20 +52,20 @@ def content(steps):
 
 
 def example(folder, steps):
-    """Writes the example, a small network for it, and pictures: of 8x8 pixels, wide, high, and turned by EXIF."""
+    """Writes the example, a small network for it, and images: of 8x8 pixels, wide, high, and turned by EXIF."""
     net, shape = nets.small(), (3,)
     if steps.channels == 1:
         net, shape = Net([net.layers[0], nets.conv("conv_1", "in0", "1", 1, 8, seed=1), *net.layers[2:]]), ()
-    save(net, folder / "int8.param", folder / "int8.bin")
+    save_net(net, folder / "int8.param", folder / "int8.bin")
     (folder / "labels.txt").write_text("".join(f"{name}\n" for name in steps.classes), encoding="utf-8")
     (folder / "predict.py").write_text(python(content(steps), ("in0", "out0")))
     random = np.random.Generator(np.random.PCG64(0))
     for name, size in (("small", (8, 8)), ("wide", (31, 50)), ("high", (47, 24)), ("turned", (30, 40))):
-        picture = Image.fromarray(random.integers(0, 256, (*size, *shape), dtype=np.uint8))
-        exif = picture.getexif()
+        image = Image.fromarray(random.integers(0, 256, (*size, *shape), dtype=np.uint8))
+        exif = image.getexif()
         if name == "turned":
             exif[0x0112] = 6
-        picture.save(folder / f"{name}.png", exif=exif)
+        image.save(folder / f"{name}.png", exif=exif)
 
 
 def run(folder, name, monkeypatch):

@@ -9,8 +9,8 @@ from typing import Annotated, get_args, get_origin, get_type_hints
 import pytest
 import yaml
 
-from octet import params
-from octet.errors import OctetError
+from octet.core import params
+from octet.core.errors import OctetError
 
 pytestmark = pytest.mark.unit
 
@@ -424,6 +424,6 @@ def test_an_unlisted_model_whose_name_cannot_be(path):
 
 
 def test_torch_and_ncnn_are_not_imported():
-    code = "import sys, octet.params; octet.params.load(sys.argv[1]); print(*{'torch', 'ncnn'} & set(sys.modules))"
+    code = "import sys, octet.core.params; octet.core.params.load(sys.argv[1]); print(*{'torch', 'ncnn'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code, SHIPPED], cwd=SHIPPED.parent, capture_output=True, text=True)
     assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr

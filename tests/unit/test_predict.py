@@ -1,4 +1,4 @@
-"""Which pictures `make predict` looks at, how it reads them, and what it shows."""
+"""Which images `make predict` looks at, how it reads them, and what it shows."""
 
 import io
 
@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from octet.errors import OctetError
-from octet.evaluate import Prediction
-from octet.predict.pictures import Picture, files, fit, load, telling
+from octet.core.errors import OctetError
+from octet.data.preprocess import CenterCrop, Preprocess
+from octet.evaluate.evaluate import Prediction
+from octet.predict.images import NamedImage, files, fit, load, telling
 from octet.predict.show import NAMES, png, text
-from octet.preprocess import CenterCrop, Preprocess
 
 pytestmark = pytest.mark.unit
 
@@ -21,7 +21,7 @@ def folder(tmp_path):
     gradient = np.add.outer(np.arange(20), np.arange(30))[..., None] * [1, 2, 3]
     for name in ("b.png", "a.JPG", "c.txt.png"):
         Image.fromarray(gradient.astype(np.uint8)).save(tmp_path / name)
-    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "notes.txt").write_text("no image")
     return tmp_path
 
 
@@ -29,7 +29,7 @@ def test_files_and_folders(folder):
     found = files([str(folder), str(folder / "notes.txt")])
     assert [path.name for path in found] == ["a.JPG", "b.png", "c.txt.png", "notes.txt"]
     (folder / "empty").mkdir()
-    with pytest.raises(OctetError, match=r"empty: no picture in this folder; expected files ending in \.jpg"):
+    with pytest.raises(OctetError, match=r"empty: no image in this folder; expected files ending in \.jpg"):
         files([str(folder / "empty")])
     with pytest.raises(OctetError, match="none.png: no such file or folder"):
         files([str(folder / "none.png")])
@@ -40,15 +40,15 @@ def steps(order="RGB", geometry=()):
     return Preprocess(order, [0.0] * channels, [1.0] * channels, [20, 30], ["a"], geometry=list(geometry))
 
 
-def test_pictures_are_read_as_the_network_takes_them(folder):
+def test_images_are_read_as_the_network_takes_them(folder):
     assert np.array_equal(load(folder / "b.png", steps("BGR")).pixels, np.asarray(Image.open(folder / "b.png")))
     assert load(folder / "b.png", steps("GREY")).pixels.shape == (20, 30)
     (folder / "b.png").write_bytes((folder / "b.png").read_bytes()[:20])
-    with pytest.raises(OctetError, match="b.png: not a picture"):
+    with pytest.raises(OctetError, match="b.png: not an image"):
         load(folder / "b.png", steps())
 
 
-def test_only_a_network_without_a_resize_gets_pictures_cut_and_scaled(folder):
+def test_only_a_network_without_a_resize_gets_images_cut_and_scaled(folder):
     Image.new("RGB", (100, 40)).save(folder / "wide.png")
     assert load(folder / "wide.png", steps()).pixels.shape == (20, 30, 3)
     assert load(folder / "wide.png", steps(geometry=[CenterCrop(20, 30)])).pixels.shape == (40, 100, 3)
@@ -57,10 +57,10 @@ def test_only_a_network_without_a_resize_gets_pictures_cut_and_scaled(folder):
 def test_other_sizes_are_cut_and_scaled_and_say_so():
     pixels = np.zeros((40, 100, 3), np.uint8)
     pixels[:, 30:70] = 200  # the middle square
-    found = fit(Picture("x.png", pixels), [10, 10])
+    found = fit(NamedImage("x.png", pixels), [10, 10])
     assert found.pixels.shape == (10, 10, 3) and (found.pixels == 200).all()
     assert found.name == "x.png (100x40, cut and scaled to 10x10)"
-    same = Picture("y.png", pixels[:, 30:70])
+    same = NamedImage("y.png", pixels[:, 30:70])
     assert fit(same, [40, 40]) is same
 
 
@@ -68,7 +68,7 @@ def say(label, *top, shares=(0.5, 0.25)):
     return Prediction("x", label, list(top), list(shares))
 
 
-def test_half_of_the_pictures_are_those_on_which_the_two_differ():
+def test_half_of_the_images_are_those_on_which_the_two_differ():
     pairs = [(say("a", "a", "b"), say("a", "a", "b"))] * 100
     for row, share in ((10, 0.4), (20, 0.1), (30, 0.3), (40, 0.2)):
         pairs[row] = say("a", "a", "b", shares=(0.5, 0.25)), say("a", "b", "a", shares=(0.5 + share, 0.25))
@@ -85,8 +85,11 @@ def answers(*said):
 def test_the_text_shows_the_three_side_by_side():
     same = answers(*[say("cat", "cat", "dog")] * 3)
     other = answers(say("", "cat", "a very long name of a dog"), say("", "cat", "owl"), say("", "owl", "cat"))
-    pictures = [Picture("x.png", np.zeros((4, 4, 3), np.uint8), "cat"), Picture("y.png", np.zeros((4, 4, 3), np.uint8))]
-    one, two = text(pictures, [same, other]).split("\n\n")
+    images = [
+        NamedImage("x.png", np.zeros((4, 4, 3), np.uint8), "cat"),
+        NamedImage("y.png", np.zeros((4, 4, 3), np.uint8)),
+    ]
+    one, two = text(images, [same, other]).split("\n\n")
     assert one.splitlines()[0] == "x.png, label: cat" and "differ" not in one
     assert one.splitlines()[2].split() == ["cat", "50.00", "%"] * 3
     assert two.splitlines()[0] == "y.png"
@@ -94,13 +97,13 @@ def test_the_text_shows_the_three_side_by_side():
     assert two.splitlines()[-1] == "  differ: torch says cat, ncnn fp32 says cat, ncnn int8 says owl"
 
 
-def test_the_png_holds_the_pictures():
+def test_the_png_holds_the_images():
     red = np.zeros((32, 32, 3), np.uint8)
     red[..., 0] = 255
     said = answers(*[say("", "cat", "dog")] * 3)
-    data = png([Picture("x.png", red)] * 3, [said] * 3, "title")
+    data = png([NamedImage("x.png", red)] * 3, [said] * 3, "title")
     drawn = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     assert (drawn == [0, 0, 255]).all(axis=2).sum() > 3 * 90 * 90
     assert Image.open(io.BytesIO(data)).format == "PNG" and data == png(
-        [Picture("x.png", red)] * 3, [said] * 3, "title"
+        [NamedImage("x.png", red)] * 3, [said] * 3, "title"
     )

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from octet.calibrate.own import How, calibrate, weight_scales
-from octet.engine import Engine
-from octet.errors import OctetError
-from octet.format import Layer, Net, load, save
-from octet.format.rounding import round_int8
-from octet.format.table import Table
-from octet.quantize import quantize, write
-from octet.targets import Target, quantizable, target
+from octet.calibrate.observe import How, calibrate, weight_scales
+from octet.core.errors import OctetError
+from octet.graph.targets import Target, quantizable, target
+from octet.ncnn.engine import Engine
+from octet.ncnn.net import Layer, Net, load_net, save_net
+from octet.ncnn.rounding import round_int8
+from octet.ncnn.table import Table
+from octet.quantize.quantize import quantize, write
 from tests import nets
 
 pytestmark = pytest.mark.unit
@@ -20,12 +20,12 @@ PLAIN = Target("plain", winograd=False)  # dotprod without its shifts, and int8 
 
 @pytest.fixture
 def calibrated(tmp_path):
-    net, pictures = nets.small(), nets.images(32)
+    net, images = nets.small(), nets.images(32)
     files = tmp_path / "fp32.param", tmp_path / "fp32.bin"
-    save(net, *files)
+    save_net(net, *files)
 
     def table(profile=PLAIN):
-        return calibrate(net, pictures.__getitem__, 32, How("minmax"), profile, 1)
+        return calibrate(net, images.__getitem__, 32, How("minmax"), profile, 1)
 
     return net, files, table
 
@@ -125,12 +125,12 @@ def test_requantizing_across_a_split(behind, scales, requantized):
 def test_written_read_back_and_run(calibrated, tmp_path):
     net, files, table = calibrated
     result = quantize(net, table(), PLAIN, [], "t")
-    picture = nets.images(1, seed=9)[0]
-    write(result, tmp_path / "int8.param", tmp_path / "int8.bin", picture)
+    image = nets.images(1, seed=9)[0]
+    write(result, tmp_path / "int8.param", tmp_path / "int8.bin", image)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["fp32.bin", "fp32.param", "int8.bin", "int8.param"]
-    again = load(tmp_path / "int8.param", tmp_path / "int8.bin")
+    again = load_net(tmp_path / "int8.param", tmp_path / "int8.bin")
     assert [layer.params for layer in again.layers] == [layer.params for layer in result.layers]
-    fp32, int8 = (Engine(tmp_path / f"{p}.param", tmp_path / f"{p}.bin")(picture) for p in ("fp32", "int8"))
+    fp32, int8 = (Engine(tmp_path / f"{p}.param", tmp_path / f"{p}.bin")(image) for p in ("fp32", "int8"))
     assert 0 < np.abs(fp32 - int8).max() < 0.05 * np.ptp(fp32), "close to fp32, but not fp32"
 
 

@@ -6,21 +6,14 @@ import time
 import numpy as np
 import pytest
 
-from octet import files
-from octet.engine import Engine, map_images, reading_ahead
-from octet.errors import OctetError, Unreadable
-from octet.evaluate import (
-    Prediction,
-    by_class,
-    distinct,
-    evaluate,
-    figures,
-    predictions_csv,
-    read_predictions,
-)
-from octet.format import save
-from octet.preprocess import Preprocess
-from octet.summary import paired_drop, summarize, table
+from octet.core import files
+from octet.core.errors import OctetError, Unreadable
+from octet.core.parallel import map_images, reading_ahead
+from octet.data.preprocess import Preprocess
+from octet.evaluate.evaluate import Prediction, by_class, distinct, evaluate, figures, predictions_csv, read_predictions
+from octet.ncnn.engine import Engine
+from octet.ncnn.net import save_net
+from octet.summary.summary import paired_drop, summarize, table
 from tests import nets
 
 pytestmark = pytest.mark.unit
@@ -28,20 +21,20 @@ pytestmark = pytest.mark.unit
 
 @pytest.fixture
 def engine(tmp_path):
-    save(nets.small(), tmp_path / "m.param", tmp_path / "m.bin")
+    save_net(nets.small(), tmp_path / "m.param", tmp_path / "m.bin")
     return Engine(tmp_path / "m.param", tmp_path / "m.bin")
 
 
 def test_the_same_from_any_number_of_workers(engine):
-    pictures = nets.images(40)
-    results = [evaluate(engine, pictures.__getitem__, 40, "x", workers) for workers in (1, 2, 5)]
+    images = nets.images(40)
+    results = [evaluate(engine, images.__getitem__, 40, "x", workers) for workers in (1, 2, 5)]
     results += [
-        evaluate(engine, pictures.__getitem__, 40, "x", workers, readers) for workers in (1, 3) for readers in (1, 2)
+        evaluate(engine, images.__getitem__, 40, "x", workers, readers) for workers in (1, 3) for readers in (1, 2)
     ]
     for found in results[1:]:
         assert all(np.array_equal(a, b) for a, b in zip(found, results[0], strict=True))
     kept, order, probability = results[0]
-    logits = np.stack([engine(x) for x in pictures])
+    logits = np.stack([engine(x) for x in images])
     assert kept.tolist() == list(range(40)) and np.array_equal(order[:, 0], logits.argmax(axis=1))
     softmax = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     assert np.allclose(probability, -np.sort(-softmax, axis=1)[:, :5])
@@ -49,22 +42,22 @@ def test_the_same_from_any_number_of_workers(engine):
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_images_that_cannot_be_read_are_left_out(engine, capsys, workers):
-    pictures = nets.images(200)
+    images = nets.images(200)
 
     def image(k: int) -> np.ndarray:
         if k in bad:
             raise Unreadable(f"{k}.jpg: damaged")
-        return pictures[k]
+        return images[k]
 
     bad = {199, 7}
     kept, order, _ = evaluate(engine, image, 200, "evaluate int8", workers)
     assert kept.tolist() == [k for k in range(200) if k not in bad]
-    assert order[:, 0].tolist() == [int(engine(pictures[k]).argmax()) for k in kept]
+    assert order[:, 0].tolist() == [int(engine(images[k]).argmax()) for k in kept]
     assert capsys.readouterr().err == (
-        "warning: evaluate int8: 2 of 200 pictures cannot be read and were left out:\n199.jpg: damaged\n7.jpg: damaged\n"
+        "warning: evaluate int8: 2 of 200 images cannot be read and were left out:\n199.jpg: damaged\n7.jpg: damaged\n"
     )
     bad = {7, 8, 9}
-    with pytest.raises(OctetError, match="evaluate int8: more than 1 % of 200 pictures cannot be read"):
+    with pytest.raises(OctetError, match="evaluate int8: more than 1 % of 200 images cannot be read"):
         evaluate(engine, image, 200, "evaluate int8", workers)
 
 
@@ -115,7 +108,7 @@ def test_figures_by_hand():
     rows = by_class(labels, order[:, 0], classes)
     assert rows[0] == {"class": "a", "precision_pct": 100, "recall_pct": 100 / 3, "f1_pct": 50, "support": 3}
     assert [list(row.values())[1:] for row in rows[1:]] == [[0, 0, 0, 1]] + [[0, 0, 0, 0]] * 4
-    # Unweighted means over all six classes, those without a picture among them, as in mmcls.
+    # Unweighted means over all six classes, those without an image among them, as in mmcls.
     assert (found["precision_pct"], found["recall_pct"], found["f1_pct"]) == (16.6667, 5.5556, 8.3333)
 
 
@@ -124,7 +117,7 @@ def test_predictions_file(tmp_path):
     text = predictions_csv(["x.png", "17"], np.array([0, 2]), order, shares, ["a,b", "c", "d"])
     files.write_text(tmp_path / "p.csv", text)
     assert (tmp_path / "p.csv").read_text() == (
-        "picture,actual,predicted,probability,top5,top5_probability\n"
+        "image,actual,predicted,probability,top5,top5_probability\n"
         'x.png,"a,b","a,b",0.500000,"a,b | c | d",0.500000 | 0.300000 | 0.200000\n'
         '17,d,c,1.000000,"c | a,b | d",1.000000 | 0.000000 | 0.000000\n'
     )
@@ -146,7 +139,7 @@ def said(actual, *top):
 
 
 def test_paired_drop_by_hand():
-    # Of ten pictures int8 loses two and wins one: a drop of 10 points; the differences are 1, 1, -1 and seven zeros.
+    # Of ten images int8 loses two and wins one: a drop of 10 points; the differences are 1, 1, -1 and seven zeros.
     fp32, int8 = "xxxxxxxxxo", "ooxxxxxxxx"
     drop, error = paired_drop([(said("x", a), said("x", b)) for a, b in zip(fp32, int8, strict=True)])
     variance = (3 - 10 * 0.1**2) / 9
@@ -178,7 +171,7 @@ def test_summary(tmp_path):
     text = table({"m": found})
     assert "90.00 %" in text and "3.10 times as fast" in text and "4.00 times smaller" in text
     write("int8", 1, [0] * 10, [1] * 10)
-    with pytest.raises(OctetError, match="not evaluated on the same pictures"):
+    with pytest.raises(OctetError, match="not evaluated on the same images"):
         summarize(tmp_path, tmp_path)
 
 
@@ -203,5 +196,5 @@ def test_preprocess_order_and_size():
     args = ([10.0, 20.0, 30.0], [2.0, 4.0, 5.0], [2, 2], ["a"])
     assert Preprocess("RGB", *args)(image)[:, 0, 0].tolist() == [95.0, -5.0, 4.0]
     assert Preprocess("BGR", *args)(image)[:, 0, 0].tolist() == [20.0, -5.0, 34.0]
-    with pytest.raises(OctetError, match="a picture of 3x2 pixels becomes 3x2; the network's input is 2x2"):
+    with pytest.raises(OctetError, match="an image of 3x2 pixels becomes 3x2; the network's input is 2x2"):
         Preprocess("RGB", *args)(np.zeros((2, 3, 3), np.uint8))

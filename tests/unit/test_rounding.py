@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from octet import asymmetric
-from octet.calibrate.own import How, calibrate
-from octet.engine import Engine
-from octet.errors import OctetError
-from octet.format import Layer, Net
-from octet.format.rounded import Rounded, load, save
-from octet.quantize import quantize
-from octet.rounding import Grid, gather, learn, round_together
-from octet.targets import Target, target
+from octet.calibrate.observe import How, calibrate
+from octet.core.errors import OctetError
+from octet.graph import zero_points
+from octet.graph.targets import Target, target
+from octet.ncnn.engine import Engine
+from octet.ncnn.net import Layer, Net
+from octet.quantize.gptq import Grid, gather, learn, round_together
+from octet.quantize.quantize import quantize
+from octet.quantize.rounded import Rounded, load, save
 from tests import nets
 
 pytestmark = pytest.mark.unit
@@ -66,10 +66,10 @@ def patches_one_by_one(values, kernel, stride, pad, every):
 @pytest.mark.parametrize(("stride", "every"), [(1, (2, 2)), (2, (1, 1))])
 def test_the_moments_are_those_of_the_patches(stride, every):
     net = Net([Layer("Input", "in0", [], ["in0"]), nets.conv("c", "in0", "out0", 3, 4, stride=stride)])
-    pictures = nets.images(3, size=12)
+    images = nets.images(3, size=12)
     grid = Grid(40.0, 0)
-    found = gather(Engine.of(net), [net.layer("c")], {"c": grid}, pictures.__getitem__, 3)["c"]
-    patches = np.array([p for picture in pictures for p in patches_one_by_one(picture, 3, stride, 1, every)])
+    found = gather(Engine.of(net), [net.layer("c")], {"c": grid}, images.__getitem__, 3)["c"]
+    patches = np.array([p for image in images for p in patches_one_by_one(image, 3, stride, 1, every)])
     integers = np.clip(np.round(patches * 40.0), -127, 127)
     assert found.count == len(patches)
     assert np.array_equal(found.products[0], integers.T @ integers)
@@ -79,29 +79,29 @@ def test_the_moments_are_those_of_the_patches(stride, every):
 
 def test_depthwise_inputs_are_apart_by_channel():
     net = Net([Layer("Input", "in0", [], ["in0"]), nets.conv("c", "in0", "out0", 3, 3, groups=3)])
-    picture = nets.images(1, size=8)[0]
-    found = gather(Engine.of(net), [net.layer("c")], {"c": Grid(40.0, 0)}, lambda k: picture, 1)["c"]
+    image = nets.images(1, size=8)[0]
+    found = gather(Engine.of(net), [net.layer("c")], {"c": Grid(40.0, 0)}, lambda k: image, 1)["c"]
     for channel in range(3):
-        patches = np.array(patches_one_by_one(picture[channel : channel + 1], 3, 1, 1, (1, 1)))
+        patches = np.array(patches_one_by_one(image[channel : channel + 1], 3, 1, 1, (1, 1)))
         integers = np.clip(np.round(patches * 40.0), -127, 127)
         assert np.array_equal(found.products[channel], integers.T @ integers)
 
 
-def learned(net, profile, pictures, workers=None):
-    table = calibrate(net, pictures.__getitem__, len(pictures), How("minmax"), profile)
-    return table, learn(net, table, profile, [], pictures.__getitem__, len(pictures))
+def learned(net, profile, images, workers=None):
+    table = calibrate(net, images.__getitem__, len(images), How("minmax"), profile)
+    return table, learn(net, table, profile, [], images.__getitem__, len(images))
 
 
 @pytest.mark.parametrize("profile", [target("ncnn2int8"), target("dotprod"), SHIFTED], ids=lambda t: t.name)
 def test_the_engine_loses_less(profile):
-    net, pictures = nets.small(), nets.images(64)
-    table, rounded = learned(net, profile, pictures)
+    net, images = nets.small(), nets.images(64)
+    table, rounded = learned(net, profile, images)
     assert rounded.keys() == profile.int8_layers(net)
-    wanted = np.array([Engine.of(net)(x) for x in pictures])
+    wanted = np.array([Engine.of(net)(x) for x in images])
     errors = []
     for chosen in (None, rounded):
         engine = Engine.of(quantize(net, table, profile, [], "t", chosen))
-        errors.append(np.array([engine(x) for x in pictures]) - wanted)
+        errors.append(np.array([engine(x) for x in images]) - wanted)
     nearest, better = (np.square(error).mean() for error in errors)
     assert better < 0.8 * nearest
     means = [np.abs(error.mean(axis=0)).max() for error in errors]
@@ -117,15 +117,15 @@ def test_one_layer_s_mean_error_is_gone():
             nets.conv("b", "1", "out0", 8, 8, seed=2, relu=False),
         ]
     )
-    profile, pictures = Target("t", winograd=False, asymmetric=True, fp32_input=True), nets.images(32)
-    table = calibrate(net, pictures.__getitem__, 32, How("minmax"), profile)
+    profile, images = Target("t", winograd=False, asymmetric=True, fp32_input=True), nets.images(32)
+    table = calibrate(net, images.__getitem__, 32, How("minmax"), profile)
     table.inputs["b"] *= np.float32(2.5)
-    assert asymmetric.shifted(net, {"b": 1}) == {"b"}
-    rounded = learn(net, table, profile, [], pictures.__getitem__, 32)
+    assert zero_points.shifted(net, {"b": 1}) == {"b"}
+    rounded = learn(net, table, profile, [], images.__getitem__, 32)
 
     def mean_error(chosen):
         engine, fp32 = Engine.of(quantize(net, table, profile, [], "t", chosen)), Engine.of(net)
-        return np.mean([(engine(x) - fp32(x)).reshape(8, -1).mean(axis=1) for x in pictures], axis=0)
+        return np.mean([(engine(x) - fp32(x)).reshape(8, -1).mean(axis=1) for x in images], axis=0)
 
     assert np.abs(mean_error(None)).max() > 0.02
     assert np.abs(mean_error(rounded)).max() < 1e-4
@@ -146,8 +146,8 @@ def test_the_file(tmp_path):
 
 
 def test_rounded_weights_of_another_model_or_target():
-    net, pictures = nets.small(), nets.images(8)
-    table, rounded = learned(net, target("dotprod"), pictures)
+    net, images = nets.small(), nets.images(8)
+    table, rounded = learned(net, target("dotprod"), images)
     rounded["fc"] = Rounded(rounded["fc"].weight[:-1], rounded["fc"].bias)
     with pytest.raises(OctetError, match="layer fc: its 31 rounded weights are not for this model and target"):
         quantize(net, table, target("dotprod"), [], "t", rounded)

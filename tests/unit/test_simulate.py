@@ -5,12 +5,10 @@ import platform
 import numpy as np
 import pytest
 
-from octet import simulate
-from octet.engine import Engine
-from octet.errors import OctetError
-from octet.format import Layer, Net, Tensor, save
-from octet.format.net import TAG_INT8
-from tests import nets
+from octet.core.errors import OctetError
+from octet.ncnn.engine import Engine
+from octet.ncnn.net import TAG_INT8, Layer, Net, Tensor, save_net
+from tests import nets, simulate
 
 pytestmark = pytest.mark.unit
 packings = pytest.mark.parametrize("packing", [True, False], ids=["packed", "plain"])
@@ -54,7 +52,7 @@ def start():
     return Layer("Input", "in0", [], ["in0"])
 
 
-def picture(channels, size=11, seed=5, largest=None):
+def image(channels, size=11, seed=5, largest=None):
     """fp32 of shape (channels, size, size + 2): not square. largest: all values are that, up to the sign."""
     values = np.random.Generator(np.random.PCG64(seed)).normal(0, 1, (channels, size, size + 2)).astype(np.float32)
     return values if largest is None else np.copysign(np.float32(largest), values)
@@ -63,7 +61,7 @@ def picture(channels, size=11, seed=5, largest=None):
 def blobs(net, image, tmp_path, packing):
     """All of the engine's blobs by name, the requantized ones as int8."""
     files = tmp_path / "n.param", tmp_path / "n.bin"
-    save(net, *files)
+    save_net(net, *files)
     engine = Engine(*files, packing=packing)
     names = [name for layer in net.layers for name in layer.outputs]
     found = {name: np.array(blob) for name, blob in zip(names, engine.blobs(image, names), strict=True)}
@@ -144,7 +142,7 @@ ACTIVATIONS = {
 @pytest.mark.parametrize(("inputs", "outputs", "other"), SHAPES.values(), ids=SHAPES)
 def test_convolution(inputs, outputs, other, output_scale, packing, tmp_path):
     layer = int8(conv("c", "in0", "out0", inputs, outputs, **other), output_scale=output_scale)
-    found = check(Net([start(), layer]), picture(inputs), tmp_path, packing)["out0"]
+    found = check(Net([start(), layer]), image(inputs), tmp_path, packing)["out0"]
     assert found.dtype == (np.int8 if output_scale else np.float32) and np.ptp(found.astype(float)) > 1
 
 
@@ -153,13 +151,13 @@ def test_convolution(inputs, outputs, other, output_scale, packing, tmp_path):
 @pytest.mark.parametrize("per_group", [8, 16])
 def test_groups_of_8_outputs_with_packing_and_fp32_output(per_group, tmp_path):
     layer = int8(conv("c", "in0", "out0", 16, 2 * per_group, groups=2))
-    check(Net([start(), layer]), picture(16), tmp_path, packing=True)
+    check(Net([start(), layer]), image(16), tmp_path, packing=True)
 
 
 @packings
 def test_groups_of_8_outputs_requantized_or_without_packing(packing, tmp_path):
     layer = int8(conv("c", "in0", "out0", 16, 32, groups=2), output_scale=20.0 if packing else None)
-    check(Net([start(), layer]), picture(16), tmp_path, packing)
+    check(Net([start(), layer]), image(16), tmp_path, packing)
 
 
 @packings
@@ -173,16 +171,16 @@ def test_activations(activation, output_scale, packing, tmp_path):
         conv("c", "in0", "out0", 7, 7, groups=7, **activation),
     ):
         inputs = 8 if layer.int(0) in (16, 8) else 7
-        check(Net([start(), int8(layer, output_scale=output_scale)]), picture(inputs), tmp_path, packing)
+        check(Net([start(), int8(layer, output_scale=output_scale)]), image(inputs), tmp_path, packing)
 
 
 @packings
 @pytest.mark.parametrize("outputs", [1, 5, 10, 16, 17])
 def test_inner_product(outputs, packing, tmp_path):
     whole = nets.linear("f", "in0", "out0", 3 * 11 * 13, outputs)
-    check(Net([start(), int8(whole)]), picture(3), tmp_path, packing)
+    check(Net([start(), int8(whole)]), image(3), tmp_path, packing)
     whole.params[9] = "1"
-    check(Net([start(), whole]), picture(3), tmp_path, packing)
+    check(Net([start(), whole]), image(3), tmp_path, packing)
 
 
 @packings
@@ -194,7 +192,7 @@ def test_saturating_inputs_and_outputs(packing, tmp_path):
             int8(conv("b", "1", "2", 16, 13), input_scale=300.0, output_scale=1.0),
         ]
     )
-    found = check(net, picture(5), tmp_path, packing)
+    found = check(net, image(5), tmp_path, packing)
     assert (np.abs(found["1"]) == 127).mean() > 0.4 and np.abs(found["1"].astype(int)).max() == 127
 
 
@@ -213,10 +211,10 @@ def test_dead_channels(packing, tmp_path):
     weight = layer.weights["weight"].data.reshape(16, -1)
     weight[[2, 9]] = 0
     scales = [1 if dead else 127 / np.abs(row).max() for row, dead in zip(weight, weight.max(1) == 0, strict=True)]
-    found = check(Net([start(), int8(layer, weight_scales=scales)]), picture(3), tmp_path, packing)["out0"]
+    found = check(Net([start(), int8(layer, weight_scales=scales)]), image(3), tmp_path, packing)["out0"]
     assert np.ptp(found[2]) == 0 and found[2, 0, 0] == layer.weights["bias"].data[2]
     layer.weights["weight_scales"].data[9] = 0  # ncnn itself takes a scale of 0 for a factor of 0
-    check(Net([start(), layer]), picture(3), tmp_path, packing)
+    check(Net([start(), layer]), image(3), tmp_path, packing)
 
 
 @packings
@@ -249,9 +247,9 @@ def test_a_whole_net(packing, tmp_path):
             Layer("Softmax", "soft", ["25"], ["26"], {0: "0", 1: "1"}),
         ]
     )
-    found = check(net, picture(3), tmp_path, packing)
+    found = check(net, image(3), tmp_path, packing)
     assert {name for name, blob in found.items() if blob.dtype == np.int8} == {"1", "2", "3", "4"}
-    simulated = simulate.run(net, picture(3))
+    simulated = simulate.run(net, image(3))
     assert simulated.keys() == found.keys()
     assert np.abs(simulated["25"] - found["25"]).max() < 0.01 * np.ptp(found["25"])
 
@@ -267,9 +265,9 @@ def alike(outputs=32, inputs=32, **how):
 @pytest.mark.parametrize("levels", [31, 127])
 def test_winograd_is_exact_while_its_sums_fit(levels, packing, tmp_path):
     net = Net([start(), int8(conv("c", "in0", "out0", 32, 32), levels=levels, winograd=True)])
-    found = check(net, picture(32), tmp_path, packing)["out0"]
+    found = check(net, image(32), tmp_path, packing)["out0"]
     net.layers[1].params[31] = "64"
-    assert np.array_equal(found, blobs(net, picture(32), tmp_path, packing)["out0"])
+    assert np.array_equal(found, blobs(net, image(32), tmp_path, packing)["out0"])
 
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="of the x86 kernels")
@@ -310,8 +308,8 @@ def test_winograd_also_runs_inside_a_group_convolution(packing, tmp_path):
 
 def test_unknown_layers_and_parameters_are_named():
     with pytest.raises(OctetError, match="layer l: the simulator knows no LSTM; known: BinaryOp, Clip"):
-        simulate.layer(Layer("LSTM", "l", ["a"], ["b"]), [picture(1)])
+        simulate.layer(Layer("LSTM", "l", ["a"], ["b"]), [image(1)])
     with pytest.raises(OctetError, match="layer c: the simulator knows no activation 9=7"):
-        simulate.layer(conv("c", "a", "b", 3, 3, p9=7), [picture(3)])
+        simulate.layer(conv("c", "a", "b", 3, 3, p9=7), [image(3)])
     with pytest.raises(OctetError, match="layer b: the simulator knows no BinaryOp 0=6"):
-        simulate.layer(Layer("BinaryOp", "b", ["a", "c"], ["d"], {0: "6"}), [picture(1), picture(1)])
+        simulate.layer(Layer("BinaryOp", "b", ["a", "c"], ["d"], {0: "6"}), [image(1), image(1)])

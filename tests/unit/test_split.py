@@ -5,13 +5,13 @@ import json
 import numpy as np
 import pytest
 
-from octet.calibrate import own
-from octet.engine import Engine
-from octet.errors import OctetError
-from octet.format import Layer, load, save
-from octet.quantize import quantize
-from octet.split import Chain, exchanged, runner, split, write
-from octet.targets import target
+from octet.calibrate import observe
+from octet.core.errors import OctetError
+from octet.graph.targets import target
+from octet.ncnn.engine import Engine
+from octet.ncnn.net import Layer, load_net, save_net
+from octet.ncnn.partition import Chain, exchanged, runner, split, write
+from octet.quantize.quantize import quantize
 from tests import nets
 
 pytestmark = pytest.mark.unit
@@ -22,8 +22,8 @@ IMAGES = nets.images(6)
 
 def int8(folder, name, cuts):
     net = nets.small()
-    save(net, folder / "fp32.param", folder / "fp32.bin")
-    table = own.calibrate(net, IMAGES.__getitem__, 6, own.How("minmax"), target(name))
+    save_net(net, folder / "fp32.param", folder / "fp32.bin")
+    table = observe.calibrate(net, IMAGES.__getitem__, 6, observe.How("minmax"), target(name))
     return quantize(net, table, target(name), [], "t", exchanged=exchanged(net, cuts, "net"))
 
 
@@ -98,7 +98,7 @@ def test_cuts_that_cannot_be(cuts, message):
 
 def test_files_of_the_parts(tmp_path):
     """chain.json is all that one needs to run them, here through load and Engine."""
-    save(int8(tmp_path, "dotprod", ["2"]), tmp_path / "int8.param", tmp_path / "int8.bin")
+    save_net(int8(tmp_path, "dotprod", ["2"]), tmp_path / "int8.param", tmp_path / "int8.bin")
     assert write(tmp_path, ["2"], tmp_path / "parts") == 2
     chain = json.loads((tmp_path / "parts" / "chain.json").read_text())
     for precision in ("fp32", "int8"):
@@ -108,7 +108,7 @@ def test_files_of_the_parts(tmp_path):
         engines = [Engine(*(tmp_path / "parts" / part[key] for key in ("param", "bin"))) for part in (first, second)]
         middle = np.array(next(engines[0].blobs(IMAGES[0], ["2"])))
         assert np.array_equal(engines[1](middle), whole(IMAGES[0]))
-        load(tmp_path / "parts" / second["param"], tmp_path / "parts" / second["bin"])
+        load_net(tmp_path / "parts" / second["param"], tmp_path / "parts" / second["bin"])
     assert isinstance(runner(tmp_path / "int8.param", tmp_path / "int8.bin", ["2"]), Chain)
     assert isinstance(runner(tmp_path / "int8.param", tmp_path / "int8.bin", []), Engine)
     assert len(list((tmp_path / "parts").iterdir())) == 9

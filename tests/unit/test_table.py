@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from octet.errors import OctetError
-from octet.format.table import Table, load, loads, save
-from octet.targets import quantizable
+from octet.core.errors import OctetError
+from octet.graph.targets import quantizable
+from octet.ncnn.table import Table, load, loads, save
 from tests import nets
 
 pytestmark = pytest.mark.unit

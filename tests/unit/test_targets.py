@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from octet.calibrate.own import How, calibrate
-from octet.errors import OctetError
-from octet.format import Layer, Net, save
-from octet.quantize import quantize
-from octet.targets import FOLDER, Choice, Target, dumps, load, quantizable, target
+from octet.calibrate.observe import How, calibrate
+from octet.core.errors import OctetError
+from octet.graph.targets import FOLDER, Choice, Target, dumps, load, quantizable, target
+from octet.ncnn.net import Layer, Net, save_net
+from octet.quantize.quantize import quantize
 from tests import nets
 
 pytestmark = pytest.mark.unit
@@ -39,10 +39,10 @@ def profile(tmp_path, monkeypatch):
 
 @pytest.fixture
 def small(tmp_path):
-    net, pictures = nets.small(), nets.images(8)
+    net, images = nets.small(), nets.images(8)
     files = tmp_path / "fp32.param", tmp_path / "fp32.bin"
-    save(net, *files)
-    return net, lambda profile: calibrate(net, pictures.__getitem__, 8, How("minmax"), profile, 1)
+    save_net(net, *files)
+    return net, lambda profile: calibrate(net, images.__getitem__, 8, How("minmax"), profile, 1)
 
 
 def test_a_profile(profile):

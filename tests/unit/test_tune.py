@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from octet.calibrate.own import How, calibrate
-from octet.errors import OctetError
-from octet.format import Layer, Net, save, table
-from octet.targets import Choice, load, quantizable, target
-from octet.tune import PAIRS, Gain, chosen, compare, report
+from octet.calibrate.observe import How, calibrate
+from octet.core.errors import OctetError
+from octet.graph.targets import Choice, load, quantizable, target
+from octet.ncnn import table
+from octet.ncnn.net import Layer, Net, save_net
+from octet.tune.tune import PAIRS, Gain, chosen, compare, report
 from tests import nets
 
 pytestmark = pytest.mark.unit
@@ -109,7 +110,7 @@ def test_what_is_taken_of_each_layer():
 
 def test_what_is_not_faster_together_is_not_taken(monkeypatch):
     """The weaker half goes until the rest is clearly faster than the base."""
-    from octet import tune
+    from octet.tune import tune
 
     alone = {
         "conv_2": (Choice(winograd=True), 30.0),
@@ -141,7 +142,7 @@ def test_what_is_not_faster_together_is_not_taken(monkeypatch):
 
 
 def test_a_profile_that_cannot_be_had_is_left_out():
-    from octet import tune
+    from octet.tune import tune
 
     class Bench:
         image, net = None, nets.small()
@@ -180,10 +181,10 @@ def board(tmp_path):
     root, folder = Path(__file__).parents[2], tmp_path / "models" / "small"
     shutil.copytree(root / "octet", tmp_path / "octet", ignore=shutil.ignore_patterns("__pycache__"))
     folder.mkdir(parents=True)
-    net, pictures = nets.small(), nets.images(8)
+    net, images = nets.small(), nets.images(8)
     files = folder / "fp32.param", folder / "fp32.bin"
-    save(net, *files)
-    table.save(calibrate(net, pictures.__getitem__, 8, How("minmax"), target("dotprod"), 1), folder / "int8.table")
+    save_net(net, *files)
+    table.save(calibrate(net, images.__getitem__, 8, How("minmax"), target("dotprod"), 1), folder / "int8.table")
 
     def run(*args):
         command = [sys.executable, "-c", ALONE, "models/small", *args]
@@ -218,7 +219,7 @@ def test_what_the_tuner_refuses(board, tmp_path):
     (folder / "int8.table").rename(folder / "other.table")
     assert "int8.table: no such file; the stage calibrate makes it" in board(*out).stderr
     net = Net([Layer("Input", "in0", [], ["in0"]), Layer("ReLU", "relu", ["in0"], ["out0"])])
-    save(net, folder / "fp32.param", folder / "fp32.bin")
+    save_net(net, folder / "fp32.param", folder / "fp32.bin")
     done = board(*out)
     assert "has no layer that can be int8, so there is nothing to tune" in done.stderr and done.returncode == 1
     assert not (tmp_path / "board.yaml").exists()

@@ -13,12 +13,15 @@ import numpy as np
 import pytest
 import yaml
 
-from octet import download as downloading
-from octet import entries, params, zoo
-from octet.data import cifar, fetch
-from octet.download import download
-from octet.errors import OctetError
-from octet.mmcls_model import read_config
+from octet.core import params
+from octet.core.errors import OctetError
+from octet.data import cifar
+from octet.export.mmcls_model import read_config
+from octet.project import data_sets as fetch
+from octet.project import download as downloading
+from octet.project import entries
+from octet.project.download import download
+from octet.zoo import catalogue
 
 pytestmark = pytest.mark.unit
 
@@ -29,8 +32,8 @@ SHA = hashlib.sha256(CONTENT).hexdigest()
 
 def test_models_of_the_zoo():
     """Literals from mmcls 0.25's metafiles."""
-    found = zoo.find("resnet18_8xb16_cifar10")
-    assert found == zoo.ZooModel(
+    found = catalogue.find("resnet18_8xb16_cifar10")
+    assert found == catalogue.ZooModel(
         "resnet18_8xb16_cifar10",
         "ResNet",
         "resnet/resnet18_8xb16_cifar10.py",
@@ -40,34 +43,34 @@ def test_models_of_the_zoo():
         "CIFAR-10",
     )
     assert str(found.file) == "models/zoo/resnet18_b16x8_cifar10_20210528-bd6371c8.pth" and found.sha256 == "bd6371c8"
-    assert zoo.by_file("/elsewhere/resnet18_b16x8_cifar10_20210528-bd6371c8.pth") is found
-    assert zoo.by_file("models/resnet18_digits32.pth") is None
-    assert len(zoo.models()) == 196 and all(len(model.sha256) == 8 for model in zoo.models().values())
-    assert len({model.file for model in zoo.models().values()}) == 196
+    assert catalogue.by_file("/elsewhere/resnet18_b16x8_cifar10_20210528-bd6371c8.pth") is found
+    assert catalogue.by_file("models/resnet18_digits32.pth") is None
+    assert len(catalogue.models()) == 196 and all(len(model.sha256) == 8 for model in catalogue.models().values())
+    assert len({model.file for model in catalogue.models().values()}) == 196
 
 
 def test_names_of_configs_and_unknown_names():
-    assert zoo.find("mobilenet-v3-small_8xb32_in1k").name == "mobilenet_v3_small_imagenet"
+    assert catalogue.find("mobilenet-v3-small_8xb32_in1k").name == "mobilenet_v3_small_imagenet"
     with pytest.raises(
         OctetError, match="a config of several models; take one of hrnet-w18_3rdparty_8xb32_in1k, hrnet-w18_3"
     ):
-        zoo.find("hrnet-w18_4xb32_in1k")
+        catalogue.find("hrnet-w18_4xb32_in1k")
     with pytest.raises(
         OctetError, match="resnet18_8xb16_cifar: no such model in mmcls's zoo. Did you mean 'resnet18_8xb16_c"
     ):
-        zoo.find("resnet18_8xb16_cifar")
+        catalogue.find("resnet18_8xb16_cifar")
 
 
 def test_the_published_top_1_beside_the_found_one(capsys):
     file = "x/resnet18_b16x8_cifar10_20210528-bd6371c8.pth"
-    assert zoo.compare(94.9, file) == {"published_top1_pct": 94.82}
+    assert catalogue.compare(94.9, file) == {"published_top1_pct": 94.82}
     assert capsys.readouterr().err == ""
-    zoo.compare(93.0, file)
+    catalogue.compare(93.0, file)
     said = capsys.readouterr().err
     assert "fp32 top-1 is 93.00 %, published are 94.82 % on CIFAR-10 (-1.82 points)" in said
     for cause in ("channel order", "normalization", "resize"):
         assert cause in said
-    assert zoo.compare(1.0, "models/mine.pth") == {} and capsys.readouterr().err == ""
+    assert catalogue.compare(1.0, "models/mine.pth") == {} and capsys.readouterr().err == ""
 
 
 class Server:
@@ -192,7 +195,7 @@ def test_cifar_is_fetched_unpacked_and_then_accepted(server, archive, tmp_path, 
     assert fetch.fetch("cifar10", folder).startswith("fetched https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz")
     assert sorted(p.name for p in folder.parent.iterdir()) == ["cifar10"]
     assert sorted(p.name for p in folder.iterdir()) == sorted(p.name for p in (tmp_path / "made").iterdir())
-    assert fetch.fetch("cifar10", folder) == "CIFAR-10's binary version was there: 10 training and 10 test pictures"
+    assert fetch.fetch("cifar10", folder) == "CIFAR-10's binary version was there: 10 training and 10 test images"
     assert len(server.ranges) == 1
 
 
@@ -299,7 +302,7 @@ def test_a_model_is_added_by_its_paths(project):
     for problem in (
         "my/net-v1.5.py: no such config",
         r"models.net-v1_5.checkpoint: else/where.pth: no such file; expected the model's weights",
-        r"models.net-v1_5.data: data/mine #1: no such folder; expected the pictures .* Put it there",
+        r"models.net-v1_5.data: data/mine #1: no such folder; expected the images .* Put it there",
     ):
         with pytest.raises(OctetError, match=problem):
             entries.add(None, entry)
@@ -336,7 +339,7 @@ def test_a_model_is_added_by_its_paths(project):
 def test_what_a_stage_makes_or_fetches_need_not_be_there(project):
     Path("data").mkdir()
     shutil.copy(ROOT / "data/dvc.yaml", "data/dvc.yaml")
-    config, fetched = "resnet/resnet18_8xb16_cifar10.py", str(zoo.find("resnet18_8xb16_cifar10").file)
+    config, fetched = "resnet/resnet18_8xb16_cifar10.py", str(catalogue.find("resnet18_8xb16_cifar10").file)
     Path("mine.pth").touch()
     for checkpoint, data in ((fetched, "data/cifar100"), ("mine.pth", "data/digits32")):
         entries.present("net", config, checkpoint, data)

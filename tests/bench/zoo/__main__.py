@@ -12,10 +12,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from octet import zoo
-from octet.errors import run
-from octet.files import read_json, write_json, write_text
-from octet.progress import progress
+from octet.core.errors import run
+from octet.core.files import read_json, write_json, write_text
+from octet.core.progress import progress
+from octet.zoo import catalogue
 from tests.bench.zoo.networks import Network, count_parameters, networks
 from tests.bench.zoo.report import by_config, markdown
 
@@ -56,7 +56,7 @@ def counted() -> dict[str, int]:
     """Parameters by config, of the published models; from .zoo/, or counted now."""
     if COUNTS.is_file():
         return read_json(COUNTS, "make zoo-table writes it")
-    configs = sorted({model.config for model in zoo.models().values()})
+    configs = sorted({model.config for model in catalogue.models().values()})
     found = {config: count_parameters(config) for config in progress(configs, "counting parameters", unit="config")}
     write_json(COUNTS, found)
     return found

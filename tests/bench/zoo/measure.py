@@ -12,26 +12,27 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from octet import format
-from octet.calibrate.own import How, calibrate
-from octet.convert import convert
-from octet.engine import Engine, cores
-from octet.errors import OctetError
-from octet.export import export
-from octet.files import rounded, write_json
-from octet.logits import spread_difference
-from octet.mmcls_model import build, read_config
-from octet.mmcls_pipeline import derive
-from octet.onnx_model import Logits
-from octet.quantize import is_int8, quantize, write
-from octet.targets import UNCALIBRATED, quantizable, target
+from octet.calibrate.observe import How, calibrate
+from octet.core.errors import OctetError
+from octet.core.files import rounded, write_json
+from octet.core.logits import spread_difference
+from octet.core.parallel import cores
+from octet.export.export import export
+from octet.export.mmcls_model import build, read_config
+from octet.export.mmcls_pipeline import derive
+from octet.export.onnx_model import Logits
+from octet.graph.targets import UNCALIBRATED, quantizable, target
+from octet.ncnn.convert import convert
+from octet.ncnn.engine import Engine
+from octet.ncnn.net import load_net
+from octet.quantize.quantize import is_int8, quantize, write
 from tests.bench import peers
 from tests.bench.zoo.networks import complete
-from tests.bench.zoo.weights import pictures, randomize
+from tests.bench.zoo.weights import images, randomize
 
 LARGEST = 150e6  # parameters
 ENOUGH_DB = 20  # below, another tool's int8 tells whether the loss is the network's or Octet's
-VARIATION = 0.02  # how much pictures must move the logits, as a share of the logits' own deviation
+VARIATION = 0.02  # how much images must move the logits, as a share of the logits' own deviation
 
 
 def measure(config: str, folder: Path) -> dict:
@@ -54,10 +55,10 @@ def measure(config: str, folder: Path) -> dict:
 
 
 def _torch(model, steps) -> tuple:
-    """The logits of four pictures, the number of classes, the weights, and the pictures: six to calibrate, those four."""
+    """The logits of four images, the number of classes, the weights, and the images: six to calibrate, those four."""
     network = Logits(model).eval()
-    seen, unseen = pictures(steps, 6, seed=0), pictures(steps, 4, seed=1)
-    more = pictures(steps, 58, seed=2) if max(steps.size) <= 64 else []  # a network may leave one pixel of a small one
+    seen, unseen = images(steps, 6, seed=0), images(steps, 4, seed=1)
+    more = images(steps, 58, seed=2) if max(steps.size) <= 64 else []  # a network may leave one pixel of a small one
     randomize(model, network, seen + more + [steps(image) for image in steps.noise(2)])  # noise: export compares on it
     with torch.no_grad():
         logits = np.concatenate([network(torch.from_numpy(x[None])).numpy() for x in unseen])
@@ -70,11 +71,11 @@ def _files(config: str, checkpoint: Path, onnx: Path, steps: Path, images: tuple
     fp32, int8 = [(folder / f"{kind}.param", folder / f"{kind}.bin") for kind in ("fp32", "int8")]
     variation = wanted.std(axis=0).mean() / wanted.std()
     if variation < VARIATION:
-        raise OctetError(f"pictures move the logits by {variation:.4f} of their deviation only")
+        raise OctetError(f"images move the logits by {variation:.4f} of their deviation only")
     export(config, str(checkpoint), False, 13, onnx, steps)
     checkpoint.unlink()
     convert(onnx, *fp32, unseen)
-    net, profile = format.load(*fp32), target("dotprod")
+    net, profile = load_net(*fp32), target("dotprod")
     table = calibrate(net, lambda k: seen[k], len(seen), How("mse"), profile)
     quantized = quantize(net, table, profile, [], "table")
     write(quantized, *int8, unseen[0])
@@ -105,7 +106,7 @@ def _onnx_runtime_int8(folder: Path, images: tuple) -> np.ndarray:
 
 
 def _sqnr_db(wanted: np.ndarray, found: np.ndarray) -> float:
-    """Of logits less each picture's mean, which no prediction depends on."""
+    """Of logits less each image's mean, which no prediction depends on."""
     centred = [x - x.mean(axis=1, keepdims=True) for x in (wanted, found)]
     signal, noise = np.square(centred[0]).sum(), np.square(centred[1] - centred[0]).sum()
     return rounded(10 * np.log10(signal / max(noise, 1e-30)), 1)

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from octet import zoo
-from octet.errors import OctetError
-from octet.mmcls_model import ZOO, Config, build, read_config
-from octet.mmcls_pipeline import derive
-from octet.progress import progress
+from octet.core.errors import OctetError
+from octet.core.progress import progress
+from octet.export.mmcls_model import ZOO, Config, build, read_config
+from octet.export.mmcls_pipeline import derive
+from octet.zoo import catalogue
 
-# What a config may say of a model without changing what it computes for a picture, but for the last layer's size.
+# What a config may say of a model without changing what it computes for an image, but for the last layer's size.
 _IGNORED = ("init_cfg", "train_cfg", "pretrained", "loss", "topk", "cal_acc", "num_classes", "deploy")
 # A data set for base models, by the side of their input.
 _DATA = {
@@ -44,7 +44,7 @@ class Network:
 def networks() -> list[Network]:
     """Every network of the zoo. Two configs share one if their model differs in nothing but training, drop rates, deploy
     form and number of classes, and the input has the same size. A base model of which no config is gets one of its own."""
-    models = list(zoo.models().values())
+    models = list(catalogue.models().values())
     published = {model.config: model.family for model in models}
     parameters = {model.config: model.parameters for model in models}
     folders = {Path(name).parts[0]: family for name, family in reversed(published.items())}

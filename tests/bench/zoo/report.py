@@ -26,15 +26,15 @@ pipeline's own export, convert, calibrate and quantize (target `dotprod`). Made 
 from the network.
 
 The weights are random, scaled by their fan-in, with random affine parameters and disturbed batch-norm statistics, so
-that pictures differ clearly in their logits. So the table says what converts and computes the same, not how accurate a
-trained model stays. On four pictures:
+that images differ clearly in their logits. So the table says what converts and computes the same, not how accurate a
+trained model stays. On four images:
 
 - fp32: the largest difference of ncnn's logits from torch's, as a share of their spread; more than 1e-3 counts as failed;
 - int8 layers: those that ncnn computes in int8, of those that it could. `dotprod` leaves in fp32 the first layer, which
   loses the most, and convolutions in groups: depthwise ones gain nothing, others ncnn computes wrongly in int8 on x86;
 - int8: the power of fp32's logits over that of int8's difference from them, in dB. Noise grows with depth in networks of
   random weights more than in trained ones. Under {ENOUGH_DB} dB the same figure of ONNX Runtime's static int8 stands beside it,
-  made from the same ONNX file and pictures: where the two are alike, the loss is the network's.
+  made from the same ONNX file and images: where the two are alike, the loss is the network's.
 
 A network stands for all configs that differ from it only in training, number of classes or deploy form; re-parameterized
 networks (RepVGG, RepMLP) are exported in their deploy form.

@@ -1,4 +1,4 @@
-"""Random weights with which different pictures give clearly different logits, and pictures to see that by."""
+"""Random weights with which different images give clearly different logits, and images to see that by."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from octet.preprocess import Preprocess
+from octet.data.preprocess import Preprocess
 
 _EMBEDDINGS = ("embed", "token", "table", "rel_pos", "pixel_pos", "patch_pos", "attention_biases")
 
 
-def pictures(steps: Preprocess, count: int, seed: int) -> list[np.ndarray]:
+def images(steps: Preprocess, count: int, seed: int) -> list[np.ndarray]:
     """Network inputs, fp32 of shape (C, H, W), of coloured clouds of random coarseness, brightness and contrast."""
     random, (h, w) = np.random.Generator(np.random.PCG64(seed)), steps.size
     found = []
@@ -24,8 +24,8 @@ def pictures(steps: Preprocess, count: int, seed: int) -> list[np.ndarray]:
             grid = random.normal(0, random.uniform(0.2, 1), (cells, cells, 3)).astype(np.float32)
             cloud += cv2.resize(grid, (w, h), interpolation=cv2.INTER_CUBIC)
         cloud = 128 + random.uniform(20, 60) * (cloud + random.normal(0, 0.7, 3)) + random.normal(0, 8, cloud.shape)
-        picture = np.clip(cloud, 0, 255).astype(np.uint8)
-        found.append(steps(picture if steps.channels == 3 else picture[..., 0]))
+        image = np.clip(cloud, 0, 255).astype(np.uint8)
+        found.append(steps(image if steps.channels == 3 else image[..., 0]))
     return found
 
 
@@ -52,7 +52,7 @@ def randomize(model: torch.nn.Module, network: torch.nn.Module, images: list[np.
                 p.normal_(0, 0.1)
             elif p.dim() < 2 or p.numel() == max(p.shape):  # layer scales, temperatures
                 p.uniform_(0.3, 1)
-            else:  # squeeze and excitation that almost shuts channels for one picture only would amplify the others
+            else:  # squeeze and excitation that almost shuts channels for one image only would amplify the others
                 p.normal_(0, (0.3 if id(p) in gates else 1) * (1.5 / p[0].numel()) ** 0.5)
     model.eval()
     _settle([m for m in norms if isinstance(m, _BatchNorm)], network, images)

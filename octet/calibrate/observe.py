@@ -1,0 +1,145 @@
+"""Calibration on ncnn's graph itself, in one pass over the images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import reduce
+
+import numpy as np
+
+from octet.calibrate.histogram import Histogram
+from octet.calibrate.thresholds import LEVELS, METHODS
+from octet.core.errors import OctetError
+from octet.core.parallel import map_images, map_shards
+from octet.graph import zero_points
+from octet.graph.targets import QUANTIZABLE, UNCALIBRATED, Target, quantizable
+from octet.ncnn.engine import Engine
+from octet.ncnn.net import Layer, Net
+from octet.ncnn.rounding import round_int8
+from octet.ncnn.table import Table, add_attention, channels
+
+
+@dataclass(frozen=True)
+class How:
+    """method: a name in thresholds.METHODS; weights: 'absmax' or 'mse'; percentile: of method percentile, in percent."""
+
+    method: str
+    weights: str = "absmax"
+    percentile: float = 99.99
+
+
+def calibrate(
+    net: Net, image: Callable[[int], np.ndarray], count: int, how: How, target: Target, workers: int | None = None
+) -> Table:
+    """The table of a model. image(k) is the k-th network input, fp32 of shape (3, H, W), k < count.
+
+    The result does not depend on the number of workers.
+    """
+    return table(net, histograms(net, image, count, workers), how, target)
+
+
+def table(net: Net, found: dict[str, Histogram], how: How, target: Target) -> Table:
+    """The table from the histograms of all blobs that quantizable layers read."""
+    shifted = shifted_blobs(net, target)
+    blobs = list(found)
+
+    def scale(k: int) -> np.float32:
+        levels = zero_points.LEVELS if blobs[k] in shifted else LEVELS
+        return input_scale(found[blobs[k]], how, levels)
+
+    scales = dict(zip(blobs, map_images(scale, range(len(blobs)), "thresholds"), strict=True))
+    made = Table()
+    for layer in quantizable(net.layers):
+        made.weights[layer.name] = weight_scales(layer, target, how.weights)
+        made.inputs[layer.name] = scales[source(net, layer.inputs[0])]
+    add_attention(made, net.layers)
+    return made
+
+
+def histograms(
+    net: Net,
+    image: Callable[[int], np.ndarray],
+    count: int,
+    workers: int | None = None,
+    scheduler: str | None = None,
+) -> dict[str, Histogram]:
+    """The histogram of every blob that a quantizable layer reads, over all images; what a Split copies counts once.
+
+    workers and scheduler: as in octet/parallel.py; each shard adds up its own.
+    """
+    blobs = list(dict.fromkeys(source(net, layer.inputs[0]) for layer in quantizable(net.layers)))
+    if not blobs and not any(layer.type in UNCALIBRATED for layer in net.layers):
+        raise OctetError(f"fp32.param: has no layer that can be int8 ({', '.join(QUANTIZABLE + UNCALIBRATED)})")
+    if not blobs:
+        return {}
+    engine = Engine.of(net)
+
+    def one(k: int) -> list[Histogram]:
+        found = []
+        for blob, values in zip(blobs, engine.blobs(image(k), blobs), strict=True):
+            try:
+                found.append(Histogram.of(values))
+            except ValueError:
+                raise OctetError(
+                    f"fp32.param: blob '{blob}' has values that are not finite on calibration image {k}"
+                ) from None
+        return found
+
+    def work(shard: range) -> list[Histogram]:
+        return reduce(merge, map(one, shard))
+
+    with map_shards(work, count, "calibrate", workers, scheduler) as shards:
+        merged = reduce(merge, shards)
+    return dict(zip(blobs, merged, strict=True))
+
+
+def merge(found: list[Histogram], more: list[Histogram]) -> list[Histogram]:
+    """Two shards' histograms, blob by blob; the first takes in the second."""
+    return [a.merge(b) for a, b in zip(found, more, strict=True)]
+
+
+def shifted_blobs(net: Net, target: Target) -> set[str]:
+    """The blobs, under the names of source(), that this target's int8 layers read with the 8 bits of zero_points.LEVELS."""
+    if not target.asymmetric:
+        return set()
+    int8 = target.int8_layers(net)
+    sources = {layer.name: source(net, layer.inputs[0]) for layer in net.layers if layer.name in int8}
+    return {sources[name] for name in zero_points.shifted(net, sources)}
+
+
+def source(net: Net, blob: str) -> str:
+    """The blob whose values this one copies: its own name, or what its Split reads."""
+    maker = net.producers()[blob]
+    return source(net, maker.inputs[0]) if maker.type == "Split" else blob
+
+
+def weight_scales(layer: Layer, target: Target, how: str = "absmax") -> np.ndarray:
+    """The weights' scales per output channel (per group for depthwise), fp32; 1 for a channel of zeros.
+
+    absmax: levels / largest magnitude. mse: of 64 scales from that one up, the one with the least squared error; where
+    weights have 6 bits, only as far as the largest still rounds to 31, since ncnn clamps at 127.
+    """
+    rows = layer.weights["weight"].data.astype(np.float32).reshape(channels(layer), -1)
+    levels = np.float32(target.weight_levels(layer))
+    with np.errstate(divide="ignore"):
+        scales = levels / np.abs(rows).max(axis=1)
+    scales = np.where(np.isfinite(scales), scales, np.float32(1)).astype(np.float32)
+    if how == "mse":
+        best, error = scales, np.full(len(rows), np.inf)
+        for factor in np.linspace(1, 1.6 if levels == 127 else 31.49 / 31, 64, dtype=np.float32):
+            tried = (scales * factor)[:, None]
+            lost = np.square(rows - round_int8(rows * tried) / tried).sum(axis=1)
+            best = np.where(lost < error, tried[:, 0], best)
+            error = np.minimum(error, lost)
+        scales = best
+    return scales
+
+
+def input_scale(histogram: Histogram, how: How, levels: int = LEVELS) -> np.float32:
+    """127 / threshold, fp32; 1 for an input that is always zero. levels: the integers that it will have, 127 or 254."""
+    extra = (how.percentile,) if how.method == "percentile" else ()
+    threshold = METHODS[how.method](histogram, levels, *extra)
+    with np.errstate(over="ignore"):
+        scale = np.float32(LEVELS / threshold) if threshold > 0 else np.float32(1)
+    return scale if np.isfinite(scale) else np.float32(1)

@@ -1,0 +1,81 @@
+"""Files that appear whole or not at all, and JSON that is the same bytes for the same content."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from octet.core.errors import OctetError
+
+
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Writes data under a temporary name in the same folder, then renames: a killed process leaves no half file."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_bytes(data)
+    os.replace(partial, path)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    write_bytes(path, text.encode())
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """Sorted keys, two spaces, a final newline; NaN and infinity are refused."""
+    write_text(path, json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def require(paths: Iterable[Path], made_by: str) -> None:
+    """Raises OctetError for the first of the files that is missing; made_by says what makes it."""
+    for path in paths:
+        if not path.is_file():
+            raise OctetError(f"{path}: no such file; {made_by}")
+
+
+def read_bytes(path: str | Path, made_by: str) -> bytes:
+    """The file's bytes; a missing file's error says what makes it (made_by ends the sentence « make it with … »)."""
+    try:
+        return Path(path).read_bytes()
+    except FileNotFoundError:
+        raise OctetError(f"{path}: no such file; {made_by}") from None
+    except IsADirectoryError:
+        raise OctetError(f"{path}: expected a file, found a folder; {made_by}") from None
+
+
+def read_json(path: str | Path, made_by: str) -> Any:
+    data = read_bytes(path, made_by)
+    try:
+        return json.loads(data)
+    except ValueError as error:
+        raise OctetError(f"{path}: not valid JSON ({error}); {made_by}") from None
+
+
+@contextmanager
+def new_folder(path: str | Path) -> Iterator[Path]:
+    """A temporary folder beside path that takes path's place when the block ends well, and is gone when not."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
+    try:
+        yield partial
+        partial.chmod(0o755)
+        if path.exists():
+            shutil.rmtree(path)
+        os.replace(partial, path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def rounded(value: float, digits: int) -> float:
+    """A finite figure rounded for a tracked file."""
+    if not math.isfinite(value):
+        raise ValueError(f"a figure is {value}")
+    return round(float(value), digits)

@@ -1,0 +1,61 @@
+"""export: an mmcls config and a checkpoint become fp32.onnx and preprocess.json."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+
+from octet.core.errors import OctetError
+from octet.core.files import write_bytes
+from octet.core.logits import spread_difference
+from octet.data.preprocess import save
+from octet.export.mmcls_model import Config, build, load_weights, read_checkpoint, read_config
+from octet.export.mmcls_pipeline import derive
+from octet.export.onnx_model import Logits, to_onnx
+
+TOLERANCE = 1e-4  # of the logits' spread, between torch and ONNX Runtime
+
+
+def classifier(config: str, checkpoint: str, trusted: bool) -> tuple[Config, dict, torch.nn.Module]:
+    """The config, the checkpoint's meta, and the network, from its input to the logits, in evaluation mode."""
+    settings = read_config(config)
+    model = build(settings, config)
+    content = read_checkpoint(checkpoint, trusted)
+    load_weights(model, content["state_dict"], checkpoint)
+    return settings, content["meta"], Logits(model).eval()
+
+
+def export(config: str, checkpoint: str, trusted: bool, opset: int, onnx: Path, preprocess: Path) -> float:
+    """Writes the ONNX model (input 'input' of shape (1, C, H, W), output 'output', the logits) and preprocess.json.
+
+    Returns the largest difference between ONNX Runtime's and torch's logits on eight images of noise, as a share of
+    their spread. Raises OctetError beyond 1e-4, and for a config or a checkpoint that does not fit.
+    """
+    settings, meta, network = classifier(config, checkpoint, trusted)
+    steps = derive(settings, config, meta.get("CLASSES"))
+    images = [steps(image) for image in steps.noise(8)]
+    with torch.no_grad():  # before to_onnx changes its form
+        wanted = np.concatenate([network(torch.from_numpy(x[None])).numpy() for x in images])
+    if not steps.classes:
+        steps = replace(steps, classes=[str(k) for k in range(wanted.shape[1])])
+    if wanted.shape[1] != len(steps.classes):
+        raise OctetError(
+            f"{checkpoint}: {len(steps.classes)} class names, but the model of {config} has {wanted.shape[1]} outputs; "
+            "set meta.CLASSES in the checkpoint to the names of the classes that it was trained on"
+        )
+    data = to_onnx(network, images[0].shape, opset, config)
+    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    found = np.concatenate([session.run(None, {"input": x[None]})[0] for x in images])
+    difference = spread_difference(found, wanted)
+    if not difference <= TOLERANCE:
+        raise OctetError(
+            f"{config}: ONNX Runtime's logits differ from torch's by {difference:.1e} of their spread, more than {TOLERANCE:.0e}; "
+            "the model does something at export that ONNX does not reproduce"
+        )
+    write_bytes(onnx, data)
+    save(steps, preprocess)
+    return difference

@@ -1,0 +1,85 @@
+"""convert: fp32.onnx becomes ncnn's fp32.param and fp32.bin, by pnnx, and is checked on real images."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import tempfile
+from pathlib import Path
+
+import ncnn
+import numpy as np
+import onnxruntime
+
+from octet.core.errors import OctetError
+from octet.core.files import read_bytes
+from octet.core.logits import spread_difference
+from octet.ncnn.engine import Engine
+from octet.ncnn.net import load_net, save_net
+
+TOLERANCE = 1e-3  # of the logits' spread, between ONNX Runtime and ncnn
+LIMIT_S = 3600  # pnnx takes seconds, up to minutes for the largest networks
+
+
+def convert(onnx: Path, param: Path, bin: Path, images: list[np.ndarray]) -> float:
+    """Converts the model, fp32 in and out, and compares both on the images (the network's inputs, (3, H, W) each).
+
+    Returns the largest difference of ncnn's logits from ONNX Runtime's as a share of their spread; raises OctetError
+    beyond 1e-3, and for an operator that pnnx could not convert.
+    """
+    model = read_bytes(onnx, "the stage export makes it")
+    shape = ",".join(str(n) for n in (1, *images[0].shape))
+    with tempfile.TemporaryDirectory() as folder:
+        # pnnx writes a dozen files, some with paths in them: only two leave the temporary folder.
+        (Path(folder) / "model.onnx").write_bytes(model)
+        try:
+            found = subprocess.run(
+                [pnnx(), "model.onnx", f"inputshape=[{shape}]", "fp16=0"],
+                cwd=folder,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                timeout=LIMIT_S,
+            )
+        except subprocess.TimeoutExpired:
+            raise OctetError(
+                f"{onnx}: pnnx did not end within {LIMIT_S // 60} minutes, as it happens with operators on more than five axes; "
+                "express them by others in the model"
+            ) from None
+        made = Path(folder) / "model.ncnn.param", Path(folder) / "model.ncnn.bin"
+        if found.returncode != 0 or not made[0].is_file() or not made[1].is_file():
+            raise OctetError(
+                f"{onnx}: pnnx could not convert it (exit {found.returncode}). Its last words:\n"
+                + "\n".join(found.stdout.strip().splitlines()[-10:])
+            )
+        unknown = unknown_types(made[0].read_text())
+        if unknown:
+            raise OctetError(
+                f"{onnx}: pnnx could not convert the operator{'s' if len(unknown) > 1 else ''} {', '.join(unknown)}; "
+                "ncnn has no such layer. Express it by other operators in the model"
+            )
+        net = load_net(*made)
+        engine = Engine(*made)
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    wanted = np.concatenate([session.run(None, {name: x[None]})[0] for x in images])
+    difference = spread_difference(np.stack([engine(x) for x in images]), wanted)
+    if not difference <= TOLERANCE:
+        raise OctetError(
+            f"{onnx}: ncnn's logits differ from ONNX Runtime's by {difference:.1e} of their spread on {len(images)} images, "
+            f"more than {TOLERANCE:.0e}; pnnx has converted something wrongly"
+        )
+    save_net(net, param, bin)
+    return difference
+
+
+def unknown_types(param: str) -> list[str]:
+    """The layer types in a .param's text that ncnn does not have, as pnnx leaves them where it cannot convert."""
+    types = {line.split()[0] for line in param.splitlines()[2:] if line.split()}
+    return sorted(kind for kind in types if ncnn.layer_to_index(kind) < 0)
+
+
+def pnnx() -> str:
+    """Where pnnx's wheel has its program; found without importing the package, which would import torch."""
+    return str(Path(importlib.util.find_spec("pnnx").submodule_search_locations[0]) / "pnnx")

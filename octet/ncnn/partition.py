@@ -1,0 +1,141 @@
+"""A model cut at named tensors into several ncnn models that run one after the other, with the same result.
+
+What MMDeploy calls partition_config. Each part computes one cut tensor and whatever else it needs for it; the last one
+computes the rest. Tensors that a later part reads, the cut ones and those of connections that pass over a cut, leave
+their part and enter the other through an Input layer of the same name, in fp32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import ncnn
+import numpy as np
+
+from octet.core.errors import OctetError, nearest
+from octet.core.files import new_folder, write_json
+from octet.ncnn.engine import Engine
+from octet.ncnn.net import Layer, Net, load_net, save_net
+
+
+@dataclass(frozen=True)
+class Part:
+    """inputs and outputs: names of blobs; of the first and the last part the model's own."""
+
+    net: Net
+    inputs: list[str]
+    outputs: list[str]
+
+
+def split(net: Net, cuts: Sequence[str], where: str) -> list[Part]:
+    """The parts, in the order in which they run, one more than cuts. `where` names the model in errors.
+
+    A cut is the name of a blob in the .param, or of the layer that makes it. Raises OctetError for an unknown one, for
+    the model's input or output, and for one that an earlier cut's part computes already.
+    """
+    producers, blobs = net.producers(), [_blob(net, cut, where) for cut in cuts]
+    done = {_key(layer) for layer in net.layers if layer.type == "Input"}
+    groups: list[list[Layer]] = []
+    for cut, blob in zip(cuts, blobs, strict=True):
+        needed = _before(producers, blob) - done
+        if not needed or blob == net.output:
+            raise OctetError(
+                f"{where}: cuts: '{cut}' leaves nothing for its part to compute; expected tensors in the network's order, "
+                "none of them its input or output or before an earlier one"
+            )
+        groups.append([layer for layer in net.layers if _key(layer) in needed])
+        done |= needed
+    groups.append([layer for layer in net.layers if _key(layer) not in done])
+    parts = []
+    for k, layers in enumerate(groups):
+        made = {blob for layer in layers for blob in layer.outputs}
+        later = {blob for group in groups[k + 1 :] for layer in group for blob in layer.inputs}
+        inputs = list(dict.fromkeys(blob for layer in layers for blob in layer.inputs if blob not in made))
+        outputs = [blob for layer in layers for blob in layer.outputs if blob in later or blob == net.output]
+        entries = [
+            producers[blob] if producers[blob].type == "Input" else Layer("Input", blob, [], [blob]) for blob in inputs
+        ]
+        parts.append(Part(Net([*entries, *layers]), inputs, outputs))
+    return parts
+
+
+def exchanged(net: Net, cuts: Sequence[str], where: str) -> frozenset[str]:
+    """The blobs that go from one part to another, and those of which they are copies: int8 models keep them in fp32."""
+    producers = net.producers()
+    found = {blob for part in split(net, cuts, where)[:-1] for blob in part.outputs}
+    return frozenset(found | {producers[blob].inputs[0] for blob in found if producers[blob].type == "Split"})
+
+
+class Chain:
+    """The parts, ready to run one after the other: called as an Engine is."""
+
+    def __init__(self, parts: Sequence[Part]):
+        self.parts = [(part, Engine.of(part.net)) for part in parts]
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """The logits of one image, fp32 of shape (C, H, W): fp32 of shape (classes,)."""
+        blobs = {self.parts[0][0].inputs[0]: ncnn.Mat(image)}
+        for part, engine in self.parts:
+            extractor = engine.net.create_extractor()
+            for name in part.inputs:
+                extractor.input(name, blobs[name])
+            for name in part.outputs:
+                status, mat = extractor.extract(name)
+                if status != 0:
+                    raise OctetError(f"ncnn failed to compute blob '{name}' (status {status})")
+                blobs[name] = mat.clone()  # the part's own memory goes with its extractor
+        return np.array(blobs[self.parts[-1][0].outputs[-1]]).reshape(-1)
+
+
+def runner(param: Path, bin: Path, cuts: Sequence[str]) -> Callable[[np.ndarray], np.ndarray]:
+    """What runs a model: the chain of its parts where it has cuts."""
+    return Chain(split(load_net(param, bin), cuts, str(param))) if cuts else Engine(param, bin)
+
+
+def write(models: Path, cuts: Sequence[str], folder: Path) -> int:
+    """Writes the parts of fp32 and int8 into a folder, and chain.json, which says how they follow one another.
+
+    Returns how many parts a model has.
+    """
+    chain: dict[str, list] = {}
+    with new_folder(folder) as new:
+        for precision in ("fp32", "int8"):
+            files = models / f"{precision}.param", models / f"{precision}.bin"
+            for k, part in enumerate(split(load_net(*files), cuts, str(files[0]))):
+                names = {"param": f"{precision}.{k}.param", "bin": f"{precision}.{k}.bin"}
+                save_net(part.net, new / names["param"], new / names["bin"])
+                chain.setdefault(precision, []).append(names | {"inputs": part.inputs, "outputs": part.outputs})
+        write_json(new / "chain.json", chain)
+    return len(cuts) + 1
+
+
+def _blob(net: Net, cut: str, where: str) -> str:
+    producers = net.producers()
+    if cut in producers:
+        return cut
+    made = [layer.outputs for layer in net.layers if layer.name == cut]
+    if not made:
+        known = [*producers, *(layer.name for layer in net.layers)]
+        raise OctetError(f"{where}: cuts: '{cut}' is no blob of the model, nor a layer. {nearest(cut, known)}")
+    if len(made[0]) > 1:
+        raise OctetError(f"{where}: cuts: layer '{cut}' makes {', '.join(made[0])}; name one of them, or what it reads")
+    return made[0][0]
+
+
+def _before(producers: dict[str, Layer], blob: str) -> set[str]:
+    """The layers that a blob needs, its own among them."""
+    found: set[str] = set()
+    todo = [producers[blob]]
+    while todo:
+        layer = todo.pop()
+        if _key(layer) not in found:
+            found.add(_key(layer))
+            todo += [producers[name] for name in layer.inputs]
+    return found
+
+
+def _key(layer: Layer) -> str:
+    """What a layer is known by: its first output. pnnx gives several Splits one name."""
+    return layer.outputs[0]

@@ -1,0 +1,181 @@
+"""ncnn's calibration table: the scales that make a layer int8.
+
+    conv_1_param_0 412.6 398.1 …     the weights' scales, one an output channel (one a group for depthwise)
+    conv_1 25.4                      the input's scale
+    attention_1_param_0 812.5 …      MultiHeadAttention: of the weights of query, key (_1) and value (_2), one a row,
+    attention_1_param_3 790.1        and one of the output's; its inputs need none
+
+A scale maps a value x to the integer round(x * scale). Source: read_int8scale_table in ncnn's
+tools/quantize/ncnn2int8.cpp. That reader stops at the first blank line, separates words by blanks alone, keeps the
+previous number where it cannot read one, and lets a later entry replace an earlier one, all silently; here each of
+these is an error.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from octet.core.errors import OctetError, nearest
+from octet.core.files import read_bytes, write_text
+from octet.ncnn.net import Layer
+
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?(inf|nan)", re.ASCII | re.IGNORECASE)
+
+
+@dataclass
+class Table:
+    """weights: scales by layer, fp32 of shape (channels or groups,); inputs: one fp32 scale by layer; more: the scales
+    of further weights by entry, as 'attention_1_param_1'."""
+
+    weights: dict[str, np.ndarray] = field(default_factory=dict)
+    inputs: dict[str, np.float32] = field(default_factory=dict)
+    more: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def entries(self) -> dict[str, np.ndarray]:
+        """Everything in the table, by entry, in the order of the file."""
+        weights = {f"{name}_param_0": scales for name, scales in self.weights.items()}
+        return weights | self.more | {name: np.atleast_1d(scale) for name, scale in self.inputs.items()}
+
+    def check(self, layers: list[Layer], where: str, may_lack: frozenset[str] = frozenset()) -> None:
+        """Raises OctetError unless every layer has its scales (those in may_lack need none), in the right number,
+        and every entry has its layer."""
+        wanted, found, problems = {layer.name: needed(layer) for layer in layers}, self.entries(), []
+        for key in found:
+            name = key.partition("_param_")[0]
+            if name not in wanted:
+                problems.append(f"'{name}' is no layer of the model that can be int8. {nearest(name, wanted)}")
+            elif key not in wanted[name]:
+                problems.append(f"'{key}': layer {name} has no such scale")
+        for name, entries in wanted.items():
+            if name in may_lack and not entries.keys() & found.keys():
+                continue
+            for key, count in entries.items():
+                if key not in found:
+                    what = "input scale" if key == name else "weight scales"
+                    problems.append(f"no entry '{key}': layer {name} has no {what}")
+                elif len(found[key]) != count:
+                    problems.append(f"'{key}' has {len(found[key])} scales, layer {name} needs {count}")
+        if problems:
+            raise OctetError(
+                f"{where}: the table does not fit the model:\n  "
+                + "\n  ".join(dict.fromkeys(problems))
+                + "\nMake it again, or list a layer that shall stay in fp32 under the model's keep_fp32 in params.yaml"
+            )
+
+
+def needed(layer: Layer) -> dict[str, int]:
+    """The entries that a layer needs, and how many scales each has."""
+    if layer.type == "MultiHeadAttention":
+        return {f"{layer.name}_param_{k}": 1 if k == 3 else layer.int(0) for k in range(4)}
+    return {f"{layer.name}_param_0": channels(layer), layer.name: 1}
+
+
+def channels(layer: Layer) -> int:
+    """How many weight scales a layer has."""
+    return layer.int(7, 1) if layer.type == "ConvolutionDepthWise" else layer.int(0)
+
+
+def silent(table: Table, layers: list[Layer]) -> list[str]:
+    """What the calibrators gave the scale 1, which ncnn reads as it is, because there is nothing but zeros: one line a
+    layer with channels of zero weights, or with an input that was 0 in all images."""
+    found = []
+    for layer in layers:
+        rows = layer.weights["weight"].data.reshape(channels(layer), -1)
+        dead = int((~rows.any(axis=1)).sum())
+        if dead:
+            found.append(f"{layer.name}: {dead} of {len(rows)} channels have no weights but zeros; their scale is 1")
+        if table.inputs[layer.name] == 1:
+            found.append(f"{layer.name}: its input was 0 in all images; its scale is 1")
+    return found
+
+
+def add_attention(table: Table, layers: list[Layer]) -> None:
+    """Gives each MultiHeadAttention without entries its own, 127 / largest magnitude, 1 for zeros: ncnn2table's."""
+    for layer in layers:
+        if layer.type == "MultiHeadAttention" and not needed(layer).keys() & table.entries().keys():
+            found = {}
+            for (key, count), role in zip(needed(layer).items(), "q k v out".split(), strict=True):
+                weight = np.abs(layer.weights[f"{role}_weight"].data.astype(np.float32))
+                found[key] = absmax_scales(weight.reshape(count, -1).max(axis=1))
+            table.weights[layer.name] = found.pop(f"{layer.name}_param_0")
+            table.more |= found
+
+
+def absmax_scales(largest: np.ndarray) -> np.ndarray:
+    """127 / the largest magnitudes; 1 where that is zero."""
+    return np.float32(127) / np.where(largest > 0, largest, np.float32(127))
+
+
+def loads(text: str, where: str = "table") -> Table:
+    """Parses a table. Raises OctetError for whatever ncnn would drop or misread in silence."""
+    table, lines, at = Table(), text.split("\n"), {}
+    for number, line in enumerate(lines, start=1):
+        line = line.removesuffix("\r")
+        if not line.strip(" "):
+            if any(later.strip() for later in lines[number:]):
+                raise OctetError(
+                    f"{where}: line {number} is blank and entries follow; ncnn reads no further than a blank line: take it out"
+                )
+            break
+        if line.lstrip().startswith("#"):
+            continue
+        if not line.isprintable():
+            raise OctetError(
+                f"{where}: line {number}: has a tab or another control character; ncnn separates by blanks alone"
+            )
+        key, *words = line.split()
+        scales = _scales(words, f"{where}: line {number}, '{key}'")
+        name, _, which = key.partition("_param_")
+        if which not in ("", "0", "1", "2", "3"):
+            raise OctetError(f"{where}: line {number}: '{key}': expected {name}_param_0, or _1 to _3 for attention")
+        if key in at:
+            raise OctetError(f"{where}: line {number}: a second entry '{key}'; ncnn would take the last: keep one")
+        if not which and len(scales) != 1:
+            raise OctetError(f"{where}: line {number}: '{key}' has {len(scales)} scales, a layer's input has one")
+        at[key] = number
+        if which in ("", "0"):
+            (table.weights if which else table.inputs)[name] = scales if which else scales[0]
+        else:
+            table.more[key] = scales
+    for key in table.more:
+        name = key.partition("_param_")[0]
+        if name not in table.weights:
+            raise OctetError(f"{where}: line {at[key]}: '{key}': expected {name}_param_0 as well")
+    return table
+
+
+def load(path: str | Path) -> Table:
+    raw = read_bytes(path, "the stage calibrate makes it")
+    try:
+        return loads(raw.decode(), str(path))
+    except UnicodeDecodeError:
+        raise OctetError(f"{path}: not text; expected an ncnn calibration table") from None
+
+
+def save(table: Table, path: str | Path) -> None:
+    """Writes the weights' scales, then the inputs', as ncnn2table does; each number so that it reads back the same."""
+    lines = [" ".join([key, *map(_text, scales)]) for key, scales in table.entries().items()]
+    write_text(path, "".join(f"{line}\n" for line in lines))
+
+
+def _text(scale: np.float32) -> str:
+    return np.format_float_positional(np.float32(scale), unique=True, trim="0")
+
+
+def _scales(words: list[str], where: str) -> np.ndarray:
+    if not words:
+        raise OctetError(f"{where}: has no scale")
+    values = []
+    for word in words:
+        if not _NUMBER.fullmatch(word):
+            raise OctetError(f"{where}: {word!r} is not a number; ncnn would take the one before it")
+        value = float(word)
+        if not math.isfinite(value) or not 0 < value <= np.finfo(np.float32).max:
+            raise OctetError(f"{where}: a scale is {word}; expected a finite fp32 number above zero")
+        values.append(value)
+    return np.array(values, np.float32)

@@ -1,0 +1,26 @@
+"""make dump: what fp32 and int8 say of every test image, as JSON lines."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from octet.core.files import write_text
+from octet.evaluate.evaluate import Prediction
+from octet.summary.summary import read_pairs
+
+
+def dump(metrics: Path, out: Path) -> int:
+    """Writes one line an image: its number in the split or its file, its label, and either model's five most likely
+    classes with their probabilities. Returns the number of lines."""
+    pairs = read_pairs(metrics)
+    lines = [
+        {"image": fp32.image, "label": fp32.actual, "fp32": _top(fp32), "int8": _top(int8)} for fp32, int8 in pairs
+    ]
+    write_text(out, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    return len(lines)
+
+
+def _top(found: Prediction) -> list[dict]:
+    pairs = zip(found.top, found.probabilities, strict=True)
+    return [{"class": name, "probability": probability} for name, probability in pairs]

@@ -1,0 +1,108 @@
+"""Files from the network: with progress, resumed where they were cut off, and checked before they are used."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from octet.core.errors import OctetError
+from octet.core.progress import progress
+
+ATTEMPTS, TIMEOUT_S, CHUNK = 4, 30, 1 << 20
+MIRROR = "OCTET_MIRROR"  # an environment variable: scheme and host to take instead of an address's own
+
+
+def download(url: str, path: Path, algorithm: str, digest: str) -> bool:
+    """Fetches `path` from `url` unless it is there; True where it was fetched.
+
+    digest: the first hex digits of the file's checksum, by a name in hashlib. A file that is there already is checked,
+    too. What was fetched before the connection broke stays beside it as .NAME.partial, and the next run goes on from
+    there. Raises OctetError for a checksum that differs, and where the address cannot be reached: then it says which
+    file to put where.
+    """
+    if path.exists():
+        found = checksum(path, algorithm)
+        if not found.startswith(digest):
+            raise OctetError(
+                f"{path}: its {algorithm} begins with {found[: len(digest)]}, the published file's with {digest}; the file is "
+                "damaged or another one. Remove it, and it will be fetched again, or put the right one there"
+            )
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    problem = "nothing came"
+    for attempt in range(ATTEMPTS):
+        time.sleep(min(attempt, 3))
+        try:
+            _fetch(mirrored(url), partial)
+            break
+        except urllib.error.HTTPError as error:
+            problem = f"HTTP {error.code} {error.reason}"
+            if error.code in (404, 403):
+                _by_hand(url, path, problem)
+        except (OSError, http.client.HTTPException) as error:  # URLError is an OSError
+            problem = str(getattr(error, "reason", error)) or type(error).__name__
+    else:
+        kept = (
+            f"; {partial.stat().st_size:,} bytes are kept, and the next run goes on from them"
+            if partial.exists()
+            else ""
+        )
+        _by_hand(url, path, f"{problem}{kept}")
+    found = checksum(partial, algorithm)
+    if not found.startswith(digest):
+        partial.unlink()
+        raise OctetError(
+            f"{url}: what came has a {algorithm} that begins with {found[: len(digest)]}, expected was {digest}; it was thrown "
+            f"away. Try again, or put the right file there by hand: {path}"
+        )
+    os.replace(partial, path)
+    return True
+
+
+def checksum(path: Path, algorithm: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+def mirrored(url: str) -> str:
+    mirror = os.environ.get(MIRROR)
+    return mirror.rstrip("/") + urlsplit(url).path if mirror else url
+
+
+def _by_hand(url: str, path: Path, problem: str) -> None:
+    raise OctetError(
+        f"{url}: cannot be fetched ({problem}). Without a network, fetch it elsewhere and put it there by hand: {path}. "
+        f"A mirror's address can be given as {MIRROR}"
+    ) from None
+
+
+def _fetch(url: str, partial: Path) -> None:
+    """Appends to partial what it lacks. Raises OSError where less comes than was announced."""
+    have = partial.stat().st_size if partial.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+    try:
+        response = urllib.request.urlopen(request, timeout=TIMEOUT_S)
+    except urllib.error.HTTPError as error:
+        if error.code == 416:  # nothing lies behind what we have: it is whole, or not this file
+            return
+        raise
+    with response, open(partial, "ab" if response.status == 206 else "wb") as file:
+        rest = int(response.headers.get("Content-Length") or 0)
+        start, parts = file.tell(), -(-rest // CHUNK)
+        for data in progress(_chunks(response), url.rsplit("/", 1)[1], total=parts or None, unit="MiB"):
+            file.write(data)
+        if rest and file.tell() - start < rest:
+            raise OSError(f"the connection broke after {file.tell():,} of {start + rest:,} bytes")
+
+
+def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
+    while data := response.read(CHUNK):
+        yield data

@@ -1,0 +1,70 @@
+"""make env: what a bug report needs. Imports nothing heavy: versions are read from the packages' metadata."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import ncnn
+
+from octet.benchmark.benchmark import thread_counts
+from octet.core.parallel import cores
+from octet.ncnn.machine import fitting_target, int8_kernel, processor
+
+PACKAGES = "ncnn pnnx torch mmcls mmcv ppq onnx onnxruntime numpy opencv-python-headless pillow matplotlib dvc".split()
+SHOWN = ("sse4_1 avx fma f16c avx2 avx512f avx512bw avx512_bf16 avx512_fp16 avx_vnni avx_vnni_int8 avx512_vnni "
+         "asimd asimdhp asimddp asimdfhm i8mm bf16 sve sve2 svei8mm").split()  # fmt: skip
+
+
+def environment(target: str | None) -> str:
+    """The lines to paste into a report of a bug. target: what params.yaml says; None where it cannot be read."""
+    model, flags = processor()
+    kernel, fits = int8_kernel(flags), fitting_target(flags)
+    rows = [
+        ("octet", f"{version('octet')}{_commit()}"),
+        ("python", f"{platform.python_version()}, {sys.executable}"),
+        ("system", f"{platform.platform()}"),
+        ("memory", _memory()),
+        ("processor", model),
+        ("features", " ".join(name for name in SHOWN if name in flags) or "not known"),
+        ("ncnn's int8", f"kernels for {kernel}" if kernel else "plain C++: no kernels for this processor are known"),
+        ("cores", f"{cores()} for this process, {os.cpu_count()} in all; {_clusters()} as ncnn counts them"),
+        ("threads", f"benchmark times {' and '.join(map(str, thread_counts()))}; the other stages use all cores"),
+        ("target", f"{fits} fits this processor" + (f"; params.yaml has {target}" if target else "")),
+        *((name, _version(name)) for name in PACKAGES),
+    ]
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _commit() -> str:
+    """The commit of the project's folder, if it is one, and whether something in it is changed."""
+    try:
+        found = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True)
+    except FileNotFoundError:
+        return ", no git"
+    return f", commit {found.stdout.strip()}" if found.returncode == 0 else ", not in a git work tree"
+
+
+def _clusters() -> str:
+    return f"{ncnn.get_big_cpu_count()} big and {ncnn.get_little_cpu_count()} little"
+
+
+def _memory() -> str:
+    info = Path("/proc/meminfo")
+    if not info.is_file():
+        return "not known"
+    fields = dict(line.split(":", 1) for line in info.read_text().splitlines())
+    total, free = (int(fields[key].split()[0]) / 2**20 for key in ("MemTotal", "MemAvailable"))
+    return f"{total:.1f} GiB, {free:.1f} GiB available"

@@ -1,0 +1,224 @@
+"""Learned rounding: the weights' integers chosen together, so that their errors cancel in the layer's output.
+
+Rounded to nearest, every weight of a channel adds an error of its own to the output. But inputs are correlated: what one
+weight's rounding adds, another's can take back. With H the covariance of the layer's int8 inputs, the squared error of an
+output is e H e for an error e of its weights. One weight after the other is rounded, and the weights behind it take up
+its error as well as they can: Frantar and Alistarh, «Optimal Brain Compression», NeurIPS 2022, in the order and with
+the Cholesky factor of Frantar et al., «GPTQ», ICLR 2023. Compared with AdaRound (Nagel et al., ICML 2020) it needs no
+gradient descent, and weights may move by more than one step.
+
+The mean error goes into the bias: Nagel et al., «Data-free quantization through weight equalization and bias correction»,
+ICCV 2019, section 4.2, with means measured on calibration images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from threading import Lock
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from octet.core.parallel import map_images
+from octet.core.progress import progress
+from octet.graph import zero_points
+from octet.graph.targets import Target, quantizable
+from octet.graph.windows import windows
+from octet.ncnn.engine import Engine
+from octet.ncnn.net import Layer, Net
+from octet.ncnn.rounding import round_int8
+from octet.ncnn.table import Table, channels
+from octet.quantize.rounded import Rounded
+
+DAMPING = 0.01  # of the mean variance, added to every input's: what keeps directions without data in place
+PIXELS = 64  # of a layer's output that are looked at in one image, on a regular grid
+MEMORY = 1.5e9  # bytes of covariances that are gathered in one pass over the images
+BLOCK = 128  # columns whose errors are handed on together
+THREADS = 2  # fixed: with another number BLAS may add in another order, and a weight rounds the other way
+EXACT = 1024  # as many products of 127 by 127 have an exact sum in fp32
+WIDEST = (
+    8192  # inputs of a channel: what more would cost in memory and time is out of proportion (VGG's first linear layer)
+)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A value x of a layer's input is the integer round(x * scale) - zero; zero: 0, or 127 where it is shifted."""
+
+    scale: float
+    zero: int
+
+
+class Moments:
+    """Of a layer's input patches over all images, group by group.
+
+    products: of the integers, fp64 of shape (groups, d, d); sums: of them, (groups, d); count: how many patches. All are
+    exact, so the order in which images are added does not matter. values: the sums of the fp32 inputs, (groups, d),
+    whose last bits do depend on it.
+    """
+
+    def __init__(self, layer: Layer):
+        groups, width = _groups(layer), _width(layer)
+        self.products, self.sums = np.zeros((groups, width, width)), np.zeros((groups, width))
+        self.values, self.count = np.zeros((groups, width)), 0
+        self._lock, self._waiting = Lock(), []
+
+    def add(self, patches: np.ndarray, grid: Grid) -> np.ndarray:
+        """Takes in patches, fp32 of shape (groups, n, d), but for their values, whose sums it returns."""
+        integers = round_int8(patches * np.float32(grid.scale) - np.float32(grid.zero))
+        ready = []
+        with self._lock:
+            self._waiting.append(integers)
+            if sum(waiting.shape[1] for waiting in self._waiting) >= EXACT:
+                ready, self._waiting = self._waiting, ready
+        self._multiply(ready)
+        return patches.sum(axis=1, dtype=np.float64)
+
+    def finish(self) -> None:
+        self._multiply(self._waiting)
+        self._waiting = []
+
+    def _multiply(self, ready: list[np.ndarray]) -> None:
+        """Many patches at once: the sums are large, and to add to them takes long."""
+        integers = np.concatenate(ready, axis=1).astype(np.float32) if ready else np.empty((1, 0, 1), np.float32)
+        for at in range(0, integers.shape[1], EXACT):
+            part = integers[:, at : at + EXACT]
+            products, sums = part.transpose(0, 2, 1) @ part, part.sum(axis=1)
+            with self._lock:
+                self.products += products
+                self.sums += sums
+                self.count += part.shape[1]
+
+
+def learn(
+    net: Net, table: Table, target: Target, keep_fp32: Collection[str], image: Callable[[int], np.ndarray], count: int
+) -> dict[str, Rounded]:
+    """The rounded weights of every int8 layer of the fp32 network `net`, by name; but for layers wider than WIDEST.
+
+    image(k), k < count: the k-th network input, fp32 of shape (C, H, W). The result does not depend on the number of
+    workers.
+    """
+    int8 = target.int8_layers(net).difference(keep_fp32)
+    layers = [layer for layer in quantizable(net.layers) if layer.name in int8 and _width(layer) <= WIDEST]
+    scales = {layer.name: table.inputs[layer.name] for layer in layers}
+    shifted = zero_points.shifted(net, scales) if target.asymmetric else set()
+    grids = {
+        name: Grid(2 * float(scale), 127) if name in shifted else Grid(float(scale), 0)
+        for name, scale in scales.items()
+    }
+    engine, found = Engine.of(net), {}
+    for part in _parts(layers):
+        moments = gather(engine, part, grids, image, count)
+        for layer in progress(part, "learn rounding", unit="layer"):
+            with threadpool_limits(THREADS):
+                levels = target.weight_levels(layer)
+                found[layer.name] = solve(
+                    layer, moments.pop(layer.name), grids[layer.name], table.weights[layer.name], levels
+                )
+    return found
+
+
+def gather(
+    engine: Engine, layers: list[Layer], grids: dict[str, Grid], image: Callable[[int], np.ndarray], count: int
+) -> dict[str, Moments]:
+    """The moments of these layers' inputs, in one pass over the images."""
+    blobs = list(dict.fromkeys(layer.inputs[0] for layer in layers))
+    found = {layer.name: Moments(layer) for layer in layers}
+
+    def one(k: int) -> list[np.ndarray]:
+        inputs = dict(zip(blobs, map(np.array, engine.blobs(image(k), blobs)), strict=True))
+        return [found[layer.name].add(_patches(layer, inputs[layer.inputs[0]]), grids[layer.name]) for layer in layers]
+
+    for sums in map_images(one, range(count), "learn rounding, inputs"):
+        for moments, values in zip(found.values(), sums, strict=True):
+            moments.values += values
+    for moments in found.values():
+        moments.finish()
+    return found
+
+
+def solve(layer: Layer, moments: Moments, grid: Grid, weight_scales: np.ndarray, levels: int) -> Rounded:
+    """The layer's integers and the change of its bias. weight_scales: as in the table; levels: the largest integer."""
+    groups, width = moments.sums.shape
+    weight = layer.weights["weight"].data.astype(np.float64).reshape(groups, -1, width)
+    scales = np.repeat(weight_scales.astype(np.float64), layer.int(0) // channels(layer)).reshape(groups, -1, 1)
+    mean, rounded = moments.sums / moments.count, np.empty(weight.shape, np.int8)
+    for group in range(groups):
+        covariance = moments.products[group] / moments.count - np.outer(mean[group], mean[group])
+        rounded[group] = round_together(weight[group] * scales[group], covariance, levels)
+    wanted = np.einsum("gow,gw->go", weight, moments.values / moments.count)
+    found = np.einsum("gow,gw->go", rounded / scales, (mean + grid.zero) / grid.scale)
+    return Rounded(rounded.reshape(-1), (wanted - found).reshape(-1).astype(np.float32))
+
+
+def round_together(weight: np.ndarray, covariance: np.ndarray, levels: int) -> np.ndarray:
+    """Integers from -levels to levels for weights in units of their steps, fp64 of shape (outputs, d), so that the error
+    of the outputs is small for inputs of this covariance, (d, d). Returns int8 of the same shape."""
+    variance = np.diag(covariance)
+    dead = variance <= 0
+    damping = DAMPING * float(variance.mean()) or 1.0
+    order = np.argsort(-variance, kind="stable")
+    hessian = covariance[np.ix_(order, order)] + damping * np.eye(len(order))
+    upper = np.linalg.cholesky(hessian[::-1, ::-1])[::-1, ::-1]
+    factor = _inverse(np.ascontiguousarray(upper))  # upper triangular, and its square is the inverse of hessian
+    left, result = weight[:, order].copy(), np.empty(weight.shape)
+    for start in range(0, len(order), BLOCK):
+        end = min(start + BLOCK, len(order))
+        errors = np.empty((len(weight), end - start))
+        for k in range(start, end):
+            result[:, k] = np.clip(np.rint(left[:, k]), -levels, levels)
+            errors[:, k - start] = (left[:, k] - result[:, k]) / factor[k, k]
+            left[:, k + 1 : end] -= np.outer(errors[:, k - start], factor[k, k + 1 : end])
+        left[:, end:] -= errors @ factor[start:end, end:]
+    integers = np.empty(weight.shape, np.int8)
+    integers[:, order] = result.astype(np.int8)
+    nearest = np.clip(round_int8(weight.astype(np.float32)), -levels, levels)
+    return np.where(dead, nearest, integers)
+
+
+def _inverse(upper: np.ndarray) -> np.ndarray:
+    """Of an upper triangular matrix, a quarter of the work that a general one takes."""
+    half = len(upper) // 2
+    if half < BLOCK:
+        return np.linalg.inv(upper)
+    first, last = _inverse(upper[:half, :half]), _inverse(upper[half:, half:])
+    result = np.zeros_like(upper)
+    result[:half, :half], result[half:, half:] = first, last
+    result[:half, half:] = -first @ upper[:half, half:] @ last
+    return result
+
+
+def _parts(layers: list[Layer]) -> list[list[Layer]]:
+    """The layers in runs whose covariances fit into MEMORY."""
+    parts, size = [], 0.0
+    for layer in layers:
+        need = 8.0 * _groups(layer) * _width(layer) ** 2
+        if not parts or size + need > MEMORY:
+            parts.append([])
+            size = 0.0
+        parts[-1].append(layer)
+        size += need
+    return parts
+
+
+def _width(layer: Layer) -> int:
+    """How many inputs an output has."""
+    return layer.weights["weight"].data.size // layer.int(0)
+
+
+def _groups(layer: Layer) -> int:
+    return layer.int(7, 1) if layer.type == "ConvolutionDepthWise" else 1
+
+
+def _patches(layer: Layer, values: np.ndarray) -> np.ndarray:
+    """What the layer multiplies its weights with: fp32 of shape (groups, patches, d), at most PIXELS of its pixels."""
+    if layer.type == "InnerProduct":
+        return values.reshape(1, -1, layer.int(2) // layer.int(0))
+    found = windows(layer, values)
+    every = [-(-size // int(PIXELS**0.5)) for size in found.shape[1:3]]
+    found = found[:, :: every[0], :: every[1]]
+    inputs, height, width = found.shape[:3]
+    groups = _groups(layer)
+    grouped = found.reshape(groups, inputs // groups, height * width, -1)
+    return np.ascontiguousarray(grouped.transpose(0, 2, 1, 3)).reshape(groups, height * width, -1)

@@ -1,0 +1,51 @@
+"""All that an int8 model is made of, from the files that the stages left: which layers stay in fp32 is still open."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+from octet.core.stage import Stage
+from octet.graph.equalize import equalize
+from octet.graph.targets import Target, target
+from octet.ncnn import table
+from octet.ncnn.net import Net, load_net
+from octet.ncnn.partition import exchanged
+from octet.ncnn.table import Table
+from octet.quantize import rounded
+from octet.quantize.quantize import quantize
+from octet.quantize.rounded import Rounded
+
+
+@dataclass(frozen=True)
+class Maker:
+    """net: the fp32 network that is quantized; keep_fp32: the layers that the model's entry names; exchanged: the blobs that
+    go from one part to another where the entry has cuts; table_file: where the table is, for errors."""
+
+    net: Net
+    table: Table
+    target: Target
+    keep_fp32: tuple[str, ...]
+    exchanged: frozenset[str]
+    table_file: str
+    rounded: Mapping[str, Rounded] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, stage: Stage, learned: bool = True) -> Maker:
+        """learned: with what the stage round made."""
+        file, profile = stage.models / "int8.table", target(stage.params.target)
+        chosen = rounded.load(stage.models / "rounding.npz") if learned else {}
+        net, entry = source(stage), stage.entry
+        apart = exchanged(net, entry.cuts, f"params.yaml: models.{stage.name}")
+        return cls(net, table.load(file), profile, entry.keep_fp32, apart, str(file), chosen)
+
+    def int8(self, keep_fp32: Collection[str] = ()) -> Net:
+        """The int8 network that leaves these layers in fp32, too."""
+        kept = [*self.keep_fp32, *keep_fp32]
+        return quantize(self.net, self.table, self.target, kept, self.table_file, self.rounded, self.exchanged)
+
+
+def source(stage: Stage) -> Net:
+    """The fp32 network that is quantized: convert's, equalized where params.yaml says so."""
+    net = load_net(stage.models / "fp32.param", stage.models / "fp32.bin", "the stage convert makes it")
+    return equalize(net) if stage.params.equalize else net

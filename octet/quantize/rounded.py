@@ -1,0 +1,41 @@
+"""The file of weights whose integers are chosen already: rounding.npz, written by the stage round, read by quantize."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from octet.core.errors import OctetError
+from octet.core.files import read_bytes, write_bytes
+
+
+@dataclass(frozen=True)
+class Rounded:
+    """weight: int8, flat as in the .bin; bias: what the layer's bias gains, fp32 of shape (outputs,)."""
+
+    weight: np.ndarray
+    bias: np.ndarray
+
+
+def save(found: Mapping[str, Rounded], path: Path) -> None:
+    """Writes an .npz; the same bytes for the same content."""
+    arrays = {f"{name}/{part}": getattr(one, part) for name, one in found.items() for part in ("weight", "bias")}
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    write_bytes(path, buffer.getvalue())
+
+
+def load(path: Path) -> dict[str, Rounded]:
+    """The layers' rounded weights; empty where rounding is to nearest."""
+    raw = read_bytes(path, "the stage round makes it")
+    try:
+        with np.load(io.BytesIO(raw), allow_pickle=False) as arrays:
+            names = dict.fromkeys(key.rpartition("/")[0] for key in arrays.files)
+            return {name: Rounded(arrays[f"{name}/weight"], arrays[f"{name}/bias"]) for name in names}
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        raise OctetError(f"{path}: not an .npz of rounded weights, or damaged; run the stage round again") from None

@@ -1,0 +1,76 @@
+"""Where int8 and fp32 differ: by class, in the confusion of classes, and on which images. Part of the stage summary."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from octet.evaluate.evaluate import Prediction, by_class, to_csv
+
+Pairs = Sequence[tuple[Prediction, Prediction]]
+SHOWN = 24  # images at most
+_CELL, _TEXT, _COLUMNS = 128, 48, 6  # pixels; the image, and the room for two lines below it
+
+
+def classes_csv(pairs: Pairs, classes: Sequence[str]) -> str:
+    """Precision, recall, F1 and support of every class, of fp32 and of int8."""
+    index = {name: k for k, name in enumerate(classes)}
+    labels = np.array([index[fp32.actual] for fp32, _ in pairs])
+    rows = []
+    for model, said in zip(("fp32", "int8"), zip(*pairs, strict=True), strict=True):
+        predicted = np.array([index[row.top[0]] for row in said])
+        rows += [{"model": model} | row for row in by_class(labels, predicted, list(classes))]
+    texts = [[f"{v:.4f}" if isinstance(v, float) else v for v in row.values()] for row in rows]
+    return to_csv(list(rows[0]), texts)
+
+
+def confusion_csv(pairs: Pairs, classes: Sequence[str]) -> str:
+    """How many images of a class each model took for which, and int8's number less fp32's; no row where both are 0."""
+    place = {name: k for k, name in enumerate(classes)}
+    fp32, int8 = (Counter((row.actual, row.top[0]) for row in said) for said in zip(*pairs, strict=True))
+    cells = sorted(fp32.keys() | int8.keys(), key=lambda cell: (place[cell[0]], place[cell[1]]))
+    rows = [[*cell, fp32[cell], int8[cell], int8[cell] - fp32[cell]] for cell in cells]
+    return to_csv(["actual", "predicted", "fp32", "int8", "change"], rows)
+
+
+def differing(pairs: Pairs) -> list[tuple[Prediction, Prediction]]:
+    """The images on which the two say something else: first those that int8 loses, then those that it wins, then
+    the others, each in the split's order."""
+
+    def rank(pair: tuple[Prediction, Prediction]) -> int:
+        fp32, int8 = pair
+        return 0 if fp32.right else 1 if int8.right else 2
+
+    return sorted((pair for pair in pairs if pair[0].top[0] != pair[1].top[0]), key=rank)
+
+
+def sheet(images: Sequence[np.ndarray], pairs: Pairs) -> bytes:
+    """A PNG of the images with what the two say of them. images: uint8 RGB (H, W, 3) or grey (H, W)."""
+    rows = max(-(-len(pairs) // _COLUMNS), 1)
+    drawn = Image.new("RGB", (_COLUMNS * (_CELL + 8) + 8, rows * (_CELL + _TEXT) + 8), "white")
+    pen, font = ImageDraw.Draw(drawn), ImageFont.load_default(12)
+    if not pairs:
+        pen.text((8, 8), "fp32 and int8 say the same of every image.", "black", font)
+    for k, (pixels, (fp32, int8)) in enumerate(zip(images, pairs, strict=True)):
+        x, y = 8 + k % _COLUMNS * (_CELL + 8), 8 + k // _COLUMNS * (_CELL + _TEXT)
+        drawn.paste(thumbnail(pixels, _CELL), (x, y))
+        lines = f"label {fp32.actual}", f"fp32 {fp32.top[0]}, int8 {int8.top[0]}"
+        for n, line in enumerate(lines):
+            while pen.textlength(line, font) > _CELL:
+                line = line.rstrip("…")[:-1] + "…"
+            pen.text((x, y + _CELL + 3 + 15 * n), line, "black", font)
+    buffer = io.BytesIO()
+    drawn.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def thumbnail(pixels: np.ndarray, size: int) -> Image.Image:
+    """The image with its longer edge `size` pixels long, in RGB; small ones keep their pixels visible."""
+    image = Image.fromarray(pixels).convert("RGB")
+    scale = size / max(image.size)
+    kind = Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.LANCZOS
+    return image.resize([max(round(edge * scale), 1) for edge in image.size], kind)
