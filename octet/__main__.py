@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def env(args: Namespace) -> None:
-    """print what a bug report needs"""
+    """Print what a bug report needs"""
     from octet.project.environment import environment
 
     try:
@@ -60,33 +60,33 @@ def env(args: Namespace) -> None:
 
 
 def zoo(args: Namespace) -> None:
-    """list the models of mmcls's zoo"""
+    """List the models of mmcls's zoo"""
     from octet.zoo.listing import table
 
     print(table(args.find))
 
 
 def add(args: Namespace) -> None:
-    """add a model to params.yaml, print its name"""
+    """Add a model to params.yaml, print its name"""
     print(entries.add(args.model, {key: value for key in NEW if (value := vars(args)[key])}))
 
 
 def validate(loaded: Params, names: list[str], args: Namespace) -> None:
-    """fill in what entries of zoo models leave out, and check params.yaml as a whole"""
+    """Fill in what entries of zoo models leave out, and check params.yaml as a whole"""
     for name in names:
         entry = loaded.models[name]
         entries.present(name, entry.config, entry.checkpoint, entry.data)
 
 
 def summary(loaded: Params, names: list[str], args: Namespace) -> None:
-    """print the result tables"""
+    """Print the result tables"""
     from octet.summary.summary import table
 
     print(table({name: _summary(name) for name in names}))
 
 
 def split(loaded: Params, names: list[str], args: Namespace) -> None:
-    """write the parts of models that have cuts"""
+    """Write the parts of models that have cuts"""
     from octet.ncnn.partition import write
 
     for name in names:
@@ -99,7 +99,7 @@ def split(loaded: Params, names: list[str], args: Namespace) -> None:
 
 
 def check(loaded: Params, names: list[str], args: Namespace) -> None:
-    """fail where int8 loses more than max_drop_pt"""
+    """Fail where int8 loses more than max_drop_pt"""
     over = []
     for name in names:
         drop, most = _summary(name)["top1_drop_pt"], loaded.models[name].max_drop_pt
@@ -114,7 +114,7 @@ def check(loaded: Params, names: list[str], args: Namespace) -> None:
 
 
 def predict(loaded: Params, names: list[str], args: Namespace) -> None:
-    """ask torch, ncnn fp32 and ncnn int8 on images, side by side"""
+    """Ask torch, ncnn fp32 and ncnn int8 on images, side by side"""
     for name in names:
         _require(name, "models", "preprocess.json", *MODEL_FILES)
         if not args.image:
@@ -127,7 +127,7 @@ def predict(loaded: Params, names: list[str], args: Namespace) -> None:
 
 
 def report(loaded: Params, names: list[str], args: Namespace) -> None:
-    """write the report, one HTML page a model"""
+    """Write the report, one HTML page a model"""
     from octet.report.page import write
 
     for name in names:
@@ -137,7 +137,7 @@ def report(loaded: Params, names: list[str], args: Namespace) -> None:
 
 
 def package(loaded: Params, names: list[str], args: Namespace) -> None:
-    """write the int8 model with all that is needed to use it as one zip"""
+    """Write the int8 model with all that is needed to use it as one zip"""
     from octet.package.bundle import package as write
 
     for name in names:
@@ -147,7 +147,7 @@ def package(loaded: Params, names: list[str], args: Namespace) -> None:
 
 
 def dump(loaded: Params, names: list[str], args: Namespace) -> None:
-    """write what fp32 and int8 say of every test image, as JSON lines"""
+    """Write what fp32 and int8 say of every test image, as JSON lines"""
     from octet.predict.dump import dump as write
 
     for name in names:

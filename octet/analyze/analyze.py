@@ -71,7 +71,8 @@ def logits(engine: Engine, image: Image, count: int, what: str) -> np.ndarray:
 
 def multiplications(net: Net, names: Collection[str], image: np.ndarray) -> dict[str, int]:
     """How often each of these layers multiplies with a weight, for one image: of a convolution, all of them for every
-    pixel of its output, borders counted."""
+    pixel of its output, borders counted.
+    """
     layers = [layer for layer in net.layers if layer.name in names]
     blobs = Engine.of(net).blobs(image, [layer.outputs[0] for layer in layers])
     found = {}
@@ -100,7 +101,8 @@ def table_text(found: dict) -> str:
 
 def _alone(fp32: Engine, alone: Engine, layer: Layer, image: Image, count: int) -> tuple[float, np.ndarray]:
     """The SQNR of this layer's output in dB, and the logits. The mean error of an image is no noise: a shift of the
-    activations (octet/asymmetric.py) moves outputs by a constant, which the next layer takes back."""
+    activations (octet/asymmetric.py) moves outputs by a constant, which the next layer takes back.
+    """
     blob = layer.outputs[0]
 
     def one(k: int) -> tuple[float, float, np.ndarray]:

@@ -222,7 +222,7 @@ def _table(graph: BaseGraph, layers: list[Layer], nodes: dict[str, str], target:
 
 
 def _inverse(scale: torch.Tensor) -> np.ndarray:
-    """ncnn's scales from PPQ's, fp32; 1 where PPQ found nothing but zeros (it stops at 1e-8) or no number."""
+    """Ncnn's scales from PPQ's, fp32; 1 where PPQ found nothing but zeros (it stops at 1e-8) or no number."""
     values = scale.numpy()
     live = np.isfinite(values) & (values > np.float32(OBSERVER_MIN_SCALE))
     return np.where(live, 1 / np.where(live, values, 1), 1).astype(np.float32)

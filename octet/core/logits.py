@@ -15,7 +15,8 @@ def spread_difference(found: np.ndarray, wanted: np.ndarray) -> float:
 
 def kl_divergence(wanted: np.ndarray, found: np.ndarray) -> float:
     """The mean KL divergence of the probabilities that `found` gives from those of `wanted`, in nats; logits of shape
-    (n, classes) both."""
+    (n, classes) both.
+    """
     return float(kl_divergences(wanted, found).mean())
 
 

@@ -27,7 +27,8 @@ _PIXELS = 3 * 32 * 32
 @dataclass(frozen=True)
 class Layout:
     """folder: within the official archive; files: of each split; names: file with the class names; keys: of labels and
-    class names in the pickles; label_bytes: of a record in the binary version, the last of which counts."""
+    class names in the pickles; label_bytes: of a record in the binary version, the last of which counts.
+    """
 
     title: str
     archive: str

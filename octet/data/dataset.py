@@ -86,7 +86,7 @@ def indices_of(data: Dataset, names: Sequence[str]) -> list[int]:
 
 
 def inputs(data: Dataset, preprocess: Preprocess, indices: np.ndarray) -> Callable[[int], np.ndarray]:
-    """k -> the network's input of the k-th picked image, fp32 of shape (C, H, W). Raises Unreadable."""
+    """K -> the network's input of the k-th picked image, fp32 of shape (C, H, W). Raises Unreadable."""
 
     def image(k: int) -> np.ndarray:
         index = int(indices[k])

@@ -17,7 +17,8 @@ ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".w
 
 class ImageFiles:
     """Image files under `root`. names: their paths in it. labels: int64 of shape (n,), all 0 where not `labelled`.
-    classes: names by label."""
+    classes: names by label.
+    """
 
     def __init__(
         self, root: Path, names: Sequence[str], labels: Sequence[int] | None, classes: Sequence[str], color_type: str
@@ -47,7 +48,8 @@ class ImageFiles:
 
 def class_folders(root: Path, classes: Sequence[str], color_type: str) -> ImageFiles:
     """A folder for each class. Their names are the classes' or, where they are not, their sorted order gives the labels
-    (ImageNet's n01440764, …, as mmcls has it); then there are as many as classes."""
+    (ImageNet's n01440764, …, as mmcls has it); then there are as many as classes.
+    """
     folders = inside(root)
     if set(folders) <= set(classes):
         label = {name: list(classes).index(name) for name in folders}

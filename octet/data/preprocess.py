@@ -33,7 +33,8 @@ _PILLOW = {
 @dataclass(frozen=True)
 class Resize:
     """To `height` x `width` pixels; where edge is 'short', 'long', 'height' or 'width', that one becomes `height` pixels
-    long and the other follows. backend: 'cv2' or 'pillow', which differ in their filters."""
+    long and the other follows. backend: 'cv2' or 'pillow', which differ in their filters.
+    """
 
     height: int
     width: int

@@ -180,7 +180,8 @@ def transforms(pipeline: list, where: str) -> list:
 
 def dataset_classes(data: Config) -> list[str]:
     """The class names of a config's data set: its own `classes` (names, or a file with one a line), or those that
-    mmcls's data set of this type has."""
+    mmcls's data set of this type has.
+    """
     from mmcls.datasets import DATASETS
 
     own = data.get("classes")

@@ -27,7 +27,8 @@ ROUNDS = 20  # at most; chains of layers take a few, until no factor changes
 class Pair:
     """Two layers of which the second alone reads the first, and what lies between: activations and pooling, in order.
 
-    limits: ReLU6's, by channel, as they would have to be, fp64; None without one."""
+    limits: ReLU6's, by channel, as they would have to be, fp64; None without one.
+    """
 
     first: Layer
     second: Layer
@@ -110,7 +111,8 @@ def _weighted(layer: Layer) -> bool:
 
 def _activation(layer: Layer) -> float | None:
     """The upper limit of what a layer's activation lets through unchanged, inf without one; None where a factor would
-    not come through."""
+    not come through.
+    """
     if layer.type == "Clip":
         low, high = (float(layer.params.get(key, sign * np.inf)) for key, sign in ((0, -1), (1, 1)))
         return high if low == 0 else None

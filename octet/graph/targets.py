@@ -54,7 +54,8 @@ class Target:
     convolution? It has few multiplications to save, ncnn's int8 kernels for it are slower than its fp32 ones on x86, and it
     loses more than most layers: MobileNetV2 at 224x224 is 1.10 times as fast as fp32 with all of them in int8, 1.42 times with
     none (AVX-512 VNNI, one thread). layers: the layers for which another choice is better. fp32_costs_us: by how much
-    one image takes longer with a layer in fp32, in microseconds, where it was measured."""
+    one image takes longer with a layer in fp32, in microseconds, where it was measured.
+    """
 
     name: str
     winograd: bool
@@ -103,7 +104,8 @@ class Target:
 
     def check(self, layers: list[Layer]) -> None:
         """Raises OctetError where the profile names a layer that is not among these (those that can be int8), or
-        chooses what a layer of its kind does not have."""
+        chooses what a layer of its kind does not have.
+        """
         known = {layer.name: layer for layer in layers}
         problems = []
         for name, choice in self.layers.items():

@@ -13,7 +13,8 @@ SAME_UPPER, SAME_LOWER = -233, -234  # a border as wide as it has to be, the odd
 def windows(layer: Layer, values: np.ndarray, border: np.generic | float = 0) -> np.ndarray:
     """Of a Convolution or ConvolutionDepthWise and its input of shape (C, H, W): a view of shape (C, output height,
     output width, kernel height, kernel width). border: the value around the input. Source: Convolution::make_padding
-    and forward in ncnn's src/layer/convolution.cpp."""
+    and forward in ncnn's src/layer/convolution.cpp.
+    """
     kernel = (layer.int(11, layer.int(1)), layer.int(1))
     stride = (layer.int(13, layer.int(3, 1)), layer.int(3, 1))
     dilation = (layer.int(12, layer.int(2, 1)), layer.int(2, 1))

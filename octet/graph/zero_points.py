@@ -36,7 +36,8 @@ _ZERO = 129
 class Region:
     """What one ReLU's outputs reach. maker: the layer that applies it; bias: the one whose bias comes before it, the
     maker itself where it is fused; readers: the layers that weight the values; others: those that make the other
-    operand where the values are added to something."""
+    operand where the values are added to something.
+    """
 
     maker: Layer
     bias: Layer
@@ -46,7 +47,8 @@ class Region:
 
 def regions(net: Net, key: Callable[[Layer], Hashable | None]) -> list[Region]:
     """Where a shift is possible: everything that the values reach can take it, at least one layer among that is int8,
-    and all int8 layers have one scale. key: what stands for a layer's input scale; None for a layer in fp32."""
+    and all int8 layers have one scale. key: what stands for a layer's input scale; None for a layer in fp32.
+    """
     producers, consumers = net.producers(), net.consumers()
     found = []
     for maker in net.layers:
@@ -67,7 +69,8 @@ def shifted(net: Net, scales: Mapping[str, Hashable]) -> set[str]:
 
 def shift(net: Net, is_int8: Callable[[Layer], bool]) -> None:
     """Shifts the activations of a model whose layers are int8 already, in place. Input scales, so far 127 / threshold,
-    double where it does. Before outputs are requantized."""
+    double where it does. Before outputs are requantized.
+    """
 
     def scale(layer: Layer) -> np.float32 | None:
         return layer.weights["input_scale"].data[0] if is_int8(layer) else None
@@ -140,7 +143,8 @@ def _bias_before(maker: Layer, producers: dict, consumers: dict) -> Layer | None
 
 def _reach(blob: str, producers: dict, consumers: dict) -> tuple[list[Layer], list[Layer]] | None:
     """The layers that weight this blob's values and those that make what is added to them; None where another kind of
-    layer reads them, or none does: the network's output."""
+    layer reads them, or none does: the network's output.
+    """
     readers, others = [], []
     for layer in consumers.get(blob, []) or [None]:
         if layer is None:

@@ -30,7 +30,8 @@ _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?(inf|nan)", re
 @dataclass
 class Table:
     """weights: scales by layer, fp32 of shape (channels or groups,); inputs: one fp32 scale by layer; more: the scales
-    of further weights by entry, as 'attention_1_param_1'."""
+    of further weights by entry, as 'attention_1_param_1'.
+    """
 
     weights: dict[str, np.ndarray] = field(default_factory=dict)
     inputs: dict[str, np.float32] = field(default_factory=dict)
@@ -43,7 +44,8 @@ class Table:
 
     def check(self, layers: list[Layer], where: str, may_lack: frozenset[str] = frozenset()) -> None:
         """Raises OctetError unless every layer has its scales (those in may_lack need none), in the right number,
-        and every entry has its layer."""
+        and every entry has its layer.
+        """
         wanted, found, problems = {layer.name: needed(layer) for layer in layers}, self.entries(), []
         for key in found:
             name = key.partition("_param_")[0]
@@ -82,7 +84,8 @@ def channels(layer: Layer) -> int:
 
 def silent(table: Table, layers: list[Layer]) -> list[str]:
     """What the calibrators gave the scale 1, which ncnn reads as it is, because there is nothing but zeros: one line a
-    layer with channels of zero weights, or with an input that was 0 in all images."""
+    layer with channels of zero weights, or with an input that was 0 in all images.
+    """
     found = []
     for layer in layers:
         rows = layer.weights["weight"].data.reshape(channels(layer), -1)
@@ -99,7 +102,7 @@ def add_attention(table: Table, layers: list[Layer]) -> None:
     for layer in layers:
         if layer.type == "MultiHeadAttention" and not needed(layer).keys() & table.entries().keys():
             found = {}
-            for (key, count), role in zip(needed(layer).items(), "q k v out".split(), strict=True):
+            for (key, count), role in zip(needed(layer).items(), ["q", "k", "v", "out"], strict=True):
                 weight = np.abs(layer.weights[f"{role}_weight"].data.astype(np.float32))
                 found[key] = absmax_scales(weight.reshape(count, -1).max(axis=1))
             table.weights[layer.name] = found.pop(f"{layer.name}_param_0")

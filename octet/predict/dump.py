@@ -12,7 +12,8 @@ from octet.summary.summary import read_pairs
 
 def dump(metrics: Path, out: Path) -> int:
     """Writes one line an image: its number in the split or its file, its label, and either model's five most likely
-    classes with their probabilities. Returns the number of lines."""
+    classes with their probabilities. Returns the number of lines.
+    """
     pairs = read_pairs(metrics)
     lines = [
         {"image": fp32.image, "label": fp32.actual, "fp32": _top(fp32), "int8": _top(int8)} for fp32, int8 in pairs

@@ -44,7 +44,8 @@ def files(paths: Sequence[str]) -> list[Path]:
 
 def load(path: Path, steps: Preprocess) -> NamedImage:
     """An image file, read as mmcls would. A network whose data set holds arrays of one size resizes nothing itself:
-    for it the image is cut in its middle and scaled, and its name says so."""
+    for it the image is cut in its middle and scaled, and its name says so.
+    """
     color_type = steps.color_type if steps.channels == 3 else "grayscale"
     image = NamedImage(str(path), read(path, color_type))
     return image if steps.geometry else fit(image, steps.size)
@@ -66,7 +67,8 @@ def fit(image: NamedImage, size: Sequence[int]) -> NamedImage:
 
 def telling(pairs: Sequence[tuple[Prediction, Prediction]], count: int) -> list[int]:
     """Which rows of the predictions are worth a look, in their order: half of them, if there are so many, where int8
-    says something else than fp32, those of the largest difference first; the rest spread over the split."""
+    says something else than fp32, those of the largest difference first; the rest spread over the split.
+    """
     differ = [k for k, (fp32, int8) in enumerate(pairs) if fp32.top[0] != int8.top[0]]
     differ.sort(key=lambda k: -abs(pairs[k][0].probabilities[0] - pairs[k][1].probabilities[0]))
     chosen = set(differ[: max(count // 2, 1)])

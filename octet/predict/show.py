@@ -45,7 +45,8 @@ def short(name: str) -> str:
 
 def png(images: Sequence[NamedImage], answers: Sequence[Answers], title: str) -> bytes:
     """One row an image: the image, then a bar for each of the five classes that torch finds most likely or, where
-    others do, those of each engine."""
+    others do, those of each engine.
+    """
     figure = Figure(figsize=(11, 0.7 + 1.75 * len(images)), dpi=110, layout="constrained", facecolor="white")
     figure.get_layout_engine().set(h_pad=0.1)
     figure.suptitle(title, fontsize=11)

@@ -33,7 +33,8 @@ _HEAD = """\
 def add(name: str | None, entry: dict[str, Any]) -> str:
     """Adds a model to params.yaml; returns its name (default: that of the zoo, or of the config). entry: zoo, or config
     and checkpoint; data where it is not the config's. A model that is listed with the same values stays as it is. A
-    config from elsewhere becomes one file in configs/models, with all that its _base_ has."""
+    config from elsewhere becomes one file in configs/models, with all that its _base_ has.
+    """
     if "zoo" not in entry and not {"config", "checkpoint"} <= entry.keys():
         raise OctetError("a new model needs ZOO=name, or CONFIG=file.py and CHECKPOINT=file.pth")
     name = name or entry.get("zoo") or Path(entry["config"]).stem
@@ -102,7 +103,8 @@ def _outside(config: str) -> bool:
 
 def present(name: str, config: str, checkpoint: str, data: str) -> None:
     """Raises OctetError where a model's checkpoint or data is neither there nor what a stage makes or fetches, and for
-    a config of which DVC would not see that it changes."""
+    a config of which DVC would not see that it changes.
+    """
     if _outside(config):
         raise OctetError(
             f"{PARAMS}: models.{name}.config: {config}: lies outside {CONFIGS}, where DVC sees that a config changes; move it "
@@ -123,7 +125,8 @@ def present(name: str, config: str, checkpoint: str, data: str) -> None:
 
 def fill() -> None:
     """Writes into params.yaml what entries leave out and the zoo, the config or a default gives; and
-    downloads/params.yaml anew."""
+    downloads/params.yaml anew.
+    """
     text, models = _read()
     for name, entry in models.items():
         if isinstance(entry, dict) and (isinstance(entry.get("zoo"), str) or {"config", "checkpoint"} <= entry.keys()):

@@ -15,9 +15,22 @@ from octet.benchmark.benchmark import thread_counts
 from octet.core.parallel import cores
 from octet.ncnn.machine import fitting_target, int8_kernel, processor
 
-PACKAGES = "ncnn pnnx torch mmcls mmcv ppq onnx onnxruntime numpy opencv-python-headless pillow matplotlib dvc".split()
-SHOWN = ("sse4_1 avx fma f16c avx2 avx512f avx512bw avx512_bf16 avx512_fp16 avx_vnni avx_vnni_int8 avx512_vnni "
-         "asimd asimdhp asimddp asimdfhm i8mm bf16 sve sve2 svei8mm").split()  # fmt: skip
+PACKAGES = [
+    "ncnn",
+    "pnnx",
+    "torch",
+    "mmcls",
+    "mmcv",
+    "ppq",
+    "onnx",
+    "onnxruntime",
+    "numpy",
+    "opencv-python-headless",
+    "pillow",
+    "matplotlib",
+    "dvc",
+]
+SHOWN = ["sse4_1", "avx", "fma", "f16c", "avx2", "avx512f", "avx512bw", "avx512_bf16", "avx512_fp16", "avx_vnni", "avx_vnni_int8", "avx512_vnni", "asimd", "asimdhp", "asimddp", "asimdfhm", "i8mm", "bf16", "sve", "sve2", "svei8mm"]  # fmt: skip
 
 
 def environment(target: str | None) -> str:

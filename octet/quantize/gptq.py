@@ -154,7 +154,8 @@ def solve(layer: Layer, moments: Moments, grid: Grid, weight_scales: np.ndarray,
 
 def round_together(weight: np.ndarray, covariance: np.ndarray, levels: int) -> np.ndarray:
     """Integers from -levels to levels for weights in units of their steps, fp64 of shape (outputs, d), so that the error
-    of the outputs is small for inputs of this covariance, (d, d). Returns int8 of the same shape."""
+    of the outputs is small for inputs of this covariance, (d, d). Returns int8 of the same shape.
+    """
     variance = np.diag(covariance)
     dead = variance <= 0
     damping = DAMPING * float(variance.mean()) or 1.0

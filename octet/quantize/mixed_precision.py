@@ -26,7 +26,8 @@ UNITS = {"kl": "nats", "top1": "points of top-1"}
 @dataclass(frozen=True)
 class Held:
     """Held-out images: image(k), k < count, the network inputs; wanted: fp32's logits, shape (count, classes); labels:
-    int64 of shape (count,), or None where they have none."""
+    int64 of shape (count,), or None where they have none.
+    """
 
     image: Callable[[int], np.ndarray]
     wanted: np.ndarray
@@ -34,7 +35,8 @@ class Held:
 
     def loss(self, net: Net, metric: str) -> float:
         """What a network is likely to lose against fp32 on other images, at the most: the mean over these and twice its
-        standard error. kl: divergence of the probabilities in nats; top1: points of top-1."""
+        standard error. kl: divergence of the probabilities in nats; top1: points of top-1.
+        """
         found = logits(Engine.of(net), self.image, len(self.wanted), "plan")
         if metric == "kl":
             each = kl_divergences(self.wanted, found)
@@ -101,7 +103,8 @@ def plan(
 
 def costs(rows: list[dict], measured_us: dict[str, float]) -> dict[str, float]:
     """What each layer costs in fp32 more than in int8: in microseconds as the target's profile measured it, where it
-    did; else in proportion to its multiplications, at the measured layers' mean rate, or as their number."""
+    did; else in proportion to its multiplications, at the measured layers' mean rate, or as their number.
+    """
     known = [row for row in rows if row["layer"] in measured_us]
     macs = sum(row["macs"] for row in known)
     rate = sum(measured_us[row["layer"]] for row in known) / macs if macs else 1.0

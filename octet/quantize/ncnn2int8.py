@@ -99,9 +99,26 @@ _TABLE = {
     "Unfold": f"{_KERNEL} 18f",
 }
 # Types that the writer has no line for: right as long as they have no parameters.
-_BARE = (
-    "AbsVal BNLL Cast DeepCopy Einsum Erf Flatten Flip Mish Noop Packing SELU Shrink Sigmoid Softplus Split Swish TanH"
-).split()
+_BARE = [
+    "AbsVal",
+    "BNLL",
+    "Cast",
+    "DeepCopy",
+    "Einsum",
+    "Erf",
+    "Flatten",
+    "Flip",
+    "Mish",
+    "Noop",
+    "Packing",
+    "SELU",
+    "Shrink",
+    "Sigmoid",
+    "Softplus",
+    "Split",
+    "Swish",
+    "TanH",
+]
 _RULES = {
     **{kind: re.findall(r"(\d+)([fIFs]?)([=@!-]?)(\S*)", words) for kind, words in _TABLE.items()},
     **{kind: [] for kind in _BARE},

@@ -174,7 +174,7 @@ def _make_gemm_int8(layer: Layer, table: Table, target: Target, where: str) -> N
 
 def _make_attention_int8(layer: Layer, table: Table, target: Target, where: str) -> None:
     found = table.entries()
-    for role, key in zip("q k v out".split(), needed(layer), strict=True):
+    for role, key in zip(["q", "k", "v", "out"], needed(layer), strict=True):
         scales = found[key]
         weight = _int8(_fp32(layer, f"{role}_weight").reshape(len(scales), -1), scales, target)
         layer.weights |= {f"{role}_weight": weight, "out_scale" if role == "out" else f"{role}_scales": Tensor(scales)}
@@ -195,7 +195,8 @@ _MAKE_INT8 = {
 
 def _output_scale(consumers: dict[str, list[Layer]], layer: Layer) -> np.float32 | None:
     """The scale with which this layer's output may leave as int8: where every consumer, directly or through one Split,
-    is an int8 convolution with this input scale (fuse_requantize in ncnn2int8.cpp)."""
+    is an int8 convolution with this input scale (fuse_requantize in ncnn2int8.cpp).
+    """
     if layer.type not in REQUANTIZING or not is_int8(layer):
         return None
     readers = consumers.get(layer.outputs[0], [])

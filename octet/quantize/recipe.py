@@ -20,7 +20,8 @@ from octet.quantize.rounded import Rounded
 @dataclass(frozen=True)
 class Maker:
     """net: the fp32 network that is quantized; keep_fp32: the layers that the model's entry names; exchanged: the blobs that
-    go from one part to another where the entry has cuts; table_file: where the table is, for errors."""
+    go from one part to another where the entry has cuts; table_file: where the table is, for errors.
+    """
 
     net: Net
     table: Table

@@ -21,7 +21,8 @@ from octet.data.preprocess import Preprocess
 @dataclass(frozen=True)
 class Recipe:
     """epochs: [[resolution in pixels, number of epochs], …] in order; lr: the highest learning rate; dtype: of the
-    forward pass, 'bfloat16' or 'float32', which is faster for depthwise convolutions."""
+    forward pass, 'bfloat16' or 'float32', which is faster for depthwise convolutions.
+    """
 
     epochs: list
     batch: int

@@ -39,7 +39,8 @@ class Differing:
 class Found:
     """figures: by JSONS' names; tables: rows by TABLES' names; made: octet.used's parameters; topk: by k, the
     accuracies of fp32 and int8 in percent; differ: how many images the two differ on, of which `images` are some.
-    layers: how many can be int8, of which fp32_layers are not. analysis and peers: None where nothing was measured."""
+    layers: how many can be int8, of which fp32_layers are not. analysis and peers: None where nothing was measured.
+    """
 
     name: str
     figures: dict[str, dict[str, Any]]

@@ -69,7 +69,8 @@ def latency(rows: Rows, threads: int) -> str:
 
 def activations(rows: Rows, fp32_layers: Sequence[str]) -> list[tuple[str, str]]:
     """For every layer its name and the histogram of what it reads, with the threshold beyond which int8 clips; without
-    one for the layers in fp32."""
+    one for the layers in fp32.
+    """
     layers: dict[str, list[dict[str, str]]] = {}
     for row in rows:
         layers.setdefault(row["layer"], []).append(row)
@@ -83,7 +84,8 @@ def activations(rows: Rows, fp32_layers: Sequence[str]) -> list[tuple[str, str]]
 
 def layers(rows: Sequence[dict]) -> str:
     """The error of every layer in the network's order: its output's SQNR, and what it alone does to the probabilities.
-    rows: analyze.json's; the three layers with the largest KL divergence stand out."""
+    rows: analyze.json's; the three layers with the largest KL divergence stand out.
+    """
     count = len(rows)
     made, (noise, shift) = figure(_WIDTH, 0.55 + 0.19 * count, ncols=2, sharey=True)
     noise_db, kl = (np.array([row[key] for row in rows]) for key in ("sqnr_db", "kl_alone"))
@@ -130,7 +132,8 @@ def _by_class(rows: Rows) -> tuple[list[str], np.ndarray]:
 
 def _matrix(rows: Rows, key: str, names: Sequence[str]) -> tuple[list[str], np.ndarray]:
     """The classes, and how often each (the row) was taken for each (the column); of many classes those that are most
-    often part of a mistake."""
+    often part of a mistake.
+    """
     index = {name: k for k, name in enumerate(names)}
     counts, wrong = np.zeros((len(index), len(index)), int), np.zeros(len(index), int)
     for row in rows:
@@ -144,7 +147,8 @@ def _matrix(rows: Rows, key: str, names: Sequence[str]) -> tuple[list[str], np.n
 
 def _heat(names: list[str], counts, shade, colour, diagonal: bool, label: str, form: str = "d") -> str:
     """A matrix of cells: their colour, how strong it is, from 0 to 1, and their numbers where there is room. diagonal:
-    is it grey?"""
+    is it grey?
+    """
     count = len(names)
     made, axis = figure(_WIDTH, _WIDTH - 0.2)
     colours = np.broadcast_to(colour, counts.shape)

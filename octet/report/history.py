@@ -33,7 +33,8 @@ class Change:
 def last_change(name: str, now: dict[str, dict[str, Any]], params: str) -> Change | None:
     """The workspace against the last commit; where they are the same, that commit against the one before it that had
     other figures. None without git or without earlier figures. now: the figures by FILES' names; params: params.yaml's
-    text."""
+    text.
+    """
     commits = _git("log", "--format=%h", "-n", "30", "--", *(f"metrics/{name}/{file}.json" for file in FILES))
     if not commits:
         return None

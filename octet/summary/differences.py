@@ -39,7 +39,8 @@ def confusion_csv(pairs: Pairs, classes: Sequence[str]) -> str:
 
 def differing(pairs: Pairs) -> list[tuple[Prediction, Prediction]]:
     """The images on which the two say something else: first those that int8 loses, then those that it wins, then
-    the others, each in the split's order."""
+    the others, each in the split's order.
+    """
 
     def rank(pair: tuple[Prediction, Prediction]) -> int:
         fp32, int8 = pair

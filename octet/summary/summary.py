@@ -56,7 +56,8 @@ def read_pairs(metrics: Path) -> list[tuple[Prediction, Prediction]]:
 
 def paired_drop(pairs: Sequence[tuple[Prediction, Prediction]]) -> tuple[float, float]:
     """The drop in top-1, in points, and its standard error over the same images (a paired sample: the images that
-    both get right or both get wrong add nothing to it)."""
+    both get right or both get wrong add nothing to it).
+    """
     lost = np.array([fp32.right - float(int8.right) for fp32, int8 in pairs])
     return 100 * float(lost.mean()), 100 * float(lost.std(ddof=1) / np.sqrt(len(lost)))
 

@@ -68,7 +68,8 @@ class Gain:
     @property
     def verdict(self) -> str:
         """faster: by LEAST, and a coin would win so many rounds in fewer than FALSE_GAIN of all cases. no gain: of LEAST
-        in so few rounds that a coin would not in FALSE_LOSS; that costs nothing but a small chance, so it is easier."""
+        in so few rounds that a coin would not in FALSE_LOSS; that costs nothing but a small chance, so it is easier.
+        """
         least = LEAST * self.base_us
         if self.us >= least and _coin(self.won, len(self.rounds)) < FALSE_GAIN:
             return "faster"
@@ -132,7 +133,8 @@ class Bench:
 class Tuned:
     """base: the better built-in profile; tried: every candidate; layers: what is taken; together: every attempt to take
     several at once, how many layers and what they gain; whole_us: of each built-in profile, and fp32; refused: why a
-    built-in profile cannot be had for this model."""
+    built-in profile cannot be had for this model.
+    """
 
     base: Target
     tried: list[tuple[str, Choice, Gain]]

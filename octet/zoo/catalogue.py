@@ -23,7 +23,8 @@ TOLERANCE_PT = 0.1  # how far fp32's top-1 may be from the published one without
 @dataclass(frozen=True)
 class ZooModel:
     """config: as mmcls_model.read_config takes it. top1_pct: published, None for a multi-label model. data_set: its name
-    in the metafile."""
+    in the metafile.
+    """
 
     name: str
     family: str
@@ -84,7 +85,8 @@ def by_file(path: str | Path) -> ZooModel | None:
 
 def compare(top1_pct: float, checkpoint: str) -> dict:
     """The published top-1 beside the fp32 model's, as metrics JSON, where the checkpoint is of the zoo; a warning where
-    the two differ."""
+    the two differ.
+    """
     model = by_file(checkpoint)
     if model is None or model.top1_pct is None:
         return {}

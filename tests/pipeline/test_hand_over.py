@@ -35,7 +35,9 @@ def octet(project, *args, ok=True):
 
 def fails(project, *args, say):
     found = octet(project, *args, ok=False)
-    assert found.returncode == 1 and found.stderr.startswith("error: ") and "Traceback" not in found.stderr
+    assert found.returncode == 1
+    assert found.stderr.startswith("error: ")
+    assert "Traceback" not in found.stderr
     for words in say:
         assert words in found.stderr, found.stderr
 
@@ -56,14 +58,16 @@ def test_predict_says_what_the_pipeline_said(project, tmp_path):
             row = said[precision][k]
             assert first[3 * engine : 3 * engine + 2] == [row.top[0], f"{100 * row.probabilities[0]:.2f}"]
     with Image.open(project.folder / "reports/tiny/predict.png") as drawn:
-        assert drawn.format == "PNG" and drawn.width > 1000
+        assert drawn.format == "PNG"
+        assert drawn.width > 1000
 
 
 def test_predict_finds_images_of_its_own(project):
     fp32, int8 = (read_predictions(project.folder / f"metrics/tiny/{p}.predictions.csv") for p in ("fp32", "int8"))
     differ = sum(a.top[0] != b.top[0] for a, b in zip(fp32, int8, strict=True))
     shown = octet(project, "predict", "--model", "tiny").stdout
-    assert "tiny: 8 images" in shown and shown.count("  differ: ") == min(differ, 4) > 0
+    assert "tiny: 8 images" in shown
+    assert shown.count("  differ: ") == min(differ, 4) > 0
 
 
 def test_dump(project):
@@ -102,7 +106,10 @@ def test_the_report_stands_alone_and_shows_the_figures(project):
     octet(project, "report")
     text = (project.folder / "reports/tiny/report.html").read_text()
     page = Page(text)
-    assert page.loads == [] and page.open == [] and "url(http" not in text and "@import" not in text
+    assert page.loads == []
+    assert page.open == []
+    assert "url(http" not in text
+    assert "@import" not in text
     summary = json.loads((project.folder / "metrics/tiny/summary.json").read_text())
     assert f"{summary['int8_top1_pct']:.2f} %" in page.texts["b"]
     assert page.texts["h2"] == [
@@ -120,7 +127,8 @@ def test_the_report_stands_alone_and_shows_the_figures(project):
     differ = round(500 * (1 - summary["agreement_pct"] / 100))
     assert text.count("<img src=") == min(24, differ) > 0
     assert "minmax, weights by absmax; 32 training images" in text
-    assert "make bench-peers MODEL=tiny" in text and str(project.folder) not in text
+    assert "make bench-peers MODEL=tiny" in text
+    assert str(project.folder) not in text
     assert len(text) < 5e6
 
 
@@ -175,7 +183,8 @@ def test_the_bundle_says_what_it_holds(project, bundle):
     before = (project.folder / "dist/tiny-int8.zip").read_bytes()
     octet(project, "package")
     assert (project.folder / "dist/tiny-int8.zip").read_bytes() == before
-    assert "{{" not in card and str(project.folder) not in card
+    assert "{{" not in card
+    assert str(project.folder) not in card
 
 
 def test_what_is_not_there_yet(spoiled):
@@ -194,7 +203,8 @@ def test_what_is_not_there_yet(spoiled):
         (spoiled.folder / path).unlink()
         fails(spoiled, command, say=[f"{path}: no such file", "'make quantize MODEL=tiny' makes it"])
         (spoiled.folder / path).write_bytes(whole)
-    assert not (spoiled.folder / "dist").exists() and not (spoiled.folder / "reports").exists()
+    assert not (spoiled.folder / "dist").exists()
+    assert not (spoiled.folder / "reports").exists()
 
 
 def test_images_that_are_none(project, tmp_path):

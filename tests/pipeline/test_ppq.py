@@ -146,7 +146,8 @@ def test_the_target_chooses_the_weights_levels(small, profile, levels, tmp_path)
 def test_a_dead_channel_and_a_dead_input_have_scale_one(small):
     found = calibrate(small, "minmax", image=lambda k: np.zeros((3, 12, 12), np.float32))
     first = quantizable(small[1].layers)[0].name
-    assert found.weights[first][2] == 1 and found.inputs[first] == 1
+    assert found.weights[first][2] == 1
+    assert found.inputs[first] == 1
     assert all(np.isfinite(scale) and scale > 0 for scale in found.inputs.values())
 
 

@@ -82,7 +82,8 @@ def check(settings: Config, folder, tmp_path, *only: str) -> None:
     for name in only or names:
         image = read(folder / name, "grayscale" if array == (28, 28) else steps.color_type)
         found = steps(image)
-        assert found.dtype == np.float32 and found.flags.c_contiguous
+        assert found.dtype == np.float32
+        assert found.flags.c_contiguous
         assert list(found.shape) == [steps.channels, *steps.size]
         if array:
             wanted = mmcls_says(settings, {"img": image})

@@ -22,7 +22,8 @@ def test_training_writes_a_half_precision_checkpoint_that_export_reads(tmp_path)
     assert "epoch 2/2 at 32x32" in shown
     first = project.files("models/tiny.pth", "models/tiny.json")
     metrics = json.loads(first["models/tiny.json"])
-    assert metrics["n_images"] == 500 and 5 < metrics["top1_pct"] < 100
+    assert metrics["n_images"] == 500
+    assert 5 < metrics["top1_pct"] < 100
     content = torch.load(tmp_path / "models/tiny.pth", weights_only=True)
     assert content["state_dict"]["head.fc.weight"].dtype == torch.float16
     assert content["meta"]["CLASSES"] == list("0123456789")

@@ -74,10 +74,13 @@ def test_the_entry_is_filled_in_and_a_wrong_checksum_stops_the_run(project):
     shown = project.python("-m", "octet", "validate").stdout
     assert shown == "params.yaml: models.tiny: filled in checkpoint, trusted, data, keep_fp32, cuts, max_drop_pt\n"
     text = (project.folder / "params.yaml").read_text()
-    assert f"checkpoint: models/zoo/{WEIGHTS}" in text and "data: data/jpeg\n" in text and "# by name" in text
+    assert f"checkpoint: models/zoo/{WEIGHTS}" in text
+    assert "data: data/jpeg\n" in text
+    assert "# by name" in text
     assert WEIGHTS in (project.folder / "downloads/params.yaml").read_text()
     done = project.python("-m", "dvc", "repro", "summary@tiny", ok=False)
-    assert done.returncode != 0 and "expected was bd6371c8; it was thrown away" in done.stderr
+    assert done.returncode != 0
+    assert "expected was bd6371c8; it was thrown away" in done.stderr
     assert not list((project.folder / "models/zoo").glob("*.pth"))
 
 
@@ -89,7 +92,8 @@ def test_the_pipeline_on_image_files(project):
     )
     done = project.python("-m", "dvc", "repro", "summary@tiny")
     ran = [line.split("'")[1] for line in done.stdout.splitlines() if line.startswith("Running stage")]
-    assert ran[0] == "downloads/dvc.yaml:weights@resnet18_8xb16_cifar10" and len(ran) == 12
+    assert ran[0] == "downloads/dvc.yaml:weights@resnet18_8xb16_cifar10"
+    assert len(ran) == 12
     metrics = project.folder / "metrics/tiny"
     fp32 = json.loads((metrics / "fp32.json").read_text())
     assert (fp32["n_images"], fp32["n_unreadable"], fp32["published_top1_pct"]) == (149, 1, 94.82)
@@ -100,13 +104,16 @@ def test_the_pipeline_on_image_files(project):
     ):
         assert said in done.stderr
     rows = [line.split(",")[:2] for line in (metrics / "int8.predictions.csv").read_text().splitlines()[1:]]
-    assert len(rows) == 149 and all(name.split("/")[0] == label for name, label in rows)
+    assert len(rows) == 149
+    assert all(name.split("/")[0] == label for name, label in rows)
     assert project.damaged not in {name for name, _ in rows}
     summary = json.loads((metrics / "summary.json").read_text())
-    assert summary["published_top1_pct"] == 94.82 and summary["agreement_pct"] > 80
+    assert summary["published_top1_pct"] == 94.82
+    assert summary["agreement_pct"] > 80
     assert "zoo publishes 94.82 %" in project.python("-m", "octet", "summary", "--model", "tiny").stdout
     steps = json.loads((project.folder / "models/tiny/preprocess.json").read_text())
-    assert [step["step"] for step in steps["geometry"]] == ["Resize", "CenterCrop"] and steps["size"] == [32, 32]
+    assert [step["step"] for step in steps["geometry"]] == ["Resize", "CenterCrop"]
+    assert steps["size"] == [32, 32]
 
 
 def test_what_was_fetched_stays_and_no_other_model_needs_it(project):
@@ -119,7 +126,8 @@ def test_what_was_fetched_stays_and_no_other_model_needs_it(project):
     weights.unlink()
     project.python("-c", "import shutil; shutil.rmtree('.dvc/cache')")
     done = project.python("-m", "dvc", *again, ok=False)
-    assert done.returncode != 0 and f"put it there by hand: models/zoo/{WEIGHTS}" in done.stderr
+    assert done.returncode != 0
+    assert f"put it there by hand: models/zoo/{WEIGHTS}" in done.stderr
 
 
 def test_the_mean_of_what_is_read_is_what_the_file_holds(project):
@@ -136,7 +144,7 @@ def test_the_mean_of_what_is_read_is_what_the_file_holds(project):
 
 
 @pytest.mark.parametrize(
-    "config, count",
+    ("config", "count"),
     [
         ("resnet/resnet34_8xb32_in1k.py", 21_797_672),  # torchvision's documentation; the metafile has 2.2 M
         ("resnet/resnet50_8xb16_cifar100.py", 23_500_352 + 2048 * 100 + 100),

@@ -17,7 +17,7 @@ LAYERS = {
 }
 
 
-@pytest.mark.parametrize("config, layers", LAYERS.items())
+@pytest.mark.parametrize(("config", "layers"), LAYERS.items())
 def test_it_converts_and_runs_in_int8(config, layers, tmp_path):
     from tests.bench.zoo.measure import measure
 

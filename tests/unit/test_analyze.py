@@ -54,14 +54,16 @@ def test_every_figure_by_hand(made):
     outputs = [[np.array(next(e.blobs(x, ["2"]))).astype(np.float64) for x in images] for e in (fp32, alone)]
     error = [b - a - (b - a).mean() for a, b in zip(*outputs, strict=True)]
     wanted = 10 * np.log10(np.sum(np.square(outputs[0])) / np.sum(np.square(error)))
-    assert row["sqnr_db"] == pytest.approx(wanted, abs=0.01) and 15 < wanted < 60
+    assert row["sqnr_db"] == pytest.approx(wanted, abs=0.01)
+    assert 15 < wanted < 60
     inputs = np.array([np.array(next(fp32.blobs(x, ["1"]))) for x in images])
     threshold = 127 / scales.inputs["conv_2"]
     assert row["input_absmax"] == pytest.approx(inputs.max(), rel=1e-5)
     assert row["input_threshold"] == pytest.approx(threshold, rel=1e-5)
     width = read["1"].width
     shares = [100 * np.mean(inputs > threshold + side * width) for side in (1, -1)]
-    assert shares[0] <= row["clipped_pct"] <= shares[1] and row["clipped_pct"] > 0.5
+    assert shares[0] <= row["clipped_pct"] <= shares[1]
+    assert row["clipped_pct"] > 0.5
     assert row["weight_absmax"] == pytest.approx(np.abs(net.layer("conv_2").weights["weight"].data).max(), rel=1e-5)
 
 
@@ -75,7 +77,9 @@ def test_the_terminal_s_table_begins_with_what_costs_most(made):
     found = analyze(net, make, scales, read, images.__getitem__, COUNT)
     lines = table_text(found).splitlines()
     worst = max(found["layers"], key=lambda row: row["kl_alone"])
-    assert lines[2].startswith(worst["layer"]) and len(lines) == 7 and lines[-1].startswith("All in int8: KL ")
+    assert lines[2].startswith(worst["layer"])
+    assert len(lines) == 7
+    assert lines[-1].startswith("All in int8: KL ")
 
 
 def test_kl_divergence_and_decibels():
@@ -84,7 +88,8 @@ def test_kl_divergence_and_decibels():
     assert kl_divergence(np.log([[0.5, 0.5]]), np.log([[0.25, 0.75]])) == pytest.approx(
         0.5 * np.log(2) + 0.5 * np.log(2 / 3)
     )
-    assert decibels(100, 1) == pytest.approx(20) and decibels(1, 0) == pytest.approx(200)
+    assert decibels(100, 1) == pytest.approx(20)
+    assert decibels(1, 0) == pytest.approx(200)
 
 
 class Additive(Held):
@@ -122,7 +127,8 @@ def planned(budget, losses=LOSSES):
 def test_the_budget_is_kept_at_the_least_cost(budget, kept):
     found = planned(budget)
     assert found["keep_fp32"] == kept
-    assert found["plain"] == 10 and found["planned"] <= budget
+    assert found["plain"] == 10
+    assert found["planned"] <= budget
     assert [row["layer"] for row in found["layers"]] == kept
 
 

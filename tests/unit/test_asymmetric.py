@@ -160,7 +160,8 @@ def test_the_border_is_zero_exactly(packing, tmp_path):
     table.inputs = {"a": np.float32(127), "b": np.float32(127)}
     result, image = quantize(net, table, SHIFTED, [], "t"), nets.images(1)[0]
     found, wanted = (run(n, image, tmp_path, packing) for n in (result, net))
-    assert np.ptp(wanted) > 1 and np.abs(found - wanted).max() < 0.01 * np.ptp(wanted)
+    assert np.ptp(wanted) > 1
+    assert np.abs(found - wanted).max() < 0.01 * np.ptp(wanted)
 
 
 def test_where_an_output_leaves_as_int8_the_clamp_is_the_relu(tmp_path):
@@ -172,7 +173,8 @@ def test_where_an_output_leaves_as_int8_the_clamp_is_the_relu(tmp_path):
     assert a.int(9) == 3 and a.floats(10) == pytest.approx([-half, 3.402823e38]), (
         "a stays fp32: a clip instead of a ReLU"
     )
-    assert float(result.layer("b").params[18]) == 129 and 18 not in a.params
+    assert float(result.layer("b").params[18]) == 129
+    assert 18 not in a.params
 
 
 def test_a_clip_below_the_range_stays():
@@ -222,4 +224,5 @@ def test_readers_with_different_scales_are_not_shifted(tmp_path):
 
 
 def test_the_default_profile_shifts():
-    assert target("dotprod").asymmetric and not target("ncnn2int8").asymmetric
+    assert target("dotprod").asymmetric
+    assert not target("ncnn2int8").asymmetric

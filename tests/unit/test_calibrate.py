@@ -33,7 +33,9 @@ def test_counts_are_numpy_s():
     h = Histogram.of(x)
     wanted, _ = np.histogram(np.abs(x[x != 0]), bins=BINS, range=(0, 2.0**h.exponent))
     assert np.array_equal(h.counts, wanted)
-    assert h.zeros == (x == 0).sum() and h.largest == x.max() and 2.0 ** (h.exponent - 1) <= h.largest < 2.0**h.exponent
+    assert h.zeros == (x == 0).sum()
+    assert h.largest == x.max()
+    assert 2.0 ** (h.exponent - 1) <= h.largest < 2.0**h.exponent
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -52,11 +54,14 @@ def test_any_sharding_gives_the_same_counts(seed):
 
 def test_zeros_tiny_values_and_bad_ones():
     nothing = Histogram.of(np.zeros(5, np.float32))
-    assert nothing.largest == 0 and nothing.zeros == 5
+    assert nothing.largest == 0
+    assert nothing.zeros == 5
     tiny = np.array([1e-44, 3e-39], np.float32)
     assert Histogram.of(tiny).counts.sum() == 2
     both = nothing.merge(Histogram.of(np.array([3.0], np.float32)))
-    assert both.zeros == 5 and both.counts.sum() == 1 and both.largest == 3
+    assert both.zeros == 5
+    assert both.counts.sum() == 1
+    assert both.largest == 3
     for bad in (np.nan, np.inf):
         with pytest.raises(ValueError):
             Histogram.of(np.array([1, bad], np.float32))
@@ -107,7 +112,8 @@ def test_mse_weights_lose_less_and_still_fit():
             return np.square(rows - round_int8(rows * scales[:, None]) / scales[:, None]).sum(axis=1)
 
         plain, best = (weight_scales(layer, target(name), how) for how in ("absmax", "mse"))
-        assert (lost(best) <= lost(plain)).all() and lost(best).sum() < lost(plain).sum()
+        assert (lost(best) <= lost(plain)).all()
+        assert lost(best).sum() < lost(plain).sum()
         assert np.abs(round_int8(rows * best[:, None])).max() <= levels
 
 
@@ -154,7 +160,8 @@ def test_the_table_does_not_depend_on_workers(tmp_path, method):
     files = tmp_path / "m.param", tmp_path / "m.bin"
     save_net(net, *files)
     one, four = (calibrate(net, images.__getitem__, 24, How(method), target("dotprod"), n) for n in (1, 4))
-    assert one.inputs == four.inputs and list(one.inputs) == ["conv_1", "conv_2", "conv_3", "fc"]
+    assert one.inputs == four.inputs
+    assert list(one.inputs) == ["conv_1", "conv_2", "conv_3", "fc"]
     assert all(np.array_equal(one.weights[name], four.weights[name]) for name in one.weights)
     if method == "minmax":
         assert one.inputs["conv_1"] == np.float32(127 / max(np.abs(x).max() for x in images))
@@ -166,11 +173,14 @@ def test_a_dead_channel_and_a_dead_input_get_scale_1(tmp_path):
     weight.data = weight.data.copy()
     weight.data[: 8 * 9] = 0
     scales = weight_scales(net.layer("conv_2"), target("dotprod"))
-    assert scales[0] == 1 and np.isfinite(scales).all() and (scales[1:] > 1).all()
+    assert scales[0] == 1
+    assert np.isfinite(scales).all()
+    assert (scales[1:] > 1).all()
     save_net(net, tmp_path / "m.param", tmp_path / "m.bin")
     black = [np.zeros((3, 8, 8), np.float32)]
     found = calibrate(net, black.__getitem__, 1, How("kl"), target("dotprod"), 1)
-    assert found.inputs["conv_1"] == 1 and np.isfinite(list(found.inputs.values())).all()
+    assert found.inputs["conv_1"] == 1
+    assert np.isfinite(list(found.inputs.values())).all()
     assert silent(found, quantizable(net.layers)) == [
         "conv_1: its input was 0 in all images; its scale is 1",
         "conv_2: 1 of 8 channels have no weights but zeros; their scale is 1",
@@ -208,7 +218,9 @@ def test_the_activations_that_are_drawn(tmp_path):
     assert rows[0] == ["layer", "value", "share_pct", "zeros_pct", "threshold"]
     assert list(dict.fromkeys(row[0] for row in rows[1:])) == ["conv_1", "conv_2", "conv_3", "fc"]
     first = np.array([row[1:] for row in rows[1:] if row[0] == "conv_1"], float)
-    assert 32 <= len(first) <= BINS_DRAWN and np.allclose(first[:, 3], 127 / made.inputs["conv_1"], rtol=1e-5)
+    assert 32 <= len(first) <= BINS_DRAWN
+    assert np.allclose(first[:, 3], 127 / made.inputs["conv_1"], rtol=1e-5)
     width = first[1, 0]
     counts, _ = np.histogram(np.abs(images), bins=len(first), range=(0, len(first) * width))
-    assert np.allclose(first[:, 1], 100 * counts / counts.sum(), rtol=1e-4) and not first[:, 2].any()
+    assert np.allclose(first[:, 1], 100 * counts / counts.sum(), rtol=1e-4)
+    assert not first[:, 2].any()

@@ -21,7 +21,8 @@ pytestmark = pytest.mark.unit
 def test_digits32_is_the_same_bytes_everywhere():
     """Literal hash: the shipped checkpoint was trained on these images."""
     images, labels = digits32.draw(500, seed=0, split=1)
-    assert images.shape == (500, 3, 32, 32) and images.dtype == np.uint8
+    assert images.shape == (500, 3, 32, 32)
+    assert images.dtype == np.uint8
     assert hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest() == (
         "d97e8faabfed0bb78692931cc2fe60c80f0a3a48b055f7ea3e69b922a7c14f05"
     )
@@ -49,11 +50,13 @@ def test_written_and_read_back(folder):
     path, train, test = folder
     for split, (images, labels) in (("train", train), ("test", test)):
         data = Cifar(path, split)
-        assert data.labels.tolist() == labels.tolist() and data.classes == ("cat", "dog", "owl")
+        assert data.labels.tolist() == labels.tolist()
+        assert data.classes == ("cat", "dog", "owl")
         for k in range(len(data)):
             assert np.array_equal(data.image(k), images[k].transpose(1, 2, 0))
     record = (path / "test_batch.bin").read_bytes()[:3073]
-    assert record[0] == 2 and record[1:1025] == test[0][0, 0].tobytes()
+    assert record[0] == 2
+    assert record[1:1025] == test[0][0, 0].tobytes()
 
 
 def test_names_of_images(folder):
@@ -94,7 +97,8 @@ def test_python_version(tmp_path, hundred, inside):
     )
     images, labels = python_batches(folder, hundred)
     data = open_split(tmp_path / "set", "train", ["cat", "dog", "owl"])
-    assert data.labels.tolist() == labels and data.classes == ("cat", "dog", "owl")
+    assert data.labels.tolist() == labels
+    assert data.classes == ("cat", "dog", "owl")
     for k in range(len(data)):
         assert np.array_equal(data.image(k), images[k].reshape(3, 32, 32).transpose(1, 2, 0))
     assert len(open_split(tmp_path / "set", "test", ["cat", "dog", "owl"])) == 2
@@ -111,7 +115,8 @@ def test_a_pickle_as_python_2_wrote_it(tmp_path):
     (tmp_path / "batches.meta").write_bytes(pickle.dumps({"label_names": ["cat", "dog"]}, protocol=2))
     (tmp_path / "test_batch").write_bytes(raw)
     data = Cifar(tmp_path, "test")
-    assert data.labels.tolist() == [1] and data.image(0)[0, :3].tolist() == [[0, 0, 0], [1, 1, 1], [2, 2, 2]]
+    assert data.labels.tolist() == [1]
+    assert data.image(0)[0, :3].tolist() == [[0, 0, 0], [1, 1, 1], [2, 2, 2]]
     assert data.name(0) == "test_batch:0"
 
 
@@ -150,14 +155,15 @@ def test_cifar100_s_binary_version_counts_the_fine_label(tmp_path):
     (tmp_path / "test.bin").write_bytes(record + b"\x01\x00" + b"\xff" * 3072)
     (tmp_path / "fine_label_names.txt").write_text("apple\nbaby\n\n")
     data = open_split(tmp_path, "test", ["apple", "baby"])
-    assert data.labels.tolist() == [1, 0] and data.image(1).min() == 255
+    assert data.labels.tolist() == [1, 0]
+    assert data.image(1).min() == 255
     with pytest.raises(OctetError, match="has 2 classes, the model 100"):
         open_split(tmp_path, "test", [str(k) for k in range(100)])
 
 
 def test_the_official_archive(folder, tmp_path, monkeypatch):
     """An archive with the official one's folder in it, whose checksum is made the official one."""
-    path, train, test = folder
+    path, train, _test = folder
     archive = tmp_path / "found" / "cifar-10-binary.tar.gz"
     archive.parent.mkdir()
     with tarfile.open(archive, "w:gz") as file:

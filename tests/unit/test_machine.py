@@ -34,7 +34,9 @@ def test_env_says_what_a_bug_report_needs():
     lines = dict(line.split(maxsplit=1) for line in environment("dotprod").splitlines())
     for name in ("ncnn", "torch", "mmcls", "ppq", "onnx", "dvc"):
         assert lines[name] == version(name)
-    assert "fits this processor; params.yaml has dotprod" in lines["target"] and lines["threads"] and lines["memory"]
+    assert "fits this processor; params.yaml has dotprod" in lines["target"]
+    assert lines["threads"]
+    assert lines["memory"]
 
 
 def test_the_dump_of_predictions(tmp_path):

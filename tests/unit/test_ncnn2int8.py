@@ -270,10 +270,14 @@ def test_dotprod_and_attention():
     net, dotprod = build(ATTENTION), target("dotprod")
     result = quantize(net, Table(), dotprod, [], "t")
     gemm, attention, sdpa = (result.layer(name) for name in ("gemm_1", "mha_1", "sdpa_1"))
-    assert is_int8(gemm) and is_int8(attention) and is_int8(sdpa)
-    assert gemm.params == net.layer("gemm_1").params | {18: "2"} and sdpa.params == {5: "0", 18: "2"}
+    assert is_int8(gemm)
+    assert is_int8(attention)
+    assert is_int8(sdpa)
+    assert gemm.params == net.layer("gemm_1").params | {18: "2"}
+    assert sdpa.params == {5: "0", 18: "2"}
     largest = np.abs(net.layer("gemm_1").weights["b"].data).max()
-    assert gemm.weights["b_scale"].data == [np.float32(127) / largest] and gemm.weights["c"].tag == 0
+    assert gemm.weights["b_scale"].data == [np.float32(127) / largest]
+    assert gemm.weights["c"].tag == 0
     for role in "q", "k", "v":
         assert np.abs(attention.weights[f"{role}_weight"].data.reshape(4, -1)).max(axis=1).tolist() == [127] * 4
     given = quantize(net, table(ATTENTION_TABLE), dotprod, [], "t").layer("mha_1")
@@ -283,7 +287,8 @@ def test_dotprod_and_attention():
 @pytest.mark.parametrize("name", ["ncnn2int8", "dotprod"])
 def test_attention_kept(name):
     result = quantize(build(ATTENTION), Table(), target(name), ["gemm_1", "mha_1", "sdpa_1"], "t")
-    assert not any(map(is_int8, result.layers)) and all(18 not in layer.params for layer in result.layers)
+    assert not any(map(is_int8, result.layers))
+    assert all(18 not in layer.params for layer in result.layers)
 
 
 def test_attention_needs_its_entries():
@@ -317,7 +322,8 @@ def test_what_ncnn_would_read_otherwise_in_a_table(text, message):
 
 def test_a_table_from_windows():
     found = table("# made elsewhere\r\n conv_1_param_0 1.5 +2.5e1 \r\nconv_1 .5\r\n\r\n")
-    assert found.weights["conv_1"].tolist() == [1.5, 25] and found.inputs["conv_1"] == 0.5
+    assert found.weights["conv_1"].tolist() == [1.5, 25]
+    assert found.inputs["conv_1"] == 0.5
 
 
 def test_matrices_that_need_transposing():

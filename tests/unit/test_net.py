@@ -30,13 +30,15 @@ BIN = (
 def test_literal_bytes():
     net = loads(PARAM, BIN)
     conv, fc = net.layers[1:]
-    assert conv.weights["weight"].data.tolist() == [1, -2, 127] and conv.weights["weight"].data.dtype == np.int8
+    assert conv.weights["weight"].data.tolist() == [1, -2, 127]
+    assert conv.weights["weight"].data.dtype == np.int8
     assert conv.weights["bias"].data.tolist() == [0.5]
-    assert conv.weights["weight_scales"].data.tolist() == [100.0] and conv.weights["input_scale"].data.tolist() == [
-        25.0
-    ]
+    assert conv.weights["weight_scales"].data.tolist() == [100.0]
+    assert conv.weights["input_scale"].data.tolist() == [25.0]
     assert fc.weights["weight"].data.tolist() == [1.0, 2.0, -0.5, 0.25, 8.0]
-    assert conv.int(8) == 2 and conv.int(18, 7) == 7 and conv.floats(10) == [0.1]
+    assert conv.int(8) == 2
+    assert conv.int(18, 7) == 7
+    assert conv.floats(10) == [0.1]
     assert (net.input, net.output) == ("in0", "out0")
     assert dumps(net) == (PARAM, BIN)
 

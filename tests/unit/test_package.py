@@ -82,7 +82,8 @@ def test_the_python_example_pre_processes_bit_for_bit(case, tmp_path, monkeypatc
         wanted = steps(read(tmp_path / name, steps.color_type if steps.channels == 3 else "grayscale"))
         assert found.dtype == np.float32 and np.array_equal(found, wanted), name
     first = capsys.readouterr().out.splitlines()[0]
-    assert first.startswith(f"{tmp_path / 'small.png'}: ") and first.endswith(" %")
+    assert first.startswith(f"{tmp_path / 'small.png'}: ")
+    assert first.endswith(" %")
 
 
 def test_another_size_ends_the_example(tmp_path, monkeypatch):
@@ -101,7 +102,8 @@ def test_the_zip_is_the_same_bytes_and_sorted():
     data = zipped({"b/x": b"1", "a/y": b"22"})
     assert data == zipped({"a/y": b"22", "b/x": b"1"})
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        assert archive.namelist() == ["a/y", "b/x"] and archive.read("a/y") == b"22"
+        assert archive.namelist() == ["a/y", "b/x"]
+        assert archive.read("a/y") == b"22"
         assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
 
 
@@ -121,11 +123,15 @@ def test_the_sdk_s_pipeline():
         {"type": "Normalize", "mean": mean, "std": std, "to_rgb": True},
         {"type": "ImageToTensor", "keys": ["img"]},
     ]
-    assert collect["type"] == "Collect" and collect["keys"] == ["img"] and "img_norm_cfg" in collect["meta_keys"]
+    assert collect["type"] == "Collect"
+    assert collect["keys"] == ["img"]
+    assert "img_norm_cfg" in collect["meta_keys"]
     assert (tasks[1]["input_map"], tasks[1]["output_map"]) == ({"img": "in0"}, {"output": "out0"})
-    assert tasks[2]["component"] == "LinearClsHead" and tasks[2]["params"]["topk"] == 5
+    assert tasks[2]["component"] == "LinearClsHead"
+    assert tasks[2]["params"]["topk"] == 5
     assert sdk.exact(steps)
-    assert not sdk.exact(content(steps_of("pillow"))) and not sdk.exact(content(steps_of("efficientnet")))
+    assert not sdk.exact(content(steps_of("pillow")))
+    assert not sdk.exact(content(steps_of("efficientnet")))
 
 
 def test_the_sdk_s_model():
@@ -138,7 +144,8 @@ def test_the_sdk_s_model():
     )
     assert set(model) == {"name", "net", "weights", "backend", "precision", "batch_size", "dynamic_shape"}
     found = sdk.detail("/home/x/configs/a.py", "/home/x/a.pth", "0.25.0", 13, {})
-    assert "/home" not in json.dumps(found) and found["codebase"]["pth"] == "a.pth"
+    assert "/home" not in json.dumps(found)
+    assert found["codebase"]["pth"] == "a.pth"
 
 
 @pytest.mark.parametrize("case", CASES)

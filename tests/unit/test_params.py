@@ -90,10 +90,10 @@ def test_the_shipped_file_loads():
     assert loaded.target == "dotprod"
     assert loaded.export == params.Export(opset=13)
     assert loaded.calibrate == params.Calibrate("mse", 256, "absmax", 99.99, params.Ppq("percentile", 32))
-    assert not loaded.equalize and loaded.rounding == params.Rounding("nearest", 256)
-    assert loaded.analyze == params.Analyze(128) and loaded.mixed_precision == params.MixedPrecision(
-        "none", 0.001, 1000
-    )
+    assert not loaded.equalize
+    assert loaded.rounding == params.Rounding("nearest", 256)
+    assert loaded.analyze == params.Analyze(128)
+    assert loaded.mixed_precision == params.MixedPrecision("none", 0.001, 1000)
     assert loaded.evaluate == params.Evaluate(split="test", limit=None)
     assert loaded.benchmark == params.Benchmark(runs=100, warmup=10)
     assert loaded.parallel == params.Parallel(scheduler=None)
@@ -135,9 +135,68 @@ def test_ruamel_as_dvc_uses_it_reads_the_same_from_the_shipped_file():
 
 @pytest.mark.parametrize(
     "scalar",
-    "1e-3 1E+3 1e3 -1e-3 12e03 1. 0.3 .5 -.5 +.5 .5e+3 .5e3 1_000 1_e3 1_0.0_1 1e 1e_3 0 00 -0 010 08 -010 +12 007_0 "
-    "0o17 0o8 0o 0x1F -0x1f 0x00 0xb0 0X1F 0b101 0b2 1:30 1:30.5 .inf -.inf +.INF true TRUE True tRue false yes no on "
-    "off y Yes ~ null NULL nUll '1e-3' \"7\" _1 1.2.3 1-2".split(),
+    [
+        "1e-3",
+        "1E+3",
+        "1e3",
+        "-1e-3",
+        "12e03",
+        "1.",
+        "0.3",
+        ".5",
+        "-.5",
+        "+.5",
+        ".5e+3",
+        ".5e3",
+        "1_000",
+        "1_e3",
+        "1_0.0_1",
+        "1e",
+        "1e_3",
+        "0",
+        "00",
+        "-0",
+        "010",
+        "08",
+        "-010",
+        "+12",
+        "007_0",
+        "0o17",
+        "0o8",
+        "0o",
+        "0x1F",
+        "-0x1f",
+        "0x00",
+        "0xb0",
+        "0X1F",
+        "0b101",
+        "0b2",
+        "1:30",
+        "1:30.5",
+        ".inf",
+        "-.inf",
+        "+.INF",
+        "true",
+        "TRUE",
+        "True",
+        "tRue",
+        "false",
+        "yes",
+        "no",
+        "on",
+        "off",
+        "y",
+        "Yes",
+        "~",
+        "null",
+        "NULL",
+        "nUll",
+        "'1e-3'",
+        '"7"',
+        "_1",
+        "1.2.3",
+        "1-2",
+    ],
 )
 def test_ruamel_as_dvc_uses_it_reads_the_same_scalars(scalar):
     ruamel = pytest.importorskip("ruamel.yaml")
@@ -276,8 +335,13 @@ def test_each_mistake_gives_a_line_with_the_file_and_the_full_path(path, old, ne
 
 @pytest.mark.parametrize(
     ("old", "new", "lines"),
-    [("  method: kl", "  metod: kl", 2), ("images: 256", "images: 0", 1), ("target: dotprod", "target: 5", 1)]
-    + [("method: kl\n  images: 256", "method: ppq\n  images: 7", 1), ("export:\n  opset: 13", "export:", 1)],
+    [
+        ("  method: kl", "  metod: kl", 2),
+        ("images: 256", "images: 0", 1),
+        ("target: dotprod", "target: 5", 1),
+        ("method: kl\n  images: 256", "method: ppq\n  images: 7", 1),
+        ("export:\n  opset: 13", "export:", 1),
+    ],
 )
 def test_one_mistake_gives_no_lines_on_other_keys(path, old, new, lines):
     assert len(problems(path, changed(old, new))) == lines
@@ -289,7 +353,7 @@ def test_names_of_models_that_may_be(path, name):
     assert list(params.load(path).models) == [name.strip("'")]
 
 
-@pytest.mark.parametrize("method, images", [("ppq", 8), ("kl", 1)])
+@pytest.mark.parametrize(("method", "images"), [("ppq", 8), ("kl", 1)])
 def test_only_ppq_needs_eight_images(path, method, images):
     path.write_text(changed("method: kl\n  images: 256", f"method: {method}\n  images: {images}"))
     assert params.load(path).calibrate.images == images

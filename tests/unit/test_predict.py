@@ -58,7 +58,8 @@ def test_other_sizes_are_cut_and_scaled_and_say_so():
     pixels = np.zeros((40, 100, 3), np.uint8)
     pixels[:, 30:70] = 200  # the middle square
     found = fit(NamedImage("x.png", pixels), [10, 10])
-    assert found.pixels.shape == (10, 10, 3) and (found.pixels == 200).all()
+    assert found.pixels.shape == (10, 10, 3)
+    assert (found.pixels == 200).all()
     assert found.name == "x.png (100x40, cut and scaled to 10x10)"
     same = NamedImage("y.png", pixels[:, 30:70])
     assert fit(same, [40, 40]) is same
@@ -72,8 +73,10 @@ def test_half_of_the_images_are_those_on_which_the_two_differ():
     pairs = [(say("a", "a", "b"), say("a", "a", "b"))] * 100
     for row, share in ((10, 0.4), (20, 0.1), (30, 0.3), (40, 0.2)):
         pairs[row] = say("a", "a", "b", shares=(0.5, 0.25)), say("a", "b", "a", shares=(0.5 + share, 0.25))
-    assert {10, 30} <= set(telling(pairs, 4)) and not {20, 40} & set(telling(pairs, 4))
-    assert len(telling(pairs, 50)) == 50 and {10, 20, 30, 40} <= set(telling(pairs, 50))
+    assert {10, 30} <= set(telling(pairs, 4))
+    assert not {20, 40} & set(telling(pairs, 4))
+    assert len(telling(pairs, 50)) == 50
+    assert {10, 20, 30, 40} <= set(telling(pairs, 50))
     assert telling(pairs[:1], 8) == [0]
     assert telling(pairs[10:11], 8) == [0]
 
@@ -90,7 +93,8 @@ def test_the_text_shows_the_three_side_by_side():
         NamedImage("y.png", np.zeros((4, 4, 3), np.uint8)),
     ]
     one, two = text(images, [same, other]).split("\n\n")
-    assert one.splitlines()[0] == "x.png, label: cat" and "differ" not in one
+    assert one.splitlines()[0] == "x.png, label: cat"
+    assert "differ" not in one
     assert one.splitlines()[2].split() == ["cat", "50.00", "%"] * 3
     assert two.splitlines()[0] == "y.png"
     assert two.splitlines()[3].startswith("  a very long name of a d…  25.00 %   owl ")
@@ -104,6 +108,5 @@ def test_the_png_holds_the_images():
     data = png([NamedImage("x.png", red)] * 3, [said] * 3, "title")
     drawn = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     assert (drawn == [0, 0, 255]).all(axis=2).sum() > 3 * 90 * 90
-    assert Image.open(io.BytesIO(data)).format == "PNG" and data == png(
-        [NamedImage("x.png", red)] * 3, [said] * 3, "title"
-    )
+    assert Image.open(io.BytesIO(data)).format == "PNG"
+    assert data == png([NamedImage("x.png", red)] * 3, [said] * 3, "title")

@@ -123,7 +123,7 @@ def test_requantizing_across_a_split(behind, scales, requantized):
 
 
 def test_written_read_back_and_run(calibrated, tmp_path):
-    net, files, table = calibrated
+    net, _files, table = calibrated
     result = quantize(net, table(), PLAIN, [], "t")
     image = nets.images(1, seed=9)[0]
     write(result, tmp_path / "int8.param", tmp_path / "int8.bin", image)

@@ -29,8 +29,12 @@ def test_a_figure_takes_its_colours_and_its_font_from_the_page():
     axis.set_xlabel("x < y & z")
     drawn = svg.svg(made, "a line")
     assert "x < y & z" in texts(drawn)
-    assert "var(--int8)" in drawn and "currentColor" in drawn and 'viewBox="0 0 144 72"' in drawn
-    assert "#01010" not in drawn and "DejaVu" not in drawn and "metadata" not in drawn
+    assert "var(--int8)" in drawn
+    assert "currentColor" in drawn
+    assert 'viewBox="0 0 144 72"' in drawn
+    assert "#01010" not in drawn
+    assert "DejaVu" not in drawn
+    assert "metadata" not in drawn
 
 
 def test_of_many_classes_those_that_differ_most():
@@ -53,17 +57,22 @@ def test_confusions_in_the_order_of_the_classes():
 def test_latency_names_the_medians():
     table = [{"threads": "1", "precision": p, "latency_ms": str(v)} for p, v in (("fp32", 9), ("fp32", 7), ("int8", 2))]
     shown = texts(figures.latency(table, 1))
-    assert "8.00" in shown and "2.00" in shown and "fp32" in shown
+    assert "8.00" in shown
+    assert "2.00" in shown
+    assert "fp32" in shown
 
 
 def test_a_histogram_for_every_layer():
     table = rows("layer,value,share_pct,threshold a,0,90,1.5 a,1,9,1.5 a,2,1,1.5 b,0,100,3")
     found = dict(figures.activations(table, []))
     assert list(found) == ["a", "b"]
-    assert "var(--bad)" in found["a"] and "var(--bad)" not in found["b"]  # what is clipped
+    assert "var(--bad)" in found["a"]
+    assert "var(--bad)" not in found["b"]
     kept = dict(figures.activations(table, ["a"]))
-    assert list(kept) == ["a (fp32)", "b"] and kept["b"] == found["b"]
-    assert "var(--bad)" not in kept["a (fp32)"] and "var(--int8)" not in kept["a (fp32)"]  # fp32 has no threshold
+    assert list(kept) == ["a (fp32)", "b"]
+    assert kept["b"] == found["b"]
+    assert "var(--bad)" not in kept["a (fp32)"]
+    assert "var(--int8)" not in kept["a (fp32)"]
 
 
 def test_every_layer_s_error_in_the_network_s_order():
@@ -72,7 +81,8 @@ def test_every_layer_s_error_in_the_network_s_order():
     ]
     drawn = figures.layers(table)
     assert [t for t in texts(drawn) if t[0] == "l"] == ["l0", "l1", "l2", "l3", "l4"]
-    assert drawn.count("var(--bad)") >= 3 and drawn.count("var(--int8)") >= 2  # three of the five stand out
+    assert drawn.count("var(--bad)") >= 3
+    assert drawn.count("var(--int8)") >= 2
 
 
 @pytest.fixture

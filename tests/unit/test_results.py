@@ -35,7 +35,8 @@ def test_the_same_from_any_number_of_workers(engine):
         assert all(np.array_equal(a, b) for a, b in zip(found, results[0], strict=True))
     kept, order, probability = results[0]
     logits = np.stack([engine(x) for x in images])
-    assert kept.tolist() == list(range(40)) and np.array_equal(order[:, 0], logits.argmax(axis=1))
+    assert kept.tolist() == list(range(40))
+    assert np.array_equal(order[:, 0], logits.argmax(axis=1))
     softmax = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     assert np.allclose(probability, -np.sort(-softmax, axis=1)[:, :5])
 
@@ -88,15 +89,18 @@ def test_logits_that_are_not_finite(engine):
 def test_few_images_are_under_way_at_once():
     started = []
     results = map_images(lambda k: started.append(k) or k, range(1000), "x", workers=2)
-    assert next(results) == 0 and len(started) <= 9
+    assert next(results) == 0
+    assert len(started) <= 9
     assert list(results) == list(range(1, 1000))
 
 
 def test_images_are_read_ahead_but_few_of_them():
     started = []
     with reading_ahead(lambda k: started.append(k) or 2 * k, 1000, readers=2) as image:
-        assert image(0) == 0 and len(started) <= 9
-        assert [image(k) for k in range(1, 900)] == list(range(2, 1800, 2)) and len(started) < 920
+        assert image(0) == 0
+        assert len(started) <= 9
+        assert [image(k) for k in range(1, 900)] == list(range(2, 1800, 2))
+        assert len(started) < 920
     assert started == list(range(len(started)))
 
 
@@ -143,7 +147,8 @@ def test_paired_drop_by_hand():
     fp32, int8 = "xxxxxxxxxo", "ooxxxxxxxx"
     drop, error = paired_drop([(said("x", a), said("x", b)) for a, b in zip(fp32, int8, strict=True)])
     variance = (3 - 10 * 0.1**2) / 9
-    assert drop == pytest.approx(10) and error == pytest.approx(100 * math.sqrt(variance / 10))
+    assert drop == pytest.approx(10)
+    assert error == pytest.approx(100 * math.sqrt(variance / 10))
     assert paired_drop([(said("x", a), said("x", a)) for a in fp32]) == (0, 0)
 
 
@@ -167,9 +172,12 @@ def test_summary(tmp_path):
     found = summarize(tmp_path, tmp_path)
     assert (found["top1_drop_pt"], found["agreement_pct"], found["size_ratio"]) == (10.0, 90.0, 4.0)
     assert found["probability_shift_pct"] == 40.0
-    assert found["speedup_1_thread"] == 3.1 and found["n_images"] == 10
+    assert found["speedup_1_thread"] == 3.1
+    assert found["n_images"] == 10
     text = table({"m": found})
-    assert "90.00 %" in text and "3.10 times as fast" in text and "4.00 times smaller" in text
+    assert "90.00 %" in text
+    assert "3.10 times as fast" in text
+    assert "4.00 times smaller" in text
     write("int8", 1, [0] * 10, [1] * 10)
     with pytest.raises(OctetError, match="not evaluated on the same images"):
         summarize(tmp_path, tmp_path)

@@ -34,8 +34,10 @@ def test_errors_cancel_in_the_output():
     def lost(integers):
         return np.var(x @ (integers - weight).T, axis=0)
 
-    assert found.dtype == np.int8 and np.abs(found).max() <= 31
-    assert (lost(found) < lost(nearest)).all() and lost(found).mean() < 0.6 * lost(nearest).mean()
+    assert found.dtype == np.int8
+    assert np.abs(found).max() <= 31
+    assert (lost(found) < lost(nearest)).all()
+    assert lost(found).mean() < 0.6 * lost(nearest).mean()
 
 
 def test_inputs_that_do_not_depend_on_one_another_round_to_the_nearest():
@@ -137,7 +139,8 @@ def test_the_file(tmp_path):
     save(found, tmp_path / "b.npz")
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
     again = load(tmp_path / "a.npz")
-    assert list(again) == ["conv/1"] and np.array_equal(again["conv/1"].weight, found["conv/1"].weight)
+    assert list(again) == ["conv/1"]
+    assert np.array_equal(again["conv/1"].weight, found["conv/1"].weight)
     save({}, tmp_path / "none.npz")
     assert load(tmp_path / "none.npz") == {}
     (tmp_path / "cut.npz").write_bytes((tmp_path / "a.npz").read_bytes()[:100])

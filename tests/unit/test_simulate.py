@@ -143,7 +143,8 @@ ACTIVATIONS = {
 def test_convolution(inputs, outputs, other, output_scale, packing, tmp_path):
     layer = int8(conv("c", "in0", "out0", inputs, outputs, **other), output_scale=output_scale)
     found = check(Net([start(), layer]), image(inputs), tmp_path, packing)["out0"]
-    assert found.dtype == (np.int8 if output_scale else np.float32) and np.ptp(found.astype(float)) > 1
+    assert found.dtype == (np.int8 if output_scale else np.float32)
+    assert np.ptp(found.astype(float)) > 1
 
 
 @pytest.mark.filterwarnings("ignore:invalid value")
@@ -193,7 +194,8 @@ def test_saturating_inputs_and_outputs(packing, tmp_path):
         ]
     )
     found = check(net, image(5), tmp_path, packing)
-    assert (np.abs(found["1"]) == 127).mean() > 0.4 and np.abs(found["1"].astype(int)).max() == 127
+    assert (np.abs(found["1"]) == 127).mean() > 0.4
+    assert np.abs(found["1"].astype(int)).max() == 127
 
 
 @packings
@@ -212,7 +214,8 @@ def test_dead_channels(packing, tmp_path):
     weight[[2, 9]] = 0
     scales = [1 if dead else 127 / np.abs(row).max() for row, dead in zip(weight, weight.max(1) == 0, strict=True)]
     found = check(Net([start(), int8(layer, weight_scales=scales)]), image(3), tmp_path, packing)["out0"]
-    assert np.ptp(found[2]) == 0 and found[2, 0, 0] == layer.weights["bias"].data[2]
+    assert np.ptp(found[2]) == 0
+    assert found[2, 0, 0] == layer.weights["bias"].data[2]
     layer.weights["weight_scales"].data[9] = 0  # ncnn itself takes a scale of 0 for a factor of 0
     check(Net([start(), layer]), image(3), tmp_path, packing)
 

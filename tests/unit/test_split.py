@@ -36,7 +36,9 @@ def same(whole, chain):
 def test_fp32(cuts):
     net = nets.small()
     parts = split(net, cuts, "net")
-    assert len(parts) == len(cuts) + 1 and parts[0].inputs == ["in0"] and parts[-1].outputs[-1] == "out0"
+    assert len(parts) == len(cuts) + 1
+    assert parts[0].inputs == ["in0"]
+    assert parts[-1].outputs[-1] == "out0"
     layers = [layer.name for part in parts for layer in part.net.layers if layer.type != "Input"]
     assert sorted(layers) == sorted(layer.name for layer in net.layers if layer.type != "Input"), "each layer once"
     for cut, part in zip(cuts, parts, strict=False):
@@ -104,7 +106,8 @@ def test_files_of_the_parts(tmp_path):
     for precision in ("fp32", "int8"):
         whole = Engine(tmp_path / f"{precision}.param", tmp_path / f"{precision}.bin")
         first, second = chain[precision]
-        assert first["inputs"] == ["in0"] and first["outputs"] == second["inputs"] == ["2"]
+        assert first["inputs"] == ["in0"]
+        assert first["outputs"] == second["inputs"] == ["2"]
         engines = [Engine(*(tmp_path / "parts" / part[key] for key in ("param", "bin"))) for part in (first, second)]
         middle = np.array(next(engines[0].blobs(IMAGES[0], ["2"])))
         assert np.array_equal(engines[1](middle), whole(IMAGES[0]))

@@ -15,7 +15,8 @@ GOOD = "conv_1_param_0 1.5 2.25 \nconv_1 25.400000 \n"
 
 def test_reads_what_ncnn2table_writes():
     table = loads(GOOD + "# a comment\n\n")
-    assert table.weights["conv_1"].tolist() == [1.5, 2.25] and table.inputs["conv_1"] == np.float32(25.4)
+    assert table.weights["conv_1"].tolist() == [1.5, 2.25]
+    assert table.inputs["conv_1"] == np.float32(25.4)
 
 
 def test_every_scale_reads_back_the_same(tmp_path):
@@ -23,7 +24,8 @@ def test_every_scale_reads_back_the_same(tmp_path):
     scales = np.exp(random.normal(0, 8, 500)).astype(np.float32)
     save(Table({"a": scales}, {"a": scales[0]}), tmp_path / "t")
     again = load(tmp_path / "t")
-    assert np.array_equal(again.weights["a"], scales) and again.inputs["a"] == scales[0]
+    assert np.array_equal(again.weights["a"], scales)
+    assert again.inputs["a"] == scales[0]
     assert "e" not in (tmp_path / "t").read_text()  # C's %f reads exponents, people do not
 
 

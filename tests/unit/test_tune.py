@@ -34,12 +34,15 @@ def machine(mean_us, noise_us=0.0, load_noise_us=0.0, seed=0):
 def test_a_clear_gain():
     gain = compare(machine(1000, 10, seed=1), machine(950, 10, seed=2))
     assert gain.verdict == "faster" and len(gain.rounds) == 10, "2**-10 is the first below 0.001"
-    assert gain.us == pytest.approx(50, abs=5) and gain.percent == pytest.approx(5, abs=0.5) and gain.won == 10
+    assert gain.us == pytest.approx(50, abs=5)
+    assert gain.percent == pytest.approx(5, abs=0.5)
+    assert gain.won == 10
 
 
 def test_a_clear_loss_ends_early():
     gain = compare(machine(1000, 10, seed=1), machine(1050, 10, seed=2))
-    assert gain.verdict == "no gain" and len(gain.rounds) == 6
+    assert gain.verdict == "no gain"
+    assert len(gain.rounds) == 6
 
 
 def test_a_gain_too_small_to_matter_is_none():
@@ -135,7 +138,8 @@ def test_what_is_not_faster_together_is_not_taken(monkeypatch):
             return lambda: lambda: 1000.0 - saved
 
     tuned = tune.tune(Bench(), (None, None))
-    assert tuned.base.name == "dotprod" and tuned.whole_us == {"dotprod": 1000, "ncnn2int8": 2000, "fp32": 5000}
+    assert tuned.base.name == "dotprod"
+    assert tuned.whole_us == {"dotprod": 1000, "ncnn2int8": 2000, "fp32": 5000}
     assert [(count, gain.verdict) for count, gain in tuned.together] == [(3, "no gain"), (1, "faster")]
     assert tuned.layers == {"conv_2": Choice(winograd=True)}
     assert "conv_2                   winograd            30 µs" in report(tuned)
@@ -159,7 +163,8 @@ def test_a_profile_that_cannot_be_had_is_left_out():
             return lambda: lambda: 1000.0
 
     tuned = tune.tune(Bench(), (None, None))
-    assert tuned.base.name == "dotprod" and tuned.whole_us == {"dotprod": 1000, "fp32": 5000}
+    assert tuned.base.name == "dotprod"
+    assert tuned.whole_us == {"dotprod": 1000, "fp32": 5000}
     assert "ncnn2int8: not for this model: layer x: ncnn2int8 would drop it" in report(tuned)
 
 
@@ -203,7 +208,8 @@ def test_alone_on_a_board(board, tmp_path):
     profile.check(quantizable(nets.small().layers))
     assert profile.fp32_costs_us.keys() == {"conv_2", "conv_3", "fc"}
     text = (tmp_path / "profiles" / "board.yaml").read_text()
-    assert text.startswith("# Tuned for small on ") and str(tmp_path) not in text
+    assert text.startswith("# Tuned for small on ")
+    assert str(tmp_path) not in text
     assert sorted(path.name for path in (tmp_path / "profiles").iterdir()) == ["board.yaml"]
 
 
@@ -221,5 +227,6 @@ def test_what_the_tuner_refuses(board, tmp_path):
     net = Net([Layer("Input", "in0", [], ["in0"]), Layer("ReLU", "relu", ["in0"], ["out0"])])
     save_net(net, folder / "fp32.param", folder / "fp32.bin")
     done = board(*out)
-    assert "has no layer that can be int8, so there is nothing to tune" in done.stderr and done.returncode == 1
+    assert "has no layer that can be int8, so there is nothing to tune" in done.stderr
+    assert done.returncode == 1
     assert not (tmp_path / "board.yaml").exists()

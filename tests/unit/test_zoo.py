@@ -42,10 +42,12 @@ def test_models_of_the_zoo():
         94.82,
         "CIFAR-10",
     )
-    assert str(found.file) == "models/zoo/resnet18_b16x8_cifar10_20210528-bd6371c8.pth" and found.sha256 == "bd6371c8"
+    assert str(found.file) == "models/zoo/resnet18_b16x8_cifar10_20210528-bd6371c8.pth"
+    assert found.sha256 == "bd6371c8"
     assert catalogue.by_file("/elsewhere/resnet18_b16x8_cifar10_20210528-bd6371c8.pth") is found
     assert catalogue.by_file("models/resnet18_digits32.pth") is None
-    assert len(catalogue.models()) == 196 and all(len(model.sha256) == 8 for model in catalogue.models().values())
+    assert len(catalogue.models()) == 196
+    assert all(len(model.sha256) == 8 for model in catalogue.models().values())
     assert len({model.file for model in catalogue.models().values()}) == 196
 
 
@@ -70,7 +72,8 @@ def test_the_published_top_1_beside_the_found_one(capsys):
     assert "fp32 top-1 is 93.00 %, published are 94.82 % on CIFAR-10 (-1.82 points)" in said
     for cause in ("channel order", "normalization", "resize"):
         assert cause in said
-    assert catalogue.compare(1.0, "models/mine.pth") == {} and capsys.readouterr().err == ""
+    assert catalogue.compare(1.0, "models/mine.pth") == {}
+    assert capsys.readouterr().err == ""
 
 
 class Server:
@@ -118,8 +121,10 @@ def server(monkeypatch):
 def test_a_file_is_fetched_once_and_checked(server, tmp_path):
     path = tmp_path / "zoo" / "x.pth"
     assert download(f"{server.url}/x.pth", path, "sha256", SHA[:8]) is True
-    assert path.read_bytes() == CONTENT and [p.name for p in path.parent.iterdir()] == ["x.pth"]
-    assert download(f"{server.url}/x.pth", path, "sha256", SHA[:8]) is False and len(server.ranges) == 1
+    assert path.read_bytes() == CONTENT
+    assert [p.name for p in path.parent.iterdir()] == ["x.pth"]
+    assert download(f"{server.url}/x.pth", path, "sha256", SHA[:8]) is False
+    assert len(server.ranges) == 1
 
 
 def test_a_file_put_there_by_hand_needs_no_network(tmp_path):
@@ -146,13 +151,15 @@ def test_the_next_run_goes_on_where_the_last_was_cut_off(server, tmp_path):
         download(f"{server.url}/x.pth", tmp_path / "x.pth", "sha256", hashlib.sha256(CONTENT * 3).hexdigest())
     assert not (tmp_path / "x.pth").exists()
     assert download(f"{server.url}/x.pth", tmp_path / "x.pth", "sha256", hashlib.sha256(CONTENT * 3).hexdigest())
-    assert server.ranges[-1] == "bytes=400000-" and (tmp_path / "x.pth").read_bytes() == CONTENT * 3
+    assert server.ranges[-1] == "bytes=400000-"
+    assert (tmp_path / "x.pth").read_bytes() == CONTENT * 3
 
 
 def test_a_whole_partial_file_is_taken(server, tmp_path):
     (tmp_path / ".x.pth.partial").write_bytes(CONTENT)
     assert download(f"{server.url}/x.pth", tmp_path / "x.pth", "sha256", SHA[:8])
-    assert server.ranges == ["bytes=300000-"] and (tmp_path / "x.pth").read_bytes() == CONTENT
+    assert server.ranges == ["bytes=300000-"]
+    assert (tmp_path / "x.pth").read_bytes() == CONTENT
 
 
 def test_a_wrong_checksum_leaves_nothing(server, tmp_path):
@@ -206,7 +213,8 @@ def test_an_archive_is_found(archive, tmp_path, beside):
     place = (folder.parent if beside else folder) / "cifar-10-binary.tar.gz"
     archive.rename(place)
     assert fetch.fetch("cifar10", folder) == f"unpacked {place}"
-    assert place.exists() and len(cifar.Cifar(folder, "train")) == 10
+    assert place.exists()
+    assert len(cifar.Cifar(folder, "train")) == 10
     place.write_bytes(b"damaged")
     (folder / "test_batch.bin").unlink()
     with pytest.raises(OctetError, match=r"cifar-10-binary\.tar\.gz: its md5 is .*, the official archive's"):
@@ -353,7 +361,8 @@ def test_adding_twice_changes_nothing_and_other_values_are_refused(project):
     entry = {"zoo": "resnet18_8xb16_cifar10", "data": "data/cifar10"}
     assert entries.add("net", entry) == "net"
     text = Path("params.yaml").read_text()
-    assert entries.add("net", entry) == "net" and Path("params.yaml").read_text() == text
+    assert entries.add("net", entry) == "net"
+    assert Path("params.yaml").read_text() == text
     with pytest.raises(
         OctetError, match="models.net: data is data/cifar10, not data/other. Change it there, or give another"
     ):

@@ -7,7 +7,8 @@ from torch.nn import functional as F
 
 def hard_sigmoid(self, x):
     """MobileNetV3: pnnx turns the arithmetic after a global pooling into Reshapes that ask for the batch, which older
-    ncnn do not know."""
+    ncnn do not know.
+    """
     if (self.bias, self.divisor, self.min_value, self.max_value) == (3, 6, 0, 1):
         return F.hardsigmoid(x)
     return ((x + self.bias) / self.divisor).clamp(self.min_value, self.max_value)

@@ -11,7 +11,8 @@ from octet.export.rewrites.attention import sizes
 
 def unfold(self, x):
     """T2T, TNT, Swin's patch merging: patches side by side are reshaped, overlapping ones picked by a convolution
-    in groups whose kernels are one 1 among zeros. (1, C, H, W) -> (1, C * kernel, patches)."""
+    in groups whose kernels are one 1 among zeros. (1, C, H, W) -> (1, C * kernel, patches).
+    """
     kernel, stride, padding, dilation = map(_pair, (self.kernel_size, self.stride, self.padding, self.dilation))
     (_, c, h, w), count = sizes(x), kernel[0] * kernel[1]
     if kernel != stride or padding != (0, 0) or dilation != (1, 1):

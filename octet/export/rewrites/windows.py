@@ -53,7 +53,7 @@ def shifted_windows(self, query, hw_shape):
 
 
 def _biases(bias: torch.Tensor, mask: torch.Tensor | None) -> list[torch.Tensor]:
-    """bias (heads, N, N) and mask (windows, N, N), shaped for scores of shape (1, windows, heads, N, N)."""
+    """Bias (heads, N, N) and mask (windows, N, N), shaped for scores of shape (1, windows, heads, N, N)."""
     return [constant(bias)[None, None]] + ([mask[None, :, None]] if mask is not None else [])
 
 

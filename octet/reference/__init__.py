@@ -1,0 +1,1 @@
+"""The embedded models and data: how they were trained and drawn."""

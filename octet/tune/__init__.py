@@ -1,0 +1,1 @@
+"""tune: the fastest kernel for each layer, measured on the device."""

@@ -1,0 +1,1 @@
+"""mmcls's model zoo by name."""
