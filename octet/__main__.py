@@ -12,6 +12,7 @@ from pathlib import Path
 from octet.core import params
 from octet.core.errors import OctetError, run
 from octet.core.files import read_json, require
+from octet.core.folder import ModelFolder
 from octet.core.params import Params
 from octet.project import entries
 
@@ -90,12 +91,12 @@ def split(loaded: Params, names: list[str], args: Namespace) -> None:
     from octet.ncnn.partition import write
 
     for name in names:
-        folder, cuts = Path("models") / name / "parts", loaded.models[name].cuts
+        folder, cuts = ModelFolder(name), loaded.models[name].cuts
         if cuts:
             _require(name, "models", *MODEL_FILES)
-            print(f"{folder}: {write(folder.parent, cuts, folder)} parts of fp32 and of int8")
+            print(f"{folder.parts}: {write(folder, cuts)} parts of fp32 and of int8")
         else:
-            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(folder.parts, ignore_errors=True)
 
 
 def check(loaded: Params, names: list[str], args: Namespace) -> None:
@@ -153,7 +154,7 @@ def dump(loaded: Params, names: list[str], args: Namespace) -> None:
     for name in names:
         _require(name, "metrics", *PREDICTIONS)
         out = REPORTS / name / "predictions.jsonl"
-        print(f"{out}: {write(Path('metrics') / name, out):,} images")
+        print(f"{out}: {write(ModelFolder(name), out):,} images")
 
 
 def _summary(name: str) -> dict:

@@ -6,20 +6,19 @@ from octet.core.errors import run
 from octet.core.files import write_json
 from octet.core.stage import arguments, begin
 from octet.data import preprocess
-from octet.data.dataset import inputs, open_split, readable
-from octet.data.subset import balanced
+from octet.data.images import training_images
 from octet.quantize.recipe import Maker
 
 
 def main() -> None:
-    stage = begin(arguments(__doc__).parse_args())
-    maker, steps = Maker.load(stage), preprocess.load(stage.models / "preprocess.json")
-    data = open_split(stage.entry.data, "train", steps.classes, steps.color_type)
-    picked = readable(data, balanced(data.labels, stage.params.analyze.images, "analyze.images"), "analyze")
-    image = inputs(data, steps, picked)
-    read = histograms(maker.net, image, len(picked))
-    found = analyze(maker.net, maker.int8, maker.table, read, image, len(picked))
-    write_json(stage.metrics / "analyze.json", found)
+    stage = begin(arguments(__doc__).parse_args().model)
+    folder, entry = stage.folder, stage.entry
+    maker = Maker.load(folder, stage.params.target, stage.params.equalize, entry.keep_fp32, entry.cuts)
+    steps = preprocess.load(folder.preprocess)
+    images = training_images(entry.data, steps, stage.params.analyze.images, "analyze.images", "analyze")
+    read = histograms(maker.net, images)
+    found = analyze(maker.net, maker.int8, maker.table, read, images)
+    write_json(folder.analysis, found)
     print(f"{stage.name}, the layers that cost most first:\n{table_text(found)}")
 
 

@@ -3,20 +3,22 @@
 from octet.benchmark.benchmark import benchmark, figures, samples_csv
 from octet.core.errors import run
 from octet.core.files import write_json, write_text
+from octet.core.folder import PRECISIONS
 from octet.core.stage import arguments, begin
 from octet.data import preprocess
 
+IMAGES = 8  # of noise: no kernel's time depends on the image
+
 
 def main() -> None:
-    stage = begin(arguments(__doc__).parse_args())
-    folder, settings = stage.models, stage.params.benchmark
-    steps = preprocess.load(folder / "preprocess.json")
-    noise = steps.noise(8)  # no kernel's time depends on the image
-    files = {p: (folder / f"{p}.param", folder / f"{p}.bin") for p in ("fp32", "int8")}
-    rows = benchmark(files, lambda k: steps(noise[k]), settings.runs, settings.warmup)
+    stage = begin(arguments(__doc__).parse_args().model)
+    folder, settings = stage.folder, stage.params.benchmark
+    steps = preprocess.load(folder.preprocess)
+    images = [steps(image) for image in steps.noise(IMAGES)]
+    rows = benchmark({p: folder.ncnn(p) for p in PRECISIONS}, images, settings.runs, settings.warmup)
     found = figures(rows)
-    write_text(stage.metrics / "latency_samples.csv", samples_csv(rows))
-    write_json(stage.metrics / "latency.json", found)
+    write_text(folder.latency_samples, samples_csv(rows))
+    write_json(folder.latency, found)
     one = found["threads_1"]
     print(f"{stage.name}: one thread, fp32 {one['fp32']['fps']:.1f} FPS, int8 {one['int8']['fps']:.1f} FPS")
 

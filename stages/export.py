@@ -6,15 +6,15 @@ from octet.export.export import export
 
 
 def main() -> None:
-    stage = begin(arguments(__doc__).parse_args())
-    entry, folder = stage.entry, stage.models
+    stage = begin(arguments(__doc__).parse_args().model)
+    entry, folder = stage.entry, stage.folder
     difference = export(
         entry.config,
         entry.checkpoint,
         entry.trusted,
         stage.params.export.opset,
-        folder / "fp32.onnx",
-        folder / "preprocess.json",
+        folder.onnx,
+        folder.preprocess,
     )
     print(f"{stage.name}: ONNX Runtime's logits are torch's within {difference:.1e} of their spread")
 

@@ -1,32 +1,28 @@
 """plan: which layers stay in fp32 so that int8 keeps params.yaml's budget of loss: plan.json."""
 
-from octet.analyze.analyze import logits
 from octet.core.errors import run
 from octet.core.files import read_json, write_json
 from octet.core.stage import arguments, begin
 from octet.data import preprocess
-from octet.data.dataset import inputs, open_split, readable
-from octet.data.subset import held_out
-from octet.ncnn.engine import Engine
+from octet.data.images import held_out_images
+from octet.ncnn.engine import Engine, logits
 from octet.quantize.mixed_precision import Held, costs, plan, text
 from octet.quantize.recipe import Maker
 
 
 def main() -> None:
-    stage = begin(arguments(__doc__).parse_args())
-    out, settings = stage.models / "plan.json", stage.params.mixed_precision
+    stage = begin(arguments(__doc__).parse_args().model)
+    folder, entry, settings = stage.folder, stage.entry, stage.params.mixed_precision
     if settings.metric == "none":
-        write_json(out, {"keep_fp32": []})
+        write_json(folder.plan, {"keep_fp32": []})
         return print(f"{stage.name}: mixed_precision is off")
-    maker, steps = Maker.load(stage), preprocess.load(stage.models / "preprocess.json")
-    rows = read_json(stage.metrics / "analyze.json", "the stage analyze makes it")["layers"]
-    data = open_split(stage.entry.data, "train", steps.classes, steps.color_type)
-    picked = readable(data, held_out(data.labels, settings.images, "mixed_precision.images"), "plan")
-    image = inputs(data, steps, picked)
-    wanted = logits(Engine.of(maker.net), image, len(picked), "plan, fp32")
-    held = Held(image, wanted, data.labels[picked] if data.labelled else None)
+    maker = Maker.load(folder, stage.params.target, stage.params.equalize, entry.keep_fp32, entry.cuts)
+    rows = read_json(folder.analysis, "the stage analyze makes it")["layers"]
+    steps = preprocess.load(folder.preprocess)
+    images = held_out_images(entry.data, steps, settings.images, "mixed_precision.images", "plan")
+    held = Held(images, logits(Engine.of(maker.net), images, "plan, fp32"), images.labels)
     found = plan(maker.int8, rows, costs(rows, maker.target.fp32_costs_us), held, settings.metric, settings.budget)
-    write_json(out, found)
+    write_json(folder.plan, found)
     print(f"{stage.name}: {text(found)}")
 
 

@@ -10,11 +10,13 @@ from octet.quantize.recipe import Maker
 
 
 def main() -> None:
-    stage = begin(arguments(__doc__).parse_args())
-    folder, steps = stage.models, preprocess.load(stage.models / "preprocess.json")
-    planned = read_json(folder / "plan.json", "the stage plan makes it")["keep_fp32"]
-    result = Maker.load(stage).int8(planned)
-    write(result, folder / "int8.param", folder / "int8.bin", steps(steps.noise(1)[0]))
+    stage = begin(arguments(__doc__).parse_args().model)
+    folder, entry = stage.folder, stage.entry
+    steps = preprocess.load(folder.preprocess)
+    planned = read_json(folder.plan, "the stage plan makes it")["keep_fp32"]
+    maker = Maker.load(folder, stage.params.target, stage.params.equalize, entry.keep_fp32, entry.cuts)
+    result = maker.int8(planned)
+    write(result, *folder.int8, steps(steps.noise(1)[0]))
     layers = quantizable(result.layers)
     requantized = sum(layer.int(8) > 100 for layer in layers)
     fp32 = [layer.name for layer in layers if not is_int8(layer)]

@@ -1,8 +1,11 @@
 """Small ncnn models for tests, with weights of their own."""
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 
-from octet.ncnn.net import Layer, Net, Tensor
+from octet.ncnn.layer import Layer, Tensor
+from octet.ncnn.net import Net
 
 
 def conv(name, blob_in, blob_out, inputs, outputs, kernel=3, stride=1, seed=0, relu=True, groups=1):
@@ -49,3 +52,16 @@ def images(count, seed=0, size=8):
     """Network inputs: fp32 of shape (3, size, size), within about ±2."""
     random = np.random.Generator(np.random.PCG64(seed))
     return [random.normal(0, 0.7, (3, size, size)).astype(np.float32) for _ in range(count)]
+
+
+class Computed(Sequence):
+    """A sequence of `count` network inputs, each computed by a function when it is asked for."""
+
+    def __init__(self, count: int, function: Callable[[int], np.ndarray]):
+        self.count, self.function = count, function
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, k):
+        return self.function(k)

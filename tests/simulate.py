@@ -34,7 +34,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from octet.core.errors import OctetError
 from octet.graph.windows import windows
-from octet.ncnn.net import TAG_INT8, Layer, Net
+from octet.ncnn.layer import TAG_INT8, Layer
+from octet.ncnn.net import Net
 
 _ADD, _SUBTRACT, _MULTIPLY, _DIVIDE, _MAX, _MIN = range(6)
 _OPERATIONS = {

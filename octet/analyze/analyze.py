@@ -6,7 +6,7 @@ this layer. The first says what it loses by itself, the second what leaving it i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 
@@ -15,22 +15,23 @@ from octet.calibrate.observe import source
 from octet.core.logits import decibels, kl_divergence
 from octet.core.parallel import map_images
 from octet.core.progress import progress
-from octet.ncnn.engine import Engine
-from octet.ncnn.net import Layer, Net
+from octet.ncnn.engine import Engine, logits
+from octet.ncnn.layer import Layer
+from octet.ncnn.net import Net
 from octet.ncnn.table import Table
 from octet.quantize.quantize import is_int8
 
 Make = Callable[[Collection[str]], Net]  # the int8 network that leaves these layers in fp32
-Image = Callable[[int], np.ndarray]  # k -> a network input, fp32 of shape (C, H, W)
+Images = Sequence[np.ndarray]  # network inputs, fp32 of shape (C, H, W)
 
 
 def analyze(
-    net: Net, make: Make, table: Table, histograms: dict[str, Histogram], image: Image, count: int
+    net: Net, make: Make, table: Table, histograms: dict[str, Histogram], images: Images
 ) -> dict[str, dict | list[dict]]:
     """'layers': one row an int8 layer, in the network's order; 'model': the figures with all of them in int8.
 
     net: the fp32 network; make([]): its int8 one; histograms: of the blobs that its layers read (observe.histograms);
-    image(k), k < count: calibration images. Of each row:
+    images: calibration images. Of each row:
 
     sqnr_db: signal to quantization noise of its output when only it is int8, in dB; kl_alone and kl_without: KL
     divergence of the final probabilities from fp32's, in nats, with only this layer in int8, and with all int8 layers
@@ -39,13 +40,13 @@ def analyze(
     """
     whole, fp32 = make([]), Engine.of(net)
     names = [layer.name for layer in whole.layers if is_int8(layer)]
-    macs = multiplications(net, names, image(0))
-    wanted = logits(fp32, image, count, "analyze, fp32")
+    macs = multiplications(net, names, images[0])
+    wanted = logits(fp32, images, "analyze, fp32")
     rows = []
     for name in progress(names, "analyze", unit="layer"):
         layer = net.layer(name)
         alone, without = Engine.of(make([other for other in names if other != name])), Engine.of(make([name]))
-        noise_db, found = _alone(fp32, alone, layer, image, count)
+        noise_db, found = _alone(fp32, alone, layer, images)
         rows.append(
             {
                 "layer": name,
@@ -53,20 +54,15 @@ def analyze(
                 "macs": macs[name],
                 "sqnr_db": round(noise_db, 3),
                 "kl_alone": _figure(kl_divergence(wanted, found)),
-                "kl_without": _figure(kl_divergence(wanted, logits(without, image, count, f"without {name}"))),
+                "kl_without": _figure(kl_divergence(wanted, logits(without, images, f"without {name}"))),
                 "weight_absmax": _figure(max((np.abs(t.data).max() for t in _weights(layer)), default=0.0)),
                 **_input(net, layer, table, histograms),
             }
         )
-    found = logits(Engine.of(whole), image, count, "analyze, int8")
+    found = logits(Engine.of(whole), images, "analyze, int8")
     noise_db = decibels(np.square(wanted.astype(np.float64)).sum(), np.square(found.astype(np.float64) - wanted).sum())
-    model = {"n_images": count, "sqnr_db": round(noise_db, 3), "kl": _figure(kl_divergence(wanted, found))}
+    model = {"n_images": len(images), "sqnr_db": round(noise_db, 3), "kl": _figure(kl_divergence(wanted, found))}
     return {"layers": rows, "model": model}
-
-
-def logits(engine: Engine, image: Image, count: int, what: str) -> np.ndarray:
-    """The logits of all images: fp32 of shape (count, classes)."""
-    return np.stack(list(map_images(lambda k: engine(image(k)), range(count), what)))
 
 
 def multiplications(net: Net, names: Collection[str], image: np.ndarray) -> dict[str, int]:
@@ -99,20 +95,20 @@ def table_text(found: dict) -> str:
     return "\n".join(lines)
 
 
-def _alone(fp32: Engine, alone: Engine, layer: Layer, image: Image, count: int) -> tuple[float, np.ndarray]:
+def _alone(fp32: Engine, alone: Engine, layer: Layer, images: Images) -> tuple[float, np.ndarray]:
     """The SQNR of this layer's output in dB, and the logits. The mean error of an image is no noise: a shift of the
     activations (octet/asymmetric.py) moves outputs by a constant, which the next layer takes back.
     """
     blob = layer.outputs[0]
 
     def one(k: int) -> tuple[float, float, np.ndarray]:
-        x = image(k)
+        x = images[k]
         wanted = next(fp32.blobs(x, [blob])).astype(np.float64)
         output, last = (np.array(values) for values in alone.blobs(x, [blob, alone.output]))
         error = output - wanted
         return np.square(wanted).sum(), np.square(error - error.mean()).sum(), last.reshape(-1)
 
-    signal, noise, found = zip(*map_images(one, range(count), layer.name), strict=True)
+    signal, noise, found = zip(*map_images(one, range(len(images)), layer.name), strict=True)
     return decibels(sum(signal), sum(noise)), np.stack(found)
 
 

@@ -3,36 +3,32 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from octet.core.files import rounded
+from octet.core.folder import PRECISIONS, NcnnFiles
 from octet.core.parallel import cores
 from octet.core.progress import progress
 from octet.ncnn.engine import Engine
 from octet.ncnn.machine import machine
 
-PRECISIONS = ("fp32", "int8")
 
-
-def benchmark(
-    files: dict[str, tuple[Path, Path]], image: Callable[[int], np.ndarray], runs: int, warmup: int
-) -> list[dict]:
-    """One row a timed run: threads, precision, run, latency_ms. files: .param and .bin by precision.
+def benchmark(files: Mapping[str, NcnnFiles], images: Sequence[np.ndarray], runs: int, warmup: int) -> list[dict]:
+    """One row a timed run: threads, precision, run, latency_ms. files: by precision; images: network
+    inputs, which take turns.
 
     fp32 and int8 alternate run by run, so that a drift of the machine's speed meets both alike; pre-processing is not
     timed.
     """
     rows = []
-    inputs = [image(k) for k in range(8)]
     for threads in thread_counts():
         engines = {precision: Engine(*pair, threads=threads) for precision, pair in files.items()}
         for run in progress(range(-warmup, runs), f"benchmark, {threads} thread{'s' * (threads > 1)}", unit="run"):
             for precision, engine in engines.items():
                 start = time.perf_counter_ns()
-                engine(inputs[run % len(inputs)])
+                engine(images[run % len(images)])
                 elapsed = time.perf_counter_ns() - start
                 if run >= 0:
                     row = {"threads": threads, "precision": precision, "run": run, "latency_ms": elapsed / 1e6}

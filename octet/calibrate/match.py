@@ -14,7 +14,8 @@ from onnx import numpy_helper
 
 from octet.core.errors import OctetError
 from octet.graph.targets import quantizable
-from octet.ncnn.net import Layer, Net
+from octet.ncnn.layer import Layer
+from octet.ncnn.net import Net
 
 PARALLEL = 1e-6  # how far the cosine of two rows of equal direction may be from 1
 

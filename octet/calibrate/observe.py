@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -15,7 +15,8 @@ from octet.core.parallel import map_images, map_shards
 from octet.graph import zero_points
 from octet.graph.targets import QUANTIZABLE, UNCALIBRATED, Target, quantizable
 from octet.ncnn.engine import Engine
-from octet.ncnn.net import Layer, Net
+from octet.ncnn.layer import Layer
+from octet.ncnn.net import Net
 from octet.ncnn.rounding import round_int8
 from octet.ncnn.table import Table, add_attention, channels
 
@@ -29,14 +30,12 @@ class How:
     percentile: float = 99.99
 
 
-def calibrate(
-    net: Net, image: Callable[[int], np.ndarray], count: int, how: How, target: Target, workers: int | None = None
-) -> Table:
-    """The table of a model. image(k) is the k-th network input, fp32 of shape (3, H, W), k < count.
+def calibrate(net: Net, images: Sequence[np.ndarray], how: How, target: Target, workers: int | None = None) -> Table:
+    """The table of a model. images: network inputs, fp32 of shape (C, H, W).
 
     The result does not depend on the number of workers.
     """
-    return table(net, histograms(net, image, count, workers), how, target)
+    return table(net, histograms(net, images, workers), how, target)
 
 
 def table(net: Net, found: dict[str, Histogram], how: How, target: Target) -> Table:
@@ -59,8 +58,7 @@ def table(net: Net, found: dict[str, Histogram], how: How, target: Target) -> Ta
 
 def histograms(
     net: Net,
-    image: Callable[[int], np.ndarray],
-    count: int,
+    images: Sequence[np.ndarray],
     workers: int | None = None,
     scheduler: str | None = None,
 ) -> dict[str, Histogram]:
@@ -77,7 +75,7 @@ def histograms(
 
     def one(k: int) -> list[Histogram]:
         found = []
-        for blob, values in zip(blobs, engine.blobs(image(k), blobs), strict=True):
+        for blob, values in zip(blobs, engine.blobs(images[k], blobs), strict=True):
             try:
                 found.append(Histogram.of(values))
             except ValueError:
@@ -89,7 +87,7 @@ def histograms(
     def work(shard: range) -> list[Histogram]:
         return reduce(merge, map(one, shard))
 
-    with map_shards(work, count, "calibrate", workers, scheduler) as shards:
+    with map_shards(work, len(images), "calibrate", workers, scheduler) as shards:
         merged = reduce(merge, shards)
     return dict(zip(blobs, merged, strict=True))
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import io
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from itertools import pairwise
 from pathlib import Path
@@ -31,7 +31,8 @@ from octet.core.errors import OctetError
 from octet.core.files import read_bytes
 from octet.core.progress import progress
 from octet.graph.targets import QUANTIZABLE, Target, quantizable
-from octet.ncnn.net import Layer, Net
+from octet.ncnn.layer import Layer
+from octet.ncnn.net import Net
 from octet.ncnn.table import Table, add_attention, channels
 
 with warnings.catch_warnings(), redirect_stdout(io.StringIO()):  # PPQ greets with a banner
@@ -52,19 +53,18 @@ TOLERANCE = 1e-3  # of the logits' spread, between images computed together and 
 def calibrate(
     onnx_path: str | Path,
     net: Net,
-    image: Callable[[int], np.ndarray],
-    count: int,
+    images: Sequence[np.ndarray],
     algorithm: str,
     batch: int,
     target: Target,
 ) -> Table:
-    """The table of a model. image(k) is the k-th network input, fp32 of shape (C, H, W), k < count, taken in order.
+    """The table of a model. images: network inputs, fp32 of shape (C, H, W), taken in order.
 
     algorithm: PPQ's observer for activations, percentile, kl, mse or minmax. batch: images a step; see `steps`.
     The result is the same for the same inputs on one kind of processor. Raises OctetError for fewer than 8 images,
     for a layer that PPQ does not quantize, and for a model that PPQ cannot run, or not on several images at once.
     """
-    parts, layers = steps(count, batch), quantizable(net.layers)
+    parts, layers = steps(len(images), batch), quantizable(net.layers)
     if not layers:
         raise OctetError(f"{onnx_path}: its ncnn model has no layer that can be int8 ({', '.join(QUANTIZABLE)})")
     try:
@@ -80,7 +80,7 @@ def calibrate(
             "choose another calibrate.method: kl, minmax and mse know these layers"
         )
     levels = {nodes[layer.name]: target.weight_levels(layer) for layer in layers}
-    graph = quantized(onnx_path, levels, image, parts, algorithm)
+    graph = quantized(onnx_path, levels, images, parts, algorithm)
     table = _table(graph, layers, nodes, target, str(onnx_path))
     add_attention(table, net.layers)
     return table
@@ -105,7 +105,7 @@ def steps(count: int, batch: int) -> list[range]:
 def quantized(
     onnx_path: str | Path,
     levels: dict[str, int],
-    image: Callable[[int], np.ndarray],
+    images: Sequence[np.ndarray],
     parts: list[range],
     algorithm: str,
 ) -> BaseGraph:
@@ -113,7 +113,7 @@ def quantized(
     setting = QuantizationSettingFactory.ncnn_setting()
     setting.quantize_activation_setting.calib_algorithm = algorithm
     bar = progress(range(PASSES[algorithm] * parts[-1].stop), f"calibrate, ppq {algorithm}")
-    data = _Data(image, parts, bar)
+    data = _Data(images, parts, bar)
     with _quiet(), _threads(THREADS):
         graph = _load(onnx_path)
         for operation in graph.operations.values():
@@ -159,11 +159,11 @@ class _Quantizer(NCNNQuantizer):
 class _Data:
     """What PPQ takes for a data loader: fp32 tensors of shape (images of a step, C, H, W), read when asked for."""
 
-    def __init__(self, image: Callable[[int], np.ndarray], parts: list[range], bar: Iterator[int]):
-        self.image, self.parts, self.bar = image, parts, bar
+    def __init__(self, images: Sequence[np.ndarray], parts: list[range], bar: Iterator[int]):
+        self.inputs, self.parts, self.bar = images, parts, bar
 
     def images(self, indices: range) -> torch.Tensor:
-        return torch.from_numpy(np.stack([self.image(k) for k in indices]))
+        return torch.from_numpy(np.stack([self.inputs[k] for k in indices]))
 
     def __len__(self) -> int:
         return len(self.parts)

@@ -63,11 +63,11 @@ def map_images(
 
 
 @contextmanager
-def reading_ahead(image: Callable[[int], T], count: int, readers: int) -> Iterator[Callable[[int], T]]:
-    """image(k), k < count, asked for in about that order by any thread, but computed ahead by `readers` threads.
+def reading_ahead(images: Sequence[T], readers: int) -> Iterator[Callable[[int], T]]:
+    """images[k] as a function, asked for in about that order by any thread, but computed ahead by `readers` threads.
 
     Worth it where reading waits for a disk or a network; where it only costs time on a core, workers that each read for
-    themselves use all cores as well. A few images a reader are ahead, so memory does not grow with count.
+    themselves use all cores as well. A few images a reader are ahead, so memory does not grow with their number.
     """
     lock, started = threading.Lock(), 0
     waiting: dict[int, Future[T]] = {}
@@ -75,8 +75,8 @@ def reading_ahead(image: Callable[[int], T], count: int, readers: int) -> Iterat
     def ready(k: int) -> T:
         nonlocal started
         with lock:
-            while started < min(count, k + 1 + TOGETHER * readers):
-                waiting[started] = pool.submit(image, started)
+            while started < min(len(images), k + 1 + TOGETHER * readers):
+                waiting[started] = pool.submit(images.__getitem__, started)
                 started += 1
             future = waiting.pop(k)
         return future.result()

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
-from pathlib import Path
 
 from octet.core import params
+from octet.core.folder import ModelFolder
 
 
 @dataclass(frozen=True)
 class Stage:
-    """models and metrics: the model's folders; entry: its entry in params.yaml; params: the whole file."""
+    """The model that a stage runs for: its name, its entry in params.yaml, its files, and all parameters."""
 
     name: str
-    params: params.Params
     entry: params.Model
-    models: Path
-    metrics: Path
+    folder: ModelFolder
+    params: params.Params
 
 
 def arguments(description: str) -> argparse.ArgumentParser:
@@ -27,8 +26,7 @@ def arguments(description: str) -> argparse.ArgumentParser:
     return parser
 
 
-def begin(args: argparse.Namespace) -> Stage:
-    """Checks params.yaml as a whole, before any work."""
+def begin(name: str) -> Stage:
+    """Checks params.yaml as a whole, before any work; the stage of the model of that name."""
     loaded = params.load("params.yaml")
-    entry = params.model(loaded, args.model)
-    return Stage(args.model, loaded, entry, Path("models") / args.model, Path("metrics") / args.model)
+    return Stage(name, params.model(loaded, name), ModelFolder(name), loaded)

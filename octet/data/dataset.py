@@ -1,18 +1,15 @@
-"""A split of a data set, whatever its layout on disk, and its images as the network's inputs."""
+"""A split of a data set, whatever its layout on disk."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from octet.core.errors import OctetError, Unreadable
-from octet.core.parallel import map_images
+from octet.core.errors import OctetError
 from octet.data import cifar, folders
-from octet.data.preprocess import Preprocess
-from octet.data.unreadable import LeftOut
 
 _FOLDERS = {"train": ("train", "calibration"), "test": ("test", "val", "validation")}
 
@@ -83,34 +80,3 @@ def indices_of(data: Dataset, names: Sequence[str]) -> list[int]:
                 f"{name}: no such image in the data set, which has changed since it was evaluated; run 'make quantize'"
             )
     return [known[name] for name in names]
-
-
-def inputs(data: Dataset, preprocess: Preprocess, indices: np.ndarray) -> Callable[[int], np.ndarray]:
-    """K -> the network's input of the k-th picked image, fp32 of shape (C, H, W). Raises Unreadable."""
-
-    def image(k: int) -> np.ndarray:
-        index = int(indices[k])
-        image = data.image(index)
-        try:
-            return preprocess(image)
-        except OctetError as error:
-            raise OctetError(f"{data.name(index)}: {error}") from None
-
-    return image
-
-
-def readable(data: Dataset, indices: np.ndarray, what: str) -> np.ndarray:
-    """The indices without those of images that cannot be read, which are named; OctetError for too many."""
-    left_out = LeftOut(len(indices), what)
-
-    def fine(k: int) -> bool:
-        try:
-            data.image(int(indices[k]))
-        except Unreadable as problem:
-            left_out.add(problem)
-            return False
-        return True
-
-    kept = indices[list(map_images(fine, range(len(indices)), f"{what}, reading"))]
-    left_out.report()
-    return kept

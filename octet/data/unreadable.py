@@ -9,7 +9,7 @@ from octet.core.errors import OctetError, Unreadable
 TOLERATED = 0.01  # of the images; one always is
 
 
-class LeftOut:
+class Unread:
     """Counts the images that cannot be read, of so many, and raises OctetError when they are too many."""
 
     def __init__(self, count: int, what: str):

@@ -14,7 +14,7 @@ import numpy as np
 from octet.core.errors import OctetError, Unreadable
 from octet.core.files import read_bytes, rounded
 from octet.core.parallel import TOGETHER, map_shards, reading_ahead
-from octet.data.unreadable import LeftOut
+from octet.data.unreadable import Unread
 
 TOP = 5
 COLUMNS = ["image", "actual", "predicted", "probability", "top5", "top5_probability"]
@@ -37,8 +37,7 @@ class Prediction:
 
 def evaluate(
     engine: Callable[[np.ndarray], np.ndarray],
-    image: Callable[[int], np.ndarray],
-    count: int,
+    images: Sequence[np.ndarray],
     what: str,
     workers: int | None = None,
     readers: int = 0,
@@ -47,38 +46,38 @@ def evaluate(
     """Which images could be read, int64 of shape (n,); the five most likely classes of each, best first, int64 of shape
     (n, 5), and their probabilities.
 
-    engine(x): the logits of a network's input, for any thread. image(k) is the k-th input, fp32 of shape (C, H, W), k <
-    count. Those that cannot be read are named; too many raise OctetError. Equal logits are ordered by class. The result
-    does not depend on the number of workers (octet/parallel.py, as scheduler), nor on that of readers, which read
-    images ahead of them on this machine. Memory does not grow with count but for the result itself.
+    engine(x): the logits of a network's input, for any thread. images: inputs, fp32 of shape (C, H, W). Those that cannot
+    be read are named; too many raise OctetError. Equal logits are ordered by class. The result does not depend on the
+    number of workers (octet/core/parallel.py, as scheduler), nor on that of readers, which read images ahead of them on
+    this machine. Memory does not grow with the number of images but for the result itself.
     """
 
     def work(shard: range) -> tuple[list[tuple[int, np.ndarray, np.ndarray]], list[Unreadable]]:
         done, unreadable = [], []
         for start in range(0, len(shard), TOGETHER):
-            images = []
+            ready = []
             for k in shard[start : start + TOGETHER]:
                 try:
-                    images.append((k, read(k)))
+                    ready.append((k, read(k)))
                 except Unreadable as problem:
                     unreadable.append(problem)
-            for k, x in images:
+            for k, x in ready:
                 logits = engine(x)
                 if not np.isfinite(logits).all():
                     raise OctetError(f"{what}: the logits of test image {k} are not finite")
                 done.append((k, *top(logits)))
         return done, unreadable
 
-    left_out, found = LeftOut(count, what), []
+    unread, found, count = Unread(len(images), what), [], len(images)
     with (
-        reading_ahead(image, count, readers) if readers and not scheduler else nullcontext(image) as read,
+        reading_ahead(images, readers) if readers and not scheduler else nullcontext(images.__getitem__) as read,
         map_shards(work, count, what, workers, scheduler) as shards,
     ):
         for done, unreadable in shards:
             found += done
             for problem in unreadable:
-                left_out.add(problem)
-    left_out.report()
+                unread.add(problem)
+    unread.report()
     found.sort(key=lambda result: result[0])
     if not found:
         raise OctetError(f"{what}: not one image can be read")

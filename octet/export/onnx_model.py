@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 
 from octet.core.errors import OctetError
-from octet.export.rewrites import rewritten
+from octet.export.rewrites.apply import rewritten
 
 
 class Logits(torch.nn.Module):

@@ -17,7 +17,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from octet.ncnn.net import Layer, Net
+from octet.core.folder import ModelFolder
+from octet.ncnn.layer import Layer
+from octet.ncnn.net import Net, load_net
 
 _WEIGHTED = ("Convolution", "ConvolutionDepthWise", "InnerProduct")
 ROUNDS = 20  # at most; chains of layers take a few, until no factor changes
@@ -34,6 +36,12 @@ class Pair:
     second: Layer
     between: list[Layer] = field(default_factory=list)
     limits: np.ndarray | None = None
+
+
+def fp32_net(folder: ModelFolder, equalized: bool) -> Net:
+    """The fp32 network that is quantized: convert's, equalized where that is wanted."""
+    net = load_net(folder.fp32.param, folder.fp32.bin, "the stage convert makes it")
+    return equalize(net) if equalized else net
 
 
 def equalize(net: Net) -> Net:

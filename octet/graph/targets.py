@@ -27,7 +27,8 @@ from typing import Any
 
 from octet.core.errors import OctetError, nearest
 from octet.core.files import read_bytes
-from octet.ncnn.net import Layer, Net
+from octet.ncnn.layer import Layer
+from octet.ncnn.net import Net
 
 FOLDER = Path("configs/targets")
 MASK_PARAMETER, MASK_WINOGRAD = 31, 64

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from octet.ncnn.net import Layer
+from octet.ncnn.layer import Layer
 
 SAME_UPPER, SAME_LOWER = -233, -234  # a border as wide as it has to be, the odd pixel behind or in front
 

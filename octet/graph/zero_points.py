@@ -20,7 +20,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from octet.ncnn.net import Layer, Net, Tensor
+from octet.ncnn.layer import Layer, Tensor
+from octet.ncnn.net import Net
 
 LEVELS = 254
 _WEIGHTED = ("Convolution", "ConvolutionDepthWise", "InnerProduct")

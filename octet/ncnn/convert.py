@@ -13,6 +13,7 @@ import onnxruntime
 
 from octet.core.errors import OctetError
 from octet.core.files import read_bytes
+from octet.core.folder import NcnnFiles
 from octet.core.logits import spread_difference
 from octet.ncnn.engine import Engine
 from octet.ncnn.net import load_net, save_net
@@ -21,7 +22,7 @@ TOLERANCE = 1e-3  # of the logits' spread, between ONNX Runtime and ncnn
 LIMIT_S = 3600  # pnnx takes seconds, up to minutes for the largest networks
 
 
-def convert(onnx: Path, param: Path, bin: Path, images: list[np.ndarray]) -> float:
+def convert(onnx: Path, files: NcnnFiles, images: list[np.ndarray]) -> float:
     """Converts the model, fp32 in and out, and compares both on the images (the network's inputs, (3, H, W) each).
 
     Returns the largest difference of ncnn's logits from ONNX Runtime's as a share of their spread; raises OctetError
@@ -70,7 +71,7 @@ def convert(onnx: Path, param: Path, bin: Path, images: list[np.ndarray]) -> flo
             f"{onnx}: ncnn's logits differ from ONNX Runtime's by {difference:.1e} of their spread on {len(images)} images, "
             f"more than {TOLERANCE:.0e}; pnnx has converted something wrongly"
         )
-    save_net(net, param, bin)
+    save_net(net, files.param, files.bin)
     return difference
 
 

@@ -15,6 +15,7 @@ import ncnn
 import numpy as np
 
 from octet.core.errors import OctetError
+from octet.core.parallel import map_images
 from octet.ncnn.net import Net, load_net, save_net
 
 T = TypeVar("T")
@@ -84,3 +85,8 @@ class Engine:
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """The logits of one image: fp32 of shape (classes,)."""
         return np.array(next(self.blobs(image, [self.output]))).reshape(-1)
+
+
+def logits(engine: Engine, images: Sequence[np.ndarray], what: str) -> np.ndarray:
+    """The logits of all images: fp32 of shape (n, classes)."""
+    return np.stack(list(map_images(lambda k: engine(images[k]), range(len(images)), what)))

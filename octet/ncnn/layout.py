@@ -7,10 +7,9 @@ tagged): ncnn reads tagged weights with `mb.load(n, 0)`, a 4-byte tag and then t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from octet.ncnn.net import Layer
+from octet.ncnn.layer import Layer
 
 
 class Slot(NamedTuple):

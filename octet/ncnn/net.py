@@ -7,57 +7,19 @@ refuses what does not fit: wrong counts, a blob that nothing makes, a .bin that 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from octet.core.errors import OctetError
 from octet.core.files import read_bytes, write_bytes
+from octet.ncnn.layer import TAG_FP16, TAG_FP32, TAG_FP32_SCALED, TAG_INT8, Layer, Tensor
 from octet.ncnn.layout import Slot, slots
 
 MAGIC = "7767517"
-TAG_FP32, TAG_FP32_SCALED, TAG_FP16, TAG_INT8 = 0x00000000, 0x0002C056, 0x01306B47, 0x000D4B38
 _DTYPES = {TAG_FP32: np.float32, TAG_FP32_SCALED: np.float32, TAG_FP16: np.float16, TAG_INT8: np.int8}
 _PARAMETER = re.compile(r'(-?\d+)=("[^"]*"|\S+)')
-
-
-@dataclass
-class Tensor:
-    """One weight: a flat array, fp32, fp16 or int8, and its tag in the file (None: plain fp32 without a tag).
-
-    padding: the bytes that fill up the last 4 in the file, kept because pnnx does not write zeros there; ncnn skips them.
-    """
-
-    data: np.ndarray
-    tag: int | None = None
-    padding: bytes = b""
-
-
-@dataclass
-class Layer:
-    """One line of the .param and its weights. Parameters keep their text, by their number as written."""
-
-    type: str
-    name: str
-    inputs: list[str]
-    outputs: list[str]
-    params: dict[int, str] = field(default_factory=dict)
-    weights: dict[str, Tensor] = field(default_factory=dict)
-
-    def int(self, key: int, default: int = 0) -> int:
-        """An integer parameter, or ncnn's default for it."""
-        return int(self.params.get(key, default))
-
-    def floats(self, key: int) -> list[float]:
-        """A float array parameter, in either of ncnn's spellings; empty where absent."""
-        if -23300 - key in self.params:
-            return [float(v) for v in self.params[-23300 - key].split(",")[1:]]
-        return [float(v) for v in self.params[key].split(",")] if key in self.params else []
-
-    def copy(self) -> Layer:
-        """A copy whose parameters and weights can be replaced; the arrays are shared."""
-        return Layer(self.type, self.name, list(self.inputs), list(self.outputs), dict(self.params), dict(self.weights))
 
 
 @dataclass

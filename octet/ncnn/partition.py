@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import ncnn
 import numpy as np
 
 from octet.core.errors import OctetError, nearest
 from octet.core.files import new_folder, write_json
+from octet.core.folder import PRECISIONS, ModelFolder, NcnnFiles
 from octet.ncnn.engine import Engine
-from octet.ncnn.net import Layer, Net, load_net, save_net
+from octet.ncnn.layer import Layer
+from octet.ncnn.net import Net, load_net, save_net
 
 
 @dataclass(frozen=True)
@@ -89,21 +90,21 @@ class Chain:
         return np.array(blobs[self.parts[-1][0].outputs[-1]]).reshape(-1)
 
 
-def runner(param: Path, bin: Path, cuts: Sequence[str]) -> Callable[[np.ndarray], np.ndarray]:
+def runner(files: NcnnFiles, cuts: Sequence[str]) -> Callable[[np.ndarray], np.ndarray]:
     """What runs a model: the chain of its parts where it has cuts."""
-    return Chain(split(load_net(param, bin), cuts, str(param))) if cuts else Engine(param, bin)
+    return Chain(split(load_net(*files), cuts, str(files.param))) if cuts else Engine(*files)
 
 
-def write(models: Path, cuts: Sequence[str], folder: Path) -> int:
-    """Writes the parts of fp32 and int8 into a folder, and chain.json, which says how they follow one another.
+def write(folder: ModelFolder, cuts: Sequence[str]) -> int:
+    """Writes the parts of fp32 and int8 into the model's folder `parts`, and chain.json, which says how they follow one another.
 
     Returns how many parts a model has.
     """
     chain: dict[str, list] = {}
-    with new_folder(folder) as new:
-        for precision in ("fp32", "int8"):
-            files = models / f"{precision}.param", models / f"{precision}.bin"
-            for k, part in enumerate(split(load_net(*files), cuts, str(files[0]))):
+    with new_folder(folder.parts) as new:
+        for precision in PRECISIONS:
+            files = folder.ncnn(precision)
+            for k, part in enumerate(split(load_net(*files), cuts, str(files.param))):
                 names = {"param": f"{precision}.{k}.param", "bin": f"{precision}.{k}.bin"}
                 save_net(part.net, new / names["param"], new / names["bin"])
                 chain.setdefault(precision, []).append(names | {"inputs": part.inputs, "outputs": part.outputs})

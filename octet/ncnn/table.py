@@ -22,7 +22,7 @@ import numpy as np
 
 from octet.core.errors import OctetError, nearest
 from octet.core.files import read_bytes, write_text
-from octet.ncnn.net import Layer
+from octet.ncnn.layer import Layer
 
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?(inf|nan)", re.ASCII | re.IGNORECASE)
 

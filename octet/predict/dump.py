@@ -6,15 +6,16 @@ import json
 from pathlib import Path
 
 from octet.core.files import write_text
+from octet.core.folder import ModelFolder
 from octet.evaluate.evaluate import Prediction
 from octet.summary.summary import read_pairs
 
 
-def dump(metrics: Path, out: Path) -> int:
+def dump(folder: ModelFolder, out: Path) -> int:
     """Writes one line an image: its number in the split or its file, its label, and either model's five most likely
     classes with their probabilities. Returns the number of lines.
     """
-    pairs = read_pairs(metrics)
+    pairs = read_pairs(folder)
     lines = [
         {"image": fp32.image, "label": fp32.actual, "fp32": _top(fp32), "int8": _top(int8)} for fp32, int8 in pairs
     ]

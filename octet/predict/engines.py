@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
 
+from octet.core.folder import PRECISIONS, ModelFolder
 from octet.core.params import Model
 from octet.data.preprocess import Preprocess
 from octet.evaluate.evaluate import Prediction, top
@@ -20,12 +20,12 @@ from octet.predict.show import NAMES
 class Engines:
     """All three, on the same network input."""
 
-    def __init__(self, models: Path, entry: Model, steps: Preprocess, classes: list[str]):
+    def __init__(self, folder: ModelFolder, entry: Model, steps: Preprocess, classes: list[str]):
         self.steps, self.classes = steps, classes
         network = classifier(entry.config, entry.checkpoint, entry.trusted)[2]
         self.run: dict[str, Callable[[np.ndarray], np.ndarray]] = {"torch": lambda x: _logits(network, x)}
-        for precision in ("fp32", "int8"):
-            self.run[f"ncnn {precision}"] = Engine(models / f"{precision}.param", models / f"{precision}.bin")
+        for precision in PRECISIONS:
+            self.run[f"ncnn {precision}"] = Engine(*folder.ncnn(precision))
 
     def __call__(self, image: NamedImage) -> dict[str, Prediction]:
         """What each says, by its name, in the order of NAMES."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from octet.core.files import write_bytes
+from octet.core.folder import ModelFolder
 from octet.core.params import Model
 from octet.core.progress import progress
 from octet.data import preprocess
@@ -25,13 +26,13 @@ def predict(name: str, entry: Model, split: str, paths: Sequence[str], out: Path
 
     Raises OctetError for an image that cannot be read and a folder without one, before anything is computed.
     """
-    models = Path("models") / name
-    steps = preprocess.load(models / "preprocess.json")
+    folder = ModelFolder(name)
+    steps = preprocess.load(folder.preprocess)
     classes = distinct(steps.classes)
     images = [load(path, steps) for path in files(paths)] if paths else few(name, entry, split, steps)
     from octet.predict.engines import Engines  # imports torch
 
-    engines = Engines(models, entry, steps, classes)
+    engines = Engines(folder, entry, steps, classes)
     answers = [engines(image) for image in progress(images, "predict")]
     differ = sum(bool(verdict(said)) for said in answers)
     write_bytes(out, png(images[:DRAWN], answers[:DRAWN], f"{name}: the five most likely classes"))
@@ -44,7 +45,7 @@ def predict(name: str, entry: Model, split: str, paths: Sequence[str], out: Path
 
 def few(name: str, entry: Model, split: str, steps: Preprocess) -> list[NamedImage]:
     """A few images of the split that was evaluated, among them some on which int8 and fp32 differ."""
-    pairs = read_pairs(Path("metrics") / name)
+    pairs = read_pairs(ModelFolder(name))
     data = open_split(entry.data, split, steps.classes, steps.color_type)
     rows = [pairs[row][0] for row in telling(pairs, COUNT)]
     places = indices_of(data, [row.image for row in rows])

@@ -30,7 +30,29 @@ PACKAGES = [
     "matplotlib",
     "dvc",
 ]
-SHOWN = ["sse4_1", "avx", "fma", "f16c", "avx2", "avx512f", "avx512bw", "avx512_bf16", "avx512_fp16", "avx_vnni", "avx_vnni_int8", "avx512_vnni", "asimd", "asimdhp", "asimddp", "asimdfhm", "i8mm", "bf16", "sve", "sve2", "svei8mm"]  # fmt: skip
+SHOWN = (
+    "sse4_1",
+    "avx",
+    "fma",
+    "f16c",
+    "avx2",
+    "avx512f",
+    "avx512bw",
+    "avx512_bf16",
+    "avx512_fp16",
+    "avx_vnni",
+    "avx_vnni_int8",
+    "avx512_vnni",
+    "asimd",
+    "asimdhp",
+    "asimddp",
+    "asimdfhm",
+    "i8mm",
+    "bf16",
+    "sve",
+    "sve2",
+    "svei8mm",
+)
 
 
 def environment(target: str | None) -> str:

@@ -13,7 +13,7 @@ ICCV 2019, section 4.2, with means measured on calibration images.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from threading import Lock
 
@@ -26,7 +26,8 @@ from octet.graph import zero_points
 from octet.graph.targets import Target, quantizable
 from octet.graph.windows import windows
 from octet.ncnn.engine import Engine
-from octet.ncnn.net import Layer, Net
+from octet.ncnn.layer import Layer
+from octet.ncnn.net import Net
 from octet.ncnn.rounding import round_int8
 from octet.ncnn.table import Table, channels
 from octet.quantize.rounded import Rounded
@@ -92,11 +93,11 @@ class Moments:
 
 
 def learn(
-    net: Net, table: Table, target: Target, keep_fp32: Collection[str], image: Callable[[int], np.ndarray], count: int
+    net: Net, table: Table, target: Target, keep_fp32: Collection[str], images: Sequence[np.ndarray]
 ) -> dict[str, Rounded]:
     """The rounded weights of every int8 layer of the fp32 network `net`, by name; but for layers wider than WIDEST.
 
-    image(k), k < count: the k-th network input, fp32 of shape (C, H, W). The result does not depend on the number of
+    images: network inputs, fp32 of shape (C, H, W). The result does not depend on the number of
     workers.
     """
     int8 = target.int8_layers(net).difference(keep_fp32)
@@ -109,7 +110,7 @@ def learn(
     }
     engine, found = Engine.of(net), {}
     for part in _parts(layers):
-        moments = gather(engine, part, grids, image, count)
+        moments = gather(engine, part, grids, images)
         for layer in progress(part, "learn rounding", unit="layer"):
             with threadpool_limits(THREADS):
                 levels = target.weight_levels(layer)
@@ -120,17 +121,17 @@ def learn(
 
 
 def gather(
-    engine: Engine, layers: list[Layer], grids: dict[str, Grid], image: Callable[[int], np.ndarray], count: int
+    engine: Engine, layers: list[Layer], grids: dict[str, Grid], images: Sequence[np.ndarray]
 ) -> dict[str, Moments]:
     """The moments of these layers' inputs, in one pass over the images."""
     blobs = list(dict.fromkeys(layer.inputs[0] for layer in layers))
     found = {layer.name: Moments(layer) for layer in layers}
 
     def one(k: int) -> list[np.ndarray]:
-        inputs = dict(zip(blobs, map(np.array, engine.blobs(image(k), blobs)), strict=True))
+        inputs = dict(zip(blobs, map(np.array, engine.blobs(images[k], blobs)), strict=True))
         return [found[layer.name].add(_patches(layer, inputs[layer.inputs[0]]), grids[layer.name]) for layer in layers]
 
-    for sums in map_images(one, range(count), "learn rounding, inputs"):
+    for sums in map_images(one, range(len(images)), "learn rounding, inputs"):
         for moments, values in zip(found.values(), sums, strict=True):
             moments.values += values
     for moments in found.values():

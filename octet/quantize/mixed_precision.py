@@ -9,15 +9,14 @@ expensive first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from octet.analyze.analyze import logits
 from octet.core.errors import OctetError
 from octet.core.logits import kl_divergences
-from octet.ncnn.engine import Engine
+from octet.ncnn.engine import Engine, logits
 from octet.ncnn.net import Net
 
 UNITS = {"kl": "nats", "top1": "points of top-1"}
@@ -25,11 +24,11 @@ UNITS = {"kl": "nats", "top1": "points of top-1"}
 
 @dataclass(frozen=True)
 class Held:
-    """Held-out images: image(k), k < count, the network inputs; wanted: fp32's logits, shape (count, classes); labels:
-    int64 of shape (count,), or None where they have none.
+    """Held-out images: the network inputs; wanted: fp32's logits, shape (n, classes); labels: int64 of shape (n,), or
+    None where they have none.
     """
 
-    image: Callable[[int], np.ndarray]
+    images: Sequence[np.ndarray]
     wanted: np.ndarray
     labels: np.ndarray | None
 
@@ -37,7 +36,7 @@ class Held:
         """What a network is likely to lose against fp32 on other images, at the most: the mean over these and twice its
         standard error. kl: divergence of the probabilities in nats; top1: points of top-1.
         """
-        found = logits(Engine.of(net), self.image, len(self.wanted), "plan")
+        found = logits(Engine.of(net), self.images, "plan")
         if metric == "kl":
             each = kl_divergences(self.wanted, found)
         elif self.labels is None:

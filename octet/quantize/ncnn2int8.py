@@ -16,7 +16,8 @@ from collections.abc import Callable
 import numpy as np
 
 from octet.core.errors import OctetError
-from octet.ncnn.net import TAG_FP16, TAG_INT8, Layer, Net, Tensor
+from octet.ncnn.layer import TAG_FP16, TAG_INT8, Layer, Tensor
+from octet.ncnn.net import Net
 
 _CONVOLUTIONS = ("Convolution", "ConvolutionDepthWise")
 _KERNEL = "1 11@1 2=1 12@2 3=1 13@3 4 14@4 15@4 16@14"

@@ -18,7 +18,8 @@ from octet.core.errors import OctetError, nearest
 from octet.graph import zero_points
 from octet.graph.targets import MASK_PARAMETER, MASK_WINOGRAD, REQUANTIZING, UNCALIBRATED, Target, quantizable
 from octet.ncnn.engine import Engine
-from octet.ncnn.net import TAG_INT8, Layer, Net, Tensor, load_net, save_net
+from octet.ncnn.layer import TAG_INT8, Layer, Tensor
+from octet.ncnn.net import Net, load_net, save_net
 from octet.ncnn.rounding import round_int8
 from octet.ncnn.table import Table, absmax_scales, add_attention, channels, needed
 from octet.quantize import ncnn2int8

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from octet.core.stage import Stage
-from octet.graph.equalize import equalize
+from octet.core.folder import ModelFolder
+from octet.graph.equalize import fp32_net
 from octet.graph.targets import Target, target
 from octet.ncnn import table
-from octet.ncnn.net import Net, load_net
+from octet.ncnn.net import Net
 from octet.ncnn.partition import exchanged
 from octet.ncnn.table import Table
 from octet.quantize import rounded
@@ -32,21 +32,24 @@ class Maker:
     rounded: Mapping[str, Rounded] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, stage: Stage, learned: bool = True) -> Maker:
+    def load(
+        cls,
+        folder: ModelFolder,
+        target_name: str,
+        equalized: bool,
+        keep_fp32: Collection[str],
+        cuts: Sequence[str],
+        learned: bool = True,
+    ) -> Maker:
         """learned: with what the stage round made."""
-        file, profile = stage.models / "int8.table", target(stage.params.target)
-        chosen = rounded.load(stage.models / "rounding.npz") if learned else {}
-        net, entry = source(stage), stage.entry
-        apart = exchanged(net, entry.cuts, f"params.yaml: models.{stage.name}")
-        return cls(net, table.load(file), profile, entry.keep_fp32, apart, str(file), chosen)
+        chosen = rounded.load(folder.rounding) if learned else {}
+        net = fp32_net(folder, equalized)
+        apart = exchanged(net, cuts, f"params.yaml: models.{folder.name}")
+        return cls(
+            net, table.load(folder.table), target(target_name), tuple(keep_fp32), apart, str(folder.table), chosen
+        )
 
     def int8(self, keep_fp32: Collection[str] = ()) -> Net:
         """The int8 network that leaves these layers in fp32, too."""
         kept = [*self.keep_fp32, *keep_fp32]
         return quantize(self.net, self.table, self.target, kept, self.table_file, self.rounded, self.exchanged)
-
-
-def source(stage: Stage) -> Net:
-    """The fp32 network that is quantized: convert's, equalized where params.yaml says so."""
-    net = load_net(stage.models / "fp32.param", stage.models / "fp32.bin", "the stage convert makes it")
-    return equalize(net) if stage.params.equalize else net

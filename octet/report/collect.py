@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from octet.core.files import read_json, require
+from octet.core.folder import ModelFolder
 from octet.data import preprocess
 from octet.data.dataset import indices_of, open_split
 from octet.evaluate.evaluate import Prediction
@@ -62,7 +63,7 @@ def collect(name: str, data: str) -> Found:
     paths += [metrics / f"{precision}.predictions.csv" for precision in ("fp32", "int8")]
     models = Path("models") / name
     require([*paths, *(models / file for file in ("preprocess.json", "int8.param", "int8.bin"))], made_by)
-    pairs, made = read_pairs(metrics), used(name)
+    pairs, made = read_pairs(ModelFolder(name)), used(name)
     different = differing(pairs)
     layers = quantizable(load_net(models / "int8.param", models / "int8.bin").layers)
     return Found(

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from octet.core.errors import OctetError
 from octet.core.files import read_json, rounded
+from octet.core.folder import PRECISIONS, ModelFolder
 from octet.evaluate.evaluate import Prediction, read_predictions
 
 
-def summarize(models: Path, metrics: Path) -> dict:
-    """The summary of the model whose files lie in `models` and whose figures lie in `metrics`, as metrics JSON."""
-    fp32 = read_json(metrics / "fp32.json", "the stage evaluate makes it")
-    int8 = read_json(metrics / "int8.json", "the stage evaluate makes it")
-    latency = read_json(metrics / "latency.json", "the stage benchmark makes it")
-    pairs = read_pairs(metrics)
+def summarize(folder: ModelFolder) -> dict:
+    """The summary of a model, as metrics JSON."""
+    fp32 = read_json(folder.figures("fp32"), "the stage evaluate makes it")
+    int8 = read_json(folder.figures("int8"), "the stage evaluate makes it")
+    latency = read_json(folder.latency, "the stage benchmark makes it")
+    pairs = read_pairs(folder)
     drop, error = paired_drop(pairs)
     shifts = [abs(a.probabilities[0] - b.probabilities[0]) for a, b in pairs]
-    sizes = {p: sum((models / f"{p}.{kind}").stat().st_size for kind in ("param", "bin")) for p in ("fp32", "int8")}
+    sizes = {precision: folder.ncnn(precision).size_bytes() for precision in PRECISIONS}
     most = max(int(key.removeprefix("threads_")) for key in latency if key.startswith("threads_"))
     found = {
         "n_images": len(pairs),
@@ -36,8 +36,6 @@ def summarize(models: Path, metrics: Path) -> dict:
         "threads_all": most,
         "machine": latency["machine"],
     }
-    if "published_top1_pct" in fp32:
-        found["published_top1_pct"] = fp32["published_top1_pct"]
     for threads, suffix in ((1, "1_thread"), (most, "all_threads")):
         fps = {precision: latency[f"threads_{threads}"][precision]["fps"] for precision in ("fp32", "int8")}
         found |= {f"{precision}_fps_{suffix}": value for precision, value in fps.items()}
@@ -45,12 +43,12 @@ def summarize(models: Path, metrics: Path) -> dict:
     return found
 
 
-def read_pairs(metrics: Path) -> list[tuple[Prediction, Prediction]]:
+def read_pairs(folder: ModelFolder) -> list[tuple[Prediction, Prediction]]:
     """What fp32 and int8 say of each image."""
-    found = [read_predictions(metrics / f"{precision}.predictions.csv") for precision in ("fp32", "int8")]
+    found = [read_predictions(folder.predictions(precision)) for precision in PRECISIONS]
     fp32, int8 = ([(row.image, row.actual) for row in rows] for rows in found)
     if fp32 != int8:
-        raise OctetError(f"{metrics}: fp32 and int8 were not evaluated on the same images; run 'dvc repro'")
+        raise OctetError(f"{folder.metrics}: fp32 and int8 were not evaluated on the same images; run 'dvc repro'")
     return list(zip(*found, strict=True))
 
 

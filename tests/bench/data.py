@@ -21,7 +21,8 @@ from octet.benchmark.benchmark import machine
 from octet.core.errors import run
 from octet.core.parallel import cores, map_images
 from octet.data import preprocess
-from octet.data.dataset import inputs, open_split
+from octet.data.dataset import open_split
+from octet.data.images import Images
 from octet.evaluate.evaluate import evaluate
 from octet.ncnn.convert import convert
 from octet.ncnn.engine import Engine
@@ -98,27 +99,22 @@ def measure(folder: Path, steps: preprocess.Preprocess, count: int, rounds: int)
     """Medians over the rounds; shares are medians of the rounds' own."""
     engine = Engine(folder / "fp32.param", folder / "fp32.bin")
     data = open_split(folder, "test", steps.classes, steps.color_type)
-    tensors = [inputs(data, steps, np.arange(16))(k) for k in range(16)]
-    parts = [inputs(data, steps, part) for part in np.array_split(np.arange(count), PARTS)]
-    rows = [one_round(engine, tensors, parts[k % PARTS], count // PARTS, k % 2 == 1) for k in range(rounds)]
+    tensors = list(Images(data, steps, np.arange(16)))
+    parts = [Images(data, steps, part) for part in np.array_split(np.arange(count), PARTS)]
+    rows = [one_round(engine, tensors, parts[k % PARTS], k % 2 == 1) for k in range(rounds)]
     return {name: float(np.median([row[name] for row in rows])) for name in rows[0]}
 
 
-def one_round(
-    engine: Engine, tensors: list[np.ndarray], image: Callable[[int], np.ndarray], n: int, backwards: bool
-) -> dict[str, float]:
+def one_round(engine: Engine, tensors: list[np.ndarray], images: Images, backwards: bool) -> dict[str, float]:
     """Images a second, milliseconds per image and thread, and shares of what could be; every other round backwards."""
-
-    def ready(k: int) -> np.ndarray:
-        return tensors[k % len(tensors)]
-
-    every = cores()
+    n, every = len(images), cores()
+    ready = [tensors[k % len(tensors)] for k in range(n)]
     works: dict[str, Callable[[], object]] = {
-        "ready": lambda: evaluate(engine, ready, n, "tensors", 1),
-        "files": lambda: evaluate(engine, image, n, "files", 1, readers=1),
-        "reading": lambda: sum(1 for _ in map_images(image, range(n), "reading", every)),
-        "both": lambda: evaluate(engine, image, n, "both", every),
-        "computing": lambda: evaluate(engine, ready, n, "computing", every),
+        "ready": lambda: evaluate(engine, ready, "tensors", 1),
+        "files": lambda: evaluate(engine, images, "files", 1, readers=1),
+        "reading": lambda: sum(1 for _ in map_images(images.__getitem__, range(n), "reading", every)),
+        "both": lambda: evaluate(engine, images, "both", every),
+        "computing": lambda: evaluate(engine, ready, "computing", every),
     }
     rates = {name: _rate(n, works[name]) for name in (reversed(works) if backwards else works)}
     reading, computing = (every / rates[name] for name in ("reading", "computing"))

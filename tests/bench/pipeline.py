@@ -17,9 +17,11 @@ from octet.calibrate import observe
 from octet.calibrate.thresholds import METHODS
 from octet.core import params
 from octet.core.errors import run
+from octet.core.folder import ModelFolder
 from octet.core.parallel import cores
 from octet.data import preprocess
-from octet.data.dataset import Dataset, inputs, open_split
+from octet.data.dataset import Dataset, open_split
+from octet.data.images import Images
 from octet.data.subset import balanced
 from octet.evaluate.evaluate import evaluate
 from octet.graph.targets import target
@@ -34,10 +36,10 @@ ROUNDS = 3
 class Bench:
     def __init__(self, name: str):
         loaded = params.load()
-        self.folder, self.entry = Path("models") / name, params.model(loaded, name)
+        self.folder, self.entry = ModelFolder(name), params.model(loaded, name)
         self.target = target(loaded.target)
-        self.steps = preprocess.load(self.folder / "preprocess.json")
-        self.files = self.folder / "fp32.param", self.folder / "fp32.bin"
+        self.steps = preprocess.load(self.folder.preprocess)
+        self.files = self.folder.fp32
         self.net = load_net(*self.files)
 
     def count(self, split: str) -> int:
@@ -46,20 +48,19 @@ class Bench:
     def split(self, split: str) -> Dataset:
         return open_split(self.entry.data, split, self.steps.classes, self.steps.color_type)
 
-    def images(self, split: str, count: int):
-        """k -> the network's input of the k-th of so many images, and their labels."""
+    def images(self, split: str, count: int) -> Images:
+        """So many images of a split, from its front."""
         data = self.split(split)
-        picked = balanced(data.labels, count, "images")
-        return inputs(data, self.steps, picked), data.labels[picked]
+        return Images(data, self.steps, balanced(data.labels, count, "images"))
 
     def table(self, method: str, count: int) -> Table:
         """The calibration table of so many images on disk; of PPQ with its default settings."""
-        image, _ = self.images("train", count)
+        images = self.images("train", count)
         if method == "ppq":
             from octet.calibrate import ppq
 
-            return ppq.calibrate(self.folder / "fp32.onnx", self.net, image, count, "percentile", 32, self.target)
-        return observe.calibrate(self.net, image, count, observe.How(method), self.target)
+            return ppq.calibrate(self.folder.onnx, self.net, images, "percentile", 32, self.target)
+        return observe.calibrate(self.net, images, observe.How(method), self.target)
 
     def calibrate(self, method: str, count: int) -> float:
         """Images a second, from the images on disk to the table."""
@@ -69,10 +70,10 @@ class Bench:
 
     def evaluate(self, precision: str, workers: int, count: int) -> float:
         """Images a second."""
-        engine = Engine(self.folder / f"{precision}.param", self.folder / f"{precision}.bin")
-        image, _ = self.images("test", count)
+        engine = Engine(*self.folder.ncnn(precision))
+        images = self.images("test", count)
         start = time.perf_counter()
-        evaluate(engine, image, count, precision, workers)
+        evaluate(engine, images, precision, workers)
         return count / (time.perf_counter() - start)
 
 

@@ -21,17 +21,16 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from octet.analyze.analyze import logits
 from octet.core.errors import OctetError, run
 from octet.core.files import write_text
+from octet.core.folder import PRECISIONS, ModelFolder
 from octet.core.logits import kl_divergences
 from octet.core.params import Loader
 from octet.core.progress import progress
 from octet.data import cifar, preprocess
-from octet.data.dataset import inputs, open_split
 from octet.data.folders import ImageFiles, class_folders, inside
-from octet.data.subset import balanced
-from octet.ncnn.engine import Engine
+from octet.data.images import split_images
+from octet.ncnn.engine import Engine, logits
 from octet.ncnn.machine import machine
 from tests.bench import cifar_jpeg
 
@@ -116,15 +115,14 @@ class Project:
 
     def divergence(self, count: int = 2000) -> tuple[float, float]:
         """KL divergence of int8's probabilities from fp32's on test images, in nats, and its standard error."""
-        models = self.folder / "models" / self.name
-        steps = preprocess.load(models / "preprocess.json")
+        folder = ModelFolder(self.name, self.folder)
+        steps = preprocess.load(folder.preprocess)
         entry = json.loads((self.folder / "params.yaml").read_text())["models"][self.name]
-        data = open_split(self.folder / entry["data"], "test", steps.classes, steps.color_type)
-        image = inputs(data, steps, balanced(data.labels, count, "test images"))
-        fp32, int8 = (Engine(models / f"{p}.param", models / f"{p}.bin") for p in ("fp32", "int8"))
+        images = split_images(self.folder / entry["data"], "test", steps, count, "test images")
+        fp32, int8 = (Engine(*folder.ncnn(precision)) for precision in PRECISIONS)
         if self.fp32_logits is None:
-            self.fp32_logits = logits(fp32, image, count, "divergence, fp32")
-        wanted, found = self.fp32_logits, logits(int8, image, count, "divergence")
+            self.fp32_logits = logits(fp32, images, "divergence, fp32")
+        wanted, found = self.fp32_logits, logits(int8, images, "divergence")
         each = kl_divergences(wanted, found)
         return float(each.mean()), float(each.std() / count**0.5)
 

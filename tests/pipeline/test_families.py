@@ -141,7 +141,7 @@ def logits(network, images):
 
 def test_it_computes_the_same(network):
     from octet.export.onnx_model import deploy
-    from octet.export.rewrites import rewritten
+    from octet.export.rewrites.apply import rewritten
 
     network, _, images = network
     network, wanted = deepcopy(network), logits(network, images)
@@ -167,7 +167,7 @@ def test_it_converts_and_runs_in_int8(network, tmp_path):
     net, target = load_net(*fp32), TARGETS["dotprod"]
     # Parameter 12: by the batch, which ncnn has since July 2026 only.
     assert not [layer.name for layer in net.layers if layer.type == "Reshape" and 12 in layer.params]
-    quantized = quantize(net, calibrate(net, lambda k: seen[k], len(seen), How("mse"), target), target, [], "")
+    quantized = quantize(net, calibrate(net, seen, How("mse"), target), target, [], "")
     write(quantized, *int8, images[0])
     engine = Engine(*int8)
     lost = np.square(np.stack([engine(x) for x in images]) - wanted).sum() / np.square(wanted - wanted.mean()).sum()

@@ -78,8 +78,8 @@ def small(tmp_path_factory):
     return made(tmp_path_factory.mktemp("small"))
 
 
-def calibrate(small, algorithm="percentile", batch=1, profile="dotprod", count=COUNT, image=IMAGES.__getitem__):
-    return ppq.calibrate(*small, image, count, algorithm, batch, target(profile))
+def calibrate(small, algorithm="percentile", batch=1, profile="dotprod", images=IMAGES):
+    return ppq.calibrate(*small, images, algorithm, batch, target(profile))
 
 
 def exported(graph, folder):
@@ -135,7 +135,7 @@ def test_the_target_chooses_the_weights_levels(small, profile, levels, tmp_path)
     nodes, layers = nodes_of(small), quantizable(net.layers)
     wanted = {nodes[layer.name]: target(profile).weight_levels(layer) for layer in layers}
     assert [wanted[nodes[layer.name]] for layer in layers if could_run_winograd(layer)] == [levels]
-    graph = ppq.quantized(path, wanted, IMAGES.__getitem__, ppq.steps(COUNT, 1), "minmax")
+    graph = ppq.quantized(path, wanted, IMAGES, ppq.steps(COUNT, 1), "minmax")
     found = calibrate(small, "minmax", profile=profile)
     assert_same(found, exported(graph, tmp_path), nodes)
     for layer in layers:
@@ -144,7 +144,7 @@ def test_the_target_chooses_the_weights_levels(small, profile, levels, tmp_path)
 
 
 def test_a_dead_channel_and_a_dead_input_have_scale_one(small):
-    found = calibrate(small, "minmax", image=lambda k: np.zeros((3, 12, 12), np.float32))
+    found = calibrate(small, "minmax", images=[np.zeros((3, 12, 12), np.float32)] * COUNT)
     first = quantizable(small[1].layers)[0].name
     assert found.weights[first][2] == 1
     assert found.inputs[first] == 1
@@ -161,8 +161,8 @@ from octet.ncnn import table
 from octet.graph.targets import target
 from tests import nets
 net = load_net({str(small[0].with_suffix(".ncnn.param"))!r}, {str(small[0].with_suffix(".ncnn.bin"))!r})
-image = nets.images({COUNT}, size=12).__getitem__
-table.save(ppq.calibrate({str(small[0])!r}, net, image, {COUNT}, {algorithm!r}, 2, target("dotprod")), sys.argv[1])
+images = nets.images({COUNT}, size=12)
+table.save(ppq.calibrate({str(small[0])!r}, net, images, {algorithm!r}, 2, target("dotprod")), sys.argv[1])
 """
     table.save(calibrate(small, algorithm, batch=2), tmp_path / "here")
     for seed, threads in (("1", "1"), ("2", "3")):

@@ -96,7 +96,7 @@ def test_the_pipeline_on_image_files(project):
     assert len(ran) == 12
     metrics = project.folder / "metrics/tiny"
     fp32 = json.loads((metrics / "fp32.json").read_text())
-    assert (fp32["n_images"], fp32["n_unreadable"], fp32["published_top1_pct"]) == (149, 1, 94.82)
+    assert (fp32["n_images"], fp32["n_unreadable"]) == (149, 1)
     for said in (
         "1 of 150 images cannot be read and were left out",
         project.damaged,
@@ -133,14 +133,15 @@ def test_what_was_fetched_stays_and_no_other_model_needs_it(project):
 def test_the_mean_of_what_is_read_is_what_the_file_holds(project):
     """The images as files and as arrays through the same preprocess.json: not equal, as JPEG loses, but close."""
     from octet.data import preprocess
-    from octet.data.dataset import inputs, open_split
+    from octet.data.dataset import open_split
+    from octet.data.images import Images
 
     steps = preprocess.load(project.folder / "models/tiny/preprocess.json")
     files = open_split(project.folder / "data/jpeg", "train", steps.classes)
     arrays = open_split(project.folder / "data/digits32", "train", steps.classes)
     k = int(Path(files.name(0)).stem)
     array = cv2.resize(arrays.image(k), (40, 36))
-    assert np.abs(inputs(files, steps, np.array([0]))(0) - steps(array)).mean() < 0.1
+    assert np.abs(Images(files, steps, np.array([0]))[0] - steps(array)).mean() < 0.1
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from octet.analyze.analyze import analyze, logits, multiplications, table_text
+from octet.analyze.analyze import analyze, multiplications, table_text
 from octet.calibrate.observe import How, histograms, table
 from octet.core.errors import OctetError
 from octet.core.logits import decibels, kl_divergence
 from octet.graph.targets import target
-from octet.ncnn.engine import Engine
+from octet.ncnn.engine import Engine, logits
 from octet.quantize import mixed_precision as plans
 from octet.quantize.mixed_precision import Held, costs, plan
 from octet.quantize.quantize import quantize
@@ -22,7 +22,7 @@ COUNT = 12
 @pytest.fixture(scope="module")
 def made():
     net, images, profile = nets.small(), nets.images(COUNT), target("ncnn2int8")
-    read = histograms(net, images.__getitem__, COUNT)
+    read = histograms(net, images)
     scales = table(net, read, How("percentile", percentile=99.0), profile)
 
     def make(keep_fp32):
@@ -38,7 +38,7 @@ def softmax(values):
 
 def test_every_figure_by_hand(made):
     net, make, scales, read, images = made
-    found = analyze(net, make, scales, read, images.__getitem__, COUNT)
+    found = analyze(net, make, scales, read, images)
     assert [row["layer"] for row in found["layers"]] == ["conv_1", "conv_2", "conv_3", "fc"]
     fp32 = Engine.of(net)
     row = found["layers"][1]
@@ -74,7 +74,7 @@ def test_multiplications():
 
 def test_the_terminal_s_table_begins_with_what_costs_most(made):
     net, make, scales, read, images = made
-    found = analyze(net, make, scales, read, images.__getitem__, COUNT)
+    found = analyze(net, make, scales, read, images)
     lines = table_text(found).splitlines()
     worst = max(found["layers"], key=lambda row: row["kl_alone"])
     assert lines[2].startswith(worst["layer"])
@@ -141,22 +141,22 @@ def test_a_budget_that_cannot_be_kept():
 
 def test_a_real_network_keeps_its_budget(made):
     net, make, scales, read, images = made
-    found = analyze(net, make, scales, read, images.__getitem__, COUNT)
+    found = analyze(net, make, scales, read, images)
     more = nets.images(40, seed=9)
-    wanted = logits(Engine.of(net), more.__getitem__, 40, "t")
-    held = Held(more.__getitem__, wanted, wanted.argmax(axis=1))
+    wanted = logits(Engine.of(net), more, "t")
+    held = Held(more, wanted, wanted.argmax(axis=1))
     whole = held.loss(make([]), "kl")
     result = plan(make, found["layers"], costs(found["layers"], {}), held, "kl", whole / 3)
     assert 0 < len(result["keep_fp32"]) < 4
-    again = kl_divergence(wanted, logits(Engine.of(make(result["keep_fp32"])), more.__getitem__, 40, "t"))
+    again = kl_divergence(wanted, logits(Engine.of(make(result["keep_fp32"])), more, "t"))
     assert again < result["planned"] <= whole / 3, "the budget holds with twice the standard error to spare"
     assert "with these layers in fp32" in plans.text(result)
-    found = logits(Engine.of(make([])), more.__getitem__, 40, "t")
+    found = logits(Engine.of(make([])), more, "t")
     each = [kl_divergence(wanted[k : k + 1], found[k : k + 1]) for k in range(40)]
     assert whole == pytest.approx(np.mean(each) + 2 * np.std(each) / 40**0.5, rel=1e-4)
     assert held.loss(make([]), "top1") >= 0, "fp32 is right on all of them"
     with pytest.raises(OctetError, match="top1 needs labels"):
-        Held(more.__getitem__, wanted, None).loss(make([]), "top1")
+        Held(more, wanted, None).loss(make([]), "top1")
 
 
 def test_costs_are_measured_ones_and_multiplications_at_their_rate():

@@ -9,7 +9,8 @@ from octet.calibrate.observe import How, calibrate, weight_scales
 from octet.graph.targets import Target, quantizable, target
 from octet.graph.zero_points import drop_activation
 from octet.ncnn.engine import Engine
-from octet.ncnn.net import Layer, Net, save_net
+from octet.ncnn.layer import Layer
+from octet.ncnn.net import Net, save_net
 from octet.ncnn.table import Table
 from octet.quantize.quantize import quantize
 from tests import nets, simulate
@@ -107,7 +108,7 @@ NEGATIVE = {"inverted": {"fc"}, "beside": {"fc"}}  # what reads values of either
 def calibrated(net, tmp_path, profile, count=16):
     files = tmp_path / "fp32.param", tmp_path / "fp32.bin"
     save_net(net, *files)
-    return calibrate(net, nets.images(count).__getitem__, count, How("minmax"), profile, 1)
+    return calibrate(net, nets.images(count), How("minmax"), profile, 1)
 
 
 def run(net, image, tmp_path, packing=True):

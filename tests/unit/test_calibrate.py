@@ -10,7 +10,8 @@ from octet.calibrate.observe import How, calibrate, histograms, source, table, w
 from octet.calibrate.thresholds import METHODS, aciq, kl, minmax, mse, percentile
 from octet.core.errors import OctetError
 from octet.graph.targets import quantizable, target
-from octet.ncnn.net import Layer, Net, save_net
+from octet.ncnn.layer import Layer
+from octet.ncnn.net import Net, save_net
 from octet.ncnn.rounding import round_int8
 from octet.ncnn.table import silent
 from tests import nets
@@ -159,7 +160,7 @@ def test_the_table_does_not_depend_on_workers(tmp_path, method):
     net, images = nets.small(), nets.images(24)
     files = tmp_path / "m.param", tmp_path / "m.bin"
     save_net(net, *files)
-    one, four = (calibrate(net, images.__getitem__, 24, How(method), target("dotprod"), n) for n in (1, 4))
+    one, four = (calibrate(net, images, How(method), target("dotprod"), n) for n in (1, 4))
     assert one.inputs == four.inputs
     assert list(one.inputs) == ["conv_1", "conv_2", "conv_3", "fc"]
     assert all(np.array_equal(one.weights[name], four.weights[name]) for name in one.weights)
@@ -178,7 +179,7 @@ def test_a_dead_channel_and_a_dead_input_get_scale_1(tmp_path):
     assert (scales[1:] > 1).all()
     save_net(net, tmp_path / "m.param", tmp_path / "m.bin")
     black = [np.zeros((3, 8, 8), np.float32)]
-    found = calibrate(net, black.__getitem__, 1, How("kl"), target("dotprod"), 1)
+    found = calibrate(net, black, How("kl"), target("dotprod"), 1)
     assert found.inputs["conv_1"] == 1
     assert np.isfinite(list(found.inputs.values())).all()
     assert silent(found, quantizable(net.layers)) == [
@@ -212,7 +213,7 @@ def test_the_activations_that_are_drawn(tmp_path):
     net, images = nets.small(), nets.images(8)
     files = tmp_path / "m.param", tmp_path / "m.bin"
     save_net(net, *files)
-    found = histograms(net, images.__getitem__, 8)
+    found = histograms(net, images)
     made = table(net, found, How("mse"), target("dotprod"))
     rows = [line.split(",") for line in activations_csv(net, found, made).splitlines()]
     assert rows[0] == ["layer", "value", "share_pct", "zeros_pct", "threshold"]

@@ -5,7 +5,8 @@ import pytest
 
 from octet.graph.equalize import equalize, pairs
 from octet.ncnn.engine import Engine
-from octet.ncnn.net import Layer, Net
+from octet.ncnn.layer import Layer
+from octet.ncnn.net import Net
 from tests import nets
 
 pytestmark = pytest.mark.unit

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from octet.core.errors import OctetError, Unreadable
-from octet.data.dataset import inputs, open_split, readable
+from octet.data.dataset import open_split
+from octet.data.images import Images
 from octet.data.preprocess import Preprocess, Resize
 from octet.data.subset import balanced
-from octet.data.unreadable import LeftOut
+from octet.data.unreadable import Unread
 
 pytestmark = pytest.mark.unit
 
@@ -144,7 +145,7 @@ def test_one_image_that_cannot_be_read_is_left_out_and_named(folder, capsys, dam
     data = open_split(folder, "train", ANIMALS)
     with pytest.raises(Unreadable, match="dog/a.png: not an image that OpenCV can decode, or damaged"):
         data.image(2)
-    kept = readable(data, np.arange(7), "calibrate")
+    kept = Images(data, None, np.arange(7)).readable("calibrate").indices
     assert kept.tolist() == [0, 1, 3, 4, 5, 6]
     said = capsys.readouterr().err
     assert "warning: calibrate: 1 of 7 images cannot be read" in said
@@ -155,8 +156,8 @@ def test_many_images_that_cannot_be_read_are_an_error(folder):
     for name in ("dog/a.png", "cat/a.png"):
         (folder / "train" / name).write_bytes(b"x")
     with pytest.raises(OctetError, match=r"(?s)more than 1 % of 7 images cannot be read; .*a\.png.*a\.png"):
-        readable(open_split(folder, "train", ANIMALS), np.arange(7), "calibrate")
-    many = LeftOut(1000, "evaluate")
+        Images(open_split(folder, "train", ANIMALS), None, np.arange(7)).readable("calibrate")
+    many = Unread(1000, "evaluate")
     for _ in range(10):
         many.add(Unreadable("x"))
     with pytest.raises(OctetError, match="more than 1 % of 1,000"):
@@ -166,8 +167,8 @@ def test_many_images_that_cannot_be_read_are_an_error(folder):
 def test_inputs_name_the_image_that_does_not_fit(folder):
     data = open_split(folder, "test", ANIMALS)
     fitting = Preprocess("RGB", [0.0] * 3, [1.0] * 3, [4, 5], ANIMALS, geometry=[Resize(4, 5, None, "bilinear", "cv2")])
-    image = inputs(data, fitting, np.array([3, 6]))
-    assert image(1)[:, 0, 0].tolist() == [150, 9, 7]
+    images = Images(data, fitting, np.array([3, 6]))
+    assert images[1][:, 0, 0].tolist() == [150, 9, 7]
     strict = Preprocess("RGB", [0.0] * 3, [1.0] * 3, [4, 5], ANIMALS)
     with pytest.raises(OctetError, match="owl/more/c.jpeg.png: an image of 10x8 pixels becomes 10x8"):
-        inputs(data, strict, np.array([3, 6]))(1)
+        Images(data, strict, np.array([3, 6]))[1]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from octet.core import files
+from octet.core.folder import ModelFolder
 from octet.evaluate.evaluate import predictions_csv
 from octet.ncnn.machine import fitting_target, int8_kernel
 from octet.predict.dump import dump
@@ -40,11 +41,11 @@ def test_env_says_what_a_bug_report_needs():
 
 
 def test_the_dump_of_predictions(tmp_path):
-    order = np.array([[1, 0], [0, 1]])
+    order, folder = np.array([[1, 0], [0, 1]]), ModelFolder("m", tmp_path)
     for name, shares in (("fp32", [[0.75, 0.25], [0.5, 0.5]]), ("int8", [[0.875, 0.125], [1, 0]])):
         text = predictions_csv(["a.png", "b.png"], np.array([1, 1]), order, np.array(shares), ["cat", "éa, b"])
-        files.write_text(tmp_path / f"{name}.predictions.csv", text)
-    assert dump(tmp_path, tmp_path / "out" / "p.jsonl") == 2
+        files.write_text(folder.predictions(name), text)
+    assert dump(folder, tmp_path / "out" / "p.jsonl") == 2
     lines = (tmp_path / "out" / "p.jsonl").read_text().splitlines()
     assert json.loads(lines[0]) == {
         "image": "a.png",

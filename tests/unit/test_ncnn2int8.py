@@ -9,8 +9,9 @@ from octet.calibrate.observe import weight_scales
 from octet.core.errors import OctetError
 from octet.graph.targets import quantizable, target
 from octet.ncnn.engine import Engine
+from octet.ncnn.layer import Layer, Tensor
 from octet.ncnn.layout import slots
-from octet.ncnn.net import Layer, Net, Tensor, dumps, load_net
+from octet.ncnn.net import Net, dumps, load_net
 from octet.ncnn.table import Table, add_attention
 from octet.ncnn.table import loads as table
 from octet.quantize.ncnn2int8 import convert, requantize, round_int8, to_fp16

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from octet.core.errors import OctetError
+from octet.ncnn.layer import Layer
 from octet.ncnn.layout import slots
-from octet.ncnn.net import Layer, dumps, load_net, loads, save_net
+from octet.ncnn.net import dumps, load_net, loads, save_net
 from tests import nets
 
 pytestmark = pytest.mark.unit

@@ -7,7 +7,8 @@ from octet.calibrate.observe import How, calibrate, weight_scales
 from octet.core.errors import OctetError
 from octet.graph.targets import Target, quantizable, target
 from octet.ncnn.engine import Engine
-from octet.ncnn.net import Layer, Net, load_net, save_net
+from octet.ncnn.layer import Layer
+from octet.ncnn.net import Net, load_net, save_net
 from octet.ncnn.rounding import round_int8
 from octet.ncnn.table import Table
 from octet.quantize.quantize import quantize, write
@@ -25,7 +26,7 @@ def calibrated(tmp_path):
     save_net(net, *files)
 
     def table(profile=PLAIN):
-        return calibrate(net, images.__getitem__, 32, How("minmax"), profile, 1)
+        return calibrate(net, images, How("minmax"), profile, 1)
 
     return net, files, table
 

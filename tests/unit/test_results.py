@@ -8,6 +8,7 @@ import pytest
 
 from octet.core import files
 from octet.core.errors import OctetError, Unreadable
+from octet.core.folder import ModelFolder
 from octet.core.parallel import map_images, reading_ahead
 from octet.data.preprocess import Preprocess
 from octet.evaluate.evaluate import Prediction, by_class, distinct, evaluate, figures, predictions_csv, read_predictions
@@ -27,10 +28,8 @@ def engine(tmp_path):
 
 def test_the_same_from_any_number_of_workers(engine):
     images = nets.images(40)
-    results = [evaluate(engine, images.__getitem__, 40, "x", workers) for workers in (1, 2, 5)]
-    results += [
-        evaluate(engine, images.__getitem__, 40, "x", workers, readers) for workers in (1, 3) for readers in (1, 2)
-    ]
+    results = [evaluate(engine, images, "x", workers) for workers in (1, 2, 5)]
+    results += [evaluate(engine, images, "x", workers, readers) for workers in (1, 3) for readers in (1, 2)]
     for found in results[1:]:
         assert all(np.array_equal(a, b) for a, b in zip(found, results[0], strict=True))
     kept, order, probability = results[0]
@@ -51,7 +50,7 @@ def test_images_that_cannot_be_read_are_left_out(engine, capsys, workers):
         return images[k]
 
     bad = {199, 7}
-    kept, order, _ = evaluate(engine, image, 200, "evaluate int8", workers)
+    kept, order, _ = evaluate(engine, nets.Computed(200, image), "evaluate int8", workers)
     assert kept.tolist() == [k for k in range(200) if k not in bad]
     assert order[:, 0].tolist() == [int(engine(images[k]).argmax()) for k in kept]
     assert capsys.readouterr().err == (
@@ -59,7 +58,7 @@ def test_images_that_cannot_be_read_are_left_out(engine, capsys, workers):
     )
     bad = {7, 8, 9}
     with pytest.raises(OctetError, match="evaluate int8: more than 1 % of 200 images cannot be read"):
-        evaluate(engine, image, 200, "evaluate int8", workers)
+        evaluate(engine, nets.Computed(200, image), "evaluate int8", workers)
 
 
 def test_after_an_error_no_thread_goes_on(engine):
@@ -75,7 +74,7 @@ def test_after_an_error_no_thread_goes_on(engine):
         return nets.images(1)[0]
 
     with pytest.raises(OctetError, match="more than 1 %"):
-        evaluate(engine, image, 200, "x", 2)
+        evaluate(engine, nets.Computed(200, image), "x", 2)
     assert len(started) == len(ended) < 100
     time.sleep(0.1)
     assert len(started) == len(ended)
@@ -83,7 +82,7 @@ def test_after_an_error_no_thread_goes_on(engine):
 
 def test_logits_that_are_not_finite(engine):
     with pytest.raises(OctetError, match="test image 1 are not finite"):
-        evaluate(engine, [nets.images(1)[0], np.full((3, 8, 8), np.nan, np.float32)].__getitem__, 2, "x", 1)
+        evaluate(engine, [nets.images(1)[0], np.full((3, 8, 8), np.nan, np.float32)], "x", 1)
 
 
 def test_few_images_are_under_way_at_once():
@@ -96,7 +95,7 @@ def test_few_images_are_under_way_at_once():
 
 def test_images_are_read_ahead_but_few_of_them():
     started = []
-    with reading_ahead(lambda k: started.append(k) or 2 * k, 1000, readers=2) as image:
+    with reading_ahead(nets.Computed(1000, lambda k: started.append(k) or 2 * k), readers=2) as image:
         assert image(0) == 0
         assert len(started) <= 9
         assert [image(k) for k in range(1, 900)] == list(range(2, 1800, 2))
@@ -153,23 +152,24 @@ def test_paired_drop_by_hand():
 
 
 def test_summary(tmp_path):
+    folder = ModelFolder("m", tmp_path)
     for p, size, top1 in (("fp32", 400, 90.0), ("int8", 100, 80.0)):
-        (tmp_path / f"{p}.bin").write_bytes(bytes(size))
-        (tmp_path / f"{p}.param").write_bytes(b"")
-        files.write_json(tmp_path / f"{p}.json", {"top1_pct": top1, "n_images": 10})
+        files.write_bytes(folder.ncnn(p).bin, bytes(size))
+        files.write_bytes(folder.ncnn(p).param, b"")
+        files.write_json(folder.figures(p), {"top1_pct": top1, "n_images": 10})
 
     def write(precision, label, predicted, shares):
         labels, order = np.full(len(predicted), label), np.array([[k, 1 - k] for k in predicted])
         shares = np.array([[share, 1 - share] for share in shares])
         text = predictions_csv([str(k) for k in range(10)], labels, order, shares, ["x", "o"])
-        (tmp_path / f"{precision}.predictions.csv").write_text(text)
+        files.write_text(folder.predictions(precision), text)
 
     write("fp32", 0, [0] * 9 + [1], [1] * 10)
     write("int8", 0, [0] * 8 + [1] * 2, [0.5] * 8 + [1] * 2)
     machine = {"cpu": "c", "cores": 2, "features": ["avx2"], "ncnn": "1"}
     fps = {"fp32": {"fps": 100.0}, "int8": {"fps": 310.0}}
-    files.write_json(tmp_path / "latency.json", {"threads_1": fps, "threads_2": fps, "machine": machine})
-    found = summarize(tmp_path, tmp_path)
+    files.write_json(folder.latency, {"threads_1": fps, "threads_2": fps, "machine": machine})
+    found = summarize(folder)
     assert (found["top1_drop_pt"], found["agreement_pct"], found["size_ratio"]) == (10.0, 90.0, 4.0)
     assert found["probability_shift_pct"] == 40.0
     assert found["speedup_1_thread"] == 3.1
@@ -180,7 +180,7 @@ def test_summary(tmp_path):
     assert "4.00 times smaller" in text
     write("int8", 1, [0] * 10, [1] * 10)
     with pytest.raises(OctetError, match="not evaluated on the same images"):
-        summarize(tmp_path, tmp_path)
+        summarize(folder)
 
 
 def test_files_are_whole_or_absent(tmp_path):

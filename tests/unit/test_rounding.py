@@ -8,7 +8,8 @@ from octet.core.errors import OctetError
 from octet.graph import zero_points
 from octet.graph.targets import Target, target
 from octet.ncnn.engine import Engine
-from octet.ncnn.net import Layer, Net
+from octet.ncnn.layer import Layer
+from octet.ncnn.net import Net
 from octet.quantize.gptq import Grid, gather, learn, round_together
 from octet.quantize.quantize import quantize
 from octet.quantize.rounded import Rounded, load, save
@@ -70,7 +71,7 @@ def test_the_moments_are_those_of_the_patches(stride, every):
     net = Net([Layer("Input", "in0", [], ["in0"]), nets.conv("c", "in0", "out0", 3, 4, stride=stride)])
     images = nets.images(3, size=12)
     grid = Grid(40.0, 0)
-    found = gather(Engine.of(net), [net.layer("c")], {"c": grid}, images.__getitem__, 3)["c"]
+    found = gather(Engine.of(net), [net.layer("c")], {"c": grid}, images)["c"]
     patches = np.array([p for image in images for p in patches_one_by_one(image, 3, stride, 1, every)])
     integers = np.clip(np.round(patches * 40.0), -127, 127)
     assert found.count == len(patches)
@@ -82,7 +83,7 @@ def test_the_moments_are_those_of_the_patches(stride, every):
 def test_depthwise_inputs_are_apart_by_channel():
     net = Net([Layer("Input", "in0", [], ["in0"]), nets.conv("c", "in0", "out0", 3, 3, groups=3)])
     image = nets.images(1, size=8)[0]
-    found = gather(Engine.of(net), [net.layer("c")], {"c": Grid(40.0, 0)}, lambda k: image, 1)["c"]
+    found = gather(Engine.of(net), [net.layer("c")], {"c": Grid(40.0, 0)}, [image])["c"]
     for channel in range(3):
         patches = np.array(patches_one_by_one(image[channel : channel + 1], 3, 1, 1, (1, 1)))
         integers = np.clip(np.round(patches * 40.0), -127, 127)
@@ -90,8 +91,8 @@ def test_depthwise_inputs_are_apart_by_channel():
 
 
 def learned(net, profile, images, workers=None):
-    table = calibrate(net, images.__getitem__, len(images), How("minmax"), profile)
-    return table, learn(net, table, profile, [], images.__getitem__, len(images))
+    table = calibrate(net, images, How("minmax"), profile)
+    return table, learn(net, table, profile, [], images)
 
 
 @pytest.mark.parametrize("profile", [target("ncnn2int8"), target("dotprod"), SHIFTED], ids=lambda t: t.name)
@@ -120,10 +121,10 @@ def test_one_layer_s_mean_error_is_gone():
         ]
     )
     profile, images = Target("t", winograd=False, asymmetric=True, fp32_input=True), nets.images(32)
-    table = calibrate(net, images.__getitem__, 32, How("minmax"), profile)
+    table = calibrate(net, images, How("minmax"), profile)
     table.inputs["b"] *= np.float32(2.5)
     assert zero_points.shifted(net, {"b": 1}) == {"b"}
-    rounded = learn(net, table, profile, [], images.__getitem__, 32)
+    rounded = learn(net, table, profile, [], images)
 
     def mean_error(chosen):
         engine, fp32 = Engine.of(quantize(net, table, profile, [], "t", chosen)), Engine.of(net)

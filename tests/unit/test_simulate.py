@@ -7,7 +7,8 @@ import pytest
 
 from octet.core.errors import OctetError
 from octet.ncnn.engine import Engine
-from octet.ncnn.net import TAG_INT8, Layer, Net, Tensor, save_net
+from octet.ncnn.layer import TAG_INT8, Layer, Tensor
+from octet.ncnn.net import Net, save_net
 from tests import nets, simulate
 
 pytestmark = pytest.mark.unit

@@ -7,9 +7,11 @@ import pytest
 
 from octet.calibrate import observe
 from octet.core.errors import OctetError
+from octet.core.folder import ModelFolder
 from octet.graph.targets import target
 from octet.ncnn.engine import Engine
-from octet.ncnn.net import Layer, load_net, save_net
+from octet.ncnn.layer import Layer
+from octet.ncnn.net import load_net, save_net
 from octet.ncnn.partition import Chain, exchanged, runner, split, write
 from octet.quantize.quantize import quantize
 from tests import nets
@@ -23,7 +25,7 @@ IMAGES = nets.images(6)
 def int8(folder, name, cuts):
     net = nets.small()
     save_net(net, folder / "fp32.param", folder / "fp32.bin")
-    table = observe.calibrate(net, IMAGES.__getitem__, 6, observe.How("minmax"), target(name))
+    table = observe.calibrate(net, IMAGES, observe.How("minmax"), target(name))
     return quantize(net, table, target(name), [], "t", exchanged=exchanged(net, cuts, "net"))
 
 
@@ -100,18 +102,20 @@ def test_cuts_that_cannot_be(cuts, message):
 
 def test_files_of_the_parts(tmp_path):
     """chain.json is all that one needs to run them, here through load and Engine."""
-    save_net(int8(tmp_path, "dotprod", ["2"]), tmp_path / "int8.param", tmp_path / "int8.bin")
-    assert write(tmp_path, ["2"], tmp_path / "parts") == 2
-    chain = json.loads((tmp_path / "parts" / "chain.json").read_text())
+    folder = ModelFolder("m", tmp_path)
+    save_net(nets.small(), *folder.fp32)
+    save_net(int8(tmp_path, "dotprod", ["2"]), *folder.int8)
+    assert write(folder, ["2"]) == 2
+    chain = json.loads((folder.parts / "chain.json").read_text())
     for precision in ("fp32", "int8"):
-        whole = Engine(tmp_path / f"{precision}.param", tmp_path / f"{precision}.bin")
+        whole = Engine(*folder.ncnn(precision))
         first, second = chain[precision]
         assert first["inputs"] == ["in0"]
         assert first["outputs"] == second["inputs"] == ["2"]
-        engines = [Engine(*(tmp_path / "parts" / part[key] for key in ("param", "bin"))) for part in (first, second)]
+        engines = [Engine(*(folder.parts / part[key] for key in ("param", "bin"))) for part in (first, second)]
         middle = np.array(next(engines[0].blobs(IMAGES[0], ["2"])))
         assert np.array_equal(engines[1](middle), whole(IMAGES[0]))
-        load_net(tmp_path / "parts" / second["param"], tmp_path / "parts" / second["bin"])
-    assert isinstance(runner(tmp_path / "int8.param", tmp_path / "int8.bin", ["2"]), Chain)
-    assert isinstance(runner(tmp_path / "int8.param", tmp_path / "int8.bin", []), Engine)
-    assert len(list((tmp_path / "parts").iterdir())) == 9
+        load_net(folder.parts / second["param"], folder.parts / second["bin"])
+    assert isinstance(runner(folder.int8, ["2"]), Chain)
+    assert isinstance(runner(folder.int8, []), Engine)
+    assert len(list(folder.parts.iterdir())) == 9

@@ -9,7 +9,8 @@ import pytest
 from octet.calibrate.observe import How, calibrate
 from octet.core.errors import OctetError
 from octet.graph.targets import FOLDER, Choice, Target, dumps, load, quantizable, target
-from octet.ncnn.net import Layer, Net, save_net
+from octet.ncnn.layer import Layer
+from octet.ncnn.net import Net, save_net
 from octet.quantize.quantize import quantize
 from tests import nets
 
@@ -42,7 +43,7 @@ def small(tmp_path):
     net, images = nets.small(), nets.images(8)
     files = tmp_path / "fp32.param", tmp_path / "fp32.bin"
     save_net(net, *files)
-    return net, lambda profile: calibrate(net, images.__getitem__, 8, How("minmax"), profile, 1)
+    return net, lambda profile: calibrate(net, images, How("minmax"), profile, 1)
 
 
 def test_a_profile(profile):

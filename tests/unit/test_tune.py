@@ -13,7 +13,8 @@ from octet.calibrate.observe import How, calibrate
 from octet.core.errors import OctetError
 from octet.graph.targets import Choice, load, quantizable, target
 from octet.ncnn import table
-from octet.ncnn.net import Layer, Net, save_net
+from octet.ncnn.layer import Layer
+from octet.ncnn.net import Net, save_net
 from octet.tune.tune import PAIRS, Gain, chosen, compare, report
 from tests import nets
 
@@ -189,7 +190,7 @@ def board(tmp_path):
     net, images = nets.small(), nets.images(8)
     files = folder / "fp32.param", folder / "fp32.bin"
     save_net(net, *files)
-    table.save(calibrate(net, images.__getitem__, 8, How("minmax"), target("dotprod"), 1), folder / "int8.table")
+    table.save(calibrate(net, images, How("minmax"), target("dotprod"), 1), folder / "int8.table")
 
     def run(*args):
         command = [sys.executable, "-c", ALONE, "models/small", *args]

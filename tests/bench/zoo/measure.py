@@ -76,7 +76,7 @@ def _files(config: str, checkpoint: Path, onnx: Path, steps: Path, images: tuple
     checkpoint.unlink()
     convert(onnx, *fp32, unseen)
     net, profile = load_net(*fp32), target("dotprod")
-    table = calibrate(net, lambda k: seen[k], len(seen), How("mse"), profile)
+    table = calibrate(net, seen, How("mse"), profile)
     quantized = quantize(net, table, profile, [], "table")
     write(quantized, *int8, unseen[0])
     logits = {}
