@@ -70,13 +70,14 @@ def environment(target: str | None) -> str:
         ("cores", f"{cores()} for this process, {os.cpu_count()} in all; {_clusters()} as ncnn counts them"),
         ("threads", f"benchmark times {' and '.join(map(str, thread_counts()))}; the other stages use all cores"),
         ("target", f"{fits} fits this processor" + (f"; params.yaml has {target}" if target else "")),
-        *((name, _version(name)) for name in PACKAGES),
+        *((name, installed_version(name)) for name in PACKAGES),
     ]
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
 
 
-def _version(name: str) -> str:
+def installed_version(name: str) -> str:
+    """A package's version, or that it is not installed."""
     try:
         return version(name)
     except PackageNotFoundError:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import jinja2
 
 from octet.core.files import write_text
-from octet.project.environment import PACKAGES
+from octet.project.environment import PACKAGES, installed_version
 from octet.project.provenance import calibration
 from octet.report import figures, history
 from octet.report.collect import Found, collect
@@ -28,7 +27,7 @@ def write(name: str, data: str, out: Path) -> None:
         change=history.last_change(name, {key: found.figures[key] for key in history.FILES}, params),
         experiments=history.experiments(name),
         calibration=calibration(found.made),
-        versions={package: _version(package) for package in ("octet", *PACKAGES)},
+        versions={package: installed_version(package) for package in ("octet", *PACKAGES)},
         shown=SHOWN,
         limit=figures.CLASSES,
         short=figures.short,
@@ -92,13 +91,6 @@ def by_class(found: Found) -> list[dict[str, str]]:
         entry = both.setdefault(row["class"], {"class": row["class"], "support": row["support"]})
         entry |= {f"{row['model']}_{key}": f"{float(row[f'{key}_pct']):.2f}" for key in ("precision", "recall", "f1")}
     return list(both.values())
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
 
 
 _ENVIRONMENT = jinja2.Environment(
