@@ -145,7 +145,7 @@ def test_the_engine_computes_it(name, packing, tmp_path):
     int8 = profile.int8_layers(net)
     doubled = {layer for layer in int8 if result.layer(layer).weights["input_scale"].data[0] > table.inputs[layer]}
     assert doubled == int8 - NEGATIVE.get(name, set()), "all layers behind a ReLU are shifted"
-    for image in nets.images(6, seed=7):
+    for image in nets.images(6, seed=8):  # with 7, a value lies on such a border on some processors
         wanted = expected(net, table, int8, NEGATIVE.get(name, set()), image)
         # A value on the border between two steps may fall to either side, and a layer's sums differ in their last bits.
         assert np.abs(run(result, image, tmp_path, packing) - wanted).max() < 0.004 * np.ptp(wanted)
