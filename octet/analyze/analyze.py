@@ -13,7 +13,7 @@ import numpy as np
 from octet.calibrate.histogram import Histogram
 from octet.calibrate.observe import source
 from octet.core.logits import decibels, kl_divergence
-from octet.core.parallel import map_images
+from octet.core.parallel import map_ordered
 from octet.core.progress import progress
 from octet.ncnn.engine import Engine, logits
 from octet.ncnn.layer import Layer
@@ -108,7 +108,7 @@ def _alone(fp32: Engine, alone: Engine, layer: Layer, images: Images) -> tuple[f
         error = output - wanted
         return np.square(wanted).sum(), np.square(error - error.mean()).sum(), last.reshape(-1)
 
-    signal, noise, found = zip(*map_images(one, range(len(images)), layer.name), strict=True)
+    signal, noise, found = zip(*map_ordered(one, range(len(images)), layer.name), strict=True)
     return decibels(sum(signal), sum(noise)), np.stack(found)
 
 

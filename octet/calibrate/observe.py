@@ -11,7 +11,7 @@ import numpy as np
 from octet.calibrate.histogram import Histogram
 from octet.calibrate.thresholds import LEVELS, METHODS
 from octet.core.errors import OctetError
-from octet.core.parallel import map_images, map_shards
+from octet.core.parallel import map_ordered, map_shards
 from octet.graph import zero_points
 from octet.graph.targets import QUANTIZABLE, UNCALIBRATED, Target, quantizable
 from octet.ncnn.engine import Engine
@@ -47,7 +47,7 @@ def table(net: Net, found: dict[str, Histogram], how: How, target: Target) -> Ta
         levels = zero_points.LEVELS if blobs[k] in shifted else LEVELS
         return input_scale(found[blobs[k]], how, levels)
 
-    scales = dict(zip(blobs, map_images(scale, range(len(blobs)), "thresholds"), strict=True))
+    scales = dict(zip(blobs, map_ordered(scale, range(len(blobs)), "thresholds"), strict=True))
     made = Table()
     for layer in quantizable(net.layers):
         made.weights[layer.name] = weight_scales(layer, target, how.weights)

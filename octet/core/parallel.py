@@ -40,7 +40,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def map_images(
+def map_ordered(
     function: Callable[[int], T], indices: Sequence[int], what: str, workers: int | None = None
 ) -> Iterator[T]:
     """function(index) for every index, in order, on `workers` threads (default: all cores), with progress.

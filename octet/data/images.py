@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from octet.core.errors import OctetError, Unreadable
-from octet.core.parallel import map_images
+from octet.core.parallel import map_ordered
 from octet.data.dataset import Dataset, open_split
 from octet.data.preprocess import Preprocess
 from octet.data.subset import balanced, held_out
@@ -81,7 +81,7 @@ class Images(Sequence[Input]):
                 return False
             return True
 
-        kept = list(map_images(fine, range(len(self)), f"{what}, reading"))
+        kept = list(map_ordered(fine, range(len(self)), f"{what}, reading"))
         unread.report()
         return self.pick(np.flatnonzero(kept))
 

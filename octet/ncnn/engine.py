@@ -15,7 +15,7 @@ import ncnn
 import numpy as np
 
 from octet.core.errors import OctetError
-from octet.core.parallel import map_images
+from octet.core.parallel import map_ordered
 from octet.ncnn.net import Net, load_net, save_net
 
 T = TypeVar("T")
@@ -89,4 +89,4 @@ class Engine:
 
 def logits(engine: Engine, images: Sequence[np.ndarray], what: str) -> np.ndarray:
     """The logits of all images: fp32 of shape (n, classes)."""
-    return np.stack(list(map_images(lambda k: engine(images[k]), range(len(images)), what)))
+    return np.stack(list(map_ordered(lambda k: engine(images[k]), range(len(images)), what)))

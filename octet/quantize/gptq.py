@@ -20,7 +20,7 @@ from threading import Lock
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from octet.core.parallel import map_images
+from octet.core.parallel import map_ordered
 from octet.core.progress import progress
 from octet.graph import zero_points
 from octet.graph.targets import Target, quantizable
@@ -131,7 +131,7 @@ def gather(
         inputs = dict(zip(blobs, map(np.array, engine.blobs(images[k], blobs)), strict=True))
         return [found[layer.name].add(_patches(layer, inputs[layer.inputs[0]]), grids[layer.name]) for layer in layers]
 
-    for sums in map_images(one, range(len(images)), "learn rounding, inputs"):
+    for sums in map_ordered(one, range(len(images)), "learn rounding, inputs"):
         for moments, values in zip(found.values(), sums, strict=True):
             moments.values += values
     for moments in found.values():

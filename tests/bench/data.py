@@ -19,7 +19,7 @@ import numpy as np
 
 from octet.benchmark.benchmark import machine
 from octet.core.errors import run
-from octet.core.parallel import cores, map_images
+from octet.core.parallel import cores, map_ordered
 from octet.data import preprocess
 from octet.data.dataset import open_split
 from octet.data.images import Images
@@ -50,7 +50,7 @@ def images(folder: Path, count: int) -> None:
         cv2.imwrite(str(folder / "val" / name), np.clip(image, 0, 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 90])
         return f"{name} {k % 1000}\n"
 
-    (folder / "val.txt").write_text("".join(map_images(write, range(count), "drawing")))
+    (folder / "val.txt").write_text("".join(map_ordered(write, range(count), "drawing")))
 
 
 def network(folder: Path) -> preprocess.Preprocess:
@@ -112,7 +112,7 @@ def one_round(engine: Engine, tensors: list[np.ndarray], images: Images, backwar
     works: dict[str, Callable[[], object]] = {
         "ready": lambda: evaluate(engine, ready, "tensors", 1),
         "files": lambda: evaluate(engine, images, "files", 1, readers=1),
-        "reading": lambda: sum(1 for _ in map_images(images.__getitem__, range(n), "reading", every)),
+        "reading": lambda: sum(1 for _ in map_ordered(images.__getitem__, range(n), "reading", every)),
         "both": lambda: evaluate(engine, images, "both", every),
         "computing": lambda: evaluate(engine, ready, "computing", every),
     }

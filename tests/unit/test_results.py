@@ -9,7 +9,7 @@ import pytest
 from octet.core import files
 from octet.core.errors import OctetError, Unreadable
 from octet.core.folder import ModelFolder
-from octet.core.parallel import map_images, reading_ahead
+from octet.core.parallel import map_ordered, reading_ahead
 from octet.data.preprocess import Preprocess
 from octet.evaluate.evaluate import Prediction, by_class, distinct, evaluate, figures, predictions_csv, read_predictions
 from octet.ncnn.engine import Engine
@@ -87,7 +87,7 @@ def test_logits_that_are_not_finite(engine):
 
 def test_few_images_are_under_way_at_once():
     started = []
-    results = map_images(lambda k: started.append(k) or k, range(1000), "x", workers=2)
+    results = map_ordered(lambda k: started.append(k) or k, range(1000), "x", workers=2)
     assert next(results) == 0
     assert len(started) <= 9
     assert list(results) == list(range(1, 1000))
