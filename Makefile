@@ -76,11 +76,16 @@ env: .venv/.ready  ## Print what a bug report needs: versions, processor, thread
 check: .venv/.ready  ## Fail where int8 loses more accuracy than params.yaml allows, for all models or MODEL=name
 	@$(PY) -m octet check $(if $(MODEL),--model '$(MODEL)')
 
-lint: .venv/.ready  ## Check the style of the code, changing nothing
-	@$(PY) -m ruff check .
-	@$(PY) -m ruff format --check .
+# All four run, whatever the first of them finds: one run says all there is to say.
+lint: .venv/.ready  ## Check style, types and which room imports which; changes nothing
+	@failed=0; \
+	$(PY) -m ruff check . || failed=1; \
+	$(PY) -m ruff format --check . || failed=1; \
+	$(PY) -m mypy || failed=1; \
+	.venv/bin/lint-imports --no-logo || failed=1; \
+	exit $$failed
 
-format: .venv/.ready  ## Format the code
+format: .venv/.ready  ## Format the code, and mend what ruff can mend by itself
 	@$(PY) -m ruff check --fix-only --quiet .
 	@$(PY) -m ruff format .
 
@@ -115,7 +120,7 @@ clean:  ## Remove the pipeline's outputs and what tools left behind (not checkpo
 	@if [ -e .venv/.ready ]; then $(PY) -c 'from dvc.repo import Repo; \
 		stages = Repo(config={"core": {"no_scm": True}}).index.stages; \
 		[o.remove() for s in stages if s.path_in_repo == "dvc.yaml" for o in s.outs if o.use_cache]'; fi
-	@rm -rf .pytest_cache .ruff_cache build reports
+	@rm -rf .pytest_cache .ruff_cache .mypy_cache .import_linter_cache build reports
 	@find . \( -path ./.git -o -path ./.venv -o -path ./.venv-bench -o -path ./.dvc \) -prune -o \
 		\( -name __pycache__ -o -name '*.partial' \) -prune -exec rm -rf {} +
 
