@@ -1,38 +1,26 @@
-"""Images mapped over workers, shard by shard: this machine's threads, or those of a Dask cluster.
+"""Work spread over this machine's threads or those of a Dask cluster: item by item, or shard by shard.
 
 What a shard gives must merge exactly in any order, as integer sums and lists with indices do: then the result is the
 same from any number of shards and workers, and from a shard that was computed again because its worker was lost.
-
-A cluster's workers get the work itself, models included, over the network; images they read from disk, where they
-find them under the same path as here.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
-import pickle
 import threading
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
-from functools import lru_cache
-from importlib.metadata import version
-from pathlib import Path
-from socket import gethostname
+from itertools import islice
 from typing import TypeVar
 
-from octet.core.errors import OctetError
+from octet.core.cluster import map_on_cluster
 from octet.core.progress import bar, progress
+from octet.core.shards import shards
 
 T = TypeVar("T")
-TOGETHER = 8  # images that are read before one computes on them: decoding in between would empty the caches
-LARGEST = 32  # images a shard, one of which a lost worker costs
-TIMEOUT_S = 10
-_opening = threading.Lock()
-# joblib's advice on work that was begun in vain, where a shard's error ended it all
-warnings.filterwarnings("ignore", r"\d+ tasks (have|which)", module="joblib.parallel")
+BLOCK = 8  # images that are read before one computes on them: decoding in between would empty the caches
 
 
 def cores() -> int:
@@ -43,39 +31,62 @@ def cores() -> int:
 def map_ordered(
     function: Callable[[int], T], indices: Sequence[int], what: str, workers: int | None = None
 ) -> Iterator[T]:
-    """function(index) for every index, in order, on `workers` threads (default: all cores), with progress.
+    """function(index) for every index, in order, on threads, with progress.
 
-    At most a few images a worker are under way, so memory does not grow with their number.
+    >>> list(map_ordered(lambda k: k * k, [3, 1, 2], "squares"))
+    [9, 1, 4]
+
+    At most a few items a worker are under way, so memory does not grow with their number. Nothing new begins after an
+    error or where the caller stops early.
+
+    Args:
+        function: Called by any thread.
+        indices: What it is called with.
+        what: The bar's title.
+        workers: How many threads; None: one a core.
+
+    Raises:
+        Exception: What function raises, in the place of its result.
     """
-    workers = workers or cores()
-    with ThreadPoolExecutor(workers) as pool:
+    return progress(_ordered(function, indices, workers or cores()), what, total=len(indices))
 
-        def results() -> Iterator[T]:
-            waiting = []
+
+def _ordered(function: Callable[[int], T], indices: Sequence[int], workers: int) -> Iterator[T]:
+    waiting: deque[Future[T]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        try:
             for index in indices:
                 waiting.append(pool.submit(function, index))
                 if len(waiting) >= 4 * workers:
-                    yield waiting.pop(0).result()
-            for future in waiting:
-                yield future.result()
-
-        yield from progress(results(), what, total=len(indices))
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 @contextmanager
 def reading_ahead(images: Sequence[T], readers: int) -> Iterator[Callable[[int], T]]:
-    """images[k] as a function, asked for in about that order by any thread, but computed ahead by `readers` threads.
+    """images[k] as a function, asked for once each, in about that order, by any thread, and computed ahead by others.
+
+    >>> with reading_ahead(["a", "b", "c"], readers=2) as image:
+    ...     [image(0), image(1), image(2)]
+    ['a', 'b', 'c']
 
     Worth it where reading waits for a disk or a network; where it only costs time on a core, workers that each read for
     themselves use all cores as well. A few images a reader are ahead, so memory does not grow with their number.
+
+    Args:
+        images: What is read; its errors are raised where the image is asked for.
+        readers: How many threads read.
     """
     lock, started = threading.Lock(), 0
     waiting: dict[int, Future[T]] = {}
 
-    def ready(k: int) -> T:
+    def image(k: int) -> T:
         nonlocal started
         with lock:
-            while started < min(len(images), k + 1 + TOGETHER * readers):
+            while started < min(len(images), k + 1 + BLOCK * readers):
                 waiting[started] = pool.submit(images.__getitem__, started)
                 started += 1
             future = waiting.pop(k)
@@ -83,7 +94,7 @@ def reading_ahead(images: Sequence[T], readers: int) -> Iterator[Callable[[int],
 
     with ThreadPoolExecutor(readers) as pool:
         try:
-            yield ready
+            yield image
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -94,126 +105,48 @@ def map_shards(
 ) -> Iterator[Iterator[T]]:
     """work(shard) for shards that together are range(count), as they come, with progress. Nothing runs on afterwards.
 
-    On `workers` threads (default: all cores), or on all workers of the Dask cluster at `scheduler`, as
-    tcp://host:8786; there work has to be picklable by cloudpickle. Raises what work raises, and OctetError where the
-    cluster cannot be reached, has no worker, loses them all, or runs other versions than this machine.
+    >>> with map_shards(sum, 1000, "sums") as sums:
+    ...     sum(sums)
+    499500
+
+    Args:
+        work: Called by any thread; on a cluster it has to be picklable by cloudpickle.
+        count: How many images there are.
+        what: The bar's title.
+        workers: How many threads; None: one a core. A cluster uses all that it has.
+        scheduler: A Dask cluster's, as tcp://host:8786; None: this machine's threads.
+
+    Raises:
+        Exception: What work raises.
+        OctetError: The cluster cannot be reached, has no worker, loses them all, or runs other versions than this
+            machine.
     """
-    with bar(what, count) as shown:
+    results = map_on_cluster(work, count, scheduler) if scheduler else _on_threads(work, count, workers or cores())
+    with bar(what, count) as shown, closing(results):
 
         def counted() -> Iterator[T]:
             for size, result in results:
                 shown.update(size)
                 yield result
 
-        with closing(
-            _cluster(work, count, scheduler) if scheduler else _threads(work, count, workers or cores())
-        ) as results:
-            yield counted()
+        yield counted()
 
 
-def _threads(work: Callable[[range], T], count: int, workers: int) -> Iterator[tuple[int, T]]:
-    import joblib  # not on a board where the tuner runs alone
+def _on_threads(work: Callable[[range], T], count: int, workers: int) -> Generator[tuple[int, T], None, None]:
+    """Each shard's size and result. At most one shard a worker waits for it, or for the caller."""
+    todo, sizes = iter(shards(count, workers)), {}
+    with ThreadPoolExecutor(workers) as pool:
 
-    running, over = threading.Semaphore(workers), threading.Event()
+        def begin(most: int) -> None:
+            for shard in islice(todo, most):
+                sizes[pool.submit(work, shard)] = len(shard)
 
-    def one(shard: range) -> tuple[int, T] | None:
-        with running:
-            return None if over.is_set() else _one(work, shard)
-
-    parallel = joblib.Parallel(workers, backend="threading", batch_size=1, return_as="generator_unordered")
-    try:
-        yield from parallel(joblib.delayed(one)(shard) for shard in _shards(count, workers))
-    finally:  # joblib does not wait where it ends early, and Python's end under a thread in ncnn is a crash
-        over.set()
-        for _ in range(workers):
-            running.acquire()
-
-
-def _cluster(work: Callable[[range], T], count: int, scheduler: str) -> Iterator[tuple[int, T]]:
-    import joblib
-
-    try:
-        import cloudpickle
-        import distributed
-        from distributed.client import FutureCancelledError
-        from distributed.scheduler import KilledWorker
-        from joblib._dask import DaskDistributedBackend
-    except ModuleNotFoundError as error:
-        raise OctetError(
-            f"params.yaml: parallel.scheduler: needs the package '{error.name}': run \"pip install -e '.[dask]'\", or set it to "
-            "null to compute on this machine"
-        ) from None
-    where = f"params.yaml: parallel.scheduler: {scheduler}"
-    try:
-        client = distributed.Client(scheduler, timeout=TIMEOUT_S, set_as_default=False)
-    except (OSError, ValueError) as error:
-        raise OctetError(
-            f"{where}: no Dask scheduler answers ({error}); start one with 'dask scheduler', or set it to null"
-        ) from None
-    sent = pickle.dumps((stack(), cloudpickle.dumps(work)))
-    with client:
-        if not client.ncores():
-            raise OctetError(f"{where}: has no worker; start some with 'dask worker {scheduler}'")
-        backend = DaskDistributedBackend(client=client, scatter=[sent])
-        # A cluster with one worker says 1, on which joblib would leave it and compute on this machine.
-        backend.effective_n_jobs = lambda _: 2
-        with joblib.parallel_config(backend):
-            parallel = joblib.Parallel(batch_size=1, pre_dispatch="all", return_as="generator_unordered")
-            shards = _shards(count, sum(client.ncores().values()))
-            try:
-                yield from parallel(joblib.delayed(_remote)(sent, shard) for shard in shards)
-            except (FutureCancelledError, KilledWorker, TimeoutError, OSError) as error:
-                raise OctetError(
-                    f"{where}: all its workers were lost, or too many; see what they logged ({error})"
-                ) from None
-
-
-def _shards(count: int, workers: int) -> list[range]:
-    """Each a quarter of a worker's share of what is left, so that none waits long for another's last."""
-    found, start = [], 0
-    while start < count:
-        size = max(1, min(LARGEST, (count - start) // (4 * workers)))
-        found.append(range(start, min(start + size, count)))
-        start += size
-    return found
-
-
-def _one(work: Callable[[range], T], shard: range) -> tuple[int, T]:
-    return len(shard), work(shard)
-
-
-def _remote(sent: bytes, shard: range) -> tuple[int, T]:
-    """One shard on a cluster's worker."""
-    with _opening:
-        work = _opened(sent)
-    return _one(work, shard)
-
-
-@lru_cache(maxsize=1)
-def _opened(sent: bytes) -> Callable[[range], T]:
-    """The work, made ready once in each process of a cluster."""
-    wanted, work = pickle.loads(sent)
-    found = stack()
-    if found != wanted:
-        other = ", ".join(f"{key} {found[key]}, not {wanted[key]}" for key in wanted if found[key] != wanted[key])
-        raise OctetError(
-            f"the Dask worker on {gethostname()} has {other}: its results could differ; give it this commit and "
-            "the versions of requirements.lock"
-        )
-    try:
-        return pickle.loads(work)
-    except OctetError as error:
-        raise OctetError(
-            f"on the Dask worker on {gethostname()}: {error}. Workers read the images themselves: share the folder, so that "
-            "it has the same path on all machines"
-        ) from None
-
-
-@lru_cache(maxsize=1)
-def stack() -> dict[str, str]:
-    """What a result depends on besides its inputs: versions, and a hash of this library's own code."""
-    folder, code = Path(__file__).parents[1], hashlib.sha256()
-    for path in sorted(folder.rglob("*.py")):
-        code.update(f"{path.relative_to(folder)}\0".encode() + path.read_bytes())
-    packages = ("ncnn", "numpy", "opencv-python-headless")
-    return {"octet": code.hexdigest()[:12]} | {name: version(name) for name in packages}
+        try:
+            begin(2 * workers)
+            while sizes:
+                done, _ = wait(sizes, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield sizes.pop(future), future.result()
+                    begin(1)
+        finally:  # Python's end while a thread is in ncnn would be a crash: those that run are waited for
+            pool.shutdown(cancel_futures=True)

@@ -13,7 +13,7 @@ import numpy as np
 
 from octet.core.errors import OctetError, Unreadable
 from octet.core.files import read_bytes, rounded
-from octet.core.parallel import TOGETHER, map_shards, reading_ahead
+from octet.core.parallel import BLOCK, map_shards, reading_ahead
 from octet.data.unreadable import Unread
 
 TOP = 5
@@ -54,9 +54,9 @@ def evaluate(
 
     def work(shard: range) -> tuple[list[tuple[int, np.ndarray, np.ndarray]], list[Unreadable]]:
         done, unreadable = [], []
-        for start in range(0, len(shard), TOGETHER):
+        for start in range(0, len(shard), BLOCK):
             ready = []
-            for k in shard[start : start + TOGETHER]:
+            for k in shard[start : start + BLOCK]:
                 try:
                     ready.append((k, read(k)))
                 except Unreadable as problem:

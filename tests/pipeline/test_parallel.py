@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from PIL import Image
 from octet.calibrate import observe
 from octet.core.errors import OctetError, Unreadable
 from octet.core.parallel import map_shards
+from octet.core.shards import shards
 from octet.data.folders import class_folders
 from octet.evaluate.evaluate import evaluate
 from octet.ncnn.engine import Engine
@@ -88,13 +88,15 @@ def lines(path: Path) -> int:
 @pytest.mark.parametrize("stage", ["evaluate", "calibrate"])
 def test_a_lost_worker_costs_its_shard_and_the_result_is_the_same_bytes(cluster, tmp_path, stage):
     net, images, count = nets.small(), nets.images(200), 200
-    looked_at = tmp_path / "looked at"
+    looked_at, lost = tmp_path / "looked at", []
     looked_at.mkdir()
 
     def image(k: int) -> np.ndarray:
-        with open(looked_at / str(os.getpid()), "a") as file:
+        seen = looked_at / str(os.getpid())
+        with seen.open("a") as file:
             file.write(f"{k}\n")
-        time.sleep(0.02)
+        if os.getpid() in lost and lines(seen) == 20:
+            os.kill(os.getpid(), signal.SIGKILL)
         if k == 11:
             raise Unreadable("11: damaged")
         return images[k]
@@ -107,24 +109,19 @@ def test_a_lost_worker_costs_its_shard_and_the_result_is_the_same_bytes(cluster,
         found = observe.histograms(net, nets.Computed(count, lambda k: image(k or 1)), scheduler=scheduler)
         return [repr((blob, h.exponent, h.zeros, h.largest)).encode() + h.counts.tobytes() for blob, h in found.items()]
 
-    def kill() -> None:
-        until(lambda: lines(looked_at / str(lost.pid)) >= 20)
-        lost.send_signal(signal.SIGKILL)
-
     if stage == "calibrate":  # which has to be given images that can be read
         readable = image
         image = lambda k: readable(k if k != 11 else 12)  # noqa: E731
     here = result(None)
     shutil.rmtree(looked_at)
     looked_at.mkdir()
-    lost, _ = cluster.worker(), cluster.worker()
-    killer = threading.Thread(target=kill)
-    killer.start()
+    first, _ = cluster.worker(), cluster.worker()
+    lost.append(first.pid)
     assert result(cluster.address) == here
-    killer.join()
-    assert lost.wait() == -signal.SIGKILL
+    assert first.wait() == -signal.SIGKILL
     done = {int(path.name): lines(path) for path in looked_at.iterdir()}
-    assert len(done) == 2 and 20 <= done[lost.pid] < 50, "it was lost in the middle, and nothing ran here"
+    assert len(done) == 2, "nothing ran here"
+    assert done[first.pid] == 20, "it was lost in the middle"
     assert sum(done.values()) > count, "the shard that it had begun was computed again"
 
 
@@ -192,3 +189,29 @@ def test_a_worker_that_does_not_see_the_images(cluster, tmp_path):
     data.root /= "elsewhere"
     with pytest.raises(OctetError, match="elsewhere: no such folder. Workers read the images themselves: share"):
         on_cluster(work, 2, cluster.address)
+
+
+def test_what_the_caller_does_not_wait_for_is_cancelled(cluster):
+    cluster.worker()
+
+    def work(shard: range) -> int:
+        time.sleep(0.02)
+        return len(shard)
+
+    with map_shards(work, 1000, "x", scheduler=cluster.address) as results:
+        assert next(results) == 32
+    until(lambda: cluster.client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)) == 0)
+    assert computed(cluster) < len(shards(1000, 1))
+
+
+def test_all_workers_lost(cluster):
+    cluster.worker()
+    with pytest.raises(OctetError, match="all its workers were lost, or too many; see what they logged"):
+        on_cluster(lambda _: os.kill(os.getpid(), signal.SIGKILL), 100, cluster.address)
+
+
+def test_a_worker_without_octet(cluster, tmp_path):
+    (tmp_path / "code/octet").mkdir(parents=True)
+    (tmp_path / "code/octet/__init__.py").touch()
+    cluster.worker(tmp_path / "code")
+    assert "all its workers were lost, or too many; see what they logged" in refusal(cluster.address)

@@ -1,7 +1,6 @@
 """Evaluation, figures, predictions, the paired drop, and files that are whole or absent."""
 
 import math
-import time
 
 import numpy as np
 import pytest
@@ -9,7 +8,6 @@ import pytest
 from octet.core import files
 from octet.core.errors import OctetError, Unreadable
 from octet.core.folder import ModelFolder
-from octet.core.parallel import map_ordered, reading_ahead
 from octet.data.preprocess import Preprocess
 from octet.evaluate.evaluate import Prediction, by_class, distinct, evaluate, figures, predictions_csv, read_predictions
 from octet.ncnn.engine import Engine
@@ -61,46 +59,9 @@ def test_images_that_cannot_be_read_are_left_out(engine, capsys, workers):
         evaluate(engine, nets.Computed(200, image), "evaluate int8", workers)
 
 
-def test_after_an_error_no_thread_goes_on(engine):
-    """Python's end while a thread is in ncnn would be a crash."""
-    started, ended = [], []
-
-    def image(k: int) -> np.ndarray:
-        started.append(k)
-        time.sleep(0.01)
-        ended.append(k)
-        if k < 8:
-            raise Unreadable(f"{k}.jpg: damaged")
-        return nets.images(1)[0]
-
-    with pytest.raises(OctetError, match="more than 1 %"):
-        evaluate(engine, nets.Computed(200, image), "x", 2)
-    assert len(started) == len(ended) < 100
-    time.sleep(0.1)
-    assert len(started) == len(ended)
-
-
 def test_logits_that_are_not_finite(engine):
     with pytest.raises(OctetError, match="test image 1 are not finite"):
         evaluate(engine, [nets.images(1)[0], np.full((3, 8, 8), np.nan, np.float32)], "x", 1)
-
-
-def test_few_images_are_under_way_at_once():
-    started = []
-    results = map_ordered(lambda k: started.append(k) or k, range(1000), "x", workers=2)
-    assert next(results) == 0
-    assert len(started) <= 9
-    assert list(results) == list(range(1, 1000))
-
-
-def test_images_are_read_ahead_but_few_of_them():
-    started = []
-    with reading_ahead(nets.Computed(1000, lambda k: started.append(k) or 2 * k), readers=2) as image:
-        assert image(0) == 0
-        assert len(started) <= 9
-        assert [image(k) for k in range(1, 900)] == list(range(2, 1800, 2))
-        assert len(started) < 920
-    assert started == list(range(len(started)))
 
 
 def test_figures_by_hand():
