@@ -7,17 +7,17 @@ from octet.core.files import write_json
 from octet.core.stage import arguments, begin
 from octet.data import preprocess
 from octet.data.images import training_images
-from octet.quantize.recipe import Maker
+from octet.quantize.recipe import Recipe
 
 
 def main() -> None:
     stage = begin(arguments(__doc__).parse_args().model)
     folder, entry = stage.folder, stage.entry
-    maker = Maker.load(folder, stage.params.target, stage.params.equalize, entry.keep_fp32, entry.cuts)
+    recipe = Recipe.load(folder, stage.params.target, stage.params.equalize, entry.keep_fp32, entry.cuts)
     steps = preprocess.load(folder.preprocess)
     images = training_images(entry.data, steps, stage.params.analyze.images, "analyze.images", "analyze")
-    read = histograms(maker.net, images)
-    found = analyze(maker.net, maker.int8, maker.table, read, images)
+    read = histograms(recipe.net, images)
+    found = analyze(recipe.net, recipe.int8, recipe.table, read, images)
     write_json(folder.analysis, found)
     print(f"{stage.name}, the layers that cost most first:\n{table_text(found)}")
 

@@ -8,7 +8,9 @@ from octet.core.stage import arguments, begin
 from octet.data import preprocess
 from octet.data.images import training_images
 from octet.graph.equalize import fp32_net
-from octet.graph.targets import quantizable, target
+from octet.graph.layers import quantizable
+from octet.graph.scales import silent
+from octet.graph.targets import target
 from octet.ncnn import table
 
 
@@ -19,7 +21,7 @@ def main() -> None:
     steps = preprocess.load(folder.preprocess)
     images = training_images(stage.entry.data, steps, settings.images, "calibrate.images", "calibrate")
     profile = target(stage.params.target)
-    profile.check(quantizable(net.layers))
+    profile.check(net)
     histograms = observe.histograms(net, images, scheduler=stage.params.parallel.scheduler)
     if settings.method == "ppq":
         from octet.calibrate import ppq  # imports torch
@@ -30,7 +32,7 @@ def main() -> None:
         found = observe.table(net, histograms, how, profile)
     write_text(folder.activations, activations_csv(net, histograms, found))
     table.save(found, folder.table)
-    print("".join(f"{stage.name}: {line}\n" for line in table.silent(found, quantizable(net.layers))), end="")
+    print("".join(f"{stage.name}: {line}\n" for line in silent(found, quantizable(net.layers))), end="")
     print(f"{stage.name}: scales of {len(found.inputs)} layers from {len(images)} images by {settings.method}")
 
 

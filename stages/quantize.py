@@ -4,9 +4,9 @@ from octet.core.errors import run
 from octet.core.files import read_json
 from octet.core.stage import arguments, begin
 from octet.data import preprocess
-from octet.graph.targets import quantizable
-from octet.quantize.quantize import is_int8, write
-from octet.quantize.recipe import Maker
+from octet.graph.layers import is_int8, is_requantized, quantizable
+from octet.quantize.int8_files import write
+from octet.quantize.recipe import Recipe
 
 
 def main() -> None:
@@ -14,11 +14,11 @@ def main() -> None:
     folder, entry = stage.folder, stage.entry
     steps = preprocess.load(folder.preprocess)
     planned = read_json(folder.plan, "the stage plan makes it")["keep_fp32"]
-    maker = Maker.load(folder, stage.params.target, stage.params.equalize, entry.keep_fp32, entry.cuts)
-    result = maker.int8(planned)
+    recipe = Recipe.load(folder, stage.params.target, stage.params.equalize, entry.keep_fp32, entry.cuts)
+    result = recipe.int8(planned)
     write(result, *folder.int8, steps(steps.noise(1)[0]))
     layers = quantizable(result.layers)
-    requantized = sum(layer.int(8) > 100 for layer in layers)
+    requantized = sum(map(is_requantized, layers))
     fp32 = [layer.name for layer in layers if not is_int8(layer)]
     left = f"; fp32: {', '.join(fp32)}" if fp32 else ""
     print(f"{stage.name}: {len(layers) - len(fp32)} of {len(layers)} layers int8, {requantized} requantized{left}")

@@ -11,15 +11,15 @@ from collections.abc import Callable, Collection, Sequence
 import numpy as np
 
 from octet.calibrate.histogram import Histogram
-from octet.calibrate.observe import source
 from octet.core.logits import decibels, kl_divergence
 from octet.core.parallel import map_ordered
 from octet.core.progress import progress
+from octet.graph.layers import is_int8, outputs
+from octet.graph.origins import origins
 from octet.ncnn.engine import Engine, logits
 from octet.ncnn.layer import Layer
 from octet.ncnn.net import Net
 from octet.ncnn.table import Table
-from octet.quantize.quantize import is_int8
 
 Make = Callable[[Collection[str]], Net]  # the int8 network that leaves these layers in fp32
 Images = Sequence[np.ndarray]  # network inputs, fp32 of shape (C, H, W)
@@ -73,8 +73,7 @@ def multiplications(net: Net, names: Collection[str], image: np.ndarray) -> dict
     blobs = Engine.of(net).blobs(image, [layer.outputs[0] for layer in layers])
     found = {}
     for layer, blob in zip(layers, blobs, strict=True):
-        channels = layer.int(8) or layer.int(7) if layer.type == "Gemm" else layer.int(0)
-        found[layer.name] = sum(t.data.size for t in _weights(layer)) * blob.size // max(channels, 1)
+        found[layer.name] = sum(t.data.size for t in _weights(layer)) * blob.size // max(outputs(layer), 1)
     return found
 
 
@@ -97,7 +96,7 @@ def table_text(found: dict) -> str:
 
 def _alone(fp32: Engine, alone: Engine, layer: Layer, images: Images) -> tuple[float, np.ndarray]:
     """The SQNR of this layer's output in dB, and the logits. The mean error of an image is no noise: a shift of the
-    activations (octet/asymmetric.py) moves outputs by a constant, which the next layer takes back.
+    activations (octet/graph/zero_points.py) moves outputs by a constant, which the next layer takes back.
     """
     blob = layer.outputs[0]
 
@@ -121,7 +120,7 @@ def _input(net: Net, layer: Layer, table: Table, histograms: dict[str, Histogram
     """The range of the layer's input; nothing for a layer that finds its input's scale at every run."""
     if layer.name not in table.inputs:
         return dict.fromkeys(("input_absmax", "input_threshold", "clipped_pct"))
-    histogram, threshold = histograms[source(net, layer.inputs[0])], 127 / float(table.inputs[layer.name])
+    histogram, threshold = histograms[origins(net)[layer.inputs[0]]], 127 / float(table.inputs[layer.name])
     over = int(histogram.counts[int(threshold / histogram.width) + 1 :].sum())
     return {
         "input_absmax": _figure(histogram.largest),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from octet.calibrate.histogram import Histogram
-from octet.calibrate.observe import source
-from octet.graph.targets import quantizable
+from octet.graph.layers import quantizable
+from octet.graph.origins import origins
 from octet.ncnn.net import Net
 from octet.ncnn.table import Table
 
@@ -20,8 +20,9 @@ def activations_csv(net: Net, found: dict[str, Histogram], table: Table) -> str:
     value that the layer's int8 holds.
     """
     readers: dict[str, list[str]] = {}
+    origin = origins(net)
     for layer in quantizable(net.layers):
-        readers.setdefault(source(net, layer.inputs[0]), []).append(layer.name)
+        readers.setdefault(origin[layer.inputs[0]], []).append(layer.name)
     lines = ["layer,value,share_pct,zeros_pct,threshold\n"]
     for blob, names in readers.items():
         histogram, threshold = found[blob], 127 / float(table.inputs[names[0]])

@@ -13,7 +13,7 @@ import onnx
 from onnx import numpy_helper
 
 from octet.core.errors import OctetError
-from octet.graph.targets import quantizable
+from octet.graph.layers import integer, quantizable
 from octet.ncnn.layer import Layer
 from octet.ncnn.net import Net
 
@@ -54,7 +54,7 @@ def match(net: Net, model: onnx.ModelProto, where: str) -> dict[str, str]:
 
 def _rows(layer: Layer) -> np.ndarray:
     """The layer's weights, one row an output channel."""
-    return layer.weights["weight"].data.reshape(layer.int(0), -1)
+    return layer.weights["weight"].data.reshape(integer(layer, "num_output"), -1)
 
 
 def _weights(model: onnx.ModelProto) -> Iterator[tuple[str, np.ndarray]]:

@@ -13,12 +13,16 @@ from octet.calibrate.thresholds import LEVELS, METHODS
 from octet.core.errors import OctetError
 from octet.core.parallel import map_ordered, map_shards
 from octet.graph import zero_points
-from octet.graph.targets import QUANTIZABLE, UNCALIBRATED, Target, quantizable
+from octet.graph.layer_types import QUANTIZABLE, UNCALIBRATED
+from octet.graph.layers import quantizable
+from octet.graph.origins import origins
+from octet.graph.scales import add_attention, weight_scale_count
+from octet.graph.targets import Target
 from octet.ncnn.engine import Engine
 from octet.ncnn.layer import Layer
 from octet.ncnn.net import Net
 from octet.ncnn.rounding import round_int8
-from octet.ncnn.table import Table, add_attention, channels
+from octet.ncnn.table import Table
 
 
 @dataclass(frozen=True)
@@ -40,18 +44,18 @@ def calibrate(net: Net, images: Sequence[np.ndarray], how: How, target: Target, 
 
 def table(net: Net, found: dict[str, Histogram], how: How, target: Target) -> Table:
     """The table from the histograms of all blobs that quantizable layers read."""
-    shifted = shifted_blobs(net, target)
+    asymmetric, origin = asymmetric_blobs(net, target), origins(net)
     blobs = list(found)
 
     def scale(k: int) -> np.float32:
-        levels = zero_points.LEVELS if blobs[k] in shifted else LEVELS
+        levels = zero_points.LEVELS if blobs[k] in asymmetric else LEVELS
         return input_scale(found[blobs[k]], how, levels)
 
     scales = dict(zip(blobs, map_ordered(scale, range(len(blobs)), "thresholds"), strict=True))
     made = Table()
     for layer in quantizable(net.layers):
         made.weights[layer.name] = weight_scales(layer, target, how.weights)
-        made.inputs[layer.name] = scales[source(net, layer.inputs[0])]
+        made.inputs[layer.name] = scales[origin[layer.inputs[0]]]
     add_attention(made, net.layers)
     return made
 
@@ -66,7 +70,8 @@ def histograms(
 
     workers and scheduler: as in octet/parallel.py; each shard adds up its own.
     """
-    blobs = list(dict.fromkeys(source(net, layer.inputs[0]) for layer in quantizable(net.layers)))
+    origin = origins(net)
+    blobs = list(dict.fromkeys(origin[layer.inputs[0]] for layer in quantizable(net.layers)))
     if not blobs and not any(layer.type in UNCALIBRATED for layer in net.layers):
         raise OctetError(f"fp32.param: has no layer that can be int8 ({', '.join(QUANTIZABLE + UNCALIBRATED)})")
     if not blobs:
@@ -97,19 +102,13 @@ def merge(found: list[Histogram], more: list[Histogram]) -> list[Histogram]:
     return [a.merge(b) for a, b in zip(found, more, strict=True)]
 
 
-def shifted_blobs(net: Net, target: Target) -> set[str]:
-    """The blobs, under the names of source(), that this target's int8 layers read with the 8 bits of zero_points.LEVELS."""
+def asymmetric_blobs(net: Net, target: Target) -> set[str]:
+    """The blobs, by their origins, that this target's int8 layers read with a zero point and zero_points.LEVELS."""
     if not target.asymmetric:
         return set()
-    int8 = target.int8_layers(net)
-    sources = {layer.name: source(net, layer.inputs[0]) for layer in net.layers if layer.name in int8}
-    return {sources[name] for name in zero_points.shifted(net, sources)}
-
-
-def source(net: Net, blob: str) -> str:
-    """The blob whose values this one copies: its own name, or what its Split reads."""
-    maker = net.producers()[blob]
-    return source(net, maker.inputs[0]) if maker.type == "Split" else blob
+    int8, origin = target.int8_layers(net), origins(net)
+    inputs = {layer.name: origin[layer.inputs[0]] for layer in net.layers if layer.name in int8}
+    return {inputs[name] for name in zero_points.with_zero_point(net, inputs)}
 
 
 def weight_scales(layer: Layer, target: Target, how: str = "absmax") -> np.ndarray:
@@ -118,7 +117,7 @@ def weight_scales(layer: Layer, target: Target, how: str = "absmax") -> np.ndarr
     absmax: levels / largest magnitude. mse: of 64 scales from that one up, the one with the least squared error; where
     weights have 6 bits, only as far as the largest still rounds to 31, since ncnn clamps at 127.
     """
-    rows = layer.weights["weight"].data.astype(np.float32).reshape(channels(layer), -1)
+    rows = layer.weights["weight"].data.astype(np.float32).reshape(weight_scale_count(layer), -1)
     levels = np.float32(target.weight_levels(layer))
     with np.errstate(divide="ignore"):
         scales = levels / np.abs(rows).max(axis=1)

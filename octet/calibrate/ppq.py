@@ -30,10 +30,13 @@ from octet.calibrate.observe import weight_scales
 from octet.core.errors import OctetError
 from octet.core.files import read_bytes
 from octet.core.progress import progress
-from octet.graph.targets import QUANTIZABLE, Target, quantizable
+from octet.graph.layer_types import QUANTIZABLE
+from octet.graph.layers import quantizable
+from octet.graph.scales import add_attention, weight_scale_count
+from octet.graph.targets import Target
 from octet.ncnn.layer import Layer
 from octet.ncnn.net import Net
-from octet.ncnn.table import Table, add_attention, channels
+from octet.ncnn.table import Table
 
 with warnings.catch_warnings(), redirect_stdout(io.StringIO()):  # PPQ greets with a banner
     warnings.simplefilter("ignore")
@@ -209,7 +212,7 @@ def _table(graph: BaseGraph, layers: list[Layer], nodes: dict[str, str], target:
     for layer in layers:
         source, weight = graph.operations[nodes[layer.name]].config.input_quantization_config[:2]
         # A depthwise group's scale is that of its channel with the largest weight, as in PPQ's exporter.
-        scales = _inverse(weight.scale.reshape(channels(layer), -1).max(dim=1)[0])
+        scales = _inverse(weight.scale.reshape(weight_scale_count(layer), -1).max(dim=1)[0])
         wanted = weight_scales(layer, target)
         if not np.all((scales == 1) | np.isclose(scales, wanted, rtol=1e-3)):
             raise OctetError(

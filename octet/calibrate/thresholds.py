@@ -1,7 +1,7 @@
 """Octet's own calibrators: from a histogram of magnitudes to the largest value that int8 shall hold.
 
 Values above the threshold are clipped to it; the scale is 127 / threshold. levels: the integer that stands for the
-threshold, 127, or 254 where values are never negative and shifted (octet/asymmetric.py).
+threshold, 127, or 254 where values are never negative and get a zero point (octet/graph/zero_points.py).
 """
 
 from __future__ import annotations

@@ -16,12 +16,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from octet.core.folder import ModelFolder
-from octet.ncnn.layer import Layer
+from octet.graph.layers import clip_range, groups, integer, is_clip, kind, set_clip
+from octet.ncnn.layer import Layer, Tensor
 from octet.ncnn.net import Net, load_net
 
-_WEIGHTED = ("Convolution", "ConvolutionDepthWise", "InnerProduct")
 ROUNDS = 20  # at most; chains of layers take a few, until no factor changes
 
 
@@ -35,7 +36,7 @@ class Pair:
     first: Layer
     second: Layer
     between: list[Layer] = field(default_factory=list)
-    limits: np.ndarray | None = None
+    limits: npt.NDArray[np.float64] | None = None
 
 
 def fp32_net(folder: ModelFolder, equalized: bool) -> Net:
@@ -61,29 +62,25 @@ def pairs(net: Net) -> list[Pair]:
     """Where factors can go from one layer into the next."""
     producers, consumers, found = net.producers(), net.consumers(), []
     for second in net.layers:
-        between, maker = [], second
-        while maker is second or maker in between:
-            blob = maker.inputs[0] if maker.inputs else None
-            if blob is None or len(consumers[blob]) > 1:
-                break
-            maker = producers[blob]
-            if _lets_through(maker):
-                between.insert(0, maker)
-        if _weighted(second) and maker is not second and _weighted(maker) and _activation(maker) is not None:
-            first = maker
-            channels = first.int(0)
-            if _columns(second, channels) is not None and first.type != "InnerProduct":
-                limits = [_activation(layer) for layer in (first, *between)]
-                finite = [limit for limit in limits if limit not in (None, np.inf)]
-                pair = Pair(first, second, between, np.full(channels, min(finite)) if finite else None)
-                found.append(pair)
+        if not _equalizes(second, "in"):
+            continue
+        first, between = _before(second, producers, consumers)
+        if first is None or not _equalizes(first, "out") or _limit(first) is None:
+            continue
+        channels = integer(first, "num_output")
+        if _columns(second, channels) is None:
+            continue
+        limits = [_limit(layer) for layer in (first, *between) if layer.type != "Pooling"]
+        finite = [limit for limit in limits if limit is not None and limit != np.inf]
+        found.append(Pair(first, second, between, np.full(channels, min(finite)) if finite else None))
     return found
 
 
 def _scale(pair: Pair) -> bool:
     """Equalizes one pair; whether anything changed."""
-    rows = pair.first.weights["weight"].data.reshape(pair.first.int(0), -1)
+    rows = pair.first.weights["weight"].data.reshape(integer(pair.first, "num_output"), -1)
     columns = _columns(pair.second, len(rows))
+    assert columns is not None, "pairs() takes no other layers"
     r1, r2 = np.abs(rows).max(axis=1).astype(np.float64), np.abs(columns).max(axis=(0, 2)).astype(np.float64)
     live = (r1 > 0) & (r2 > 0)
     exponent = np.zeros(len(rows), int)
@@ -95,51 +92,55 @@ def _scale(pair: Pair) -> bool:
         tensor = pair.first.weights.get(role)
         if tensor is not None:
             scaled = tensor.data.reshape(len(rows), -1) * factor[:, None]
-            pair.first.weights[role] = type(tensor)(scaled.reshape(-1), tensor.tag, tensor.padding)
+            pair.first.weights[role] = Tensor(scaled.reshape(-1), tensor.tag, tensor.padding)
     tensor = pair.second.weights["weight"]
-    pair.second.weights["weight"] = type(tensor)((columns / factor[:, None]).reshape(-1), tensor.tag, tensor.padding)
+    pair.second.weights["weight"] = Tensor((columns / factor[:, None]).reshape(-1), tensor.tag, tensor.padding)
     if pair.limits is not None:
         pair.limits = pair.limits * factor
     return True
 
 
-def _columns(layer: Layer, channels: int) -> np.ndarray | None:
+def _before(
+    second: Layer, producers: dict[str, Layer], consumers: dict[str, list[Layer]]
+) -> tuple[Layer | None, list[Layer]]:
+    """The layer behind which only this one comes, and the layers between the two that let factors through."""
+    between: list[Layer] = []
+    layer = second
+    while layer.inputs and len(consumers[layer.inputs[0]]) == 1:
+        layer = producers[layer.inputs[0]]
+        if not _lets_through(layer):
+            return layer, between
+        between.insert(0, layer)
+    return None, between
+
+
+def _columns(layer: Layer, channels: int) -> npt.NDArray[np.float32] | None:
     """The layer's weights by input channel, shape (rows, channels, weights); None where the channels are mixed up."""
-    weight = layer.weights["weight"].data
-    if layer.type == "ConvolutionDepthWise":
-        return weight.reshape(1, channels, -1) if layer.int(7) == channels == layer.int(0) else None
-    each = weight.size // layer.int(0)
-    return weight.reshape(layer.int(0), channels, -1) if each % channels == 0 else None
+    weight, outputs = layer.weights["weight"].data, integer(layer, "num_output")
+    if groups(layer) > 1:
+        return weight.reshape(1, channels, -1) if groups(layer) == channels == outputs else None
+    each = weight.size // outputs
+    return weight.reshape(outputs, channels, -1) if each % channels == 0 else None
 
 
-def _weighted(layer: Layer) -> bool:
+def _equalizes(layer: Layer, side: str) -> bool:
     tensor = layer.weights.get("weight")
-    return layer.type in _WEIGHTED and tensor is not None and tensor.data.dtype == np.float32
+    return side in kind(layer).equalizes and tensor is not None and tensor.data.dtype == np.float32
 
 
-def _activation(layer: Layer) -> float | None:
-    """The upper limit of what a layer's activation lets through unchanged, inf without one; None where a factor would
-    not come through.
-    """
-    if layer.type == "Clip":
-        low, high = (float(layer.params.get(key, sign * np.inf)) for key, sign in ((0, -1), (1, 1)))
-        return high if low == 0 else None
-    if layer.type in _WEIGHTED and layer.int(9) == 3:
-        low, high = layer.floats(10)
-        return high if low == 0 else None
-    return np.inf if layer.type not in _WEIGHTED or layer.int(9) in (0, 1) else None
+def _limit(layer: Layer) -> float | None:
+    """Up to which value factors come through a layer's activation, inf without a limit; None where they do not."""
+    limits = clip_range(layer)
+    if limits is None or limits[0] not in (0, -np.inf):
+        return None
+    return limits[1] if limits[0] == 0 or limits[1] == np.inf else None
 
 
 def _lets_through(layer: Layer) -> bool:
-    if layer.type == "ReLU":
-        return not float(layer.params.get(0, 0))
-    return layer.type == "Pooling" or (layer.type == "Clip" and _activation(layer) is not None)
+    return layer.type == "Pooling" or is_clip(layer)
 
 
 def _set_limit(pair: Pair, limit: float) -> None:
     for layer in (pair.first, *pair.between):
-        if layer.type == "Clip":
-            layer.params[1] = f"{limit:.8e}"
-        elif layer.type in _WEIGHTED and layer.int(9) == 3:
-            layer.params.pop(10, None)
-            layer.params[-23310] = f"2,0.00000000e+00,{limit:.8e}"
+        if layer.type == "Clip" or (layer is pair.first and _limit(layer) not in (None, np.inf)):
+            set_clip(layer, 0.0, limit)

@@ -20,21 +20,21 @@ Besides the built-in profiles, configs/targets/NAME.yaml is one of that NAME, me
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from octet.core.errors import OctetError, nearest
 from octet.core.files import read_bytes
+from octet.graph.layers import could_run_winograd, is_depthwise, is_grouped, kind, no_int8, quantizable
+from octet.graph.origins import origins
 from octet.ncnn.layer import Layer
 from octet.ncnn.net import Net
 
 FOLDER = Path("configs/targets")
-MASK_PARAMETER, MASK_WINOGRAD = 31, 64
-QUANTIZABLE = ("Convolution", "ConvolutionDepthWise", "InnerProduct")
-UNCALIBRATED = ("Gemm", "MultiHeadAttention", "SDPA")  # can be int8 too, and find their inputs' scales as they run
-REQUANTIZING = ("Convolution", "ConvolutionDepthWise")  # the types whose output may leave as int8
+MASK_WINOGRAD = 64  # in the parameter featmask
 
 
 @dataclass(frozen=True)
@@ -46,16 +46,37 @@ class Choice:
     requantize: bool = True
 
 
+class Fp32Reason(Enum):
+    """Why a layer that could be int8, or that a user may expect to be, stays in fp32: in words that follow its name."""
+
+    INPUT = "reads the network's input, where int8 loses the most and saves little"
+    DEPTHWISE = (
+        "is depthwise: int8 saves it few multiplications, is slower than fp32 on x86, and loses more than elsewhere"
+    )
+    GROUPS = "is a convolution in groups, which ncnn computes wrongly in int8 on x86"
+    PROFILE = "the target's profile says 'int8: false'"
+    KEEP_FP32 = "the model's keep_fp32 in params.yaml names it"
+    PLAN = "mixed_precision keeps it in fp32 for the budget"
+    NO_INT8 = "ncnn has no int8 for layers of its type"
+
+
 @dataclass(frozen=True)
 class Target:
-    """winograd: may ncnn choose int8 Winograd on this device? asymmetric: are ReLU's outputs shifted to use all 8 bits
-    (octet/asymmetric.py)? fp32_input: does a layer that reads the network's input stay fp32? The input loses the most as
-    int8, and with three channels such a layer gains little: ResNet's 7x7 stem of 3.1 ms 0.4 ms, MobileNet's 3x3 nothing
-    (AVX-512 VNNI). fp32_depthwise: does a depthwise
-    convolution? It has few multiplications to save, ncnn's int8 kernels for it are slower than its fp32 ones on x86, and it
-    loses more than most layers: MobileNetV2 at 224x224 is 1.10 times as fast as fp32 with all of them in int8, 1.42 times with
-    none (AVX-512 VNNI, one thread). layers: the layers for which another choice is better. fp32_costs_us: by how much
-    one image takes longer with a layer in fp32, in microseconds, where it was measured.
+    """Which int8 kernels a device runs best.
+
+    Args:
+        name: The profile's name.
+        winograd: May ncnn choose int8 Winograd on this device?
+        asymmetric: Do ReLU's outputs get a zero point, so that they use all 8 bits (octet/graph/zero_points.py)?
+        fp32_input: Does a layer that reads the network's input stay in fp32? The input loses the most as int8, and with
+            three channels such a layer gains little: ResNet's 7x7 stem of 3.1 ms 0.4 ms, MobileNet's 3x3 nothing
+            (AVX-512 VNNI).
+        fp32_depthwise: Does a depthwise convolution? It has few multiplications to save, ncnn's int8 kernels for it are
+            slower than its fp32 ones on x86, and it loses more than most layers: MobileNetV2 at 224x224 is 1.10 times as
+            fast as fp32 with all of them in int8, 1.42 times with none (AVX-512 VNNI, one thread).
+        as_ncnn2int8: Are the files those that ncnn2int8 writes, where no layer deviates?
+        layers: The layers for which another choice is better.
+        fp32_costs_us: By how much one image takes longer with a layer in fp32, in microseconds, where it was measured.
     """
 
     name: str
@@ -63,8 +84,14 @@ class Target:
     asymmetric: bool = False
     fp32_input: bool = False
     fp32_depthwise: bool = False
+    as_ncnn2int8: bool = False
     layers: Mapping[str, Choice] = field(default_factory=dict)
     fp32_costs_us: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def ncnn2int8_files(self) -> bool:
+        """Are the files byte for byte those that ncnn2int8 writes? Not where a layer deviates: it cannot say so in them."""
+        return self.as_ncnn2int8 and not self.layers
 
     def runs_winograd(self, layer: Layer) -> bool:
         """May ncnn run this layer, where it is int8, as Winograd?"""
@@ -72,7 +99,7 @@ class Target:
         return could_run_winograd(layer) and (self.winograd if chosen is None else chosen)
 
     def masks_winograd(self, layer: Layer) -> bool:
-        """Does this layer get layer parameter 31=64?"""
+        """Does this layer's parameter featmask turn Winograd off?"""
         return could_run_winograd(layer) and not self.runs_winograd(layer)
 
     def weight_levels(self, layer: Layer) -> int:
@@ -80,46 +107,47 @@ class Target:
         return 31 if self.runs_winograd(layer) else 127
 
     def int8_layers(self, net: Net) -> set[str]:
-        """The names of the layers that are int8, unless the model's keep_fp32 says otherwise.
+        """The names of the layers that are int8 with the table's scales, unless the model's keep_fp32 says otherwise."""
+        return {layer.name for layer in quantizable(net.layers)} - self.fp32_reasons(net).keys()
 
-        Not a convolution in groups (ResNeXt's, RegNet's) where the target's files need not be ncnn2int8's: with packed
-        layout on x86, ncnn reads unwritten memory there (ConvolutionDepthWise_x86::forward_int8_x86 makes room for
-        another packing than its inner Convolution writes; seen in ncnn 1.0.20261020).
+    def fp32_reasons(self, net: Net) -> dict[str, Fp32Reason]:
+        """Why layers stay in fp32 on this target, by name, in the network's order.
+
+        A convolution in groups (ResNeXt's, RegNet's) does where the files need not be ncnn2int8's: with packed layout on
+        x86, ncnn returns unwritten memory there (ConvolutionDepthWise_x86::forward_int8_x86 makes room for another
+        packing than its inner Convolution writes; seen in ncnn 1.0.20261020).
         """
+        origin = origins(net)
         inputs = {blob for layer in net.layers if layer.type == "Input" for blob in layer.outputs}
-        splits = (layer for layer in net.layers if layer.type == "Split" and layer.inputs[0] in inputs)
-        inputs |= {blob for layer in splits for blob in layer.outputs}
-        could, should = set(), set()
+        found = {}
         for layer in quantizable(net.layers):
-            chosen = self._choice(layer).int8
-            if chosen or (chosen is None and (self.winograd or not is_grouped(layer))):
-                could.add(layer.name)
-                depthwise = self.fp32_depthwise and layer.type == "ConvolutionDepthWise"
-                if chosen or not (depthwise or (self.fp32_input and layer.inputs[0] in inputs)):
-                    should.add(layer.name)
-        return should or could  # a network of nothing but such layers is int8
+            reason = self._fp32_reason(layer, origin[layer.inputs[0]] in inputs)
+            if reason:
+                found[layer.name] = reason
+        if len(found) == len(quantizable(net.layers)):  # a network of nothing but such layers is int8
+            found = {name: reason for name, reason in found.items() if reason not in _PREFERENCES}
+        return found
 
     def may_requantize(self, layer: Layer) -> bool:
         """May this layer's output leave as int8, where all that read it are int8?"""
         return self._choice(layer).requantize
 
-    def check(self, layers: list[Layer]) -> None:
-        """Raises OctetError where the profile names a layer that is not among these (those that can be int8), or
-        chooses what a layer of its kind does not have.
+    def check(self, net: Net) -> None:
+        """Checks that the profile fits a model.
+
+        Raises:
+            OctetError: It names a layer that the model has not or that cannot be int8, or chooses what a layer of its
+                type does not have.
         """
-        known = {layer.name: layer for layer in layers}
+        known = {layer.name: layer for layer in quantizable(net.layers)}
+        others = {layer.name: layer for layer in net.layers if layer.name not in known}
         problems = []
         for name, choice in self.layers.items():
-            if name not in known:
-                problems.append(f"'{name}' is no layer of the model that can be int8. {nearest(name, known)}")
-            elif choice.winograd is not None and not could_run_winograd(known[name]):
-                problems.append(f"{name}: 'winograd' is for 3x3 convolutions of stride 1 and dilation 1: take it out")
-            elif choice.int8 and is_grouped(known[name]) and not self.winograd:
-                problems.append(
-                    f"{name}: ncnn computes a convolution in groups wrongly in int8 on x86: take 'int8' out"
-                )
-            elif not choice.requantize and known[name].type not in REQUANTIZING:
-                problems.append(f"{name}: 'requantize' is for convolutions, this is {known[name].type}: take it out")
+            if name in known:
+                problems += [f"{name}: {problem}" for problem in _misfits(choice, known[name])]
+            else:
+                why = no_int8(others[name]) if name in others else ""
+                problems.append(f"'{name}' is no layer of the model that can be int8. {why or nearest(name, known)}")
         if problems:
             raise OctetError(
                 f"{_file(self.name)}: the profile does not fit the model:\n  "
@@ -130,14 +158,38 @@ class Target:
     def _choice(self, layer: Layer) -> Choice:
         return self.layers.get(layer.name, Choice())
 
+    def _fp32_reason(self, layer: Layer, reads_input: bool) -> Fp32Reason | None:
+        chosen = self._choice(layer).int8
+        if chosen is False:
+            return Fp32Reason.PROFILE
+        if is_grouped(layer) and not self.ncnn2int8_files:
+            return Fp32Reason.GROUPS
+        if chosen:
+            return None
+        if self.fp32_input and reads_input:
+            return Fp32Reason.INPUT
+        return Fp32Reason.DEPTHWISE if self.fp32_depthwise and is_depthwise(layer) else None
 
+
+_PREFERENCES = (Fp32Reason.INPUT, Fp32Reason.DEPTHWISE)  # what is better in fp32, but right in int8, too
 TARGETS = {
     target.name: target
     for target in (
         Target("dotprod", winograd=False, asymmetric=True, fp32_input=True, fp32_depthwise=True),
-        Target("ncnn2int8", winograd=True),
+        Target("ncnn2int8", winograd=True, as_ncnn2int8=True),
     )
 }
+
+
+def _misfits(choice: Choice, layer: Layer) -> Iterator[str]:
+    """What a choice asks of a layer that its type does not have."""
+    int8 = kind(layer).int8
+    if choice.winograd is not None and not could_run_winograd(layer):
+        yield "'winograd' is for 3x3 convolutions of stride 1 and dilation 1: take it out"
+    elif choice.int8 and is_grouped(layer):
+        yield "ncnn computes a convolution in groups wrongly in int8 on x86: take 'int8' out"
+    elif not choice.requantize and not (int8 and int8.requantizes):
+        yield f"'requantize' is for convolutions, this is {layer.type}: take it out"
 
 
 def target(name: str) -> Target:
@@ -195,30 +247,6 @@ def dumps(
     if costs:
         lines += ["fp32_costs_us:", *(f"  {_quoted(name)}: {cost:.1f}" for name, cost in costs.items())]
     return "\n".join(lines) + "\n"
-
-
-def could_run_winograd(layer: Layer) -> bool:
-    """ncnn2table's own condition for weights of 6 bits: 3x3, stride 1, dilation 1."""
-    kernel, dilation, stride = layer.int(1), layer.int(2, 1), layer.int(3, 1)
-    return (
-        layer.type == "Convolution"
-        and (kernel, layer.int(11, kernel)) == (3, 3)
-        and (dilation, layer.int(12, dilation)) == (1, 1)
-        and (stride, layer.int(13, stride)) == (1, 1)
-    )
-
-
-def is_grouped(layer: Layer) -> bool:
-    """A convolution in groups that is not depthwise, for which ncnn makes a Convolution of each group."""
-    if layer.type != "ConvolutionDepthWise":
-        return False
-    groups, outputs, kernel = layer.int(7, 1), layer.int(0), layer.int(1)
-    return groups != outputs or layer.int(6) != outputs * kernel * layer.int(11, kernel)
-
-
-def quantizable(layers: list[Layer]) -> list[Layer]:
-    """The layers that can be int8, in the network's order: those of QUANTIZABLE with weights of their own."""
-    return [layer for layer in layers if layer.type in QUANTIZABLE and "weight" in layer.weights]
 
 
 def _file(name: str) -> Path:

@@ -62,13 +62,6 @@ def split(net: Net, cuts: Sequence[str], where: str) -> list[Part]:
     return parts
 
 
-def exchanged(net: Net, cuts: Sequence[str], where: str) -> frozenset[str]:
-    """The blobs that go from one part to another, and those of which they are copies: int8 models keep them in fp32."""
-    producers = net.producers()
-    found = {blob for part in split(net, cuts, where)[:-1] for blob in part.outputs}
-    return frozenset(found | {producers[blob].inputs[0] for blob in found if producers[blob].type == "Split"})
-
-
 class Chain:
     """The parts, ready to run one after the other: called as an Engine is."""
 

@@ -20,9 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from octet.core.errors import OctetError, nearest
+from octet.core.errors import OctetError
 from octet.core.files import read_bytes, write_text
-from octet.ncnn.layer import Layer
 
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?(inf|nan)", re.ASCII | re.IGNORECASE)
 
@@ -41,77 +40,6 @@ class Table:
         """Everything in the table, by entry, in the order of the file."""
         weights = {f"{name}_param_0": scales for name, scales in self.weights.items()}
         return weights | self.more | {name: np.atleast_1d(scale) for name, scale in self.inputs.items()}
-
-    def check(self, layers: list[Layer], where: str, may_lack: frozenset[str] = frozenset()) -> None:
-        """Raises OctetError unless every layer has its scales (those in may_lack need none), in the right number,
-        and every entry has its layer.
-        """
-        wanted, found, problems = {layer.name: needed(layer) for layer in layers}, self.entries(), []
-        for key in found:
-            name = key.partition("_param_")[0]
-            if name not in wanted:
-                problems.append(f"'{name}' is no layer of the model that can be int8. {nearest(name, wanted)}")
-            elif key not in wanted[name]:
-                problems.append(f"'{key}': layer {name} has no such scale")
-        for name, entries in wanted.items():
-            if name in may_lack and not entries.keys() & found.keys():
-                continue
-            for key, count in entries.items():
-                if key not in found:
-                    what = "input scale" if key == name else "weight scales"
-                    problems.append(f"no entry '{key}': layer {name} has no {what}")
-                elif len(found[key]) != count:
-                    problems.append(f"'{key}' has {len(found[key])} scales, layer {name} needs {count}")
-        if problems:
-            raise OctetError(
-                f"{where}: the table does not fit the model:\n  "
-                + "\n  ".join(dict.fromkeys(problems))
-                + "\nMake it again, or list a layer that shall stay in fp32 under the model's keep_fp32 in params.yaml"
-            )
-
-
-def needed(layer: Layer) -> dict[str, int]:
-    """The entries that a layer needs, and how many scales each has."""
-    if layer.type == "MultiHeadAttention":
-        return {f"{layer.name}_param_{k}": 1 if k == 3 else layer.int(0) for k in range(4)}
-    return {f"{layer.name}_param_0": channels(layer), layer.name: 1}
-
-
-def channels(layer: Layer) -> int:
-    """How many weight scales a layer has."""
-    return layer.int(7, 1) if layer.type == "ConvolutionDepthWise" else layer.int(0)
-
-
-def silent(table: Table, layers: list[Layer]) -> list[str]:
-    """What the calibrators gave the scale 1, which ncnn reads as it is, because there is nothing but zeros: one line a
-    layer with channels of zero weights, or with an input that was 0 in all images.
-    """
-    found = []
-    for layer in layers:
-        rows = layer.weights["weight"].data.reshape(channels(layer), -1)
-        dead = int((~rows.any(axis=1)).sum())
-        if dead:
-            found.append(f"{layer.name}: {dead} of {len(rows)} channels have no weights but zeros; their scale is 1")
-        if table.inputs[layer.name] == 1:
-            found.append(f"{layer.name}: its input was 0 in all images; its scale is 1")
-    return found
-
-
-def add_attention(table: Table, layers: list[Layer]) -> None:
-    """Gives each MultiHeadAttention without entries its own, 127 / largest magnitude, 1 for zeros: ncnn2table's."""
-    for layer in layers:
-        if layer.type == "MultiHeadAttention" and not needed(layer).keys() & table.entries().keys():
-            found = {}
-            for (key, count), role in zip(needed(layer).items(), ["q", "k", "v", "out"], strict=True):
-                weight = np.abs(layer.weights[f"{role}_weight"].data.astype(np.float32))
-                found[key] = absmax_scales(weight.reshape(count, -1).max(axis=1))
-            table.weights[layer.name] = found.pop(f"{layer.name}_param_0")
-            table.more |= found
-
-
-def absmax_scales(largest: np.ndarray) -> np.ndarray:
-    """127 / the largest magnitudes; 1 where that is zero."""
-    return np.float32(127) / np.where(largest > 0, largest, np.float32(127))
 
 
 def loads(text: str, where: str = "table") -> Table:

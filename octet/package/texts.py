@@ -7,11 +7,10 @@ from typing import Any
 
 import jinja2
 
-from octet.graph.targets import quantizable
+from octet.graph.layers import is_int8, quantizable
 from octet.ncnn.net import Net
 from octet.package import sdk
 from octet.project.provenance import calibration
-from octet.quantize.quantize import is_int8
 
 OLDEST = "20221128"  # ncnn's first release with the layers' feature masks
 _CV2 = dict(nearest="NEAREST", bilinear="LINEAR", bicubic="CUBIC", area="AREA", lanczos="LANCZOS4")

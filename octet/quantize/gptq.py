@@ -1,4 +1,4 @@
-"""Learned rounding: the weights' integers chosen together, so that their errors cancel in the layer's output.
+"""GPTQ: the weights' integers chosen together, so that their errors cancel in the layer's output.
 
 Rounded to nearest, every weight of a channel adds an error of its own to the output. But inputs are correlated: what one
 weight's rounding adds, another's can take back. With H the covariance of the layer's int8 inputs, the squared error of an
@@ -18,20 +18,25 @@ from dataclasses import dataclass
 from threading import Lock
 
 import numpy as np
+import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from octet.core.parallel import map_ordered
 from octet.core.progress import progress
 from octet.graph import zero_points
-from octet.graph.targets import Target, quantizable
+from octet.graph.layers import groups, integer, kind, quantizable
+from octet.graph.scales import weight_scale_count
+from octet.graph.targets import Target
 from octet.graph.windows import windows
 from octet.ncnn.engine import Engine
 from octet.ncnn.layer import Layer
 from octet.ncnn.net import Net
 from octet.ncnn.rounding import round_int8
-from octet.ncnn.table import Table, channels
-from octet.quantize.rounded import Rounded
+from octet.ncnn.table import Table
+from octet.quantize.gptq_weights import GptqWeights
 
+Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
 DAMPING = 0.01  # of the mean variance, added to every input's: what keeps directions without data in place
 PIXELS = 64  # of a layer's output that are looked at in one image, on a regular grid
 MEMORY = 1.5e9  # bytes of covariances that are gathered in one pass over the images
@@ -45,43 +50,46 @@ WIDEST = (
 
 @dataclass(frozen=True)
 class Grid:
-    """A value x of a layer's input is the integer round(x * scale) - zero; zero: 0, or 127 where it is shifted."""
+    """A value x of a layer's input is the integer round(x * scale) + zero_point."""
 
     scale: float
-    zero: int
+    zero_point: int
 
 
 class Moments:
-    """Of a layer's input patches over all images, group by group.
+    """Of a layer's windows, what its weights multiply, over all images, group by group.
 
-    products: of the integers, fp64 of shape (groups, d, d); sums: of them, (groups, d); count: how many patches. All are
+    products: of the integers, fp64 of shape (groups, d, d); sums: of them, (groups, d); count: how many windows. All are
     exact, so the order in which images are added does not matter. values: the sums of the fp32 inputs, (groups, d),
     whose last bits do depend on it.
     """
 
     def __init__(self, layer: Layer):
-        groups, width = _groups(layer), _width(layer)
-        self.products, self.sums = np.zeros((groups, width, width)), np.zeros((groups, width))
-        self.values, self.count = np.zeros((groups, width)), 0
-        self._lock, self._waiting = Lock(), []
+        shape = groups(layer), _width(layer)
+        self.products, self.sums = np.zeros((*shape, shape[1])), np.zeros(shape)
+        self.values, self.count = np.zeros(shape), 0
+        self._lock = Lock()
+        self._waiting: list[npt.NDArray[np.int8]] = []
 
-    def add(self, patches: np.ndarray, grid: Grid) -> np.ndarray:
-        """Takes in patches, fp32 of shape (groups, n, d), but for their values, whose sums it returns."""
-        integers = round_int8(patches * np.float32(grid.scale) - np.float32(grid.zero))
-        ready = []
+    def add(self, seen: Floats, grid: Grid) -> Doubles:
+        """Takes in windows, fp32 of shape (groups, n, d), but for their values, whose sums it returns."""
+        integers = round_int8(seen * np.float32(grid.scale) + np.float32(grid.zero_point))
+        ready: list[npt.NDArray[np.int8]] = []
         with self._lock:
             self._waiting.append(integers)
             if sum(waiting.shape[1] for waiting in self._waiting) >= EXACT:
                 ready, self._waiting = self._waiting, ready
         self._multiply(ready)
-        return patches.sum(axis=1, dtype=np.float64)
+        sums: Doubles = seen.sum(axis=1, dtype=np.float64)
+        return sums
 
     def finish(self) -> None:
+        """Takes in what still waits for more of its kind."""
         self._multiply(self._waiting)
         self._waiting = []
 
-    def _multiply(self, ready: list[np.ndarray]) -> None:
-        """Many patches at once: the sums are large, and to add to them takes long."""
+    def _multiply(self, ready: list[npt.NDArray[np.int8]]) -> None:
+        """Many windows at once: the sums are large, and to add to them takes long."""
         integers = np.concatenate(ready, axis=1).astype(np.float32) if ready else np.empty((1, 0, 1), np.float32)
         for at in range(0, integers.shape[1], EXACT):
             part = integers[:, at : at + EXACT]
@@ -92,46 +100,53 @@ class Moments:
                 self.count += part.shape[1]
 
 
-def learn(
-    net: Net, table: Table, target: Target, keep_fp32: Collection[str], images: Sequence[np.ndarray]
-) -> dict[str, Rounded]:
-    """The rounded weights of every int8 layer of the fp32 network `net`, by name; but for layers wider than WIDEST.
+def gptq_weights(
+    net: Net, table: Table, target: Target, keep_fp32: Collection[str], images: Sequence[Floats]
+) -> dict[str, GptqWeights]:
+    """The integers of every int8 layer's weights, by name; but for layers wider than WIDEST.
 
-    images: network inputs, fp32 of shape (C, H, W). The result does not depend on the number of
-    workers.
+    The result does not depend on the number of workers.
+
+    Args:
+        net: The fp32 network.
+        table: Its calibration table.
+        target: The device's profile.
+        keep_fp32: The names of layers that stay in fp32.
+        images: Network inputs, fp32 of shape (C, H, W).
     """
     int8 = target.int8_layers(net).difference(keep_fp32)
-    layers = [layer for layer in quantizable(net.layers) if layer.name in int8 and _width(layer) <= WIDEST]
+    layers = [layer for layer in quantizable(net.layers) if layer.name in int8 and kind(layer).gptq]
+    layers = [layer for layer in layers if _width(layer) <= WIDEST]
     scales = {layer.name: table.inputs[layer.name] for layer in layers}
-    shifted = zero_points.shifted(net, scales) if target.asymmetric else set()
+    asymmetric = zero_points.with_zero_point(net, scales) if target.asymmetric else set()
     grids = {
-        name: Grid(2 * float(scale), 127) if name in shifted else Grid(float(scale), 0)
+        name: Grid(2 * float(scale), zero_points.ZERO_POINT) if name in asymmetric else Grid(float(scale), 0)
         for name, scale in scales.items()
     }
     engine, found = Engine.of(net), {}
     for part in _parts(layers):
-        moments = gather(engine, part, grids, images)
-        for layer in progress(part, "learn rounding", unit="layer"):
+        moments = gather_moments(engine, part, grids, images)
+        for layer in progress(part, "GPTQ", unit="layer"):
             with threadpool_limits(THREADS):
                 levels = target.weight_levels(layer)
-                found[layer.name] = solve(
+                found[layer.name] = choose_integers(
                     layer, moments.pop(layer.name), grids[layer.name], table.weights[layer.name], levels
                 )
     return found
 
 
-def gather(
-    engine: Engine, layers: list[Layer], grids: dict[str, Grid], images: Sequence[np.ndarray]
+def gather_moments(
+    engine: Engine, layers: list[Layer], grids: dict[str, Grid], images: Sequence[Floats]
 ) -> dict[str, Moments]:
     """The moments of these layers' inputs, in one pass over the images."""
     blobs = list(dict.fromkeys(layer.inputs[0] for layer in layers))
     found = {layer.name: Moments(layer) for layer in layers}
 
-    def one(k: int) -> list[np.ndarray]:
+    def one(k: int) -> list[Doubles]:
         inputs = dict(zip(blobs, map(np.array, engine.blobs(images[k], blobs)), strict=True))
-        return [found[layer.name].add(_patches(layer, inputs[layer.inputs[0]]), grids[layer.name]) for layer in layers]
+        return [found[layer.name].add(_seen(layer, inputs[layer.inputs[0]]), grids[layer.name]) for layer in layers]
 
-    for sums in map_ordered(one, range(len(images)), "learn rounding, inputs"):
+    for sums in map_ordered(one, range(len(images)), "GPTQ, inputs"):
         for moments, values in zip(found.values(), sums, strict=True):
             moments.values += values
     for moments in found.values():
@@ -139,21 +154,24 @@ def gather(
     return found
 
 
-def solve(layer: Layer, moments: Moments, grid: Grid, weight_scales: np.ndarray, levels: int) -> Rounded:
+def choose_integers(
+    layer: Layer, moments: Moments, grid: Grid, weight_scales: npt.NDArray[np.float32], levels: int
+) -> GptqWeights:
     """The layer's integers and the change of its bias. weight_scales: as in the table; levels: the largest integer."""
-    groups, width = moments.sums.shape
-    weight = layer.weights["weight"].data.astype(np.float64).reshape(groups, -1, width)
-    scales = np.repeat(weight_scales.astype(np.float64), layer.int(0) // channels(layer)).reshape(groups, -1, 1)
+    count, width = moments.sums.shape
+    weight = layer.weights["weight"].data.astype(np.float64).reshape(count, -1, width)
+    repeats = integer(layer, "num_output") // weight_scale_count(layer)
+    scales = np.repeat(weight_scales.astype(np.float64), repeats).reshape(count, -1, 1)
     mean, rounded = moments.sums / moments.count, np.empty(weight.shape, np.int8)
-    for group in range(groups):
+    for group in range(count):
         covariance = moments.products[group] / moments.count - np.outer(mean[group], mean[group])
         rounded[group] = round_together(weight[group] * scales[group], covariance, levels)
     wanted = np.einsum("gow,gw->go", weight, moments.values / moments.count)
-    found = np.einsum("gow,gw->go", rounded / scales, (mean + grid.zero) / grid.scale)
-    return Rounded(rounded.reshape(-1), (wanted - found).reshape(-1).astype(np.float32))
+    found = np.einsum("gow,gw->go", rounded / scales, (mean - grid.zero_point) / grid.scale)
+    return GptqWeights(rounded.reshape(-1), (wanted - found).reshape(-1).astype(np.float32))
 
 
-def round_together(weight: np.ndarray, covariance: np.ndarray, levels: int) -> np.ndarray:
+def round_together(weight: Doubles, covariance: Doubles, levels: int) -> npt.NDArray[np.int8]:
     """Integers from -levels to levels for weights in units of their steps, fp64 of shape (outputs, d), so that the error
     of the outputs is small for inputs of this covariance, (d, d). Returns int8 of the same shape.
     """
@@ -179,7 +197,7 @@ def round_together(weight: np.ndarray, covariance: np.ndarray, levels: int) -> n
     return np.where(dead, nearest, integers)
 
 
-def _inverse(upper: np.ndarray) -> np.ndarray:
+def _inverse(upper: Doubles) -> Doubles:
     """Of an upper triangular matrix, a quarter of the work that a general one takes."""
     half = len(upper) // 2
     if half < BLOCK:
@@ -195,7 +213,7 @@ def _parts(layers: list[Layer]) -> list[list[Layer]]:
     """The layers in runs whose covariances fit into MEMORY."""
     parts, size = [], 0.0
     for layer in layers:
-        need = 8.0 * _groups(layer) * _width(layer) ** 2
+        need = 8.0 * groups(layer) * _width(layer) ** 2
         if not parts or size + need > MEMORY:
             parts.append([])
             size = 0.0
@@ -206,21 +224,17 @@ def _parts(layers: list[Layer]) -> list[list[Layer]]:
 
 def _width(layer: Layer) -> int:
     """How many inputs an output has."""
-    return layer.weights["weight"].data.size // layer.int(0)
+    return layer.weights["weight"].data.size // integer(layer, "num_output")
 
 
-def _groups(layer: Layer) -> int:
-    return layer.int(7, 1) if layer.type == "ConvolutionDepthWise" else 1
-
-
-def _patches(layer: Layer, values: np.ndarray) -> np.ndarray:
-    """What the layer multiplies its weights with: fp32 of shape (groups, patches, d), at most PIXELS of its pixels."""
+def _seen(layer: Layer, values: Floats) -> Floats:
+    """The layer's windows: fp32 of shape (groups, windows, d), at most PIXELS of its pixels."""
     if layer.type == "InnerProduct":
-        return values.reshape(1, -1, layer.int(2) // layer.int(0))
+        return values.reshape(1, -1, _width(layer))
     found = windows(layer, values)
     every = [-(-size // int(PIXELS**0.5)) for size in found.shape[1:3]]
     found = found[:, :: every[0], :: every[1]]
     inputs, height, width = found.shape[:3]
-    groups = _groups(layer)
-    grouped = found.reshape(groups, inputs // groups, height * width, -1)
-    return np.ascontiguousarray(grouped.transpose(0, 2, 1, 3)).reshape(groups, height * width, -1)
+    count = groups(layer)
+    grouped = found.reshape(count, inputs // count, height * width, -1)
+    return np.ascontiguousarray(grouped.transpose(0, 2, 1, 3)).reshape(count, height * width, -1)

@@ -16,10 +16,11 @@ from collections.abc import Callable
 import numpy as np
 
 from octet.core.errors import OctetError
+from octet.graph.layer_types import REQUANTIZING
+from octet.graph.layers import REQUANTIZED, assign, can_requantize, integer
 from octet.ncnn.layer import TAG_FP16, TAG_INT8, Layer, Tensor
 from octet.ncnn.net import Net
 
-_CONVOLUTIONS = ("Convolution", "ConvolutionDepthWise")
 _KERNEL = "1 11@1 2=1 12@2 3=1 13@3 4 14@4 15@4 16@14"
 _KERNEL_1D = "1 2=1 3=1 4 15@4"
 
@@ -140,14 +141,14 @@ def requantize(net: Net, may: Callable[[Layer], bool]) -> None:
     alone: both int8, it gets 100 more in parameter 8 and the input scale of the first reader. Both rules may hit.
     """
     numbered = enumerate(net.layers, start=1)
-    convolutions = [(at, layer) for at, layer in numbered if layer.type in _CONVOLUTIONS and may(layer)]
+    convolutions = [(at, layer) for at, layer in numbered if layer.type in REQUANTIZING and may(layer)]
     for behind, layer in convolutions:
-        _fuse(layer, _reader(net.layers[behind:], _CONVOLUTIONS, layer.outputs[0]))
+        _fuse(layer, _reader(net.layers[behind:], REQUANTIZING, layer.outputs[0]))
     last = {blob: layer for layer in net.layers for blob in layer.inputs}
     for behind, layer in convolutions:
         split = _reader(net.layers[behind:], ("Split",), layer.outputs[0])
-        readers = [_reader(net.layers[behind:], _CONVOLUTIONS, blob) for blob in split.outputs] if split else []
-        if readers and all(map(_is_int8, readers)):
+        readers = [_reader(net.layers[behind:], REQUANTIZING, blob) for blob in split.outputs] if split else []
+        if readers and all(reader is not None and can_requantize(reader) for reader in readers):
             _fuse(layer, last[split.outputs[0]])
 
 
@@ -156,14 +157,9 @@ def _reader(layers: list[Layer], kinds: tuple[str, ...], blob: str) -> Layer | N
     return next((layer for layer in layers if layer.type in kinds and layer.inputs == [blob]), None)
 
 
-def _is_int8(layer: Layer | None) -> bool:
-    weight = layer.weights.get("weight") if layer and layer.type in _CONVOLUTIONS else None
-    return weight is not None and weight.tag == TAG_INT8
-
-
 def _fuse(layer: Layer, reader: Layer | None) -> None:
-    if _is_int8(layer) and _is_int8(reader):
-        layer.params[8] = str(layer.int(8) + 100)
+    if reader is not None and can_requantize(layer) and can_requantize(reader):
+        assign(layer, int8_scale_term=integer(layer, "int8_scale_term") + REQUANTIZED)
         layer.weights["output_scale"] = Tensor(reader.weights["input_scale"].data)
 
 
@@ -280,7 +276,7 @@ def _weights(layer: Layer) -> dict[str, Tensor]:
     return found
 
 
-def round_int8(rows: np.ndarray) -> np.ndarray:
+def round_as_ncnn2int8(rows: np.ndarray) -> np.ndarray:
     """Half away from zero, clamped to -127..127, as in src/layer/x86/quantize_x86.cpp to the last bit: in whole groups
     of four of a row the fp32 number just below 0.5 becomes 1, in the rest of it 0; what no int32 holds becomes -127.
 

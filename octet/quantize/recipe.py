@@ -7,29 +7,37 @@ from dataclasses import dataclass, field
 
 from octet.core.folder import ModelFolder
 from octet.graph.equalize import fp32_net
+from octet.graph.origins import partition_boundaries
 from octet.graph.targets import Target, target
 from octet.ncnn import table
 from octet.ncnn.net import Net
-from octet.ncnn.partition import exchanged
 from octet.ncnn.table import Table
-from octet.quantize import rounded
+from octet.quantize import gptq_weights
+from octet.quantize.gptq_weights import GptqWeights
 from octet.quantize.quantize import quantize
-from octet.quantize.rounded import Rounded
 
 
 @dataclass(frozen=True)
-class Maker:
-    """net: the fp32 network that is quantized; keep_fp32: the layers that the model's entry names; exchanged: the blobs that
-    go from one part to another where the entry has cuts; table_file: where the table is, for errors.
+class Recipe:
+    """What an int8 model is made from.
+
+    Args:
+        net: The fp32 network.
+        table: The scales of its layers.
+        target: The device's profile.
+        keep_fp32: The layers that the model's entry leaves in fp32.
+        boundaries: The blobs that pass from one partition to another.
+        table_file: Where the table is, for errors.
+        gptq_weights: The layers whose integers GPTQ chose.
     """
 
     net: Net
     table: Table
     target: Target
     keep_fp32: tuple[str, ...]
-    exchanged: frozenset[str]
+    boundaries: frozenset[str]
     table_file: str
-    rounded: Mapping[str, Rounded] = field(default_factory=dict)
+    gptq_weights: Mapping[str, GptqWeights] = field(default_factory=dict)
 
     @classmethod
     def load(
@@ -39,17 +47,25 @@ class Maker:
         equalized: bool,
         keep_fp32: Collection[str],
         cuts: Sequence[str],
-        learned: bool = True,
-    ) -> Maker:
-        """learned: with what the stage round made."""
-        chosen = rounded.load(folder.rounding) if learned else {}
+        with_gptq: bool = True,
+    ) -> Recipe:
+        """Reads it from a model's files.
+
+        Args:
+            folder: The model's files.
+            target_name: The device's profile.
+            equalized: Are the fp32 network's channels scaled alike first?
+            keep_fp32: The layers that the model's entry leaves in fp32.
+            cuts: The blobs or layers after which the model is partitioned.
+            with_gptq: With the integers that the stage round chose?
+        """
+        chosen = gptq_weights.load(folder.rounding) if with_gptq else {}
         net = fp32_net(folder, equalized)
-        apart = exchanged(net, cuts, f"params.yaml: models.{folder.name}")
-        return cls(
-            net, table.load(folder.table), target(target_name), tuple(keep_fp32), apart, str(folder.table), chosen
-        )
+        boundaries = partition_boundaries(net, cuts, f"params.yaml: models.{folder.name}")
+        scales, profile = table.load(folder.table), target(target_name)
+        return cls(net, scales, profile, tuple(keep_fp32), boundaries, str(folder.table), chosen)
 
     def int8(self, keep_fp32: Collection[str] = ()) -> Net:
         """The int8 network that leaves these layers in fp32, too."""
         kept = [*self.keep_fp32, *keep_fp32]
-        return quantize(self.net, self.table, self.target, kept, self.table_file, self.rounded, self.exchanged)
+        return quantize(self.net, self.table, self.target, kept, self.table_file, self.gptq_weights, self.boundaries)

@@ -14,10 +14,9 @@ from octet.core.folder import ModelFolder
 from octet.data import preprocess
 from octet.data.dataset import indices_of, open_split
 from octet.evaluate.evaluate import Prediction
-from octet.graph.targets import quantizable
+from octet.graph.layers import is_int8, quantizable
 from octet.ncnn.net import load_net
 from octet.project.provenance import used
-from octet.quantize.quantize import is_int8
 from octet.summary.differences import SHOWN, differing, thumbnail
 from octet.summary.summary import read_pairs
 

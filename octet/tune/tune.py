@@ -28,12 +28,14 @@ from octet.calibrate.observe import weight_scales
 from octet.core.errors import OctetError, run
 from octet.core.files import read_json, write_text
 from octet.core.progress import progress
-from octet.graph.targets import TARGETS, Choice, Target, could_run_winograd, dumps, quantizable
+from octet.graph.layers import could_run_winograd, is_requantized, quantizable, uncalibrated
+from octet.graph.scales import add_attention, check_table
+from octet.graph.targets import TARGETS, Choice, Target, dumps
 from octet.ncnn import table as tables
 from octet.ncnn.engine import Engine
 from octet.ncnn.machine import machine
 from octet.ncnn.net import Net, load_net, save_net
-from octet.ncnn.table import Table, add_attention
+from octet.ncnn.table import Table
 from octet.quantize.quantize import quantize
 
 PAIRS = 10  # timed in a round
@@ -186,7 +188,7 @@ def candidates(bench: Bench, base: Target) -> list[tuple[str, Choice]]:
             continue
         if could_run_winograd(layer):
             found.append((layer.name, Choice(winograd=not base.winograd)))
-        if layer.int(8) > 100:
+        if is_requantized(layer):
             found.append((layer.name, Choice(requantize=False)))
         found.append((layer.name, Choice(int8=False)))
     return found
@@ -255,8 +257,7 @@ def main() -> None:
     if not layers:
         raise OctetError(f"{files[0]}: has no layer that can be int8, so there is nothing to tune")
     found = tables.load(args.model / "int8.table")
-    attention = [layer for layer in net.layers if layer.type == "MultiHeadAttention"]
-    found.check(layers + attention, str(args.model / "int8.table"))
+    check_table(found, [*layers, *uncalibrated(net.layers)], str(args.model / "int8.table"))
     size = args.size or read_json(args.model / "preprocess.json", "copy it beside the model, or give --size")["size"]
     image = np.random.Generator(np.random.PCG64(0)).normal(0, 1, (3, *size)).astype(np.float32)
     with tempfile.TemporaryDirectory(prefix="octet-tune-") as folder:

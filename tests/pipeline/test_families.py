@@ -8,11 +8,13 @@ import pytest
 from octet.calibrate.observe import How, calibrate
 from octet.core.logits import spread_difference
 from octet.data.preprocess import Preprocess
+from octet.graph.layers import is_int8
 from octet.graph.targets import TARGETS
 from octet.ncnn.convert import convert
 from octet.ncnn.engine import Engine
 from octet.ncnn.net import load_net
-from octet.quantize.quantize import is_int8, quantize, write
+from octet.quantize.int8_files import write
+from octet.quantize.quantize import quantize
 
 pytestmark = pytest.mark.pipeline
 

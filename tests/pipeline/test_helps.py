@@ -5,9 +5,9 @@ import re
 
 import pytest
 
+from octet.graph.layers import is_int8
 from octet.ncnn.net import load_net
-from octet.quantize.quantize import is_int8
-from octet.quantize.rounded import load as load_rounded
+from octet.quantize.gptq_weights import load as load_gptq_weights
 
 pytestmark = pytest.mark.pipeline
 
@@ -30,14 +30,17 @@ def test_each_runs_where_it_is_on_and_its_layers_arrive(project):
     assert "evaluate_fp32" not in ran
     assert {"calibrate", "round", "analyze", "plan", "quantize"} <= set(ran)
     assert read(project, "metrics/tiny/analyze.json")["model"]["kl"] < plain, "learned rounding alone"
-    rounded, plan = load_rounded(project.folder / "models/tiny/rounding.npz"), read(project, "models/tiny/plan.json")
-    assert len(rounded) == 20
+    chosen, plan = (
+        load_gptq_weights(project.folder / "models/tiny/rounding.npz"),
+        read(project, "models/tiny/plan.json"),
+    )
+    assert len(chosen) == 20
     assert plan["planned"] <= plain / 4 < plan["plain"]
     net = load_net(project.folder / "models/tiny/int8.param", project.folder / "models/tiny/int8.bin")
     assert plan["keep_fp32"]
     assert not any(is_int8(net.layer(name)) for name in plan["keep_fp32"])
-    taken = next(name for name in rounded if name not in plan["keep_fp32"])
-    assert (net.layer(taken).weights["weight"].data == rounded[taken].weight).all()
+    taken = next(name for name in chosen if name not in plan["keep_fp32"])
+    assert (net.layer(taken).weights["weight"].data == chosen[taken].weight).all()
     files = [f"models/tiny/{name}" for name in ("rounding.npz", "plan.json", "int8.param", "int8.bin")]
     before = project.files(*files)
     for stage in ("round", "analyze", "plan", "quantize"):

@@ -13,7 +13,9 @@ from octet.calibrate import ppq
 from octet.calibrate.match import match
 from octet.calibrate.observe import weight_scales
 from octet.core.errors import OctetError
-from octet.graph.targets import could_run_winograd, quantizable, target
+from octet.graph.layers import could_run_winograd, quantizable
+from octet.graph.scales import check_table
+from octet.graph.targets import target
 from octet.ncnn import table
 from octet.ncnn.convert import pnnx
 from octet.ncnn.net import load_net
@@ -124,7 +126,7 @@ def test_the_scales_are_those_of_ppq_s_own_table(small, algorithm, tmp_path):
             device="cpu",
         )
     found = calibrate(small, algorithm, profile="ncnn2int8")
-    found.check(quantizable(small[1].layers), "table")
+    check_table(found, quantizable(small[1].layers), "table")
     assert len(found.inputs) == 6
     assert_same(found, exported(graph, tmp_path), nodes_of(small))
 

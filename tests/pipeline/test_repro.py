@@ -10,10 +10,9 @@ import time
 
 import pytest
 
-from octet.graph.targets import quantizable
+from octet.graph.layers import is_int8, quantizable
 from octet.ncnn.engine import Engine
 from octet.ncnn.net import load_net
-from octet.quantize.quantize import is_int8
 from tests.pipeline.project import Project
 
 pytestmark = pytest.mark.pipeline

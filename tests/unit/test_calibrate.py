@@ -6,14 +6,15 @@ import pytest
 from octet.calibrate.activations import BINS as BINS_DRAWN
 from octet.calibrate.activations import activations_csv
 from octet.calibrate.histogram import BINS, Histogram
-from octet.calibrate.observe import How, calibrate, histograms, source, table, weight_scales
+from octet.calibrate.observe import How, calibrate, histograms, table, weight_scales
 from octet.calibrate.thresholds import METHODS, aciq, kl, minmax, mse, percentile
 from octet.core.errors import OctetError
-from octet.graph.targets import quantizable, target
+from octet.graph.layers import quantizable
+from octet.graph.scales import silent
+from octet.graph.targets import target
 from octet.ncnn.layer import Layer
 from octet.ncnn.net import Net, save_net
 from octet.ncnn.rounding import round_int8
-from octet.ncnn.table import silent
 from tests import nets
 
 pytestmark = pytest.mark.unit
@@ -195,11 +196,6 @@ def test_levels_follow_the_target():
     assert np.allclose(weight_scales(layer, target("ncnn2int8")) * largest, 31)
     strided = nets.conv("c", "a", "b", 3, 8, stride=2)
     assert np.allclose(weight_scales(strided, target("ncnn2int8")) * largest, 127)
-
-
-def test_a_split_s_copies_are_one_source():
-    net = nets.small()
-    assert [source(net, blob) for blob in ("in0", "2", "3", "4", "7")] == ["in0", "2", "2", "2", "7"]
 
 
 def test_no_quantizable_layer(tmp_path):

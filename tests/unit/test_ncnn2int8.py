@@ -7,15 +7,18 @@ import pytest
 
 from octet.calibrate.observe import weight_scales
 from octet.core.errors import OctetError
-from octet.graph.targets import quantizable, target
+from octet.graph.layers import is_int8, quantizable
+from octet.graph.scales import add_attention
+from octet.graph.targets import target
 from octet.ncnn.engine import Engine
 from octet.ncnn.layer import Layer, Tensor
 from octet.ncnn.layout import slots
 from octet.ncnn.net import Net, dumps, load_net
-from octet.ncnn.table import Table, add_attention
+from octet.ncnn.table import Table
 from octet.ncnn.table import loads as table
-from octet.quantize.ncnn2int8 import convert, requantize, round_int8, to_fp16
-from octet.quantize.quantize import is_int8, quantize, write
+from octet.quantize.int8_files import write
+from octet.quantize.ncnn2int8 import convert, requantize, round_as_ncnn2int8, to_fp16
+from octet.quantize.quantize import quantize
 from tests import nets
 
 pytestmark = pytest.mark.unit
@@ -367,5 +370,5 @@ def test_fp16():
 def test_rounding_to_the_last_bit():
     below = np.nextafter(np.float32(0.5), np.float32(0))
     row = np.array([below, -below, 2.5, -126.5, below, -below, 2.5], np.float32)
-    assert round_int8(row[None]).tolist() == [[1, -1, 3, -127, 0, 0, 3]]
-    assert round_int8(np.array([127.5, -300, 2.0**31, np.nan], np.float32)).tolist() == [127, -127, -127, -127]
+    assert round_as_ncnn2int8(row[None]).tolist() == [[1, -1, 3, -127, 0, 0, 3]]
+    assert round_as_ncnn2int8(np.array([127.5, -300, 2.0**31, np.nan], np.float32)).tolist() == [127, -127, -127, -127]

@@ -5,13 +5,15 @@ import pytest
 
 from octet.calibrate.observe import How, calibrate, weight_scales
 from octet.core.errors import OctetError
-from octet.graph.targets import Target, quantizable, target
+from octet.graph.layers import quantizable
+from octet.graph.targets import Target, target
 from octet.ncnn.engine import Engine
 from octet.ncnn.layer import Layer
 from octet.ncnn.net import Net, load_net, save_net
 from octet.ncnn.rounding import round_int8
 from octet.ncnn.table import Table
-from octet.quantize.quantize import quantize, write
+from octet.quantize.int8_files import write
+from octet.quantize.quantize import quantize
 from tests import nets
 
 pytestmark = pytest.mark.unit

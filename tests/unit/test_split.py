@@ -8,11 +8,12 @@ import pytest
 from octet.calibrate import observe
 from octet.core.errors import OctetError
 from octet.core.folder import ModelFolder
+from octet.graph.origins import partition_boundaries
 from octet.graph.targets import target
 from octet.ncnn.engine import Engine
 from octet.ncnn.layer import Layer
 from octet.ncnn.net import load_net, save_net
-from octet.ncnn.partition import Chain, exchanged, runner, split, write
+from octet.ncnn.partition import Chain, runner, split, write
 from octet.quantize.quantize import quantize
 from tests import nets
 
@@ -26,7 +27,7 @@ def int8(folder, name, cuts):
     net = nets.small()
     save_net(net, folder / "fp32.param", folder / "fp32.bin")
     table = observe.calibrate(net, IMAGES, observe.How("minmax"), target(name))
-    return quantize(net, table, target(name), [], "t", exchanged=exchanged(net, cuts, "net"))
+    return quantize(net, table, target(name), [], "t", boundaries=partition_boundaries(net, cuts, "net"))
 
 
 def same(whole, chain):
@@ -53,7 +54,7 @@ def test_fp32(cuts):
 def test_int8(tmp_path, name, cuts):
     net = int8(tmp_path, name, cuts)
     for layer in net.layers:
-        if layer.outputs[0] in exchanged(net, cuts, "net"):
+        if layer.outputs[0] in partition_boundaries(net, cuts, "net"):
             assert layer.int(8) < 100, "what goes from part to part is fp32"
     same(Engine.of(net), Chain(split(net, cuts, "net")))
 
@@ -62,7 +63,7 @@ def test_what_passes_over_a_cut(tmp_path):
     """The skip connection around conv_3: the second part gets both its tensors."""
     parts = split(nets.small(), ["conv_3"], "net")
     assert sorted(parts[1].inputs) == sorted(parts[0].outputs) == ["4", "5"]
-    assert exchanged(nets.small(), ["conv_3"], "net") == {"2", "4", "5"}
+    assert partition_boundaries(nets.small(), ["conv_3"], "net") == {"2", "4", "5"}
     whole = int8(tmp_path, "ncnn2int8", [])
     assert any(layer.int(8) > 100 for layer in whole.layers), "without cuts, conv_1 leaves as int8"
 

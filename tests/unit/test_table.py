@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from octet.core.errors import OctetError
-from octet.graph.targets import quantizable
+from octet.graph.layers import quantizable
+from octet.graph.scales import check_table
 from octet.ncnn.table import Table, load, loads, save
 from tests import nets
 
@@ -62,7 +63,7 @@ def complete():
 
 def test_fits():
     layers, table = complete()
-    table.check(layers, "t")
+    check_table(table, layers, "t")
 
 
 @pytest.mark.parametrize(
@@ -78,12 +79,12 @@ def test_does_not_fit(change, message):
     layers, table = complete()
     change(table)
     with pytest.raises(OctetError, match=message):
-        table.check(layers, "t")
+        check_table(table, layers, "t")
 
 
 def test_a_kept_layer_needs_no_entry():
     layers, table = complete()
     del table.inputs["fc"], table.weights["fc"]
-    table.check(layers, "t", frozenset({"fc"}))
+    check_table(table, layers, "t", frozenset({"fc"}))
     with pytest.raises(OctetError, match="no entry 'fc'"):
-        table.check(layers, "t")
+        check_table(table, layers, "t")

@@ -8,7 +8,8 @@ import pytest
 
 from octet.calibrate.observe import How, calibrate
 from octet.core.errors import OctetError
-from octet.graph.targets import FOLDER, Choice, Target, dumps, load, quantizable, target
+from octet.graph.layers import quantizable
+from octet.graph.targets import FOLDER, Choice, dumps, load, target
 from octet.ncnn.layer import Layer
 from octet.ncnn.net import Net, save_net
 from octet.quantize.quantize import quantize
@@ -49,7 +50,7 @@ def small(tmp_path):
 def test_a_profile(profile):
     found = profile(ALL)
     layers = {layer.name: layer for layer in quantizable(nets.small().layers)}
-    found.check(list(layers.values()))
+    found.check(nets.small())
     assert found.name == "board"
     assert [found.masks_winograd(layer) for layer in layers.values()] == [True, False, True, False]
     assert [found.weight_levels(layer) for layer in layers.values()] == [127, 31, 127, 127]
@@ -119,7 +120,7 @@ def test_a_wrong_file(profile, old, new, message):
 def test_a_profile_for_another_model(profile, small, entry, message):
     net, _ = small
     found = profile(f"base: dotprod\nlayers: {{{entry}}}\n")
-    for check in (lambda: found.check(quantizable(net.layers)), lambda: quantize(net, None, found, [], "t")):
+    for check in (lambda: found.check(net), lambda: quantize(net, None, found, [], "t")):
         with pytest.raises(OctetError, match=message):
             check()
 
@@ -142,7 +143,7 @@ def test_written_and_read_back(profile):
     }
     text = dumps("ncnn2int8", layers, ["a board", "a second line"])
     assert text.startswith("# a board\n# a second line\nbase: ncnn2int8\nlayers:\n  conv_1: {requantize: false}\n")
-    assert profile(text) == Target("board", winograd=True, layers=layers)
+    assert profile(text) == replace(target("ncnn2int8"), name="board", layers=layers)
     assert profile(dumps("dotprod", {}, [], {"conv_1": 41.54, "2": -3.0})).fp32_costs_us == {"conv_1": 41.5, "2": -3.0}
     assert profile(dumps("dotprod", {}, [])) == replace(target("dotprod"), name="board")
 
@@ -183,7 +184,7 @@ def test_dotprod_leaves_convolutions_in_groups_and_depthwise_ones_alone(groups):
         assert wanted.int8_layers(net) == {"c", "d"}
     else:
         with pytest.raises(OctetError, match="c: ncnn computes a convolution in groups wrongly"):
-            wanted.check(quantizable(net.layers))
+            wanted.check(net)
 
 
 def test_a_network_of_first_layers_alone_is_int8():

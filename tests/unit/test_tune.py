@@ -11,7 +11,7 @@ import pytest
 
 from octet.calibrate.observe import How, calibrate
 from octet.core.errors import OctetError
-from octet.graph.targets import Choice, load, quantizable, target
+from octet.graph.targets import Choice, load, target
 from octet.ncnn import table
 from octet.ncnn.layer import Layer
 from octet.ncnn.net import Net, save_net
@@ -206,7 +206,7 @@ def test_alone_on_a_board(board, tmp_path):
     for line in ("conv_2 .* winograd", "fc .* fp32", "ncnn2int8: .* frames/s"):
         assert re.search(line, done.stdout), done.stdout
     profile = load(tmp_path / "profiles" / "board.yaml")
-    profile.check(quantizable(nets.small().layers))
+    profile.check(nets.small())
     assert profile.fp32_costs_us.keys() == {"conv_2", "conv_3", "fc"}
     text = (tmp_path / "profiles" / "board.yaml").read_text()
     assert text.startswith("# Tuned for small on ")

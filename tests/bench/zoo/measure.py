@@ -21,11 +21,14 @@ from octet.export.export import export
 from octet.export.mmcls_model import build, read_config
 from octet.export.mmcls_pipeline import derive
 from octet.export.onnx_model import Logits
-from octet.graph.targets import UNCALIBRATED, quantizable, target
+from octet.graph.layer_types import UNCALIBRATED
+from octet.graph.layers import is_int8, quantizable
+from octet.graph.targets import target
 from octet.ncnn.convert import convert
 from octet.ncnn.engine import Engine
 from octet.ncnn.net import load_net
-from octet.quantize.quantize import is_int8, quantize, write
+from octet.quantize.int8_files import write
+from octet.quantize.quantize import quantize
 from tests.bench import peers
 from tests.bench.zoo.networks import complete
 from tests.bench.zoo.weights import images, randomize

@@ -1,4 +1,4 @@
-"""Learned rounding: what it minimizes, the moments it learns from, and what the engine makes of it."""
+"""GPTQ: what it minimizes, the moments it learns from, and what the engine makes of it."""
 
 import numpy as np
 import pytest
@@ -10,9 +10,9 @@ from octet.graph.targets import Target, target
 from octet.ncnn.engine import Engine
 from octet.ncnn.layer import Layer
 from octet.ncnn.net import Net
-from octet.quantize.gptq import Grid, gather, learn, round_together
+from octet.quantize.gptq import Grid, gather_moments, gptq_weights, round_together
+from octet.quantize.gptq_weights import GptqWeights, load, save
 from octet.quantize.quantize import quantize
-from octet.quantize.rounded import Rounded, load, save
 from tests import nets
 
 pytestmark = pytest.mark.unit
@@ -71,7 +71,7 @@ def test_the_moments_are_those_of_the_patches(stride, every):
     net = Net([Layer("Input", "in0", [], ["in0"]), nets.conv("c", "in0", "out0", 3, 4, stride=stride)])
     images = nets.images(3, size=12)
     grid = Grid(40.0, 0)
-    found = gather(Engine.of(net), [net.layer("c")], {"c": grid}, images)["c"]
+    found = gather_moments(Engine.of(net), [net.layer("c")], {"c": grid}, images)["c"]
     patches = np.array([p for image in images for p in patches_one_by_one(image, 3, stride, 1, every)])
     integers = np.clip(np.round(patches * 40.0), -127, 127)
     assert found.count == len(patches)
@@ -83,7 +83,7 @@ def test_the_moments_are_those_of_the_patches(stride, every):
 def test_depthwise_inputs_are_apart_by_channel():
     net = Net([Layer("Input", "in0", [], ["in0"]), nets.conv("c", "in0", "out0", 3, 3, groups=3)])
     image = nets.images(1, size=8)[0]
-    found = gather(Engine.of(net), [net.layer("c")], {"c": Grid(40.0, 0)}, [image])["c"]
+    found = gather_moments(Engine.of(net), [net.layer("c")], {"c": Grid(40.0, 0)}, [image])["c"]
     for channel in range(3):
         patches = np.array(patches_one_by_one(image[channel : channel + 1], 3, 1, 1, (1, 1)))
         integers = np.clip(np.round(patches * 40.0), -127, 127)
@@ -92,17 +92,17 @@ def test_depthwise_inputs_are_apart_by_channel():
 
 def learned(net, profile, images, workers=None):
     table = calibrate(net, images, How("minmax"), profile)
-    return table, learn(net, table, profile, [], images)
+    return table, gptq_weights(net, table, profile, [], images)
 
 
 @pytest.mark.parametrize("profile", [target("ncnn2int8"), target("dotprod"), SHIFTED], ids=lambda t: t.name)
 def test_the_engine_loses_less(profile):
     net, images = nets.small(), nets.images(64)
-    table, rounded = learned(net, profile, images)
-    assert rounded.keys() == profile.int8_layers(net)
+    table, chosen_weights = learned(net, profile, images)
+    assert chosen_weights.keys() == profile.int8_layers(net)
     wanted = np.array([Engine.of(net)(x) for x in images])
     errors = []
-    for chosen in (None, rounded):
+    for chosen in (None, chosen_weights):
         engine = Engine.of(quantize(net, table, profile, [], "t", chosen))
         errors.append(np.array([engine(x) for x in images]) - wanted)
     nearest, better = (np.square(error).mean() for error in errors)
@@ -123,19 +123,19 @@ def test_one_layer_s_mean_error_is_gone():
     profile, images = Target("t", winograd=False, asymmetric=True, fp32_input=True), nets.images(32)
     table = calibrate(net, images, How("minmax"), profile)
     table.inputs["b"] *= np.float32(2.5)
-    assert zero_points.shifted(net, {"b": 1}) == {"b"}
-    rounded = learn(net, table, profile, [], images)
+    assert zero_points.with_zero_point(net, {"b": 1}) == {"b"}
+    chosen_weights = gptq_weights(net, table, profile, [], images)
 
     def mean_error(chosen):
         engine, fp32 = Engine.of(quantize(net, table, profile, [], "t", chosen)), Engine.of(net)
         return np.mean([(engine(x) - fp32(x)).reshape(8, -1).mean(axis=1) for x in images], axis=0)
 
     assert np.abs(mean_error(None)).max() > 0.02
-    assert np.abs(mean_error(rounded)).max() < 1e-4
+    assert np.abs(mean_error(chosen_weights)).max() < 1e-4
 
 
 def test_the_file(tmp_path):
-    found = {"conv/1": Rounded(np.arange(-4, 5, dtype=np.int8), np.ones(3, np.float32))}
+    found = {"conv/1": GptqWeights(np.arange(-4, 5, dtype=np.int8), np.ones(3, np.float32))}
     save(found, tmp_path / "a.npz")
     save(found, tmp_path / "b.npz")
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
@@ -151,7 +151,7 @@ def test_the_file(tmp_path):
 
 def test_rounded_weights_of_another_model_or_target():
     net, images = nets.small(), nets.images(8)
-    table, rounded = learned(net, target("dotprod"), images)
-    rounded["fc"] = Rounded(rounded["fc"].weight[:-1], rounded["fc"].bias)
+    table, chosen_weights = learned(net, target("dotprod"), images)
+    chosen_weights["fc"] = GptqWeights(chosen_weights["fc"].weight[:-1], chosen_weights["fc"].bias)
     with pytest.raises(OctetError, match="layer fc: its 31 rounded weights are not for this model and target"):
-        quantize(net, table, target("dotprod"), [], "t", rounded)
+        quantize(net, table, target("dotprod"), [], "t", chosen_weights)

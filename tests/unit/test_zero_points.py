@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from octet.calibrate.observe import How, calibrate, weight_scales
-from octet.graph.targets import Target, quantizable, target
-from octet.graph.zero_points import drop_activation
+from octet.graph.layers import quantizable
+from octet.graph.targets import Target, target
+from octet.graph.zero_points import drop_clip
 from octet.ncnn.engine import Engine
 from octet.ncnn.layer import Layer
 from octet.ncnn.net import Net, save_net
@@ -181,10 +182,10 @@ def test_where_an_output_leaves_as_int8_the_clamp_is_the_relu(tmp_path):
 def test_a_clip_below_the_range_stays():
     layer = relu6(nets.conv("a", "in0", "1", 3, 8))
     layer.params[-23310] = "2,-1.0e+00,5.0e-01"
-    drop_activation(layer, np.float32(127))
+    drop_clip(layer, np.float32(127))
     assert layer.int(9) == 3, "0.5 is 64 steps: the clamp at 127 does not clip it"
     layer.params[-23310] = "2,-1.0e+00,1.0e+00"
-    drop_activation(layer, np.float32(127))
+    drop_clip(layer, np.float32(127))
     assert layer.int(9) == 0
 
 

@@ -1,0 +1,46 @@
+"""The file of weights whose integers GPTQ chose: rounding.npz, written by the stage round, read by quantize."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from octet.core.errors import OctetError
+from octet.core.files import read_bytes, write_bytes
+
+
+@dataclass(frozen=True)
+class GptqWeights:
+    """One layer's. weight: int8, flat as in the .bin; bias: what the layer's bias gains, fp32 of shape (outputs,)."""
+
+    weight: npt.NDArray[np.int8]
+    bias: npt.NDArray[np.float32]
+
+
+def save(weights: Mapping[str, GptqWeights], path: Path) -> None:
+    """Writes layers' weights, by name, as an .npz: the same bytes for the same content."""
+    arrays = {f"{name}/{part}": getattr(one, part) for name, one in weights.items() for part in ("weight", "bias")}
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    write_bytes(path, buffer.getvalue())
+
+
+def load(path: Path) -> dict[str, GptqWeights]:
+    """The layers' weights, by name; empty where weights round to the nearest.
+
+    Raises:
+        OctetError: The file is missing or damaged.
+    """
+    raw = read_bytes(path, "the stage round makes it")
+    try:
+        with np.load(io.BytesIO(raw), allow_pickle=False) as arrays:
+            names = dict.fromkeys(key.rpartition("/")[0] for key in arrays.files)
+            return {name: GptqWeights(arrays[f"{name}/weight"], arrays[f"{name}/bias"]) for name in names}
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        raise OctetError(f"{path}: not an .npz of rounded weights, or damaged; run the stage round again") from None
