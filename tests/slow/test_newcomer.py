@@ -1,13 +1,18 @@
 """A newcomer's clone: `make quantize` from nothing, on the embedded model, and then every calibrator."""
 
+from __future__ import annotations
+
 import json
 import os
 import re
+import shutil
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
+
+from tests.documents import read
 
 pytestmark = pytest.mark.slow
 
@@ -19,11 +24,24 @@ FILES += [f"metrics/resnet18_digits32/{name}.json" for name in ("fp32", "int8")]
 
 
 class Clone:
-    def __init__(self, folder: Path, venv: Path | None = None):
-        subprocess.run(["git", "clone", "-q", str(ROOT), str(folder)], check=True)
+    """A clone of the project; its environment is its own, or that of another clone."""
+
+    def __init__(self, folder: Path):
         self.folder = folder
+
+    @classmethod
+    def make(cls, folder: Path, venv: Path | None = None) -> Clone:
+        """A clone in a new folder, nothing run."""
+        subprocess.run(["git", "clone", "-q", str(ROOT), str(folder)], check=True)
         if venv:
             (folder / ".venv").symlink_to(venv)
+        return cls(folder)
+
+    def copy(self, folder: Path) -> Clone:
+        """The same in another folder, with all that was made and DVC's cache; the environment is this one's."""
+        shutil.copytree(self.folder, folder, ignore=shutil.ignore_patterns(".venv"), symlinks=True)
+        (folder / ".venv").symlink_to(self.folder / ".venv")
+        return Clone(folder)
 
     def run(self, *command: str) -> str:
         """The output of a command with the clone's own environment active."""
@@ -42,11 +60,12 @@ class Clone:
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory):
-    made = Clone(tmp_path_factory.mktemp("newcomer") / "octet")
+    """Of a newcomer who ran `make quantize`. Tests that change something work on a copy."""
+    newcomer = Clone.make(tmp_path_factory.mktemp("newcomer") / "octet")
     start = time.monotonic()
-    shown = made.run("make", "quantize")
+    shown = newcomer.run("make", "quantize")
     print(f"make quantize from nothing: {time.monotonic() - start:.0f} s\n{shown[-800:]}")
-    return made
+    return newcomer
 
 
 def test_make_quantize_really_evaluates_and_times(clone):
@@ -59,18 +78,37 @@ def test_make_quantize_really_evaluates_and_times(clone):
     clone.run("make", "check")
 
 
+def test_the_readme_s_other_commands_work_as_they_stand(clone):
+    lines = [line for _, language, block in read(ROOT / "README.md").blocks if language == "sh" for line in block]
+    commands = [line.split("#")[0].split() for line in lines]
+    targets = [words[1] for words in commands if len(words) == 2 and words[0] == "make"]
+    assert {"report", "predict", "package", "check"} <= set(targets)
+    for target in targets:
+        if target not in ("quantize", "test"):
+            clone.run("make", target)
+    for made in ("reports/resnet18_digits32/report.html", "reports/resnet18_digits32/predict.png"):
+        assert (clone.folder / made).stat().st_size > 10_000
+    assert (clone.folder / "dist/resnet18_digits32-int8.zip").stat().st_size > 1_000_000
+
+
+def test_style_is_clean_in_a_fresh_clone(clone):
+    clone.run("make", "lint")
+    clone.run(".venv/bin/pre-commit", "run", "--all-files")
+
+
 def test_a_second_clone_gives_the_same_bytes(clone, tmp_path):
-    other = Clone(tmp_path / "other", clone.folder / ".venv")
+    other = Clone.make(tmp_path / "other", clone.folder / ".venv")
     other.run("python", "-m", "dvc", "repro")
     assert other.files() == clone.files()
 
 
 @pytest.mark.parametrize("method", ["minmax", "kl", "ppq"])
-def test_every_method_loses_less_than_three_tenths_of_a_point(clone, method):
-    params = clone.folder / "params.yaml"
+def test_every_method_loses_less_than_three_tenths_of_a_point(clone, method, tmp_path):
+    project = clone.copy(tmp_path / "octet")
+    params = project.folder / "params.yaml"
     params.write_text(re.sub(r"(?ms)(^calibrate:.*?^  method:) \w+$", rf"\1 {method}", params.read_text()))
-    said = clone.run("dvc", "repro", "summary@resnet18_digits32")
-    ran = [line for line in said.splitlines() if line.startswith("Running stage")]
+    shown = project.run("dvc", "repro", "summary@resnet18_digits32")
+    ran = [line for line in shown.splitlines() if line.startswith("Running stage")]
     assert {line.split("'")[1].split("@")[0] for line in ran} == {
         "calibrate",
         "round",
@@ -81,5 +119,5 @@ def test_every_method_loses_less_than_three_tenths_of_a_point(clone, method):
         "benchmark",
         "summary",
     }
-    print(method, clone.summary()["top1_drop_pt"])
-    assert clone.summary()["top1_drop_pt"] < 0.3
+    print(method, project.summary()["top1_drop_pt"])
+    assert project.summary()["top1_drop_pt"] < 0.3
