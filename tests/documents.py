@@ -49,6 +49,7 @@ _FENCE = re.compile(r"\s*```(\w*)")
 _SPAN = re.compile(r"`([^`]+)`")
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)|<img[^>]* src=\"([^\"]+)\"")
 _FILE = re.compile(rf"[\w.<>*/-]*/[\w.<>*/-]*|[\w<>*-]*\.({ENDINGS})")
+_PLACEHOLDER = re.compile(r"<[^>]*>|NAME|CLASS")
 _COMMAND = re.compile(r"(make|dvc|octet|python -m|pip|dask|git|pre-commit) [a-z-]")
 _MARK = "value_of_the_dry_run"
 
@@ -376,11 +377,11 @@ def file_problems(name: str) -> Iterator[str]:
     if name.startswith("/") or name in EXAMPLES:
         return
     parts = [part for part in name.split("/") if part not in ("", ".", "..")]
-    pattern = re.sub("<[^>]*>", "*", name).strip("/")
+    pattern = re.sub(_PLACEHOLDER, "*", name).strip("/")
     if parts and parts[0] in STRICT and (ROOT / parts[0]).exists():
         there = next(ROOT.glob(pattern), None) is not None
     else:
-        there = pattern in _outputs() or all(_occurs(re.sub("<[^>]*>", "", part).strip("*")) for part in parts)
+        there = pattern in _outputs() or all(_occurs(re.sub(_PLACEHOLDER, "", part).strip("*")) for part in parts)
     if not there:
         yield f"{name}: no such file, and nothing makes it"
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from octet.graph.targets import Fp32Reason
 from tests.documents import ROOT, Document, documents, problems, read
 
 pytestmark = pytest.mark.unit
@@ -103,6 +104,11 @@ def test_every_target_of_make_help_is_in_a_document():
     assert {"quantize", "test"} <= targets
     text = "\n".join(path.read_text() for path in documents())
     assert targets - set(re.findall(r"\bmake ([a-z0-9-]+)", text)) == set()
+
+
+def test_accuracy_md_has_every_reason_why_a_layer_stays_in_fp32():
+    text = (ROOT / "docs/accuracy.md").read_text()
+    assert [reason.value for reason in Fp32Reason if f"| {reason.value} |" not in text] == []
 
 
 def test_the_version_is_in_the_changelog():
