@@ -1,125 +1,132 @@
 """make bench-peers: ncnn, ONNX Runtime and OpenVINO on one network and the same images, fp32 and int8, in one run.
 
-Reads what `make quantize MODEL=name` made; writes metrics/NAME/peers.json and peers.md, which `make report` shows. The
-engines run in .venv-bench (tests/bench/peers.py), batch 1; frames per second are of the median.
+Reads what `make quantize MODEL=name` made; writes metrics/NAME/peers.json and peers.md, which `make report` and `make
+chart` show. The engines run in .venv-bench (tests/bench/peers.py), batch 1; frames per second are of the median. Top-1
+cannot tell int8 models apart that are all within its error, so each is also set beside its own engine's fp32: on how
+many images the two agree, and how far their probabilities diverge.
 """
 
 import argparse
 import os
-import shutil
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from octet.core import params
 from octet.core.errors import run
-from octet.core.files import rounded, write_json, write_text
+from octet.core.files import rounded, write_text
+from octet.core.folder import ModelFolder
+from octet.core.logits import divergence
 from octet.core.parallel import cores
+from octet.graph.targets import target
 from octet.ncnn.machine import machine
 from octet.ncnn.net import save_net
 from octet.quantize.quantize import quantize
+from octet.report.peers import BASE, NCNN2INT8, OCTET, EngineFigures, PeersFigures, markdown, write
 from tests.bench.peers import OPENVINO_INT8, UINT8
 from tests.bench.pipeline import Bench
-from tests.bench.venv import ROOT, peers, prepare
-
-ROWS = {  # by the name in the table, the name of the row in peers.py
-    "ncnn fp32": "ncnn fp32",
-    "ncnn int8 (Octet)": "ncnn int8",
-    "ONNX Runtime fp32": "ONNX Runtime fp32",
-    "ONNX Runtime int8 (static QDQ)": UINT8,
-    "OpenVINO fp32": "OpenVINO fp32",
-    "OpenVINO int8 (NNCF)": OPENVINO_INT8,
-}
+from tests.bench.venv import ROOT, copy_int8, peer_memory, peers_logits, prepare, quantize_peers, time_peers
 
 
-def compare(name: str, rounds: int, tested: int) -> dict:
-    """The figures of every engine and what they were measured on, as JSON."""
+@dataclass(frozen=True)
+class Row:
+    """title: the engine in the table; name: its row in peers.py; fp32: the row that int8 is compared with."""
+
+    title: str
+    name: str
+    fp32: str | None = None
+
+
+def rows(octets_target: str) -> list[Row]:
+    """The table's rows. octets_target: params.yaml's, of which Octet's int8 model is."""
+    octets = [Row(OCTET, f"ncnn int8 {octets_target}", BASE)]
+    if octets_target != "ncnn2int8":
+        octets.append(Row(NCNN2INT8, "ncnn int8 ncnn2int8", BASE))
+    return [
+        Row(BASE, BASE),
+        *octets,
+        Row("ONNX Runtime fp32", "ONNX Runtime fp32"),
+        Row("ONNX Runtime int8 (static QDQ)", UINT8, "ONNX Runtime fp32"),
+        Row("OpenVINO fp32", "OpenVINO fp32"),
+        Row("OpenVINO int8 (NNCF)", OPENVINO_INT8, "OpenVINO fp32"),
+    ]
+
+
+def compare(name: str, rounds: int, tested: int) -> PeersFigures:
+    """The figures of every engine and what they were measured on."""
     bench, settings = Bench(name), params.load()
+    table, threads = rows(settings.target), sorted({1, cores()})
+    names = [row.name for row in table]
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         labels = prepare(bench, name, tested, folder)
-        for ending in ("param", "bin"):
-            shutil.copy(ROOT / "models" / name / f"int8.{ending}", folder)
-        seconds = {"ncnn int8": octet_seconds(bench, name, folder)} | peers("quantize", folder)["seconds"]
-        rows = [option for row in ROWS.values() for option in ("--engine", row)]
-        threads = sorted({1, cores()})
-        found = peers("time", folder, "--rounds", rounds, "--threads", *threads, *rows)
-        memory = {row: peers("memory", folder, "--engine", row)["peak_mib"] for row in ROWS.values()}
+        seconds = {}
+        for row in table:
+            if row.title in (OCTET, NCNN2INT8):
+                kernel = row.name.removeprefix("ncnn int8 ")
+                copy_int8(name, kernel, folder)
+                seconds[row.name] = octet_seconds(name, kernel, folder)
+        seconds |= quantize_peers(folder).seconds
+        timed = time_peers(folder, rounds, threads, names)
+        logits = peers_logits(folder, names, threads[-1])
+        memory = {row: peer_memory(folder, row).peak_mib for row in names}
     engines = []
-    for title, row in ROWS.items():
-        fps = {n: 1000 / float(np.median(found["latency_ms"][str(n)][row])) for n in threads}
-        figures = {
-            "engine": title,
-            "top1_pct": rounded(100 * np.mean(np.array(found["predicted"][row]) == labels), 4),
-            "fps_1_thread": rounded(fps[1], 1),
-            "fps_all_threads": rounded(fps[threads[-1]], 1),
-            "bytes": found["bytes"][row],
-            "peak_mib": rounded(memory[row], 1),
-            "calibration_s": rounded(seconds[row], 2) if row in seconds else None,
-        }
+    for row in table:
+        fps = {n: 1000 / float(np.median(timed.latency_ms[str(n)][row.name])) for n in threads}
+        figures = EngineFigures(
+            engine=row.title,
+            top1_pct=rounded(100 * float(np.mean(logits[row.name].argmax(axis=1) == labels)), 4),
+            fps_1_thread=rounded(fps[1], 1),
+            fps_all_threads=rounded(fps[threads[-1]], 1),
+            bytes=timed.bytes[row.name],
+            peak_mib=rounded(memory[row.name], 1),
+            calibration_s=rounded(seconds[row.name], 2) if row.name in seconds else None,
+            divergence=divergence(logits[row.fp32], logits[row.name]) if row.fp32 else None,
+        )
         engines.append(figures)
-    return {
-        "engines": engines,
-        "machine": machine(),
-        "versions": found["versions"],
-        "n_images": len(labels),
-        "n_rounds": rounds,
-        "calibration_images": settings.calibrate.images,
-        "threads_all": threads[-1],
-    }
+    return PeersFigures(
+        engines=engines,
+        machine=machine(),
+        versions=timed.versions,
+        n_images=len(labels),
+        n_rounds=rounds,
+        calibration_images=settings.calibrate.images,
+        threads_all=threads[-1],
+    )
 
 
-def octet_seconds(bench: Bench, name: str, folder: Path) -> float:
-    """How long Octet takes from the calibration images to the int8 model."""
-    settings = params.load()
+def octet_seconds(name: str, kernels: str, folder: Path) -> float:
+    """How long Octet takes from the calibration images to the int8 model for a target."""
+    settings, bench = params.load(), Bench(name)
+    bench.target = target(kernels)
     method, images = settings.calibrate.method, settings.calibrate.images
     if method == "ppq":
         bench.table(method, 8)  # imports PPQ and torch, which is not to be timed
     start = time.perf_counter()
     table = bench.table(method, images)
-    made = quantize(bench.net, table, bench.target, list(settings.models[name].keep_fp32), "the table")
-    save_net(made, folder / "timed.param", folder / "timed.bin")
+    int8 = quantize(bench.net, table, bench.target, list(settings.models[name].keep_fp32), "the table")
+    save_net(int8, folder / "timed.param", folder / "timed.bin")
     return time.perf_counter() - start
-
-
-def markdown(found: dict) -> str:
-    """The table, and what it was measured on."""
-    count = found["threads_all"]
-    lines = [
-        f"| batch 1 | top-1 | FPS, 1 thread | FPS, {count} threads | size | peak memory | calibration |",
-        "|---|---:|---:|---:|---:|---:|---:|",
-    ]
-    for e in found["engines"]:
-        took = "" if e["calibration_s"] is None else f"{e['calibration_s']:.1f} s"
-        lines.append(
-            f"| {e['engine']} | {e['top1_pct']:.2f} % | {e['fps_1_thread']:.1f} | {e['fps_all_threads']:.1f} "
-            f"| {e['bytes'] / 1e6:.1f} MB | {e['peak_mib']:.0f} MiB | {took} |"
-        )
-    about = found["machine"]
-    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
-    return "\n".join(lines) + (
-        f"\n\n{about['cpu']} ({', '.join(about['features'])}), {about['cores']} cores, {about['system']}; {versions}; "
-        f"n = {found['n_rounds']} rounds in turn, top-1 on {found['n_images']:,} images, calibrated on "
-        f"{found['calibration_images']}; peak memory is that of a process that loads the model and runs it 20 times.\n"
-    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="resnet18_digits32")
+    parser.add_argument("--model", help="a name under 'models' in params.yaml (default: all of them)")
     parser.add_argument("--rounds", type=int, default=400)
-    parser.add_argument("--images", type=int, default=5000, help="images for top-1, at most")
+    parser.add_argument("--images", type=int, default=5000, help="test images, at most")
     args = parser.parse_args()
     os.chdir(ROOT)
-    params.model(params.load(), args.model)
-    found = compare(args.model, args.rounds, args.images)
-    folder = Path("metrics") / args.model
-    write_json(folder / "peers.json", found)
-    write_text(folder / "peers.md", markdown(found))
-    print(markdown(found))
-    print(f"{folder}/peers.json and peers.md: written")
+    settings = params.load()
+    for name in [args.model] if args.model else list(settings.models):
+        params.model(settings, name)
+        figures = compare(name, args.rounds, args.images)
+        path = ModelFolder(name).peers
+        write(path, figures)
+        write_text(path.with_suffix(".md"), markdown(figures))
+        print(f"{name}\n\n{markdown(figures)}\n{path} and {path.with_suffix('.md').name}: written", flush=True)
 
 
 if __name__ == "__main__":

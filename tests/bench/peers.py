@@ -9,45 +9,79 @@ import argparse
 import json
 import time
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from octet.ncnn.engine import Engine
 
-Run = Callable[[np.ndarray], np.ndarray]  # an image of shape (C, H, W) -> its logits, shape (classes,)
+Array = npt.NDArray[np.float32]
+Run = Callable[[Array], Array]  # an image of shape (C, H, W) -> its logits, shape (classes,)
 PACKAGES = ("ncnn", "onnxruntime", "openvino", "nncf", "numpy")
 UINT8, INT8 = "ONNX Runtime int8, activations uint8", "ONNX Runtime int8, activations int8"
-OPENVINO_INT8 = "OpenVINO int8"
+OPENVINO_INT8, OPENVINO_F32 = "OpenVINO int8", "OpenVINO int8, rest f32"
 
 
-def quantized(folder: Path, images: np.ndarray) -> dict[str, float]:
-    """Makes the peers' int8 models, calibrated on the images; the seconds that each took, by its name."""
+@dataclass(frozen=True)
+class Quantized:
+    """How long each engine took to make its int8 model, in seconds, by its row."""
+
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Timed:
+    """latency_ms: of every timed run, by the number of threads and the row; bytes: of each row's files."""
+
+    latency_ms: dict[str, dict[str, list[float]]]
+    bytes: dict[str, int]
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The peak memory of a process that loads one model and runs it."""
+
+    peak_mib: float
+
+
+@dataclass(frozen=True)
+class Model:
+    """A row: its files, and what makes it ready to run with so many threads."""
+
+    files: list[Path]
+    load: Callable[[int], Run]
+
+
+def quantized(folder: Path, images: Array) -> Quantized:
+    """Makes the peers' int8 models, calibrated on the images, which have the shape (n, C, H, W)."""
     onnx_runtime_prepared(folder)
-    found = {}
+    seconds = {}
     for name, make in ((UINT8, onnx_runtime_int8), (INT8, onnx_runtime_int8), (OPENVINO_INT8, open_vino_int8)):
         start = time.perf_counter()
         make(folder, images, name)
-        found[name] = time.perf_counter() - start
-    return found
+        seconds[name] = time.perf_counter() - start
+    return Quantized(seconds)
 
 
-def engines(folder: Path) -> dict[str, tuple[list[Path], Callable[[int], Run]]]:
-    """Every engine and model by the name of its row: its files, and what makes it ready for so many threads."""
+def models(folder: Path, names: list[str] | None = None) -> dict[str, Model]:
+    """The models in the folder by their row; names: only these."""
     fp32, openvino = folder / "fp32.onnx", [folder / f"openvino.{ending}" for ending in ("xml", "bin")]
-    found = {}
+    rows = {}
     for name in ["fp32", *sorted(path.stem for path in folder.glob("int8*.param"))]:
         files = [folder / f"{name}.{ending}" for ending in ("param", "bin")]
-        found[f"ncnn {name}"] = files, partial(Engine, *files)
-    found["ONNX Runtime fp32"] = [fp32], partial(onnx_runtime, fp32)
+        rows[f"ncnn {name}"] = Model(files, partial(Engine, *files))
+    rows["ONNX Runtime fp32"] = Model([fp32], partial(onnx_runtime, fp32))
     for name in (UINT8, INT8):
-        found[name] = [folder / f"{name}.onnx"], partial(onnx_runtime, folder / f"{name}.onnx")
-    found["OpenVINO fp32"] = [fp32], partial(open_vino, fp32, "f32")
-    found[OPENVINO_INT8] = openvino, partial(open_vino, openvino[0], None)
-    found["OpenVINO int8, rest f32"] = openvino, partial(open_vino, openvino[0], "f32")
-    return found
+        rows[name] = Model([folder / f"{name}.onnx"], partial(onnx_runtime, folder / f"{name}.onnx"))
+    rows["OpenVINO fp32"] = Model([fp32], partial(open_vino, fp32, "f32"))
+    rows[OPENVINO_INT8] = Model(openvino, partial(open_vino, openvino[0], None))
+    rows[OPENVINO_F32] = Model(openvino, partial(open_vino, openvino[0], "f32"))
+    return {name: model for name, model in rows.items() if names is None or name in names}
 
 
 def onnx_runtime(path: Path, threads: int) -> Run:
@@ -67,7 +101,7 @@ def onnx_runtime_prepared(folder: Path) -> None:
     quant_pre_process(folder / "fp32.onnx", folder / "prepared.onnx", skip_symbolic_shape=True)
 
 
-def onnx_runtime_int8(folder: Path, images: np.ndarray, name: str) -> None:
+def onnx_runtime_int8(folder: Path, images: Array, name: str) -> None:
     """Static QDQ: 8-bit weights per channel, activations by their minimum and maximum (the default)."""
     import onnxruntime
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
@@ -76,7 +110,7 @@ def onnx_runtime_int8(folder: Path, images: np.ndarray, name: str) -> None:
     feeds = ({source.get_inputs()[0].name: image[None]} for image in images)
 
     class Reader(CalibrationDataReader):
-        def get_next(self) -> dict | None:
+        def get_next(self) -> dict[str, Array] | None:
             return next(feeds, None)
 
     quantize_static(
@@ -102,7 +136,7 @@ def open_vino(path: Path, precision: str | None, threads: int) -> Run:
     return lambda image: compiled(image[None], share_inputs=True, share_outputs=True)[0][0].copy()
 
 
-def open_vino_int8(folder: Path, images: np.ndarray, name: str) -> None:
+def open_vino_int8(folder: Path, images: Array, name: str) -> None:
     import nncf
     import openvino
 
@@ -111,18 +145,18 @@ def open_vino_int8(folder: Path, images: np.ndarray, name: str) -> None:
     openvino.save_model(model, folder / "openvino.xml", compress_to_fp16=False)
 
 
-def latencies(found: dict[str, Run], images: np.ndarray, rounds: int, threads: int) -> dict[str, list[float]]:
-    """Milliseconds of every engine in every round.
+def latencies(runs: dict[str, Run], images: list[Array], rounds: int, threads: int) -> dict[str, list[float]]:
+    """Milliseconds of every row in every round.
 
     In its turn an engine runs a few times untimed, since its weights were pushed out of the caches by the others and
     their threads may still spin, and then twice timed, of which the mean counts. The order moves by one from round to
     round. The first 20 rounds do not count.
     """
-    names, times = list(found), {name: [] for name in found}
+    names, times = list(runs), {name: [] for name in runs}
     for index in range(-20, rounds):
         shift = index % len(names)
         for name in names[shift:] + names[:shift]:
-            run, image = found[name], images[index % len(images)]
+            run, image = runs[name], images[index % len(images)]
             for _ in range(1 if threads == 1 else 4):
                 run(image)
             start = time.perf_counter_ns()
@@ -133,7 +167,24 @@ def latencies(found: dict[str, Run], images: np.ndarray, rounds: int, threads: i
     return times
 
 
-def peak_mib(run: Run, image: np.ndarray) -> float:
+def timed(folder: Path, names: list[str] | None, images: list[Array], rounds: int, threads: list[int]) -> Timed:
+    """Times the rows in turn, with each number of threads."""
+    chosen, latency_ms = models(folder, names), {}
+    for count in threads:
+        runs = {name: model.load(count) for name, model in chosen.items()}
+        latency_ms[str(count)] = latencies(runs, images, rounds, count)
+    sizes = {name: sum(path.stat().st_size for path in model.files) for name, model in chosen.items()}
+    return Timed(latency_ms, sizes, {name: version(name) for name in PACKAGES})
+
+
+def write_logits(folder: Path, names: list[str] | None, images: Array, threads: int) -> None:
+    """Writes ROW.logits.npy, fp32 of shape (n, classes), for each row."""
+    for name, model in models(folder, names).items():
+        run = model.load(threads)
+        np.save(folder / f"{name}.logits.npy", np.stack([run(np.array(image)) for image in images]))
+
+
+def peak_mib(run: Run, image: Array) -> float:
     """The peak memory of this process after 20 runs."""
     for _ in range(20):
         run(image)
@@ -143,32 +194,28 @@ def peak_mib(run: Run, image: np.ndarray) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("quantize", "time", "memory"), help="which figures; each needs the one before")
+    parser.add_argument(
+        "what", choices=("quantize", "time", "logits", "memory"), help="quantize goes before the others"
+    )
     parser.add_argument("folder", type=Path, help="with the models, calibrate.npy and test.npy; gets WHAT.json")
     parser.add_argument("--engine", action="append", help="only these rows (default: all); of memory the only one")
     parser.add_argument("--rounds", type=int, default=400)
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
     args = parser.parse_args()
+    result: Quantized | Timed | Memory | None = None
     if args.what == "quantize":
-        result = {"seconds": quantized(args.folder, np.load(args.folder / "calibrate.npy"))}
+        result = quantized(args.folder, np.load(args.folder / "calibrate.npy"))
     else:
         test = np.load(args.folder / "test.npy", mmap_mode="r")
-        chosen = {name: entry for name, entry in engines(args.folder).items() if name in (args.engine or [name])}
-        made = {n: {name: make(n) for name, (_, make) in chosen.items()} for n in args.threads}
         first = [np.array(image) for image in test[:8]]
-    if args.what == "memory":
-        result = {"peak_mib": peak_mib(next(iter(made[args.threads[0]].values())), first[0])}
-    elif args.what == "time":
-        result = {
-            "latency_ms": {n: latencies(found, first, args.rounds, n) for n, found in made.items()},
-            "predicted": {
-                name: [int(run(np.array(image)).argmax()) for image in test]
-                for name, run in made[args.threads[-1]].items()
-            },
-            "bytes": {name: sum(path.stat().st_size for path in files) for name, (files, _) in chosen.items()},
-            "versions": {name: version(name) for name in PACKAGES},
-        }
-    (args.folder / f"{args.what}.json").write_text(json.dumps(result))
+        if args.what == "time":
+            result = timed(args.folder, args.engine, first, args.rounds, args.threads)
+        elif args.what == "memory":
+            (model,) = models(args.folder, args.engine).values()
+            result = Memory(peak_mib(model.load(args.threads[0]), first[0]))
+        else:
+            write_logits(args.folder, args.engine, test, args.threads[-1])
+    (args.folder / f"{args.what}.json").write_text(json.dumps(asdict(result) if result else None))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,107 @@
+"""Other engines beside Octet: the figures, their file and their tables, and the chart of them."""
+
+import json
+import re
+import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from octet.core.errors import OctetError
+from octet.core.logits import Divergence, divergence
+from octet.report.chart import Dot, chart, dots
+from octet.report.peers import BASE, NCNN2INT8, OCTET, EngineFigures, PeersFigures, markdown, read, write
+
+pytestmark = pytest.mark.unit
+
+MACHINE = {"cpu": "c", "features": ["avx2"], "cores": 2, "system": "Linux x86_64"}
+
+
+def figures():
+    return PeersFigures(
+        engines=[
+            EngineFigures(BASE, 95.72, 100.0, 190.0, 44_000_000, 227.0),
+            EngineFigures(OCTET, 95.64, 346.0, 500.0, 11_000_000, 54.0, 2.11, Divergence(99.88, 0.05, 3.7e-5, 2e-6)),
+            EngineFigures(NCNN2INT8, 95.6, 140.0, 200.0, 11_000_000, 54.0, 2.2, Divergence(99.7, 0.07, 1.1e-4, 1e-5)),
+        ],
+        machine=MACHINE,
+        versions={"ncnn": "1"},
+        n_images=5000,
+        n_rounds=400,
+        calibration_images=256,
+        threads_all=2,
+    )
+
+
+def test_divergence_by_hand():
+    fp32, int8 = np.log([[0.5, 0.5], [0.8, 0.2]]), np.log([[0.25, 0.75], [0.8, 0.2]])
+    fp32[0, 0] += 1e-6  # fp32 says the first class, int8 the second
+    found = divergence(fp32, int8)
+    assert (found.agreement_pct, found.agreement_se_pct) == (50, 50)
+    each = 0.5 * np.log(0.5 / 0.25) + 0.5 * np.log(0.5 / 0.75), 0
+    assert found.kl_nats == pytest.approx(np.mean(each), abs=1e-6)
+    assert found.kl_se_nats == pytest.approx(np.std(each, ddof=1) / 2**0.5, abs=1e-6)
+
+
+def test_figures_are_read_as_they_were_written(tmp_path):
+    write(tmp_path / "peers.json", figures())
+    assert read(tmp_path / "peers.json") == figures()
+
+
+def test_a_file_of_another_version_is_named(tmp_path):
+    path = tmp_path / "peers.json"
+    with pytest.raises(OctetError, match=r"peers.json: no such file; 'make bench-peers' makes it"):
+        read(path)
+    for content in ({"engines": [{"engine": "x", "speed": 1}]}, {"rows": []}, [], {"engines": 1}):
+        path.write_text(json.dumps(content))
+        with pytest.raises(OctetError, match=r"peers.json: not what this version of Octet writes .* makes it anew"):
+            read(path)
+
+
+def test_the_table_has_each_divergence_with_its_standard_error():
+    lines = [re.sub(" +", " ", line) for line in markdown(figures()).splitlines()]
+    assert lines[3].startswith(f"| {OCTET} | 95.64 % | 99.88 ± 0.05 % | 3.7 ± 0.2 | 346.0 | 3.46 | 500.0 | 11.0 MB |")
+    assert lines[2].startswith(f"| {BASE} | 95.72 % | | | 100.0 | 1.00 | 190.0 |")
+
+
+def test_the_chart_s_dots():
+    assert dots(figures()) == [
+        Dot("Octet", 3.46, pytest.approx(3.7), pytest.approx(0.2)),
+        Dot("ncnn2int8", 1.4, pytest.approx(11.0), pytest.approx(1.0)),
+    ]
+    older = replace(figures(), engines=[replace(engine, divergence=None) for engine in figures().engines])
+    assert dots(older) == []
+
+
+CROWDED = [
+    Dot(name, 2 + 0.05 * k, 10 + k, 0.5) for k, name in enumerate(("Octet", "ncnn2int8", "ONNX Runtime", "OpenVINO"))
+]
+APART = [Dot("Octet", 3.4, 3.7, 0.2), Dot("ncnn2int8", 1.5, 11.2, 1), Dot("OpenVINO", 4.4, 31.5, 1.4)]
+
+
+@pytest.mark.parametrize("panel", [CROWDED, APART])
+def test_no_label_of_the_chart_covers_another_or_a_dot(panel):
+    drawn = chart({"a <net> & more": panel, "b": APART})
+    assert drawn == chart({"a <net> & more": panel, "b": APART})
+    root = ElementTree.fromstring(drawn)
+    space = "{http://www.w3.org/2000/svg}"
+    assert "a <net> & more" in [node.text for node in root.iter(f"{space}text")]
+    first = root.find(f"{space}g")
+    labels = [node for node in first.iter(f"{space}text") if node.get("class") == "label"]
+    assert [label.text for label in labels] == [f"{dot.name} {dot.kl:.1f}" for dot in panel]
+    boxes = []
+    for label in labels:
+        x, y, wide = float(label.get("x")), float(label.get("y")), 8.4 * len(label.text)
+        x -= {"start": 0, "middle": wide / 2, "end": wide}[label.get("text-anchor")]
+        boxes.append((x, y - 15, x + wide, y + 4))
+    for circle in first.iter(f"{space}circle"):
+        x, y = float(circle.get("cx")), float(circle.get("cy"))
+        boxes.append((x - 6, y - 6, x + 6, y + 6))
+    count = len(labels)
+    for k, a in enumerate(boxes[:count]):
+        assert 0 <= a[0]
+        for n, b in enumerate(boxes):
+            if n != k:
+                apart = a[2] < b[0] or b[2] < a[0] or a[3] < b[1] or b[3] < a[1]
+                assert apart, (labels[k].text, n)
