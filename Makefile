@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help quantize zoo tune predict report package dump env test test-unit test-slow check lint format
-.PHONY: sweep-calibrators sweep-helps bench-pipeline bench-data bench-cifar bench-int8 bench-peers zoo-table clean distclean git-or-not
+.PHONY: sweep-calibrators sweep-helps bench-pipeline bench-data bench-cifar bench-int8 bench-peers chart zoo-table clean distclean git-or-not
 
 # The interpreter that .venv is made from; empty: the first of python3.11, python3 and python that is a Python 3.11.
 PYTHON ?=
@@ -104,8 +104,11 @@ zoo-table: .venv/.ready  ## Export, convert and quantize every network of mmcls'
 bench-int8: .venv/.ready .venv-bench/.locked  ## Time int8 beside ONNX Runtime's and OpenVINO's, and the calibrators
 	@$(PY) -m tests.bench.int8
 
-bench-peers: .venv/.ready .venv-bench/.locked  ## Compare with ONNX Runtime and OpenVINO: top-1, FPS, size, memory; MODEL=name
+bench-peers: .venv/.ready .venv-bench/.locked  ## Compare with ncnn2int8, ONNX Runtime and OpenVINO: top-1, divergence, FPS, size, memory; MODEL=name
 	@$(PY) -m tests.bench.compare $(if $(MODEL),--model '$(MODEL)')
+
+chart: .venv/.ready  ## Draw what bench-peers measured as docs/images/peers.svg
+	@$(PY) -m octet chart
 
 sweep-calibrators: .venv/.ready  ## Compare all calibrators with 32 to 2,048 images by DVC experiments, into docs/calibrators.md
 	@$(PY) -m tests.bench.sweep calibrators $(if $(MODEL),--model '$(MODEL)')

@@ -17,6 +17,7 @@ from octet.core.params import Params
 from octet.project import entries
 
 REPORTS = Path("reports")  # one folder a model, as in models/ and metrics/; git does not see it
+CHART = Path("docs/images/peers.svg")  # the README shows it
 MODEL_FILES = "fp32.param", "fp32.bin", "int8.param", "int8.bin"
 PREDICTIONS = "fp32.predictions.csv", "int8.predictions.csv"
 NEW = "zoo", "config", "checkpoint", "data"  # what `add` takes
@@ -147,6 +148,14 @@ def package(loaded: Params, names: list[str], args: Namespace) -> None:
         print(f"{out}: {out.stat().st_size / 1e6:.1f} MB, {len(files)} files: {', '.join(files)}")
 
 
+def chart(loaded: Params, names: list[str], args: Namespace) -> None:
+    """Draw the models beside other engines' int8 as one SVG, from what make bench-peers measured"""
+    from octet.report.chart import write
+
+    write([ModelFolder(name) for name in names], CHART)
+    print(f"{CHART}: written")
+
+
 def dump(loaded: Params, names: list[str], args: Namespace) -> None:
     """Write what fp32 and int8 say of every test image, as JSON lines"""
     from octet.predict.dump import dump as write
@@ -166,7 +175,7 @@ def _require(name: str, folder: str, *files: str) -> None:
 
 
 OF_MODELS: dict[str, Callable] = {
-    f.__name__: f for f in (validate, summary, split, check, predict, report, package, dump)
+    f.__name__: f for f in (validate, summary, split, check, predict, report, package, chart, dump)
 }
 COMMANDS: dict[str, Callable] = OF_MODELS | {f.__name__: f for f in (env, zoo, add)}
 

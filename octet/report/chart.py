@@ -6,7 +6,11 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 
+from octet.core.errors import OctetError
+from octet.core.files import write_text
+from octet.core.folder import ModelFolder
 from octet.report import peers
 from octet.report.peers import PeersFigures
 
@@ -75,6 +79,20 @@ def dots(figures: PeersFigures) -> list[Dot]:
         for name in NAMES
         if (engine := measured.get(name)) and engine.divergence
     ]
+
+
+def write(folders: Sequence[ModelFolder], out: Path) -> None:
+    """Writes the chart of those of the models that were measured beside other engines, each in a panel of its own.
+
+    Raises:
+        OctetError: none of them was.
+    """
+    panels = {folder.name: dots(peers.read(folder.peers)) for folder in folders if folder.peers.is_file()}
+    panels = {name: panel for name, panel in panels.items() if panel}
+    if not panels:
+        wanted = " and ".join(str(folder.peers) for folder in folders)
+        raise OctetError(f"{wanted}: nothing to draw; 'make bench-peers' measures it")
+    write_text(out, chart(panels))
 
 
 def chart(panels: Mapping[str, Sequence[Dot]]) -> str:

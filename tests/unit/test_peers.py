@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from octet.core.errors import OctetError
+from octet.core.folder import ModelFolder
 from octet.core.logits import Divergence, divergence
 from octet.report.chart import Dot, chart, dots
+from octet.report.chart import write as write_chart
 from octet.report.peers import BASE, NCNN2INT8, OCTET, EngineFigures, PeersFigures, markdown, read, write
 
 pytestmark = pytest.mark.unit
@@ -105,3 +107,15 @@ def test_no_label_of_the_chart_covers_another_or_a_dot(panel):
             if n != k:
                 apart = a[2] < b[0] or b[2] < a[0] or a[3] < b[1] or b[3] < a[1]
                 assert apart, (labels[k].text, n)
+
+
+def test_the_chart_has_a_panel_for_each_model_that_was_measured(tmp_path):
+    folders = [ModelFolder(name, tmp_path) for name in ("a", "b", "c")]
+    out = tmp_path / "peers.svg"
+    with pytest.raises(OctetError, match=r"c/peers.json: nothing to draw; 'make bench-peers' measures it"):
+        write_chart(folders, out)
+    write(folders[0].peers, replace(figures(), engines=figures().engines[:1]))  # of an older version: no divergence
+    write(folders[2].peers, figures())
+    write_chart(folders, out)
+    titles = re.findall(r'class="title"[^>]*>([^<]*)<', out.read_text())
+    assert titles == ["c"]
