@@ -1,12 +1,12 @@
 """analyze: what every int8 layer costs, on calibration images: analyze.json, and a table on the terminal."""
 
-from octet.analyze.analyze import analyze, table_text
-from octet.calibrate.observe import histograms
+from octet.analyze.analyze import analyze
 from octet.core.errors import run
 from octet.core.files import write_json
 from octet.core.stage import arguments, begin
 from octet.data import preprocess
 from octet.data.images import training_images
+from octet.graph import ranges
 from octet.quantize.recipe import Recipe
 
 
@@ -16,10 +16,9 @@ def main() -> None:
     recipe = Recipe.load(folder, stage.params.target, stage.params.equalize, entry.keep_fp32, entry.cuts)
     steps = preprocess.load(folder.preprocess)
     images = training_images(entry.data, steps, stage.params.analyze.images, "analyze.images", "analyze")
-    read = histograms(recipe.net, images)
-    found = analyze(recipe.net, recipe.int8, recipe.table, read, images)
-    write_json(folder.analysis, found)
-    print(f"{stage.name}, the layers that cost most first:\n{table_text(found)}")
+    analysis = analyze(recipe.net, recipe.int8, ranges.load(folder.ranges), images)
+    write_json(folder.analysis, analysis.to_json())
+    print(f"{stage.name}, the layers that cost most first:\n{analysis}")
 
 
 if __name__ == "__main__":

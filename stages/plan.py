@@ -1,29 +1,40 @@
 """plan: which layers stay in fp32 so that int8 keeps params.yaml's budget of loss: plan.json."""
 
 from octet.core.errors import run
-from octet.core.files import read_json, write_json
-from octet.core.stage import arguments, begin
+from octet.core.files import write_json
+from octet.core.stage import Stage, arguments, begin
 from octet.data import preprocess
-from octet.data.images import held_out_images
+from octet.data.images import held_out_images, some_training_images
 from octet.ncnn.engine import Engine, logits
-from octet.quantize.mixed_precision import Held, costs, plan, text
+from octet.quantize.mixed_precision import HoldOut, Plan, fp32_costs, plan
 from octet.quantize.recipe import Recipe
+from octet.quantize.sensitivity import sensitivities
+
+IMAGES = (
+    128  # that rank the layers: from 64 on the order of the costliest stays; a parameter of its own would win nothing
+)
 
 
 def main() -> None:
     stage = begin(arguments(__doc__).parse_args().model)
-    folder, entry, settings = stage.folder, stage.entry, stage.params.mixed_precision
-    if settings.metric == "none":
-        write_json(folder.plan, {"keep_fp32": []})
+    if stage.params.mixed_precision.metric == "none":
+        write_json(stage.folder.plan, {"keep_fp32": []})
         return print(f"{stage.name}: mixed_precision is off")
-    recipe = Recipe.load(folder, stage.params.target, stage.params.equalize, entry.keep_fp32, entry.cuts)
-    rows = read_json(folder.analysis, "the stage analyze makes it")["layers"]
-    steps = preprocess.load(folder.preprocess)
+    result = planned(stage)
+    write_json(stage.folder.plan, result.to_json())
+    print(f"{stage.name}: {result}")
+
+
+def planned(stage: Stage) -> Plan:
+    """The plan where there is a budget."""
+    entry, settings = stage.entry, stage.params.mixed_precision
+    recipe = Recipe.load(stage.folder, stage.params.target, stage.params.equalize, entry.keep_fp32, entry.cuts)
+    steps = preprocess.load(stage.folder.preprocess)
     images = held_out_images(entry.data, steps, settings.images, "mixed_precision.images", "plan")
-    held = Held(images, logits(Engine.of(recipe.net), images, "plan, fp32"), images.labels)
-    found = plan(recipe.int8, rows, costs(rows, recipe.target.fp32_costs_us), held, settings.metric, settings.budget)
-    write_json(folder.plan, found)
-    print(f"{stage.name}: {text(found)}")
+    hold_out = HoldOut(images, logits(Engine.of(recipe.net), images, "plan, fp32"), images.labels)
+    layers = sensitivities(recipe.net, recipe.int8, some_training_images(entry.data, steps, IMAGES, "plan"))
+    costs = fp32_costs(layers, recipe.target.fp32_costs_us)
+    return plan(recipe.int8, layers, costs, hold_out, settings.metric, settings.budget)
 
 
 if __name__ == "__main__":

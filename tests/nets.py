@@ -1,9 +1,11 @@
 """Small ncnn models for tests, with weights of their own."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 
+from octet.core import params
 from octet.ncnn.layer import Layer, Tensor
 from octet.ncnn.net import Net
 
@@ -65,3 +67,9 @@ class Computed(Sequence):
 
     def __getitem__(self, k):
         return self.function(k)
+
+
+def settings(method="mse", **changes):
+    """The section `calibrate` of the project's params.yaml, with another calibrator and other changes."""
+    default = params.load(Path(__file__).parents[1] / "params.yaml").calibrate
+    return params.Calibrate(**(vars(default) | {"method": method} | changes))

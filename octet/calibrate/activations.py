@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from octet.calibrate.histogram import Histogram
+from octet.calibrate.thresholds import LEVELS
 from octet.graph.layers import quantizable
 from octet.graph.origins import origins
 from octet.ncnn.net import Net
@@ -13,11 +16,17 @@ from octet.ncnn.table import Table
 BINS = 64
 
 
-def activations_csv(net: Net, found: dict[str, Histogram], table: Table) -> str:
+def activations_csv(net: Net, histograms: Mapping[str, Histogram], table: Table) -> str:
     """Coarse histograms of the magnitudes, one a blob, under the name of the first layer that reads it.
 
-    value: where the bin begins; share_pct: of all values but zeros; zeros_pct: of all values; threshold: the largest
-    value that the layer's int8 holds.
+    Args:
+        net: The fp32 network.
+        histograms: Of the blobs that its layers read (octet.calibrate.observe).
+        table: The scales that calibration gave.
+
+    Returns:
+        CSV with a head. value: where the bin begins; share_pct: of all values but zeros; zeros_pct: of all values;
+        threshold: the largest value that the layer's int8 holds.
     """
     readers: dict[str, list[str]] = {}
     origin = origins(net)
@@ -25,9 +34,9 @@ def activations_csv(net: Net, found: dict[str, Histogram], table: Table) -> str:
         readers.setdefault(origin[layer.inputs[0]], []).append(layer.name)
     lines = ["layer,value,share_pct,zeros_pct,threshold\n"]
     for blob, names in readers.items():
-        histogram, threshold = found[blob], 127 / float(table.inputs[names[0]])
+        histogram, threshold = histograms[blob], LEVELS / float(table.inputs[names[0]])
         more = f" +{len(names) - 1}" if len(names) > 1 else ""
-        counts = histogram.used()
+        counts = histogram.up_to_largest()
         step = -(-len(counts) // BINS)
         coarse = np.add.reduceat(counts, np.arange(0, len(counts), step))
         total = max(int(counts.sum()), 1)

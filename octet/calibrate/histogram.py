@@ -11,26 +11,42 @@ import threading
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 BINS = 8192
-_room = threading.local()
+_thread = threading.local()  # scratch memory, apart for each thread
 
 
 @dataclass
 class Histogram:
     """Counts of |x| > 0 in bins of width 2**exponent / BINS from 0 to 2**exponent.
 
-    zeros: how many values were exactly 0. largest: the largest |x|, exact.
+    >>> a, b = Histogram.of(np.float32([0, 0.5, -1.5])), Histogram.of(np.float32([100, 2]))
+    >>> both = a.merge(b)
+    >>> both == Histogram.of(np.float32([0, 0.5, -1.5, 100, 2]))
+    True
+    >>> both.zeros, both.largest, int(both.counts.sum())
+    (1, 100.0, 4)
+
+    Args:
+        counts: How many values each bin has, int64 of shape (BINS,).
+        exponent: Of the range.
+        zeros: How many values were exactly 0.
+        largest: The largest |x|, exact.
     """
 
-    counts: np.ndarray
+    counts: npt.NDArray[np.int64]
     exponent: int
     zeros: int
     largest: float
 
     @classmethod
-    def of(cls, values: np.ndarray) -> Histogram:
-        """The histogram of an fp32 array of any shape. A value that is not finite raises ValueError."""
+    def of(cls, values: npt.NDArray[np.float32]) -> Histogram:
+        """The histogram of an array of any shape.
+
+        Raises:
+            ValueError: A value is not finite.
+        """
         magnitude = np.abs(values).ravel()
         largest = float(magnitude.max(initial=0.0))
         if not np.isfinite(largest):
@@ -44,6 +60,12 @@ class Histogram:
         zeros = int(magnitude.size - np.count_nonzero(magnitude != 0))  # of booleans: many times as fast
         counts[0] -= zeros
         return cls(counts, exponent, zeros, largest)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Histogram):
+            return NotImplemented
+        mine, others = ((h.exponent, h.zeros, h.largest) for h in (self, other))
+        return mine == others and np.array_equal(self.counts, other.counts)
 
     def merge(self, other: Histogram) -> Histogram:
         """Takes in the other's values; returns itself."""
@@ -59,19 +81,30 @@ class Histogram:
         """The width of a bin, in the values' own units."""
         return 2.0**self.exponent / BINS
 
-    def used(self) -> np.ndarray:
-        """The counts up to the bin of the largest value."""
+    @property
+    def size(self) -> int:
+        """How many values it holds, zeros among them."""
+        return int(self.counts.sum()) + self.zeros
+
+    def up_to_largest(self) -> npt.NDArray[np.int64]:
+        """The counts up to the bin of the largest value, which is the last."""
         return self.counts[: int(self.largest / self.width) + 1]
 
+    def over_pct(self, threshold: float) -> float:
+        """The share of all values, zeros among them, in the bins above a threshold's, in percent."""
+        over = int(self.counts[int(threshold / self.width) + 1 :].sum())
+        return 100 * over / max(self.size, 1)
 
-def _indices(size: int) -> np.ndarray:
+
+def _indices(size: int) -> npt.NDArray[np.intp]:
     """Room for so many indices, one array a thread: a new one each time costs more than all else, in page faults."""
-    if getattr(_room, "indices", np.empty(0)).size < size:
-        _room.indices = np.empty(size, np.intp)  # what bincount wants
-    return _room.indices[:size]
+    if getattr(_thread, "indices", np.empty(0)).size < size:
+        _thread.indices = np.empty(size, np.intp)  # what bincount wants
+    indices: npt.NDArray[np.intp] = _thread.indices[:size]
+    return indices
 
 
-def _widen(counts: np.ndarray, octaves: int) -> np.ndarray:
+def _widen(counts: npt.NDArray[np.int64], octaves: int) -> npt.NDArray[np.int64]:
     """Joins 2**octaves neighbouring bins into one."""
     if octaves == 0:
         return counts

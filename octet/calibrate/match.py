@@ -7,8 +7,10 @@ which is what Gemm has with transB=1; Gemm without it and MatMul have (I, O).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
@@ -17,30 +19,41 @@ from octet.graph.layers import integer, quantizable
 from octet.ncnn.layer import Layer
 from octet.ncnn.net import Net
 
+Weights = npt.NDArray[np.floating[Any]]
 PARALLEL = 1e-6  # how far the cosine of two rows of equal direction may be from 1
 
 
 def match(net: Net, model: onnx.ModelProto, where: str) -> dict[str, str]:
-    """The ONNX node's name for every layer of net that can be int8, by the layer's name.
+    """Which node each layer that can be int8 was made from.
 
     Equal weights match first; layers and nodes whose weights are all the same do so in the network's order. Then
     weights whose rows, one an output channel, have equal directions: there pnnx folded a batch norm into the layer.
-    where names the ONNX file in errors. Raises OctetError where a layer has no partner.
+
+    Args:
+        net: The ncnn network.
+        model: The ONNX model that it was made from.
+        where: Names the ONNX file in errors.
+
+    Returns:
+        The node's name by the layer's, in the network's order.
+
+    Raises:
+        OctetError: A layer has no partner.
     """
     layers = quantizable(net.layers)
     free = list(_weights(model))
-    found: dict[str, str] = {}
+    nodes: dict[str, str] = {}
     for equal in (np.array_equal, _parallel):
         for layer in layers:
-            if layer.name in found:
+            if layer.name in nodes:
                 continue
             rows = _rows(layer)
             for index, (name, weight) in enumerate(free):
                 if weight.shape == rows.shape and equal(rows, weight):
-                    found[layer.name] = name
+                    nodes[layer.name] = name
                     del free[index]
                     break
-    lonely = [layer for layer in layers if layer.name not in found]
+    lonely = [layer for layer in layers if layer.name not in nodes]
     if lonely:
         shapes = [" x ".join(map(str, _rows(layer).shape)) for layer in lonely]
         raise OctetError(
@@ -49,15 +62,15 @@ def match(net: Net, model: onnx.ModelProto, where: str) -> dict[str, str]:
             + "\nIf the two models are not of one export, run the stages export and convert again. Otherwise choose "
             "another calibrate.method: kl, minmax and mse work on ncnn's own graph and need no match"
         )
-    return {layer.name: found[layer.name] for layer in layers}
+    return {layer.name: nodes[layer.name] for layer in layers}
 
 
-def _rows(layer: Layer) -> np.ndarray:
+def _rows(layer: Layer) -> Weights:
     """The layer's weights, one row an output channel."""
     return layer.weights["weight"].data.reshape(integer(layer, "num_output"), -1)
 
 
-def _weights(model: onnx.ModelProto) -> Iterator[tuple[str, np.ndarray]]:
+def _weights(model: onnx.ModelProto) -> Iterator[tuple[str, Weights]]:
     """The name and the constant weight, one row an output channel, of each node that has one, in the graph's order."""
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     for node in model.graph.node:
@@ -74,7 +87,7 @@ def _weights(model: onnx.ModelProto) -> Iterator[tuple[str, np.ndarray]]:
                 yield node.name, weight if "transB" in attributes and attributes["transB"].i else weight.T
 
 
-def _parallel(rows: np.ndarray, weight: np.ndarray) -> bool:
+def _parallel(rows: Weights, weight: Weights) -> bool:
     """Has each row of the layer, unless it is zero, the direction of the node's, or the opposite one?"""
     live = rows.any(axis=1)
     if rows.shape[1] < 2 or not live.any():

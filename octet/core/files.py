@@ -79,3 +79,14 @@ def rounded(value: float, digits: int) -> float:
     if not math.isfinite(value):
         raise ValueError(f"a figure is {value}")
     return round(float(value), digits)
+
+
+def figure(value: float) -> float:
+    """A finite figure of six significant digits, for a tracked file.
+
+    >>> figure(1234567.8)
+    1234570.0
+    """
+    if not math.isfinite(value):
+        raise ValueError(f"a figure is {value}")
+    return float(f"{value:.5e}")

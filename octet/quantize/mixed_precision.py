@@ -1,130 +1,204 @@
-"""plan: mixed precision under a budget: which layers stay in fp32 so that int8 loses no more than is allowed.
+"""Mixed precision under a budget: which layers stay in fp32 so that int8 loses no more than is allowed.
 
-Layers are taken in the order of what they lose alone (analyze's kl_alone) for what leaving them in fp32 costs in time, or,
-where that leaves too much to a layer that is too expensive, of what they lose; the least number of them that keeps the
-budget is found by running the network on held-out training images (the budget has to hold with twice the standard
-error that so few images leave), and then every layer that the budget turns out not to need goes back to int8, the most
-expensive first.
+Layers are taken in the order of their sensitivity (octet.quantize.sensitivity) for what leaving them in fp32 costs in time, or,
+where that leaves too much to a layer that is too expensive, of their sensitivity; the least number of them that keeps the
+budget is searched by running the network on hold-out images of the training split (the budget has to hold with twice the
+standard error that so few images leave), and then every layer that the budget turns out not to need goes back to int8,
+the most expensive first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from octet.core.errors import OctetError
+from octet.core.files import figure
 from octet.core.logits import kl_divergences
 from octet.ncnn.engine import Engine, logits
 from octet.ncnn.net import Net
+from octet.quantize.sensitivity import Images, Int8, Sensitivity
 
 UNITS = {"kl": "nats", "top1": "points of top-1"}
 
 
 @dataclass(frozen=True)
-class Held:
-    """Held-out images: the network inputs; wanted: fp32's logits, shape (n, classes); labels: int64 of shape (n,), or
-    None where they have none.
+class HoldOut:
+    """Images that calibration did not see, to judge int8 by.
+
+    Args:
+        images: Network inputs, fp32 of shape (C, H, W).
+        fp32: fp32's logits, of shape (n, classes).
+        labels: int64 of shape (n,); None where they have none.
     """
 
-    images: Sequence[np.ndarray]
-    wanted: np.ndarray
-    labels: np.ndarray | None
+    images: Images
+    fp32: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.int64] | None
 
     def loss(self, net: Net, metric: str) -> float:
-        """What a network is likely to lose against fp32 on other images, at the most: the mean over these and twice its
-        standard error. kl: divergence of the probabilities in nats; top1: points of top-1.
+        """What a network is likely to lose against fp32 on other images, at the most.
+
+        Args:
+            net: An int8 network.
+            metric: kl: divergence of the probabilities in nats; top1: points of top-1.
+
+        Returns:
+            The mean over the images and twice its standard error.
+
+        Raises:
+            OctetError: The metric needs labels, and there are none.
         """
-        found = logits(Engine.of(net), self.images, "plan")
+        int8 = logits(Engine.of(net), self.images, "plan")
         if metric == "kl":
-            each = kl_divergences(self.wanted, found)
+            losses = kl_divergences(self.fp32, int8)
         elif self.labels is None:
             raise OctetError("mixed_precision.metric: top1 needs labels, which the training images lack; take kl")
         else:
-            right = [100.0 * (values.argmax(axis=1) == self.labels) for values in (self.wanted, found)]
-            each = right[0] - right[1]
-        return float(each.mean() + 2 * each.std() / len(each) ** 0.5)
+            fp32_right, int8_right = (100.0 * (one.argmax(axis=1) == self.labels) for one in (self.fp32, int8))
+            losses = fp32_right - int8_right
+        return float(losses.mean() + 2 * losses.std() / len(losses) ** 0.5)
+
+
+@dataclass(frozen=True)
+class Fp32Layer:
+    """A layer that stays in fp32.
+
+    Args:
+        layer: Its name.
+        kl_alone: Its sensitivity, in nats.
+        cost_pct: What it costs in fp32 more than in int8, as a share of that over all layers, in percent.
+    """
+
+    layer: str
+    kl_alone: float
+    cost_pct: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which layers stay in fp32.
+
+    Args:
+        keep_fp32: Their names, in the network's order.
+        metric: In what the budget is: kl or top1.
+        budget: The most that int8 may lose.
+        plain: HoldOut.loss with all layers in int8.
+        planned: HoldOut.loss with these layers in fp32.
+        n_images: How many hold-out images it was judged by.
+        layers: What each of them costs.
+    """
+
+    keep_fp32: list[str]
+    metric: str
+    budget: float
+    plain: float
+    planned: float
+    n_images: int
+    layers: list[Fp32Layer]
+
+    def to_json(self) -> dict[str, object]:
+        """What plan.json holds."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        """The plan in words."""
+        unit = UNITS[self.metric]
+        head = (
+            f"all int8 loses up to {self.plain:.3g} {unit} by {self.n_images} held-out images, "
+            f"the budget is {self.budget:g}"
+        )
+        if not self.layers:
+            return f"{head}: no layer has to stay in fp32"
+        lines = [
+            f"  {one.layer}: loses {one.kl_alone:.1e} nats alone; {one.cost_pct:.1f} % of what all layers cost in fp32"
+            for one in self.layers
+        ]
+        return "\n".join([f"{head}; with these layers in fp32 up to {self.planned:.3g}:", *lines])
 
 
 def plan(
-    make: Callable[[Collection[str]], Net],
-    rows: list[dict],
-    costs: dict[str, float],
-    held: Held,
+    int8: Int8,
+    layers: Sequence[Sensitivity],
+    costs: Mapping[str, float],
+    hold_out: HoldOut,
     metric: str,
     budget: float,
-) -> dict:
-    """'keep_fp32': the layers that stay in fp32, in the network's order; 'plain' and 'planned': Held.loss of all int8 and of
-    this; 'layers': for each of them what it loses alone, what fp32 costs, and its share of that over all layers.
+) -> Plan:
+    """The layers that have to stay in fp32.
 
-    make(names): the int8 network that leaves these layers in fp32; rows: analyze's layers; costs: what each costs in fp32
-    more than in int8, in any unit. Raises OctetError where the budget is not kept even with one layer alone in int8.
+    Args:
+        int8: The int8 networks.
+        layers: What each int8 layer loses alone, in the network's order.
+        costs: What each costs in fp32 more than in int8, in any unit; see fp32_costs().
+        hold_out: Images to judge by.
+        metric: In what the budget is; see HoldOut.loss.
+        budget: The most that int8 may lose.
+
+    Raises:
+        OctetError: The budget is not kept even with one layer alone in int8.
     """
     losses: dict[frozenset[str], float] = {}
 
-    def loss(kept: Collection[str]) -> float:
-        key = frozenset(kept)
+    def loss(fp32: Collection[str]) -> float:
+        key = frozenset(fp32)
         if key not in losses:
-            losses[key] = held.loss(make(sorted(key)), metric)
+            losses[key] = hold_out.loss(int8(sorted(key)), metric)
         return losses[key]
 
-    alone = {row["layer"]: row["kl_alone"] for row in rows}
-    cheapest, worst = (lambda name: -alone[name] / max(costs[name], 1e-30)), (lambda name: -alone[name])
-    found = (_fewest(sorted(alone, key=first), lambda names: loss(names) <= budget) for first in (cheapest, worst))
-    kept = next((names for names in found if names is not None), None)
-    if kept is None:
+    alone = {one.layer: one.kl_alone for one in layers}
+    by_value = sorted(alone, key=lambda name: -alone[name] / max(costs[name], 1e-30))
+    by_loss = sorted(alone, key=lambda name: -alone[name])
+    fp32 = None
+    for order in (by_value, by_loss):
+        fp32 = _fewest(order, lambda names: loss(names) <= budget) if fp32 is None else fp32
+    if fp32 is None:
         best = min(losses, key=lambda names: losses[names])
         raise OctetError(
-            f"mixed_precision.budget: {budget:g} {UNITS[metric]} cannot be kept on {len(held.wanted)} held-out images: all in "
+            f"mixed_precision.budget: {budget:g} {UNITS[metric]} cannot be kept on {len(hold_out.fp32)} held-out images: all in "
             f"int8 lose up to {loss([]):.3g}, and with {len(best)} of {len(alone)} layers in fp32 still {losses[best]:.3g}. Allow "
             "that much, judge by more mixed_precision.images, or lower the loss: rounding.method learned, another "
             "calibrate.method, more calibrate.images"
         )
-    for name in sorted(kept, key=lambda name: -costs[name]):
-        if loss(kept - {name}) <= budget:
-            kept = kept - {name}
+    for name in sorted(fp32, key=lambda name: -costs[name]):
+        if loss(fp32 - {name}) <= budget:
+            fp32 -= {name}
     total = sum(costs.values())
-    return {
-        "keep_fp32": [name for name in alone if name in kept],
-        "metric": metric,
-        "budget": budget,
-        "plain": _figure(loss([])),
-        "planned": _figure(loss(kept)),
-        "n_images": len(held.wanted),
-        "layers": [
-            {"layer": name, "kl_alone": alone[name], "cost_pct": _figure(100 * costs[name] / total)}
-            for name in alone
-            if name in kept
-        ],
-    }
-
-
-def costs(rows: list[dict], measured_us: dict[str, float]) -> dict[str, float]:
-    """What each layer costs in fp32 more than in int8: in microseconds as the target's profile measured it, where it
-    did; else in proportion to its multiplications, at the measured layers' mean rate, or as their number.
-    """
-    known = [row for row in rows if row["layer"] in measured_us]
-    macs = sum(row["macs"] for row in known)
-    rate = sum(measured_us[row["layer"]] for row in known) / macs if macs else 1.0
-    rate = rate if rate > 0 else 1.0
-    return {row["layer"]: max(measured_us.get(row["layer"], rate * row["macs"]), 1e-9) for row in rows}
-
-
-def text(found: dict) -> str:
-    """What the plan is, in words."""
-    unit = UNITS[found["metric"]]
-    head = (
-        f"all int8 loses up to {found['plain']:.3g} {unit} by {found['n_images']} held-out images, "
-        f"the budget is {found['budget']:g}"
+    names = [name for name in alone if name in fp32]
+    return Plan(
+        keep_fp32=names,
+        metric=metric,
+        budget=budget,
+        plain=figure(loss([])),
+        planned=figure(loss(fp32)),
+        n_images=len(hold_out.fp32),
+        layers=[Fp32Layer(name, alone[name], figure(100 * costs[name] / total)) for name in names],
     )
-    if not found["layers"]:
-        return f"{head}: no layer has to stay in fp32"
-    lines = [
-        f"  {row['layer']}: loses {row['kl_alone']:.1e} nats alone; {row['cost_pct']:.1f} % of what all layers cost in fp32"
-        for row in found["layers"]
-    ]
-    return "\n".join([f"{head}; with these layers in fp32 up to {found['planned']:.3g}:", *lines])
+
+
+def fp32_costs(layers: Sequence[Sensitivity], measured_us: Mapping[str, float]) -> dict[str, float]:
+    """What each layer costs in fp32 more than in int8.
+
+    >>> layers = [Sensitivity("a", 0.0, macs=100), Sensitivity("b", 0.0, macs=300)]
+    >>> fp32_costs(layers, {"a": 20.0})
+    {'a': 20.0, 'b': 60.0}
+
+    Args:
+        layers: All int8 layers.
+        measured_us: What the target's profile measured, in microseconds, by layer.
+
+    Returns:
+        By layer, in microseconds where anything was measured: a layer that was not, in proportion to its multiplications
+        at the measured layers' mean rate. Else the number of multiplications.
+    """
+    measured = [one for one in layers if one.layer in measured_us]
+    macs = sum(one.macs for one in measured)
+    rate = sum(measured_us[one.layer] for one in measured) / macs if macs else 1.0
+    rate = rate if rate > 0 else 1.0
+    return {one.layer: max(measured_us.get(one.layer, rate * one.macs), 1e-9) for one in layers}
 
 
 def _fewest(order: list[str], fits: Callable[[Collection[str]], bool]) -> frozenset[str] | None:
@@ -138,7 +212,3 @@ def _fewest(order: list[str], fits: Callable[[Collection[str]], bool]) -> frozen
         middle = (low + high) // 2
         low, high = (low, middle) if fits(order[:middle]) else (middle, high)
     return frozenset(order[:high])
-
-
-def _figure(value: float) -> float:
-    return float(f"{value:.5e}")

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from octet.calibrate.observe import weight_scales
+from octet.calibrate.weights import weight_scales
 from octet.core.errors import OctetError, run
 from octet.core.files import read_json, write_text
 from octet.core.progress import progress

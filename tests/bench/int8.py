@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from octet.calibrate.thresholds import METHODS
+from octet.calibrate.methods import calibrators
 from octet.core import params
 from octet.core.errors import run
 from octet.core.logits import Logits, divergence
@@ -123,7 +123,7 @@ def calibrators_table(bench: Bench, count: int, rounds: int) -> str:
     bench.calibrate("ppq", 8)  # imports PPQ and torch, which is not to be timed
     ways = {
         plain: lambda: bench.evaluate("fp32", cores(), count),
-        **{method: partial(bench.calibrate, method, count) for method in (*METHODS, "ppq")},
+        **{method: partial(bench.calibrate, method, count) for method in calibrators()},
         mmdeploys: lambda: mmdeploys_ppq(bench, count),
     }
     speeds = [{name: way() for name, way in ways.items()} for _ in range(rounds)]

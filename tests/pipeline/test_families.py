@@ -5,7 +5,7 @@ from copy import deepcopy
 import numpy as np
 import pytest
 
-from octet.calibrate.observe import How, calibrate
+from octet.calibrate.calibrate import calibrate
 from octet.core.logits import spread_difference
 from octet.data.preprocess import Preprocess
 from octet.graph.layers import is_int8
@@ -15,6 +15,7 @@ from octet.ncnn.engine import Engine
 from octet.ncnn.net import load_net
 from octet.quantize.int8_files import write
 from octet.quantize.quantize import quantize
+from tests import nets
 
 pytestmark = pytest.mark.pipeline
 
@@ -169,7 +170,7 @@ def test_it_converts_and_runs_in_int8(network, tmp_path):
     net, target = load_net(*fp32), TARGETS["dotprod"]
     # Parameter 12: by the batch, which ncnn has since July 2026 only.
     assert not [layer.name for layer in net.layers if layer.type == "Reshape" and 12 in layer.params]
-    quantized = quantize(net, calibrate(net, seen, How("mse"), target), target, [], "")
+    quantized = quantize(net, calibrate(net, seen, nets.settings("mse"), target), target, [], "")
     write(quantized, *int8, images[0])
     engine = Engine(*int8)
     lost = np.square(np.stack([engine(x) for x in images]) - wanted).sum() / np.square(wanted - wanted.mean()).sum()

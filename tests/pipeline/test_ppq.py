@@ -9,12 +9,14 @@ import onnx
 import pytest
 import torch
 
-from octet.calibrate import ppq
+from octet.calibrate import ppq_graph
+from octet.calibrate.calibrate import calibrate as calibrate_by_settings
 from octet.calibrate.match import match
-from octet.calibrate.observe import weight_scales
+from octet.calibrate.weights import weight_scales
 from octet.core.errors import OctetError
+from octet.core.params import Ppq
 from octet.graph.layers import could_run_winograd, quantizable
-from octet.graph.scales import check_table
+from octet.graph.scales import check_table, weight_scale_count
 from octet.graph.targets import target
 from octet.ncnn import table
 from octet.ncnn.convert import pnnx
@@ -81,7 +83,8 @@ def small(tmp_path_factory):
 
 
 def calibrate(small, algorithm="percentile", batch=1, profile="dotprod", images=IMAGES):
-    return ppq.calibrate(*small, images, algorithm, batch, target(profile))
+    (path, net), own = small, Ppq(algorithm=algorithm, batch=batch)
+    return calibrate_by_settings(net, images, nets.settings("ppq", ppq=own), target(profile), path)
 
 
 def exported(graph, folder):
@@ -115,7 +118,7 @@ def test_the_scales_are_those_of_ppq_s_own_table(small, algorithm, tmp_path):
     setting = QuantizationSettingFactory.ncnn_setting()
     setting.quantize_activation_setting.calib_algorithm = algorithm
     setting.dispatcher = "allin"
-    with ppq._threads(ppq.THREADS), ppq._quiet():
+    with ppq_graph._threads(ppq_graph.THREADS), ppq_graph._quiet():
         graph = quantize_onnx_model(
             str(small[0]),
             calib_dataloader=[torch.from_numpy(x[None]) for x in IMAGES],
@@ -137,11 +140,11 @@ def test_the_target_chooses_the_weights_levels(small, profile, levels, tmp_path)
     nodes, layers = nodes_of(small), quantizable(net.layers)
     wanted = {nodes[layer.name]: target(profile).weight_levels(layer) for layer in layers}
     assert [wanted[nodes[layer.name]] for layer in layers if could_run_winograd(layer)] == [levels]
-    graph = ppq.quantized(path, wanted, IMAGES, ppq.steps(COUNT, 1), "minmax")
+    graph = ppq_graph.calibrated(path, wanted, IMAGES, ppq_graph.steps(COUNT, 1), "minmax")
     found = calibrate(small, "minmax", profile=profile)
     assert_same(found, exported(graph, tmp_path), nodes)
     for layer in layers:
-        assert len(found.weights[layer.name]) == table.channels(layer)
+        assert len(found.weights[layer.name]) == weight_scale_count(layer)
         np.testing.assert_allclose(found.weights[layer.name], weight_scales(layer, target(profile)), rtol=1e-6)
 
 
@@ -157,14 +160,17 @@ def test_a_dead_channel_and_a_dead_input_have_scale_one(small):
 def test_the_same_twice_in_other_processes_too(small, algorithm, tmp_path):
     code = f"""
 import sys
-from octet.ncnn.net import load_net, save_net
-from octet.calibrate import ppq
+from pathlib import Path
+from octet.calibrate.calibrate import calibrate
+from octet.core.params import Ppq
+from octet.ncnn.net import load_net
 from octet.ncnn import table
+from octet.graph.scales import weight_scale_count
 from octet.graph.targets import target
 from tests import nets
 net = load_net({str(small[0].with_suffix(".ncnn.param"))!r}, {str(small[0].with_suffix(".ncnn.bin"))!r})
-images = nets.images({COUNT}, size=12)
-table.save(ppq.calibrate({str(small[0])!r}, net, images, {algorithm!r}, 2, target("dotprod")), sys.argv[1])
+images, settings = nets.images({COUNT}, size=12), nets.settings("ppq", ppq=Ppq(algorithm={algorithm!r}, batch=2))
+table.save(calibrate(net, images, settings, target("dotprod"), Path({str(small[0])!r})), sys.argv[1])
 """
     table.save(calibrate(small, algorithm, batch=2), tmp_path / "here")
     for seed, threads in (("1", "1"), ("2", "3")):
@@ -190,7 +196,7 @@ def test_these_do_not_depend_on_the_batch(small, algorithm):
 def test_all_images_are_used_once_a_pass_and_in_order(small):
     def seen(algorithm):
         asked = []
-        calibrate(small, algorithm, batch=2, image=lambda k: asked.append(k) or IMAGES[k])
+        calibrate(small, algorithm, batch=2, images=nets.Computed(COUNT, lambda k: asked.append(k) or IMAGES[k]))
         return asked[asked.index(2) - 2 :]  # the first ones check that the model runs
 
     assert seen("minmax") == list(range(COUNT))
@@ -200,7 +206,7 @@ def test_all_images_are_used_once_a_pass_and_in_order(small):
 @pytest.mark.parametrize("batch", [1, 2, 7, 32, 100000])
 def test_steps_hold_every_image_within_ppq_s_limits(batch):
     for count in (*range(8, 30), 100, 511, 512, 513, 4095, 4096, 4097, 50000):
-        parts = ppq.steps(count, batch)
+        parts = ppq_graph.steps(count, batch)
         assert [k for part in parts for k in part] == list(range(count))
         assert 8 <= len(parts) <= 512
         sizes = {len(part) for part in parts}
@@ -210,7 +216,7 @@ def test_steps_hold_every_image_within_ppq_s_limits(batch):
 
 def test_fewer_than_eight_images(small):
     with pytest.raises(OctetError, match="calibrate.images: PPQ needs at least 8 images, found 7"):
-        calibrate(small, count=7)
+        calibrate(small, images=IMAGES[:7])
 
 
 def test_a_batch_norm_that_pnnx_folds(tmp_path):

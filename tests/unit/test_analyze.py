@@ -3,15 +3,17 @@
 import numpy as np
 import pytest
 
-from octet.analyze.analyze import analyze, multiplications, table_text
-from octet.calibrate.observe import How, histograms, table
+from octet.analyze.analyze import analyze
+from octet.calibrate.calibrate import table
+from octet.calibrate.job import Job
+from octet.calibrate.ranges import ranges
 from octet.core.errors import OctetError
 from octet.core.logits import decibels, kl_divergence
 from octet.graph.targets import target
 from octet.ncnn.engine import Engine, logits
-from octet.quantize import mixed_precision as plans
-from octet.quantize.mixed_precision import Held, costs, plan
+from octet.quantize.mixed_precision import HoldOut, fp32_costs, plan
 from octet.quantize.quantize import quantize
+from octet.quantize.sensitivity import Sensitivity, multiplications, sensitivities
 from tests import nets
 
 pytestmark = pytest.mark.unit
@@ -22,13 +24,13 @@ COUNT = 12
 @pytest.fixture(scope="module")
 def made():
     net, images, profile = nets.small(), nets.images(COUNT), target("ncnn2int8")
-    read = histograms(net, images)
-    scales = table(net, read, How("percentile", percentile=99.0), profile)
+    job = Job(net, images, nets.settings("percentile", percentile=99.0), profile)
+    scales = table(job)
 
-    def make(keep_fp32):
+    def int8(keep_fp32):
         return quantize(net, scales, profile, keep_fp32, "t")
 
-    return net, make, scales, read, images
+    return net, int8, scales, job.histograms, images
 
 
 def softmax(values):
@@ -37,34 +39,48 @@ def softmax(values):
 
 
 def test_every_figure_by_hand(made):
-    net, make, scales, read, images = made
-    found = analyze(net, make, scales, read, images)
-    assert [row["layer"] for row in found["layers"]] == ["conv_1", "conv_2", "conv_3", "fc"]
+    net, int8, scales, histograms, images = made
+    analysis = analyze(net, int8, ranges(net, histograms, scales), images)
+    assert [row.layer for row in analysis.layers] == ["conv_1", "conv_2", "conv_3", "fc"]
     fp32 = Engine.of(net)
-    row = found["layers"][1]
+    row = analysis.layers[1]
 
     def kl(engine):
         pairs = [(softmax(fp32(x).astype(np.float64)), softmax(engine(x).astype(np.float64))) for x in images]
         return np.mean([(p * np.log(p / q)).sum() for p, q in pairs])
 
-    alone = Engine.of(make(["conv_1", "conv_3", "fc"]))
-    assert row["kl_alone"] == pytest.approx(kl(alone), rel=1e-3)
-    assert row["kl_without"] == pytest.approx(kl(Engine.of(make(["conv_2"]))), rel=1e-3)
-    assert found["model"]["kl"] == pytest.approx(kl(Engine.of(make([]))), rel=1e-3)
+    alone = Engine.of(int8(["conv_1", "conv_3", "fc"]))
+    assert row.kl_alone == pytest.approx(kl(alone), rel=1e-3)
+    assert row.kl_without == pytest.approx(kl(Engine.of(int8(["conv_2"]))), rel=1e-3)
+    assert analysis.model.kl == pytest.approx(kl(Engine.of(int8([]))), rel=1e-3)
     outputs = [[np.array(next(e.blobs(x, ["2"]))).astype(np.float64) for x in images] for e in (fp32, alone)]
     error = [b - a - (b - a).mean() for a, b in zip(*outputs, strict=True)]
     wanted = 10 * np.log10(np.sum(np.square(outputs[0])) / np.sum(np.square(error)))
-    assert row["sqnr_db"] == pytest.approx(wanted, abs=0.01)
+    assert row.sqnr_db == pytest.approx(wanted, abs=0.01)
     assert 15 < wanted < 60
     inputs = np.array([np.array(next(fp32.blobs(x, ["1"]))) for x in images])
     threshold = 127 / scales.inputs["conv_2"]
-    assert row["input_absmax"] == pytest.approx(inputs.max(), rel=1e-5)
-    assert row["input_threshold"] == pytest.approx(threshold, rel=1e-5)
-    width = read["1"].width
+    assert row.input_absmax == pytest.approx(inputs.max(), rel=1e-5)
+    assert row.input_threshold == pytest.approx(threshold, rel=1e-5)
+    width = histograms["1"].width
     shares = [100 * np.mean(inputs > threshold + side * width) for side in (1, -1)]
-    assert shares[0] <= row["clipped_pct"] <= shares[1]
-    assert row["clipped_pct"] > 0.5
-    assert row["weight_absmax"] == pytest.approx(np.abs(net.layer("conv_2").weights["weight"].data).max(), rel=1e-5)
+    assert shares[0] <= row.clipped_pct <= shares[1]
+    assert row.clipped_pct > 0.5
+    assert row.weight_absmax == pytest.approx(np.abs(net.layer("conv_2").weights["weight"].data).max(), rel=1e-5)
+
+
+def test_a_layer_that_calibration_saw_no_input_of_has_no_range(made):
+    net, int8, _, _, images = made
+    row = analyze(net, int8, {}, images).to_json()["layers"][0]
+    assert (row["input_absmax"], row["input_threshold"], row["clipped_pct"]) == (None, None, None)
+    assert row["kl_alone"] > 0
+
+
+def test_the_plan_ranks_by_what_analyze_shows(made):
+    net, int8, _, _, images = made
+    analysis = analyze(net, int8, {}, images)
+    shown = [Sensitivity(row.layer, row.kl_alone, row.macs) for row in analysis.layers]
+    assert sensitivities(net, int8, images) == shown
 
 
 def test_multiplications():
@@ -73,11 +89,11 @@ def test_multiplications():
 
 
 def test_the_terminal_s_table_begins_with_what_costs_most(made):
-    net, make, scales, read, images = made
-    found = analyze(net, make, scales, read, images)
-    lines = table_text(found).splitlines()
-    worst = max(found["layers"], key=lambda row: row["kl_alone"])
-    assert lines[2].startswith(worst["layer"])
+    net, int8, scales, histograms, images = made
+    analysis = analyze(net, int8, ranges(net, histograms, scales), images)
+    lines = str(analysis).splitlines()
+    worst = max(analysis.layers, key=lambda row: row.kl_alone)
+    assert lines[2].startswith(worst.layer)
     assert len(lines) == 7
     assert lines[-1].startswith("All in int8: KL ")
 
@@ -92,8 +108,8 @@ def test_kl_divergence_and_decibels():
     assert decibels(1, 0) == pytest.approx(200)
 
 
-class Additive(Held):
-    """Held-out images on which every int8 layer loses what it is said to lose, whatever the others do."""
+class Additive(HoldOut):
+    """Hold-out images on which every int8 layer loses what it is said to lose, whatever the others do."""
 
     def __init__(self, losses):
         super().__init__(None, np.zeros((500, 4)), None)
@@ -104,12 +120,12 @@ class Additive(Held):
 
 
 LOSSES = {"a": 4.0, "b": 3.0, "c": 2.0, "d": 1.0}
-ROWS = [{"layer": name, "kl_alone": loss, "macs": 10} for name, loss in LOSSES.items()]
+LAYERS = [Sensitivity(name, loss, 10) for name, loss in LOSSES.items()]
 COSTS = {"a": 10.0, "b": 2.0, "c": 2.0, "d": 1.0}
 
 
 def planned(budget, losses=LOSSES):
-    return plan(list, ROWS, COSTS, Additive(losses), "kl", budget)
+    return plan(list, LAYERS, COSTS, Additive(losses), "kl", budget)
 
 
 @pytest.mark.parametrize(
@@ -125,11 +141,11 @@ def planned(budget, losses=LOSSES):
     ],
 )
 def test_the_budget_is_kept_at_the_least_cost(budget, kept):
-    found = planned(budget)
-    assert found["keep_fp32"] == kept
-    assert found["plain"] == 10
-    assert found["planned"] <= budget
-    assert [row["layer"] for row in found["layers"]] == kept
+    result = planned(budget)
+    assert result.keep_fp32 == kept
+    assert result.plain == 10
+    assert result.planned <= budget
+    assert [one.layer for one in result.layers] == kept
 
 
 def test_a_budget_that_cannot_be_kept():
@@ -140,27 +156,27 @@ def test_a_budget_that_cannot_be_kept():
 
 
 def test_a_real_network_keeps_its_budget(made):
-    net, make, scales, read, images = made
-    found = analyze(net, make, scales, read, images)
+    net, int8, _, _, images = made
+    layers = sensitivities(net, int8, images)
     more = nets.images(40, seed=9)
     wanted = logits(Engine.of(net), more, "t")
-    held = Held(more, wanted, wanted.argmax(axis=1))
-    whole = held.loss(make([]), "kl")
-    result = plan(make, found["layers"], costs(found["layers"], {}), held, "kl", whole / 3)
-    assert 0 < len(result["keep_fp32"]) < 4
-    again = kl_divergence(wanted, logits(Engine.of(make(result["keep_fp32"])), more, "t"))
-    assert again < result["planned"] <= whole / 3, "the budget holds with twice the standard error to spare"
-    assert "with these layers in fp32" in plans.text(result)
-    found = logits(Engine.of(make([])), more, "t")
+    hold_out = HoldOut(more, wanted, wanted.argmax(axis=1))
+    whole = hold_out.loss(int8([]), "kl")
+    result = plan(int8, layers, fp32_costs(layers, {}), hold_out, "kl", whole / 3)
+    assert 0 < len(result.keep_fp32) < 4
+    again = kl_divergence(wanted, logits(Engine.of(int8(result.keep_fp32)), more, "t"))
+    assert again < result.planned <= whole / 3, "the budget holds with twice the standard error to spare"
+    assert "with these layers in fp32" in str(result)
+    found = logits(Engine.of(int8([])), more, "t")
     each = [kl_divergence(wanted[k : k + 1], found[k : k + 1]) for k in range(40)]
     assert whole == pytest.approx(np.mean(each) + 2 * np.std(each) / 40**0.5, rel=1e-4)
-    assert held.loss(make([]), "top1") >= 0, "fp32 is right on all of them"
+    assert hold_out.loss(int8([]), "top1") >= 0, "fp32 is right on all of them"
     with pytest.raises(OctetError, match="top1 needs labels"):
-        Held(more, wanted, None).loss(make([]), "top1")
+        HoldOut(more, wanted, None).loss(int8([]), "top1")
 
 
 def test_costs_are_measured_ones_and_multiplications_at_their_rate():
-    rows = [{"layer": name, "macs": macs} for name, macs in (("a", 100), ("b", 300), ("c", 50))]
-    assert costs(rows, {}) == {"a": 100, "b": 300, "c": 50}
-    assert costs(rows, {"a": 20.0, "b": 20.0}) == {"a": 20, "b": 20, "c": 5}
-    assert costs(rows, {"a": -3.0})["a"] == 1e-9
+    layers = [Sensitivity(name, 0.0, macs) for name, macs in (("a", 100), ("b", 300), ("c", 50))]
+    assert fp32_costs(layers, {}) == {"a": 100, "b": 300, "c": 50}
+    assert fp32_costs(layers, {"a": 20.0, "b": 20.0}) == {"a": 20, "b": 20, "c": 5}
+    assert fp32_costs(layers, {"a": -3.0})["a"] == 1e-9

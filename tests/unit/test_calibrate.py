@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 
+from octet.calibrate import methods
 from octet.calibrate.activations import BINS as BINS_DRAWN
 from octet.calibrate.activations import activations_csv
+from octet.calibrate.calibrate import calibrate, table
 from octet.calibrate.histogram import BINS, Histogram
-from octet.calibrate.observe import How, calibrate, histograms, table, weight_scales
-from octet.calibrate.thresholds import METHODS, aciq, kl, minmax, mse, percentile
+from octet.calibrate.job import Job
+from octet.calibrate.weights import weight_scales
 from octet.core.errors import OctetError
 from octet.graph.layers import quantizable
 from octet.graph.scales import silent
@@ -20,8 +22,12 @@ from tests import nets
 pytestmark = pytest.mark.unit
 
 
-def same(a, b):
-    return (a.exponent, a.zeros, a.largest) == (b.exponent, b.zeros, b.largest) and np.array_equal(a.counts, b.counts)
+BY_HISTOGRAM = [name for name in methods.calibrators() if methods.threshold(name)]
+
+
+def choose(name, histogram, levels=127, **own):
+    """The threshold of a calibrator, with params.yaml's settings but for those of its own."""
+    return methods.threshold(name)(histogram, levels, nets.settings(name, **own))
 
 
 def values(seed=0, n=20000):
@@ -51,7 +57,7 @@ def test_any_sharding_gives_the_same_counts(seed):
     merged = parts[0]
     for part in parts[1:]:
         merged = merged.merge(part)
-    assert same(merged, whole)
+    assert merged == whole
 
 
 def test_zeros_tiny_values_and_bad_ones():
@@ -70,7 +76,7 @@ def test_zeros_tiny_values_and_bad_ones():
 
 
 def test_minmax_clips_nothing():
-    assert minmax(Histogram.of(values())) == values().max()
+    assert choose("minmax", Histogram.of(values())) == values().max()
 
 
 def test_mse_against_the_values_themselves():
@@ -82,8 +88,8 @@ def test_mse_against_the_values_themselves():
         return np.mean((x - np.minimum(np.round(x / step), 127) * step) ** 2)
 
     best = min(error(t) for t in np.linspace(0.05, 1, 400) * x.max())
-    assert error(mse(Histogram.of(x))) <= best * 1.02
-    assert error(mse(Histogram.of(x))) < 0.95 * error(x.max())
+    assert error(choose("mse", Histogram.of(x))) <= best * 1.02
+    assert error(choose("mse", Histogram.of(x))) < 0.95 * error(x.max())
 
 
 def test_percentile_against_numpy():
@@ -91,8 +97,10 @@ def test_percentile_against_numpy():
     assert (x == 0).mean() > 0.4, "half of them are zeros, which count"
     for percent in (90, 99, 99.9):
         h = Histogram.of(x)
-        assert percentile(h, 127, percent) == pytest.approx(np.percentile(x, percent), rel=0.01, abs=1.01 * h.width)
-    assert percentile(Histogram.of(x), 127, 100) == x.max()
+        assert choose("percentile", h, percentile=percent) == pytest.approx(
+            np.percentile(x, percent), rel=0.01, abs=1.01 * h.width
+        )
+    assert choose("percentile", Histogram.of(x), percentile=100) == x.max()
 
 
 def test_aciq_is_best_for_a_laplace_distribution():
@@ -102,7 +110,7 @@ def test_aciq_is_best_for_a_laplace_distribution():
     a = np.linspace(5, 15, 10001) * b
     expected = 2 * b**2 * np.exp(-a / b) + a**2 / (3 * 4**8)
     x[0] = 100  # an outlier that no clipping threshold may follow
-    assert aciq(Histogram.of(x)) == pytest.approx(a[expected.argmin()], rel=0.02)
+    assert choose("aciq", Histogram.of(x)) == pytest.approx(a[expected.argmin()], rel=0.02)
 
 
 def test_mse_weights_lose_less_and_still_fit():
@@ -122,9 +130,9 @@ def test_mse_weights_lose_less_and_still_fit():
 def test_kl_clips_outliers_and_keeps_what_is_dense():
     random = np.random.Generator(np.random.PCG64(2))
     dense = random.uniform(0, 1, 100000).astype(np.float32)
-    assert kl(Histogram.of(dense)) > 0.95
+    assert choose("kl", Histogram.of(dense)) > 0.95
     outlier = np.append(np.abs(random.normal(0, 1, 100000)), [40.0]).astype(np.float32)
-    assert 2.5 < kl(Histogram.of(outlier)) < 10
+    assert 2.5 < choose("kl", Histogram.of(outlier)) < 10
 
 
 def test_kl_is_ncnn_s():
@@ -132,8 +140,12 @@ def test_kl_is_ncnn_s():
     random = np.random.Generator(np.random.PCG64(3))
     x = np.abs(random.laplace(0, 1, 30000)).astype(np.float32)
     h = Histogram.of(x)
-    counts = np.add.reduceat(h.used(), np.arange(0, len(h.used()), max(1, len(h.used()) // 2048)))
-    assert kl(h) == pytest.approx((ncnn_kl(counts) + 0.5) * h.width * max(1, len(h.used()) // 2048), rel=0.02)
+    counts = np.add.reduceat(
+        h.up_to_largest(), np.arange(0, len(h.up_to_largest()), max(1, len(h.up_to_largest()) // 2048))
+    )
+    assert choose("kl", h) == pytest.approx(
+        (ncnn_kl(counts) + 0.5) * h.width * max(1, len(h.up_to_largest()) // 2048), rel=0.02
+    )
 
 
 def ncnn_kl(counts, levels=128):
@@ -156,12 +168,12 @@ def ncnn_kl(counts, levels=128):
     return best[0]
 
 
-@pytest.mark.parametrize("method", sorted(METHODS))
+@pytest.mark.parametrize("method", BY_HISTOGRAM)
 def test_the_table_does_not_depend_on_workers(tmp_path, method):
     net, images = nets.small(), nets.images(24)
     files = tmp_path / "m.param", tmp_path / "m.bin"
     save_net(net, *files)
-    one, four = (calibrate(net, images, How(method), target("dotprod"), n) for n in (1, 4))
+    one, four = (calibrate(net, images, nets.settings(method), target("dotprod"), workers=n) for n in (1, 4))
     assert one.inputs == four.inputs
     assert list(one.inputs) == ["conv_1", "conv_2", "conv_3", "fc"]
     assert all(np.array_equal(one.weights[name], four.weights[name]) for name in one.weights)
@@ -180,7 +192,7 @@ def test_a_dead_channel_and_a_dead_input_get_scale_1(tmp_path):
     assert (scales[1:] > 1).all()
     save_net(net, tmp_path / "m.param", tmp_path / "m.bin")
     black = [np.zeros((3, 8, 8), np.float32)]
-    found = calibrate(net, black, How("kl"), target("dotprod"), 1)
+    found = calibrate(net, black, nets.settings("kl"), target("dotprod"), workers=1)
     assert found.inputs["conv_1"] == 1
     assert np.isfinite(list(found.inputs.values())).all()
     assert silent(found, quantizable(net.layers)) == [
@@ -201,7 +213,7 @@ def test_levels_follow_the_target():
 def test_no_quantizable_layer(tmp_path):
     net = Net([Layer("Input", "in0", [], ["in0"]), Layer("ReLU", "relu", ["in0"], ["out0"])])
     with pytest.raises(OctetError, match="no layer that can be int8"):
-        calibrate(net, None, 1, How("kl"), target("dotprod"))
+        calibrate(net, [], nets.settings("kl"), target("dotprod"))
 
 
 def test_the_activations_that_are_drawn(tmp_path):
@@ -209,9 +221,9 @@ def test_the_activations_that_are_drawn(tmp_path):
     net, images = nets.small(), nets.images(8)
     files = tmp_path / "m.param", tmp_path / "m.bin"
     save_net(net, *files)
-    found = histograms(net, images)
-    made = table(net, found, How("mse"), target("dotprod"))
-    rows = [line.split(",") for line in activations_csv(net, found, made).splitlines()]
+    job = Job(net, images, nets.settings("mse"), target("dotprod"))
+    made = table(job)
+    rows = [line.split(",") for line in activations_csv(net, job.histograms, made).splitlines()]
     assert rows[0] == ["layer", "value", "share_pct", "zeros_pct", "threshold"]
     assert list(dict.fromkeys(row[0] for row in rows[1:])) == ["conv_1", "conv_2", "conv_3", "fc"]
     first = np.array([row[1:] for row in rows[1:] if row[0] == "conv_1"], float)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from octet.calibrate.observe import How, calibrate
+from octet.calibrate.calibrate import calibrate
 from octet.core.errors import OctetError
 from octet.graph import zero_points
 from octet.graph.targets import Target, target
@@ -91,7 +91,7 @@ def test_depthwise_inputs_are_apart_by_channel():
 
 
 def learned(net, profile, images, workers=None):
-    table = calibrate(net, images, How("minmax"), profile)
+    table = calibrate(net, images, nets.settings("minmax"), profile)
     return table, gptq_weights(net, table, profile, [], images)
 
 
@@ -121,7 +121,7 @@ def test_one_layer_s_mean_error_is_gone():
         ]
     )
     profile, images = Target("t", winograd=False, asymmetric=True, fp32_input=True), nets.images(32)
-    table = calibrate(net, images, How("minmax"), profile)
+    table = calibrate(net, images, nets.settings("minmax"), profile)
     table.inputs["b"] *= np.float32(2.5)
     assert zero_points.with_zero_point(net, {"b": 1}) == {"b"}
     chosen_weights = gptq_weights(net, table, profile, [], images)

@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from octet.calibrate.observe import weight_scales
+from octet.calibrate.weights import weight_scales
 from octet.core.errors import OctetError
 from octet.graph.layers import is_int8, quantizable
 from octet.graph.scales import add_attention

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from octet.calibrate.observe import How, calibrate, weight_scales
+from octet.calibrate.calibrate import calibrate
+from octet.calibrate.weights import weight_scales
 from octet.core.errors import OctetError
 from octet.graph.layers import quantizable
 from octet.graph.targets import Target, target
@@ -28,7 +29,7 @@ def calibrated(tmp_path):
     save_net(net, *files)
 
     def table(profile=PLAIN):
-        return calibrate(net, images, How("minmax"), profile, 1)
+        return calibrate(net, images, nets.settings("minmax"), profile, workers=1)
 
     return net, files, table
 

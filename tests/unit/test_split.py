@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from octet.calibrate import observe
+from octet.calibrate.calibrate import calibrate
 from octet.core.errors import OctetError
 from octet.core.folder import ModelFolder
 from octet.graph.origins import partition_boundaries
@@ -26,7 +26,7 @@ IMAGES = nets.images(6)
 def int8(folder, name, cuts):
     net = nets.small()
     save_net(net, folder / "fp32.param", folder / "fp32.bin")
-    table = observe.calibrate(net, IMAGES, observe.How("minmax"), target(name))
+    table = calibrate(net, IMAGES, nets.settings("minmax"), target(name))
     return quantize(net, table, target(name), [], "t", boundaries=partition_boundaries(net, cuts, "net"))
 
 

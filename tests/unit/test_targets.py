@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from octet.calibrate.observe import How, calibrate
+from octet.calibrate.calibrate import calibrate
 from octet.core.errors import OctetError
 from octet.graph.layers import quantizable
 from octet.graph.targets import FOLDER, Choice, dumps, load, target
@@ -44,7 +44,7 @@ def small(tmp_path):
     net, images = nets.small(), nets.images(8)
     files = tmp_path / "fp32.param", tmp_path / "fp32.bin"
     save_net(net, *files)
-    return net, lambda profile: calibrate(net, images, How("minmax"), profile, 1)
+    return net, lambda profile: calibrate(net, images, nets.settings("minmax"), profile, workers=1)
 
 
 def test_a_profile(profile):

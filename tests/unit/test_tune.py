@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from octet.calibrate.observe import How, calibrate
+from octet.calibrate.calibrate import calibrate
 from octet.core.errors import OctetError
 from octet.graph.targets import Choice, load, target
 from octet.ncnn import table
@@ -190,7 +190,7 @@ def board(tmp_path):
     net, images = nets.small(), nets.images(8)
     files = folder / "fp32.param", folder / "fp32.bin"
     save_net(net, *files)
-    table.save(calibrate(net, images, How("minmax"), target("dotprod"), 1), folder / "int8.table")
+    table.save(calibrate(net, images, nets.settings("minmax"), target("dotprod"), workers=1), folder / "int8.table")
 
     def run(*args):
         command = [sys.executable, "-c", ALONE, "models/small", *args]

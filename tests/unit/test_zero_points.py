@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from octet.calibrate.observe import How, calibrate, weight_scales
+from octet.calibrate.calibrate import calibrate
+from octet.calibrate.weights import weight_scales
 from octet.graph.layers import quantizable
 from octet.graph.targets import Target, target
 from octet.graph.zero_points import drop_clip
@@ -109,7 +110,7 @@ NEGATIVE = {"inverted": {"fc"}, "beside": {"fc"}}  # what reads values of either
 def calibrated(net, tmp_path, profile, count=16):
     files = tmp_path / "fp32.param", tmp_path / "fp32.bin"
     save_net(net, *files)
-    return calibrate(net, nets.images(count), How("minmax"), profile, 1)
+    return calibrate(net, nets.images(count), nets.settings("minmax"), profile, workers=1)
 
 
 def run(net, image, tmp_path, packing=True):

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from octet.calibrate.observe import How, calibrate
+from octet.calibrate.calibrate import calibrate
 from octet.core.errors import OctetError
 from octet.core.files import rounded, write_json
 from octet.core.logits import spread_difference
@@ -29,6 +29,7 @@ from octet.ncnn.engine import Engine
 from octet.ncnn.net import load_net
 from octet.quantize.int8_files import write
 from octet.quantize.quantize import quantize
+from tests import nets
 from tests.bench import peers
 from tests.bench.zoo.networks import complete
 from tests.bench.zoo.weights import images, randomize
@@ -79,7 +80,7 @@ def _files(config: str, checkpoint: Path, onnx: Path, steps: Path, images: tuple
     checkpoint.unlink()
     convert(onnx, *fp32, unseen)
     net, profile = load_net(*fp32), target("dotprod")
-    table = calibrate(net, seen, How("mse"), profile)
+    table = calibrate(net, seen, nets.settings("mse"), profile)
     quantized = quantize(net, table, profile, [], "table")
     write(quantized, *int8, unseen[0])
     logits = {}

@@ -1,0 +1,52 @@
+"""From a network and images to the calibration table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from octet.calibrate import methods
+from octet.calibrate.job import Job
+from octet.graph.layers import quantizable
+from octet.graph.origins import origins
+from octet.graph.scales import silent
+from octet.graph.targets import Target
+from octet.ncnn.net import Net
+from octet.ncnn.table import Table
+
+if TYPE_CHECKING:
+    from octet.core.params import Calibrate
+
+
+def calibrate(
+    net: Net,
+    images: Sequence[npt.NDArray[np.float32]],
+    settings: Calibrate,
+    target: Target,
+    onnx: Path | None = None,
+    workers: int | None = None,
+) -> Table:
+    """The table of a network, by the calibrator that the settings name. Arguments as for Job.
+
+    The result does not depend on the number of workers.
+    """
+    return table(Job(net, images, settings, target, onnx, workers))
+
+
+def table(job: Job) -> Table:
+    """The table of a job, by the calibrator that its settings name."""
+    return methods.calibrator(job.settings.method)(job)
+
+
+def remarks(job: Job, scales: Table) -> list[str]:
+    """What a user should know of a calibration: layers without weights or inputs, and what the calibrator cannot do."""
+    layers, origin = quantizable(job.net.layers), origins(job.net)
+    lines = silent(scales, layers)
+    for layer in layers:
+        remark = methods.remark(job.settings.method, job.histograms[origin[layer.inputs[0]]])
+        lines += [f"{layer.name}: {remark}"] if remark else []
+    return lines

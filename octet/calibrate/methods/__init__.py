@@ -1,0 +1,103 @@
+"""The calibrators: each file in this folder is one, and `calibrate.method` in params.yaml takes the file's name.
+
+To add one, write octet/calibrate/methods/NAME.py with two things in it:
+
+1. A docstring. Its first line is the calibrator's documentation: docs/parameters.md, the JSON schema and
+   docs/calibrators.md quote it. Name the paper below it.
+2. One function. Most calibrators choose a threshold for each layer's input:
+
+       def threshold(histogram: Histogram, levels: int, settings: Calibrate) -> float:
+
+   It gets the histogram of the magnitudes that the layer reads (octet.calibrate.histogram), the integer that will stand
+   for the threshold (127, or 254 where the input is never negative and shifted: octet.graph.zero_points), and the section
+   `calibrate` of params.yaml. It returns the largest magnitude that int8 shall hold, above 0 and at most
+   histogram.largest; what is larger is clipped. Inputs that are always 0 do not come to it. The weights' scales follow
+   `calibrate.weights`. A calibrator that finds the weights' scales too, or needs more than histograms, has instead
+
+       def calibrate(job: Job) -> Table:
+
+   with octet.calibrate.job.Job: the network, the images, the target, the ONNX model. ppq.py is one.
+
+A parameter of its own is a field of its own name in the section `calibrate`, as `percentile` and `ppq` are: add it to
+Calibrate in octet/core/params.py and to params.yaml, and read it as settings.NAME.
+
+A calibrator that cannot do well on some inputs may say so: `remark(histogram) -> str`, empty where all is well; the
+stage calibrate prints it with the layer's name, as kl.py does.
+
+Nothing else names a calibrator. From the folder follow params.yaml's check and its messages, the sweep
+(`make sweep-calibrators`), the benchmarks, and the tests: tests/unit/test_calibrate.py runs every `threshold` on inputs of
+all kinds (it lies within what was seen, does not depend on the number of workers, keeps a constant input), and wants its
+line in docs/calibrators.md.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from octet.calibrate import thresholds
+from octet.calibrate.histogram import Histogram
+from octet.calibrate.job import Job
+from octet.calibrate.thresholds import Threshold
+from octet.ncnn.table import Table
+
+
+def calibrators() -> dict[str, str]:
+    """The name of every calibrator and the first line of its docstring, without importing any.
+
+    >>> calibrators()["minmax"]
+    'The largest magnitude seen: nothing is clipped.'
+    """
+    files = sorted(path for path in Path(__file__).parent.glob("*.py") if not path.name.startswith("_"))
+    return {path.stem: (ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n")[0] for path in files}
+
+
+def calibrator(name: str) -> Callable[[Job], Table]:
+    """The calibrator of that name, which may import much: torch, for one."""
+    choose = threshold(name)
+    if choose:
+        return lambda job: thresholds.table(job, choose)
+    whole: Callable[[Job], Table] = _module(name).calibrate
+    return whole
+
+
+def threshold(name: str) -> Threshold | None:
+    """The function of a calibrator that chooses a threshold for every input; None for a calibrator of another kind.
+
+    >>> import numpy as np
+    >>> minmax = threshold("minmax")
+    >>> minmax(Histogram.of(np.float32([1, -3, 0])), 127, settings=None)
+    3.0
+    """
+    choose: Threshold | None = getattr(_module(name), "threshold", None)
+    return choose
+
+
+def remark(name: str, histogram: Histogram) -> str:
+    """What the calibrator of that name has to say of an input, empty for nothing."""
+    say: Callable[[Histogram], str] | None = getattr(_module(name), "remark", None)
+    return say(histogram) if say else ""
+
+
+def describe(settings: dict[str, Any]) -> str:
+    """A calibration in words, with the calibrator's own parameters.
+
+    >>> describe({"method": "percentile", "percentile": 99.9, "weights": "absmax"})
+    'percentile (99.9), weights by absmax'
+
+    Args:
+        settings: The section `calibrate` of params.yaml, as plain values.
+    """
+    name = settings["method"]
+    own = settings.get(name)
+    if isinstance(own, dict):
+        own = ", ".join(f"{key} {value}" for key, value in own.items())
+    words = name if own is None else f"{name} ({own})"
+    return f"{words}, weights by {settings['weights']}" if threshold(name) else words
+
+
+def _module(name: str) -> Any:
+    return import_module(f"{__name__}.{name}")
