@@ -5,6 +5,7 @@ from octet.core.files import read_json
 from octet.core.stage import arguments, begin
 from octet.data import preprocess
 from octet.graph.layers import is_int8, is_requantized, quantizable
+from octet.quantize.fp32_layers import by_reason, fp32_layers
 from octet.quantize.int8_files import write
 from octet.quantize.recipe import Recipe
 
@@ -19,9 +20,10 @@ def main() -> None:
     write(result, *folder.int8, steps(steps.noise(1)[0]))
     layers = quantizable(result.layers)
     requantized = sum(map(is_requantized, layers))
-    fp32 = [layer.name for layer in layers if not is_int8(layer)]
-    left = f"; fp32: {', '.join(fp32)}" if fp32 else ""
-    print(f"{stage.name}: {len(layers) - len(fp32)} of {len(layers)} layers int8, {requantized} requantized{left}")
+    int8 = sum(map(is_int8, layers))
+    print(f"{stage.name}: {int8} of {len(layers)} layers int8, {requantized} requantized")
+    for reason, names in by_reason(fp32_layers(result, recipe.target, entry.keep_fp32, planned)).items():
+        print(f"  fp32: {', '.join(names)} ({reason.value})")
 
 
 if __name__ == "__main__":
