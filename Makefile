@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help quantize zoo tune predict report package dump env test test-unit test-slow check lint format
+.PHONY: help quantize zoo tune predict report package dump env test test-unit test-slow check schema lint format
 .PHONY: sweep-calibrators sweep-helps bench-pipeline bench-data bench-cifar bench-int8 bench-peers chart zoo-table clean distclean git-or-not
 
 # The interpreter that .venv is made from; empty: the first of python3.11, python3 and python that is a Python 3.11.
@@ -37,7 +37,7 @@ quantize: .venv/.ready git-or-not  ## Export, quantize, evaluate and time all mo
 		--zoo '$(ZOO)' --config '$(CONFIG)' --checkpoint '$(CHECKPOINT)' --data '$(DATA)'); fi; \
 	$(PY) -m octet validate $${name:+--model "$$name"}; \
 	$(PY) -m dvc repro $${name:+"summary@$$name"}; \
-	$(PY) -m octet split $${name:+--model "$$name"}; \
+	$(PY) -m octet partition $${name:+--model "$$name"}; \
 	$(PY) -m octet summary $${name:+--model "$$name"}
 
 zoo: .venv/.ready  ## List the models of mmcls's zoo: input size, parameters, published top-1, whether Octet converts them; FIND=part
@@ -76,6 +76,9 @@ env: .venv/.ready  ## Print what a bug report needs: versions, processor, thread
 check: .venv/.ready  ## Fail where int8 loses more accuracy than params.yaml allows, for all models or MODEL=name
 	@$(PY) -m octet check $(if $(MODEL),--model '$(MODEL)')
 
+schema: .venv/.ready  ## Write configs/params.schema.json and docs/parameters.md anew, from octet/core/params.py
+	@$(PY) -m octet schema
+
 # All four run, whatever the first of them finds: one run says all there is to say.
 lint: .venv/.ready  ## Check style, types and which room imports which; changes nothing
 	@failed=0; \
@@ -113,7 +116,7 @@ chart: .venv/.ready  ## Draw what bench-peers measured as docs/images/peers.svg
 sweep-calibrators: .venv/.ready  ## Compare all calibrators with 32 to 2,048 images by DVC experiments, into docs/calibrators.md
 	@$(PY) -m tests.bench.sweep calibrators $(if $(MODEL),--model '$(MODEL)')
 
-sweep-helps: .venv/.ready  ## Compare learned rounding, equalization and mixed precision by DVC experiments, into docs/helps.md
+sweep-helps: .venv/.ready  ## Compare GPTQ, equalization and mixed precision by DVC experiments, into docs/helps.md
 	@$(PY) -m tests.bench.sweep helps $(if $(MODEL),--model '$(MODEL)')
 
 # Of the pipeline's outputs those that git ignores go: dvc.yaml's cached ones. The metrics in git stay, and so do

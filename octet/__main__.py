@@ -68,6 +68,13 @@ def zoo(args: Namespace) -> None:
     print(table(args.find))
 
 
+def schema(args: Namespace) -> None:
+    """Write configs/params.schema.json and docs/parameters.md"""
+    from octet.project.schema import write
+
+    print(*write(), sep="\n")
+
+
 def add(args: Namespace) -> None:
     """Add a model to params.yaml, print its name"""
     print(entries.add(args.model, {key: value for key in NEW if (value := vars(args)[key])}))
@@ -87,15 +94,15 @@ def summary(loaded: Params, names: list[str], args: Namespace) -> None:
     print(table({name: _summary(name) for name in names}))
 
 
-def split(loaded: Params, names: list[str], args: Namespace) -> None:
-    """Write the parts of models that have cuts"""
+def partition(loaded: Params, names: list[str], args: Namespace) -> None:
+    """Write the parts of models that are cut"""
     from octet.ncnn.partition import write
 
     for name in names:
-        folder, cuts = ModelFolder(name), loaded.models[name].cuts
-        if cuts:
+        folder, cut_at = ModelFolder(name), loaded.models[name].partition
+        if cut_at:
             _require(name, "models", *MODEL_FILES)
-            print(f"{folder.parts}: {write(folder, cuts)} parts of fp32 and of int8")
+            print(f"{folder.parts}: {write(folder, cut_at)} parts of fp32 and of int8")
         else:
             shutil.rmtree(folder.parts, ignore_errors=True)
 
@@ -175,9 +182,9 @@ def _require(name: str, folder: str, *files: str) -> None:
 
 
 OF_MODELS: dict[str, Callable] = {
-    f.__name__: f for f in (validate, summary, split, check, predict, report, package, chart, dump)
+    f.__name__: f for f in (validate, summary, partition, check, predict, report, package, chart, dump)
 }
-COMMANDS: dict[str, Callable] = OF_MODELS | {f.__name__: f for f in (env, zoo, add)}
+COMMANDS: dict[str, Callable] = OF_MODELS | {f.__name__: f for f in (env, zoo, schema, add)}
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ def main() -> None:
         raise OctetError(
             f"{stage.entry.data}: the images of the {settings.split} split have no labels; nothing can be evaluated on them"
         )
-    engine = runner(folder.ncnn(precision), stage.entry.cuts)
+    engine = runner(folder.ncnn(precision), stage.entry.partition)
     kept, order, probabilities = evaluate(
         engine, images, f"evaluate {precision}", args.workers, args.readers, stage.params.parallel.scheduler
     )

@@ -28,7 +28,7 @@ def main() -> None:
 def planned(stage: Stage) -> Plan:
     """The plan where there is a budget."""
     entry, settings = stage.entry, stage.params.mixed_precision
-    recipe = Recipe.load(stage.folder, stage.params.target, stage.params.equalize, entry.keep_fp32, entry.cuts)
+    recipe = Recipe.load(stage.folder, stage.params.target, stage.params.equalize, entry.keep_fp32, entry.partition)
     steps = preprocess.load(stage.folder.preprocess)
     images = held_out_images(entry.data, steps, settings.images, "mixed_precision.images", "plan")
     hold_out = HoldOut(images, logits(Engine.of(recipe.net), images, "plan, fp32"), images.labels)

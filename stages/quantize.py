@@ -15,7 +15,7 @@ def main() -> None:
     folder, entry = stage.folder, stage.entry
     steps = preprocess.load(folder.preprocess)
     planned = read_json(folder.plan, "the stage plan makes it")["keep_fp32"]
-    recipe = Recipe.load(folder, stage.params.target, stage.params.equalize, entry.keep_fp32, entry.cuts)
+    recipe = Recipe.load(folder, stage.params.target, stage.params.equalize, entry.keep_fp32, entry.partition)
     result = recipe.int8(planned)
     write(result, *folder.int8, steps(steps.noise(1)[0]))
     layers = quantizable(result.layers)

@@ -3,9 +3,8 @@
 import argparse
 
 import torch
-import yaml
 
-from octet.core import errors, files
+from octet.core import errors, files, yaml
 from octet.data.cifar import Cifar
 from octet.export.mmcls_model import build, read_config
 from octet.export.mmcls_pipeline import derive
@@ -23,8 +22,7 @@ def main() -> None:
     parser.add_argument("--metrics", required=True, help="JSON to write")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    with open(args.recipe) as file:
-        recipe = yaml.safe_load(file)[args.model]
+    recipe = yaml.load(args.recipe, "it says how each reference model is trained")[args.model]
     config = read_config(args.config)
     model = build(config, args.config)
     images = Cifar(args.data, "train")

@@ -25,9 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from unittest import mock
 
-import yaml
-
-from octet.core import params
+from octet.core import params, yaml
 from octet.core.errors import OctetError
 
 ROOT = Path(__file__).parents[1]
@@ -149,7 +147,7 @@ def block_problems(language: str, lines: list[str]) -> Iterator[tuple[int, str]]
         except SyntaxError as error:
             yield error.lineno or 1, f"no Python: {error.msg}"
     elif language == "yaml":
-        entries = (yaml.safe_load("\n".join(lines)) or {}).get("models") or {}
+        entries = (yaml.parse("\n".join(lines), "the document").values or {}).get("models") or {}
         known = {key for entry in _params()["models"].values() for key in entry} | {"zoo"}
         for key in {key for entry in entries.values() for key in entry} - known:
             yield 1, f"{key}: no key of a model's entry"
@@ -247,7 +245,7 @@ def dvc_problems(words: list[str]) -> Iterator[str]:
 def _stages() -> frozenset[str]:
     """All stages as `file:stage`, those of a model without its name."""
     return frozenset(
-        f"{file}:{stage}" for file in PIPELINES for stage in yaml.safe_load((ROOT / file).read_text())["stages"]
+        f"{file}:{stage}" for file in PIPELINES for stage in yaml.load(ROOT / file, "git has it")["stages"]
     )
 
 
@@ -267,7 +265,7 @@ def parameter_problems(name: str, values: str | None) -> Iterator[str]:
         yield f"{name}: no parameter of params.yaml"
         return
     for value in (values or "").split(",") if values else []:
-        section[key] = yaml.load(value, params.Loader)
+        section[key] = yaml.parse(value, name).values
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "params.yaml")
             file.write_text(json.dumps(changed))
@@ -278,7 +276,7 @@ def parameter_problems(name: str, values: str | None) -> Iterator[str]:
 
 
 def _params() -> dict:
-    return yaml.load((ROOT / "params.yaml").read_text(), params.Loader)
+    return yaml.load(ROOT / "params.yaml", "git has it")
 
 
 class _Parsed(BaseException):
@@ -351,7 +349,7 @@ def pre_commit_problems(words: list[str]) -> Iterator[str]:
     """The verb is one of pre-commit's, and a hook that it names is in .pre-commit-config.yaml."""
     hooks = {
         hook["id"]
-        for repo in yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+        for repo in yaml.load(ROOT / ".pre-commit-config.yaml", "git has it")["repos"]
         for hook in repo["hooks"]
     }
     if words[0] not in ("install", "run") or not {word for word in words[1:] if word[0] != "-"} <= hooks:
@@ -391,7 +389,7 @@ def _outputs() -> frozenset[str]:
     """What the stages make, with * for the model's name; folders too."""
     found = set()
     for file in PIPELINES:
-        for stage in yaml.safe_load((ROOT / file).read_text())["stages"].values():
+        for stage in yaml.load(ROOT / file, "git has it")["stages"].values():
             stage = stage.get("do", stage)
             for out in [out for kind in ("outs", "plots", "metrics") for out in stage.get(kind, [])]:
                 path = re.sub(r"\$\{[^}]*\}", "*", out if isinstance(out, str) else next(iter(out)))

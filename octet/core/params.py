@@ -1,134 +1,170 @@
-"""params.yaml: each parameter with its Rule beside it, all required as DVC tracks them, and one check of the file."""
+"""params.yaml: what every parameter asks and may be, all required as DVC tracks them, and one check of the file.
+
+A parameter is a field of a section: its title is the question, its example a value that works, and the text below it
+what a user should know. From these follow the check's messages (octet.core.check), the JSON schema that editors use,
+configs/params.schema.json, and docs/parameters.md (octet.project.schema writes both: `make schema`).
+"""
 
 from __future__ import annotations
 
-import json
 import re
-from dataclasses import dataclass
-from math import inf
+import sys
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal
 
-import yaml
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
+from octet.core import registry, yaml
+from octet.core.check import Check, Problem
 from octet.core.errors import OctetError, nearest
-from octet.core.files import read_bytes
+from octet.core.fields import Form, FormerKey, FormerValues, OneOf, Section, ask, examples, show
+from octet.core.renaming import Renaming, renamed
 
-_OURS, _FILES = ("dotprod", "ncnn2int8"), "configs/targets/*.yaml"
-_KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", tuple: "a list of texts"}
-_show = json.JSONEncoder(ensure_ascii=False, default=str, skipkeys=True).encode
-_ADDRESS = re.compile(r"(tcp|tls|wss?|ucx)://\S+:[0-9]+")
+FILE = "params.yaml"
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
 NAME_RULE = "Names are text (18 needs quotes) of letters, digits, _ and -, no - in front: DVC splits at dots"
+ADDRESS = r"^(tcp|tls|wss?|ucx)://\S+:[0-9]+$"
+
+Name = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
+Text = Annotated[str, Field(min_length=1)]
+Texts = Annotated[tuple[Text, ...], Field(strict=False)]
 
 
-@dataclass(frozen=True)
-class Rule:
-    what: str  # the question that the parameter answers
-    example: str  # a value that works, as it is written in YAML
-    low: float = -inf  # the least and the greatest value, both allowed
-    high: float = inf
-    choices: tuple[str, ...] = ()
-    optional: bool = False  # may be left out: no stage's `params` in dvc.yaml names it
-    files: str = ""  # a pattern: the files that it finds beside params.yaml are choices too, without their ending
+class Model(Section):
+    """Which models? One entry a model: its name is that of its folders in models/ and metrics/ and of its stages."""
+
+    config: Text = ask("Which mmcls config?", "configs/models/NAME.py")
+    """A file, or a name in mmcls's zoo as `resnet/resnet18_8xb16_cifar10.py`. A config is Python code and runs when it
+    is read."""
+    checkpoint: Text = ask("Which weights?", "models/NAME.pth")
+    """A `.pth`, of which only the weights are read."""
+    trusted: bool = ask("May reading the checkpoint run code?", False)
+    """Only for files whose origin you trust: needed where a checkpoint holds more than weights."""
+    data: Text = ask("Which data set folder?", "data/digits32")
+    """It holds the images to calibrate with and those to test on: CIFAR's files, class folders, annotation files."""
+    keep_fp32: Texts = ask("Which ncnn layers stay in fp32?", [])
+    """Names as in `fp32.param`."""
+    partition: Annotated[Texts, FormerKey("cuts")] = ask(
+        "At which ncnn blobs or layers is the model cut into several?", []
+    )
+    """Names as in `fp32.param`. The parts run one after the other, with the same result; `make quantize` writes them to
+    `models/<model>/parts/`."""
+    max_drop_pt: float = ask("How many points of top-1 may int8 lose?", 0.3, ge=0, le=100)
+    """Where it loses more, `make check` fails."""
+    zoo: Text | None = ask("Which model of mmcls's zoo?", "resnet18_8xb16_cifar10", default=None)
+    """May be left out. 'make quantize' fills in from it what the entry lacks; `make zoo` lists the names."""
+
+    advice: ClassVar = {"zoo": "'make quantize' fills in what an entry with 'zoo' leaves out"}
 
 
-@dataclass(frozen=True)
-class Model:
-    config: Annotated[str, Rule("Which mmcls config?", "configs/models/NAME.py")]
-    checkpoint: Annotated[str, Rule("Which weights?", "models/NAME.pth")]
-    trusted: Annotated[bool, Rule("May reading the checkpoint run code?", "false")]
-    data: Annotated[str, Rule("Which data set folder?", "data/digits32")]
-    keep_fp32: Annotated[tuple[str, ...], Rule("Which ncnn layers stay in fp32?", "[]")]
-    cuts: Annotated[tuple[str, ...], Rule("Which ncnn blobs or layers cut the model into several?", "[]")]
-    max_drop_pt: Annotated[float, Rule("How many points of top-1 may int8 lose?", "0.3", low=0, high=100)]
-    zoo: Annotated[str | None, Rule("Which model of mmcls's zoo?", "resnet18_8xb16_cifar10", optional=True)] = None
+class Export(Section):
+    """How is the model exported?"""
 
-    @staticmethod
-    def unfinished(found: dict[str, Any]) -> str:
-        """What to do about keys that are missing."""
-        return "'make quantize' fills in what an entry with 'zoo' leaves out" if "zoo" in found else ""
+    opset: int = ask("Which ONNX opset?", 13, ge=11, le=13)
+    """What both PPQ and pnnx read."""
 
 
-@dataclass(frozen=True)
-class Export:
-    opset: Annotated[int, Rule("Which ONNX opset?", "13", low=11, high=13)]
+class Ppq(Section):
+    """How does PPQ calibrate? Only read where the method is ppq."""
+
+    algorithm: Literal["percentile", "kl", "mse", "minmax"] = ask("Which PPQ algorithm?", "percentile")
+    """PPQ's own observer of that name."""
+    batch: int = ask("How many images a step?", 32, ge=1)
+    """PPQ's observers see so many at once, so the scales depend on it."""
 
 
-@dataclass(frozen=True)
-class Ppq:
-    algorithm: Annotated[str, Rule("Which PPQ algorithm?", "percentile", choices=("percentile", "kl", "mse", "minmax"))]
-    batch: Annotated[int, Rule("How many images a step?", "32", low=1)]
+class Calibrate(Section):
+    """How are the activations' scales found?"""
 
-
-@dataclass(frozen=True)
-class Calibrate:
-    method: Annotated[
-        str, Rule("Which calibrator?", "kl", choices=("minmax", "percentile", "kl", "aciq", "mse", "ppq"))
-    ]
-    images: Annotated[int, Rule("How many training images?", "256", low=1)]
-    weights: Annotated[str, Rule("How are the weights' scales found?", "absmax", choices=("absmax", "mse"))]
-    percentile: Annotated[
-        float, Rule("Which share of the values does method percentile keep, in percent?", "99.99", 50, 100)
-    ]
+    method: Annotated[str, OneOf(registry.calibrators)] = ask("Which calibrator?", "kl")
+    """All but PPQ are Octet's own, in one pass over the images. `docs/calibrators.md` compares them."""
+    images: int = ask("How many training images?", 256, ge=1)
+    """Balanced over the classes. Beyond 128 little changes; PPQ needs at least 8."""
+    weights: Literal["absmax", "mse"] = ask("How are the weights' scales found?", "absmax")
+    """By each channel's largest weight, or by the least squared error; PPQ has its own way."""
+    percentile: float = ask("Which share of the values does method percentile keep, in percent?", 99.99, ge=50, le=100)
+    """Zeros count. Only read where the method is percentile."""
     ppq: Ppq
 
-    @staticmethod
-    def conflicts(values: dict[str, Any]) -> dict[str, str]:
-        """The key and the problem where values are valid alone (others are None or missing) but not together."""
-        few = values.get("method") == "ppq" and (values.get("images") or 8) < 8
-        return {"images": f"PPQ needs at least 8, found {values['images']}. Raise it or change 'method'"} if few else {}
+    @field_validator("images")
+    @classmethod
+    def _enough_for_ppq(cls, images: int, info: ValidationInfo) -> int:
+        if info.data.get("method") == "ppq" and images < 8:
+            raise PydanticCustomError(
+                "conflict", "PPQ needs at least 8, found {found}. Raise it or change 'method'", {"found": images}
+            )
+        return images
 
 
-@dataclass(frozen=True)
-class Rounding:
-    method: Annotated[str, Rule("How do weights become integers?", "nearest", choices=("nearest", "learned"))]
-    images: Annotated[int, Rule("From how many training images is it learned?", "256", low=1)]
+class Rounding(Section):
+    """How do weights become integers?"""
+
+    method: Annotated[Literal["nearest", "gptq"], FormerValues({"learned": "gptq"})] = ask(
+        "To the nearest, or by GPTQ?", "nearest"
+    )
+    """`gptq` chooses the integers of a layer together, from what the layer reads, so that their errors cancel, and takes
+    the mean error out by the bias."""
+    images: int = ask("From how many training images does GPTQ learn?", 256, ge=1)
+    """Only read where the method is gptq."""
 
 
-@dataclass(frozen=True)
-class Analyze:
-    images: Annotated[int, Rule("On how many training images?", "128", low=1)]
+class Analyze(Section):
+    """Which layer costs how much?"""
+
+    images: int = ask("On how many training images?", 128, ge=1)
+    """Each layer's cost is measured on them."""
 
 
-@dataclass(frozen=True)
-class MixedPrecision:
-    metric: Annotated[str, Rule("In what is the budget?", "none", choices=("none", "kl", "top1"))]
-    budget: Annotated[float, Rule("How much may int8 lose?", "0.001", low=0)]
-    images: Annotated[int, Rule("On how many held-out training images?", "1000", low=1)]
+class MixedPrecision(Section):
+    """Which layers stay in fp32 by themselves, so that int8 keeps a budget of loss?"""
+
+    metric: Literal["none", "kl", "top1"] = ask("In what is the budget?", "none")
+    """`none`: there is no budget; `kl`: the divergence of the probabilities, in nats; `top1`: points of top-1."""
+    budget: float = ask("How much may int8 lose?", 0.001, ge=0)
+    """On held-out training images, with twice the loss's standard error to spare."""
+    images: int = ask("On how many held-out training images?", 1000, ge=1)
+    """From the end of the training split, which a smaller calibration set, from its front, lacks."""
 
 
-@dataclass(frozen=True)
-class Evaluate:
-    split: Annotated[str, Rule("On which split?", "test", choices=("test", "train"))]
-    limit: Annotated[int | None, Rule("How many images?", "null", low=1)]
+class Evaluate(Section):
+    """On what is the accuracy measured?"""
+
+    split: Literal["test", "train"] = ask("On which split?", "test")
+    """`train`: images from its end, which a smaller calibration set, from its front, lacks."""
+    limit: int | None = ask("How many images?", None, ge=1)
+    """null means all."""
 
 
-@dataclass(frozen=True)
-class Benchmark:
-    runs: Annotated[int, Rule("How many timed runs of each kind?", "100", low=1)]
-    warmup: Annotated[int, Rule("How many untimed runs before them?", "10", low=0)]
+class Benchmark(Section):
+    """How is the latency measured?"""
+
+    runs: int = ask("How many timed runs of each kind?", 100, ge=1)
+    """fp32 and int8 in turn, one image each."""
+    warmup: int = ask("How many untimed runs before them?", 10, ge=0)
+    """The first runs are slower: memory is allocated, caches are cold."""
 
 
-@dataclass(frozen=True)
-class Parallel:
-    scheduler: Annotated[str | None, Rule("Which Dask scheduler gives calibrate and evaluate workers?", "null")]
+class Parallel(Section):
+    """Who computes? The results do not depend on it: no stage runs again when it changes."""
 
-    @staticmethod
-    def conflicts(values: dict[str, Any]) -> dict[str, str]:
-        """As Calibrate.conflicts."""
-        address = values.get("scheduler")
-        if address is None or _ADDRESS.fullmatch(address):
-            return {}
-        return {"scheduler": f"expected an address as tcp://host:8786, or null, found {_show(address)}"}
+    scheduler: Annotated[str | None, Form("an address as tcp://host:8786, or null")] = ask(
+        "Which Dask scheduler gives calibrate and evaluate workers?", None, pattern=ADDRESS
+    )
+    """null: this machine's cores."""
 
 
-@dataclass(frozen=True)
-class Params:
-    models: dict[str, Model]
-    target: Annotated[str, Rule("Which int8 kernels does the device run best?", "dotprod", choices=_OURS, files=_FILES)]
+class Params(Section):
+    """All parameters of the pipeline."""
+
+    models: Annotated[dict[Name, Model], Field(min_length=1)]
+    target: Annotated[str, OneOf(registry.targets, open=True)] = ask(
+        "Which int8 kernels does the device run best?", "dotprod"
+    )
+    """In doubt, and before shipping, `make tune` measures a profile on the device."""
     export: Export
-    equalize: Annotated[bool, Rule("Are channels between two layers scaled alike before calibration?", "false")]
+    equalize: bool = ask("Are channels between two layers scaled alike before calibration?", False)
+    """Cross-layer equalization: the weights of both are scaled so that the network stays the same."""
     calibrate: Calibrate
     rounding: Rounding
     analyze: Analyze
@@ -137,136 +173,56 @@ class Params:
     benchmark: Benchmark
     parallel: Parallel
 
-    @staticmethod
-    def conflicts(values: dict[str, Any]) -> dict[str, str]:
-        """As Calibrate.conflicts."""
-        both = values.get("equalize") and getattr(values.get("calibrate"), "method", None) == "ppq"
-        return (
-            {"equalize": "PPQ calibrates the ONNX model, which is not equalized. Change it or calibrate.method"}
-            if both
-            else {}
-        )
+    @field_validator("calibrate")
+    @classmethod
+    def _ppq_is_not_equalized(cls, calibrate: Calibrate, info: ValidationInfo) -> Calibrate:
+        if info.data.get("equalize") and calibrate.method == "ppq":
+            message = "PPQ calibrates the ONNX model, which is not equalized. Change it or calibrate.method"
+            raise PydanticCustomError("conflict", message, {"key": "equalize"})
+        return calibrate
 
 
-def load(path: str | Path = "params.yaml") -> Params:
-    """Reads and checks the whole file; OctetError has one line for each problem, or the place of a syntax error."""
+# What 'make quantize' writes where an entry lacks it.
+MODEL_DEFAULTS = {"trusted": False, "keep_fp32": [], "partition": [], "max_drop_pt": 0.3}
+
+
+def load(path: str | Path = FILE) -> Params:
+    """Reads and checks the whole file; of old names it notes on standard error what they are called now.
+
+    Raises:
+        OctetError: With one line for each problem, or the place of a syntax error.
+    """
+    document = yaml.read(path, "run this in the project's top folder, where params.yaml lies")
+    values, renamings = with_new_names({} if document.values is None else document.values)
+    for renaming in renamings:
+        print(f"note: {path}: {renaming}; 'make quantize' writes it so", file=sys.stderr)
+    check = Check(Params, Path(path).parent, values, NAME_RULE)
+    problems = [Problem(twice.path, twice.text) for twice in document.duplicates]
     try:
-        found = yaml.load(read_bytes(path, "run this in the project's top folder, where params.yaml lies"), Loader)
-    except (yaml.YAMLError, ValueError, LookupError, AttributeError) as error:  # the last three: « !!int x » and such
-        mark, why = getattr(error, "problem_mark", None), " ".join(str(getattr(error, "problem", error)).split())
-        place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "somewhere"
-        raise OctetError(f"{path}: {place}: not valid YAML: {why}; mend it there or just above") from None
-    check = _Check(Path(path), [])
-    params = check.mapping("", Params, {} if found is None else found)
-    if check.problems:
-        raise OctetError("\n".join(check.problems))
+        params = Params.model_validate(values, context={"folder": check.folder})
+    except ValidationError as error:
+        problems += check.problems(error.errors(include_url=False))
+    if problems:
+        raise OctetError("\n".join(f"{path}: {problem}" for problem in sorted(problems, key=check.rank)))
     return params
 
 
+def with_new_names(values: Any) -> tuple[Any, list[Renaming]]:
+    """The content of a params.yaml, of whatever form, with today's names in place of old ones; and which these were."""
+    return renamed(values, Params)
+
+
 def model(params: Params, name: str) -> Model:
-    """The entry of that name; for an unlisted one, OctetError with the nearest name and the entry to add."""
+    """The entry of that name.
+
+    Raises:
+        OctetError: There is none; with the nearest name, and the entry to add.
+    """
     if name in params.models:
         return params.models[name]
     missing = f"params.yaml: models.{name}: no such model. {nearest(name, params.models)}"
     if not NAME.fullmatch(name):
         raise OctetError(f"{missing} Nor can it be added. {NAME_RULE}")
-    key = name if yaml.load(name, Loader) == name else _show(name)
-    entry = "\n    ".join(_ENTRY).replace("NAME", name)
+    key = name if yaml.parse(name, name).values == name else show(name)
+    entry = "\n    ".join(examples(Model)).replace("NAME", name)
     raise OctetError(f"{missing} To add it, put its entry under 'models':\n\nmodels:\n  {key}:\n    {entry}")
-
-
-@dataclass
-class _Check:
-    """Walks a file and the dataclasses side by side; `problems` gets one line, with the key's full path, for each."""
-
-    file: Path
-    problems: list[str]
-
-    def report(self, at: str, problem: str) -> None:
-        self.problems.append(": ".join(filter(None, (str(self.file), at[1:], problem))))
-
-    def mapping(self, at: str, kind: Any, found: Any) -> Any:
-        entry = get_args(kind)[1] if get_origin(kind) is dict else None  # the dataclass of dict[str, dataclass]
-        hints = {} if entry else get_type_hints(kind, include_extras=True)
-        if not isinstance(found, dict) or (entry and not found):
-            wanted = f"entries like 'NAME: {{{', '.join(_ENTRY)}}}'" if entry else f"the keys {', '.join(hints)}"
-            return self.report(at, f"expected a mapping with {wanted}; found {_show(found)}")
-        for key, lines in getattr(found, "twice", ()):
-            self.report(f"{at}.{key}", f"given in the lines {lines}. Keep one of them")
-        for key in found:
-            if entry and not (isinstance(key, str) and NAME.fullmatch(key)):
-                self.report(f"{at}.{key}", f"{_show(key)} is no usable name. {NAME_RULE}")
-            elif not entry and key not in hints:
-                self.report(f"{at}.{key}", f"unknown key. {nearest(str(key), hints)}")
-        advice = kind.unfinished(found) if hasattr(kind, "unfinished") else ""
-        absent = [key for key, hint in hints.items() if key not in found and not _optional(hint)]
-        if advice and absent:
-            return self.report(at, f"lacks the key{'s' * (len(absent) > 1)} {', '.join(absent)}; {advice}")
-        values = {}
-        for key, hint in (dict.fromkeys(found, entry) if entry else hints).items():
-            here, rule = f"{at}.{key}", get_args(hint)[-1:]
-            if get_origin(hint) is not Annotated:  # of a section that is missing, each key is reported
-                values[key] = self.mapping(here, hint, found.get(key, {}))
-            elif key in found:
-                values[key] = self.value(here, hint.__origin__, rule[0], found[key])
-            elif not rule[0].optional:
-                self.report(here, f"missing key. {rule[0].what} For example '{key}: {rule[0].example}'")
-        for key, problem in kind.conflicts(values).items() if hasattr(kind, "conflicts") else ():
-            self.report(f"{at}.{key}", problem)
-        return values if entry else None if self.problems else kind(**values)
-
-    def value(self, at: str, kind: Any, rule: Rule, found: Any) -> Any:
-        null = type(None) in get_args(kind)
-        kind = get_args(kind)[0] if null else get_origin(kind) or kind
-        choices = sorted({*rule.choices, *(file.stem for file in self.file.parent.glob(rule.files or "no/file"))})
-        if choices:
-            valid = found in choices
-        elif kind is tuple:
-            valid = isinstance(found, list) and all(isinstance(text, str) and text for text in found)
-        else:
-            typed = type(found) is kind or (kind is float and type(found) is int)  # so true is no number
-            valid = typed and (found != "" if kind is str else rule.low <= found <= rule.high)
-        if valid or (null and found is None):
-            return found if found is None else kind(found)
-        if choices and isinstance(found, str):
-            return self.report(at, f"unknown value {_show(found)}. {nearest(found, choices)}")
-        span = f" of at least {rule.low}" if rule.high == inf else f" from {rule.low} to {rule.high}"
-        expected = f"one of {', '.join(choices)}" if choices else _KINDS[kind] + span * (rule.low > -inf)
-        self.report(at, f"expected {expected}{' or null' * null}, found {_show(found)}. For example {rule.example}")
-
-
-def _optional(hint: Any) -> bool:
-    return get_origin(hint) is Annotated and get_args(hint)[-1].optional
-
-
-class _Mapping(dict):
-    """Knows the lines of the keys given twice, of which PyYAML keeps the last without a word."""
-
-    def __init__(self, loader: yaml.SafeLoader, node: yaml.MappingNode) -> None:
-        lines: dict[tuple[str, str], list[str]] = {}
-        for key, _ in node.value:
-            lines.setdefault((key.tag, str(key.value)), []).append(str(key.start_mark.line + 1))
-        self.twice = [(key, " and ".join(where)) for (_, key), where in lines.items() if len(where) > 1]
-        super().__init__(loader.construct_mapping(node, deep=True))
-
-
-class Loader(yaml.SafeLoader):
-    """Reads booleans and numbers as DVC (YAML 1.2) does; for PyYAML itself 1e-3 is text, 010 is 8 and `on` is true."""
-
-
-_ENTRY = [
-    f"{key}: {hint.__metadata__[0].example}"
-    for key, hint in get_type_hints(Model, include_extras=True).items()
-    if not _optional(hint)
-]
-_TAG = "tag:yaml.org,2002:"
-_PATTERNS = {
-    "null": "|~|null|Null|NULL",
-    "merge": "<<",
-    "bool": "true|True|TRUE|false|False|FALSE",
-    "int": "[-+]?([0-9][0-9_]*|0b[01][01_]*|0o[0-7][0-7_]*|0x[0-9a-fA-F][0-9a-fA-F_]*)",
-    "float": r"[-+]?([0-9][0-9_]*(\.[0-9_]*)?([eE][-+]?[0-9]+)?|\.[0-9_]+([eE][-+][0-9]+)?|\.(inf|Inf|INF))|\.nan",
-}
-Loader.yaml_implicit_resolvers = {None: [(_TAG + tag, re.compile(rf"({p})\Z")) for tag, p in _PATTERNS.items()]}
-Loader.add_constructor(_TAG + "int", lambda _, node: int(re.sub(r"\b0+(?=[0-9])", "", node.value.replace("_", "")), 0))
-Loader.add_constructor(_TAG + "map", _Mapping)

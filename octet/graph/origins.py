@@ -22,14 +22,14 @@ def origins(net: Net) -> dict[str, str]:
     return found
 
 
-def partition_boundaries(net: Net, cuts: Sequence[str], where: str) -> frozenset[str]:
+def partition_boundaries(net: Net, partition: Sequence[str], where: str) -> frozenset[str]:
     """The blobs that pass from one partition to another, and their origins: an int8 model keeps them in fp32.
 
     Args:
         net: The whole network.
-        cuts: The blobs or layers after which it is partitioned.
+        partition: The blobs or layers after which it is partitioned.
         where: The model's entry, for errors.
     """
     origin = origins(net)
-    passed = {blob for part in split(net, cuts, where)[:-1] for blob in part.outputs}
+    passed = {blob for part in split(net, partition, where)[:-1] for blob in part.outputs}
     return frozenset(passed | {origin[blob] for blob in passed})

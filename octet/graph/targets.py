@@ -20,14 +20,14 @@ Besides the built-in profiles, configs/targets/NAME.yaml is one of that NAME, me
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from octet.core import yaml
 from octet.core.errors import OctetError, nearest
-from octet.core.files import read_bytes
 from octet.graph.layers import could_run_winograd, is_depthwise, is_grouped, kind, no_int8, quantizable
 from octet.graph.origins import origins
 from octet.ncnn.layer import Layer
@@ -206,28 +206,24 @@ def target(name: str) -> Target:
 
 
 def load(path: str | Path) -> Target:
-    """Reads a profile; its name is the file's, without .yaml."""
-    import yaml  # here, because the tuner runs where there is no yaml
+    """Reads a profile; its name is the file's, without .yaml.
 
+    Raises:
+        OctetError: The file is missing, is no YAML, or holds what no profile may.
+    """
     path = Path(path)
-    text = read_bytes(path, "'make tune' makes it")
-    try:
-        found = yaml.safe_load(text)
-        twice = _twice(yaml.compose(text, yaml.SafeLoader))
-    except (yaml.YAMLError, ValueError) as error:
-        mark, why = getattr(error, "problem_mark", None), getattr(error, "problem", None) or error
-        place = f"line {mark.line + 1}: " if mark else ""
-        raise OctetError(f"{path}: {place}not valid YAML: {why}; mend it or make it again with 'make tune'") from None
-    if twice:
-        raise OctetError(f"{path}: {', '.join(twice)} given twice; keep one of them")
-    _mapping(found, "", ("base", "layers", "fp32_costs_us"), path)
-    base = found.get("base")
+    document = yaml.read(path, "'make tune' makes it", "mend it or make it again with 'make tune'")
+    if document.duplicates:
+        keys = ", ".join(sorted({f"'{duplicate.path[-1]}'" for duplicate in document.duplicates}))
+        raise OctetError(f"{path}: {keys} given twice; keep one of them")
+    values = document.values
+    _mapping(values, "", ("base", "layers", "fp32_costs_us"), path)
+    base = values.get("base")
     if not isinstance(base, str) or base not in TARGETS:
         raise OctetError(f"{path}: base: '{base}' is no built-in profile. {nearest(str(base), TARGETS)}")
-    layers = found.get("layers") or {}
+    layers, costs = ({} if values.get(key) is None else values[key] for key in ("layers", "fp32_costs_us"))
     _mapping(layers, "layers", None, path)
     choices = {name: _read_choice(name, entry, path) for name, entry in layers.items()}
-    costs = found.get("fp32_costs_us") or {}
     _mapping(costs, "fp32_costs_us", None, path)
     for name, cost in costs.items():
         if type(cost) not in (int, float) or not math.isfinite(cost):
@@ -254,9 +250,8 @@ def _file(name: str) -> Path:
 
 
 def _read_choice(name: Any, entry: Any, path: Path) -> Choice:
+    """What a profile says of one layer."""
     keys = [f.name for f in fields(Choice)]
-    if not isinstance(name, str):
-        raise OctetError(f"{path}: layers: expected a layer's name, found {name!r}; put it in quotes")
     _mapping(entry, f"layers: {name}", keys, path)
     for key, value in entry.items():
         if not isinstance(value, bool):
@@ -267,23 +262,18 @@ def _read_choice(name: Any, entry: Any, path: Path) -> Choice:
     return choice
 
 
-def _mapping(found: Any, at: str, keys: tuple[str, ...] | list[str] | None, path: Path) -> None:
-    """Raises OctetError unless found is a mapping, with no other keys than these."""
+def _mapping(value: Any, at: str, keys: Sequence[str] | None, path: Path) -> None:
+    """Raises OctetError unless it is a mapping, with no other keys than these; None: the keys are layers' names."""
     where = f"{path}: {at}: " if at else f"{path}: "
-    if not isinstance(found, dict):
+    if not isinstance(value, dict):
         example = "conv_1: 41.5" if at == "fp32_costs_us" else "conv_1: {winograd: true}"
         wanted = f"the keys {', '.join(keys)}" if keys else f"entries like '{example}'"
-        raise OctetError(f"{where}expected a mapping with {wanted}, found {found!r}")
-    for key in found:
+        raise OctetError(f"{where}expected a mapping with {wanted}, found {value!r}")
+    for key in value:
         if keys and key not in keys:
             raise OctetError(f"{where}unknown key '{key}'. {nearest(str(key), keys)}")
-
-
-def _twice(node: Any) -> list[str]:
-    """The keys that a mapping of the document holds more than once, of which YAML keeps the last without a word."""
-    pairs = node.value if node is not None and node.id == "mapping" else []
-    keys = [key.value for key, _ in pairs if isinstance(key.value, str)]
-    return sorted({f"'{key}'" for key in keys if keys.count(key) > 1}) + [k for _, v in pairs for k in _twice(v)]
+        if not isinstance(key, str):
+            raise OctetError(f"{where}expected a layer's name, found {key!r}; put it in quotes")
 
 
 def _quoted(name: str) -> str:

@@ -30,20 +30,20 @@ class Part:
     outputs: list[str]
 
 
-def split(net: Net, cuts: Sequence[str], where: str) -> list[Part]:
-    """The parts, in the order in which they run, one more than cuts. `where` names the model in errors.
+def split(net: Net, partition: Sequence[str], where: str) -> list[Part]:
+    """The parts, in the order in which they run, one more than the model is cut at. `where` names the model in errors.
 
     A cut is the name of a blob in the .param, or of the layer that makes it. Raises OctetError for an unknown one, for
     the model's input or output, and for one that an earlier cut's part computes already.
     """
-    producers, blobs = net.producers(), [_blob(net, cut, where) for cut in cuts]
+    producers, blobs = net.producers(), [_blob(net, cut, where) for cut in partition]
     done = {_key(layer) for layer in net.layers if layer.type == "Input"}
     groups: list[list[Layer]] = []
-    for cut, blob in zip(cuts, blobs, strict=True):
+    for cut, blob in zip(partition, blobs, strict=True):
         needed = _before(producers, blob) - done
         if not needed or blob == net.output:
             raise OctetError(
-                f"{where}: cuts: '{cut}' leaves nothing for its part to compute; expected tensors in the network's order, "
+                f"{where}: partition: '{cut}' leaves nothing for its part to compute; expected tensors in the network's order, "
                 "none of them its input or output or before an earlier one"
             )
         groups.append([layer for layer in net.layers if _key(layer) in needed])
@@ -83,12 +83,12 @@ class Chain:
         return np.array(blobs[self.parts[-1][0].outputs[-1]]).reshape(-1)
 
 
-def runner(files: NcnnFiles, cuts: Sequence[str]) -> Callable[[np.ndarray], np.ndarray]:
-    """What runs a model: the chain of its parts where it has cuts."""
-    return Chain(split(load_net(*files), cuts, str(files.param))) if cuts else Engine(*files)
+def runner(files: NcnnFiles, partition: Sequence[str]) -> Callable[[np.ndarray], np.ndarray]:
+    """What runs a model: the chain of its parts where it is cut."""
+    return Chain(split(load_net(*files), partition, str(files.param))) if partition else Engine(*files)
 
 
-def write(folder: ModelFolder, cuts: Sequence[str]) -> int:
+def write(folder: ModelFolder, partition: Sequence[str]) -> int:
     """Writes the parts of fp32 and int8 into the model's folder `parts`, and chain.json, which says how they follow one another.
 
     Returns how many parts a model has.
@@ -97,12 +97,12 @@ def write(folder: ModelFolder, cuts: Sequence[str]) -> int:
     with new_folder(folder.parts) as new:
         for precision in PRECISIONS:
             files = folder.ncnn(precision)
-            for k, part in enumerate(split(load_net(*files), cuts, str(files.param))):
+            for k, part in enumerate(split(load_net(*files), partition, str(files.param))):
                 names = {"param": f"{precision}.{k}.param", "bin": f"{precision}.{k}.bin"}
                 save_net(part.net, new / names["param"], new / names["bin"])
                 chain.setdefault(precision, []).append(names | {"inputs": part.inputs, "outputs": part.outputs})
         write_json(new / "chain.json", chain)
-    return len(cuts) + 1
+    return len(partition) + 1
 
 
 def _blob(net: Net, cut: str, where: str) -> str:
@@ -112,9 +112,11 @@ def _blob(net: Net, cut: str, where: str) -> str:
     made = [layer.outputs for layer in net.layers if layer.name == cut]
     if not made:
         known = [*producers, *(layer.name for layer in net.layers)]
-        raise OctetError(f"{where}: cuts: '{cut}' is no blob of the model, nor a layer. {nearest(cut, known)}")
+        raise OctetError(f"{where}: partition: '{cut}' is no blob of the model, nor a layer. {nearest(cut, known)}")
     if len(made[0]) > 1:
-        raise OctetError(f"{where}: cuts: layer '{cut}' makes {', '.join(made[0])}; name one of them, or what it reads")
+        raise OctetError(
+            f"{where}: partition: layer '{cut}' makes {', '.join(made[0])}; name one of them, or what it reads"
+        )
     return made[0][0]
 
 

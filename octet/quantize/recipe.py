@@ -46,7 +46,7 @@ class Recipe:
         target_name: str,
         equalized: bool,
         keep_fp32: Collection[str],
-        cuts: Sequence[str],
+        partition: Sequence[str],
         with_gptq: bool = True,
     ) -> Recipe:
         """Reads it from a model's files.
@@ -56,12 +56,12 @@ class Recipe:
             target_name: The device's profile.
             equalized: Are the fp32 network's channels scaled alike first?
             keep_fp32: The layers that the model's entry leaves in fp32.
-            cuts: The blobs or layers after which the model is partitioned.
+            partition: The blobs or layers after which the model is partitioned.
             with_gptq: With the integers that the stage round chose?
         """
         chosen = gptq_weights.load(folder.rounding) if with_gptq else {}
         net = fp32_net(folder, equalized)
-        boundaries = partition_boundaries(net, cuts, f"params.yaml: models.{folder.name}")
+        boundaries = partition_boundaries(net, partition, f"params.yaml: models.{folder.name}")
         scales, profile = table.load(folder.table), target(target_name)
         return cls(net, scales, profile, tuple(keep_fp32), boundaries, str(folder.table), chosen)
 

@@ -7,7 +7,8 @@ import subprocess
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
+from octet.core import yaml
+from octet.core.params import with_new_names
 
 FILES = ("summary", "int8", "fp32")
 # Of an experiment, what its row shows: the figure in summary.json, its head, and its form.
@@ -110,7 +111,7 @@ def _state(name: str, commit: str) -> dict[str, Any] | None:
 def _flat(name: str, figures: dict[str, dict[str, Any]], params: str) -> dict[str, Any]:
     """Parameters by their path, numbers as « file: key ». top1_pct of fp32 and int8 stand in the summary already."""
     found: dict[str, Any] = {}
-    settings = yaml.safe_load(params)
+    settings, _ = with_new_names(yaml.parse(params, "params.yaml").values)
     settings["models"] = {name: settings.get("models", {}).get(name)}  # the others' are not this model's
     _walk(settings, "", found)
     for file in FILES:

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import yaml
-
+from octet.core import yaml
 from octet.core.errors import OctetError, nearest
 
 FOLDER = Path("models/zoo")  # where the weights lie
@@ -50,7 +49,7 @@ def models() -> dict[str, ZooModel]:
     """Every model of the zoo that has a config, weights and results, by its name, in the order of the metafiles."""
     found = {}
     for path in sorted(_wheel().glob("configs/*/metafile.yml")):
-        for entry in yaml.load(path.read_text(), yaml.CSafeLoader).get("Models", ()):
+        for entry in yaml.load(path, "it is part of mmcls's wheel: install that again").get("Models", ()):
             if not {"Config", "Weights"} <= entry.keys() or not entry.get("Results"):
                 continue
             result = entry["Results"][0]

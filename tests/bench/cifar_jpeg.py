@@ -16,10 +16,8 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-import yaml
-
+from octet.core import yaml
 from octet.core.errors import OctetError, run
-from octet.core.params import Loader
 
 ROOT = Path(__file__).parents[2]
 MODEL = "resnet18_cifar10_jpeg"
@@ -45,7 +43,7 @@ def project(folder: Path, checkpoint: Path) -> None:
     for name in ("octet", "stages", "configs"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "dvc.yaml", folder)
-    params = yaml.load((ROOT / "params.yaml").read_text(), Loader)
+    params = yaml.load(ROOT / "params.yaml", "git has it")
     entry = dict(
         next(iter(params["models"].values())), config=CONFIG, checkpoint=str(checkpoint), data="data/cifar10_jpeg"
     )

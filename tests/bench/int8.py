@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from octet.calibrate.methods import calibrators
 from octet.core import params
 from octet.core.errors import run
 from octet.core.logits import Logits, divergence
 from octet.core.parallel import cores
+from octet.core.registry import calibrators
 from octet.core.text import table
 from octet.ncnn.machine import machine
 from tests.bench.peers import Timed

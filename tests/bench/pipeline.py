@@ -14,11 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from octet.calibrate.calibrate import calibrate
-from octet.calibrate.methods import calibrators, threshold
+from octet.calibrate.methods import threshold
 from octet.core import params
 from octet.core.errors import run
 from octet.core.folder import ModelFolder
 from octet.core.parallel import cores
+from octet.core.registry import calibrators
 from octet.data import preprocess
 from octet.data.dataset import Dataset, open_split
 from octet.data.images import Images

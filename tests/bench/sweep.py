@@ -19,13 +19,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import yaml
 
+from octet.core import registry, yaml
 from octet.core.errors import OctetError, run
 from octet.core.files import write_text
 from octet.core.folder import PRECISIONS, ModelFolder
 from octet.core.logits import kl_divergences
-from octet.core.params import Loader
 from octet.core.progress import progress
 from octet.data import cifar, preprocess
 from octet.data.folders import ImageFiles, class_folders, inside
@@ -35,7 +34,7 @@ from octet.ncnn.machine import machine
 from tests.bench import cifar_jpeg
 
 ROOT = Path(__file__).parents[2]
-METHODS, IMAGES = ("minmax", "percentile", "kl", "aciq", "mse", "ppq"), (32, 128, 512, 2048)
+IMAGES = (32, 128, 512, 2048)
 HELD_OUT = 5000
 NAMES = {
     "resnet18_digits32": "ResNet-18, digits32",
@@ -46,15 +45,15 @@ SETTINGS = {
     "dotprod, 256 images": ["target=dotprod"],
     "ncnn2int8, 256 images": ["target=ncnn2int8", "mixed_precision.budget=0.0003"],
 }
-LEARNED, EQUALIZED, MIXED = "rounding.method=learned", "equalize=true", "mixed_precision.metric=kl"
+GPTQ, EQUALIZED, MIXED = "rounding.method=gptq", "equalize=true", "mixed_precision.metric=kl"
 HELPS = {
     "plain": [],
-    "learned rounding": [LEARNED],
+    "GPTQ": [GPTQ],
     "equalization": [EQUALIZED],
     "mixed precision": [MIXED],
-    "all together": [LEARNED, EQUALIZED, MIXED],
+    "all together": [GPTQ, EQUALIZED, MIXED],
 }
-WORK = {LEARNED: "round", MIXED: "plan"}  # the stage that does what the parameter asks for
+WORK = {GPTQ: "round", MIXED: "plan"}  # the stage that does what the parameter asks for
 
 
 @dataclass
@@ -76,7 +75,7 @@ class Project:
             shutil.copytree(ROOT / part, folder / part, ignore=keep)
         for part in ("dvc.yaml", ".dvcignore"):
             shutil.copy(ROOT / part, folder)
-        params = yaml.load((ROOT / "params.yaml").read_text(), Loader)
+        params = yaml.load(ROOT / "params.yaml", "git has it")
         entry = params["models"].get(name) or next(iter(params["models"].values()))
         if name == cifar_jpeg.MODEL:
             arrays(shared / "cifar10-jpeg", folder / "data" / "cifar10_jpeg")
@@ -155,7 +154,9 @@ def calibrators(project: Project) -> list[str]:
         "| method | images | held-out: agreement | held-out: probability shift | test: drop in points | test: agreement |",
         "|---|---:|---:|---:|---:|---:|",
     ]
-    for method, images in progress([(m, n) for m in METHODS for n in IMAGES], project.name, unit="experiment"):
+    for method, images in progress(
+        [(m, n) for m in registry.calibrators() for n in IMAGES], project.name, unit="experiment"
+    ):
         settings = [*quick, f"calibrate.method={method}", f"calibrate.images={images}"]
         held = project.experiment([*settings, "evaluate.split=train", f"evaluate.limit={HELD_OUT}"])
         test = project.experiment(settings)
@@ -208,7 +209,7 @@ ABOUT = {
         "paired standard error.",
     ],
     "helps": [
-        "What wins int8's loss back, each alone and together, on all test images: learned rounding (`rounding.method=learned`), "
+        "What wins int8's loss back, each alone and together, on all test images: GPTQ (`rounding.method=gptq`), "
         "cross-layer equalization (`equalize=true`), mixed precision (`mixed_precision.metric=kl`, a budget of 3e-5 nats on "
         "target `dotprod`, of 3e-4 on `ncnn2int8`). Drop: fp32's top-1 less int8's, with its paired standard error. Speed-up: "
         "int8's frames a second over fp32's, one thread, batch 1, 100 runs in turn. Work: what the stages round and plan took.",

@@ -33,7 +33,7 @@ models:
     trusted: false
     data: data/digits32
     keep_fp32: []
-    cuts: []
+    partition: []
     max_drop_pt: 100
 target: dotprod
 export:

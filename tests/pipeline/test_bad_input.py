@@ -279,20 +279,20 @@ def test_a_model_cut_in_three_is_evaluated_as_a_chain(project):
         return (project.folder / f"metrics/tiny/{precision}.predictions.csv").read_bytes()
 
     whole = predicted("fp32")
-    project.edit("params.yaml", "cuts: []", f"cuts: [{', '.join(cuts)}]")
+    project.edit("params.yaml", "partition: []", f"partition: [{', '.join(cuts)}]")
     assert project.stage("quantize").returncode == 0
     assert predicted("fp32") == whole
     chained = predicted("int8")
-    assert "parts: 3 parts of fp32 and of int8" in project.python("-m", "octet", "split").stdout
+    assert "parts: 3 parts of fp32 and of int8" in project.python("-m", "octet", "partition").stdout
     assert len(list((project.folder / "models/tiny/parts").iterdir())) == 13
-    project.edit("params.yaml", f"cuts: [{', '.join(cuts)}]", "cuts: []")
+    project.edit("params.yaml", f"partition: [{', '.join(cuts)}]", "partition: []")
     assert predicted("int8") == chained, "the whole model that was cut says the same"
-    project.python("-m", "octet", "split")
+    project.python("-m", "octet", "partition")
     assert not (project.folder / "models/tiny/parts").exists()
     assert predictions.exists()
-    project.edit("params.yaml", "cuts: []", "cuts: [convrelu_99]")
+    project.edit("params.yaml", "partition: []", "partition: [convrelu_99]")
     fails(
         project,
         "quantize",
-        "params.yaml: models.tiny: cuts: 'convrelu_99' is no blob of the model, nor a layer. Did you mean 'convrelu_",
+        "params.yaml: models.tiny: partition: 'convrelu_99' is no blob of the model, nor a layer. Did you mean 'convrelu_",
     )

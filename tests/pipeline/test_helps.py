@@ -1,4 +1,4 @@
-"""What wins accuracy back, through the stages: learned rounding, equalization, mixed precision under a budget."""
+"""What wins accuracy back, through the stages: GPTQ, equalization, mixed precision under a budget."""
 
 import json
 import re
@@ -23,13 +23,13 @@ def read(project, name):
 
 def test_each_runs_where_it_is_on_and_its_layers_arrive(project):
     plain = read(project, "metrics/tiny/analyze.json")["model"]["kl"]
-    project.edit("params.yaml", "method: nearest", "method: learned")
+    project.edit("params.yaml", "method: nearest", "method: gptq")
     project.edit("params.yaml", "equalize: false", "equalize: true")
     project.edit("params.yaml", "metric: none\n  budget: 0.001", f"metric: kl\n  budget: {plain / 4}")
     ran = project.repro()
     assert "evaluate_fp32" not in ran
     assert {"calibrate", "round", "analyze", "plan", "quantize"} <= set(ran)
-    assert read(project, "metrics/tiny/analyze.json")["model"]["kl"] < plain, "learned rounding alone"
+    assert read(project, "metrics/tiny/analyze.json")["model"]["kl"] < plain, "GPTQ alone"
     chosen, plan = (
         load_gptq_weights(project.folder / "models/tiny/rounding.npz"),
         read(project, "models/tiny/plan.json"),

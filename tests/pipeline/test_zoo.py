@@ -72,7 +72,7 @@ def project(tmp_path_factory):
 
 def test_the_entry_is_filled_in_and_a_wrong_checksum_stops_the_run(project):
     shown = project.python("-m", "octet", "validate").stdout
-    assert shown == "params.yaml: models.tiny: filled in checkpoint, trusted, data, keep_fp32, cuts, max_drop_pt\n"
+    assert shown == "params.yaml: models.tiny: filled in checkpoint, trusted, data, keep_fp32, partition, max_drop_pt\n"
     text = (project.folder / "params.yaml").read_text()
     assert f"checkpoint: models/zoo/{WEIGHTS}" in text
     assert "data: data/jpeg\n" in text

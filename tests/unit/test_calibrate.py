@@ -10,6 +10,7 @@ from octet.calibrate.calibrate import calibrate, table
 from octet.calibrate.histogram import BINS, Histogram
 from octet.calibrate.job import Job
 from octet.calibrate.weights import weight_scales
+from octet.core import registry
 from octet.core.errors import OctetError
 from octet.graph.layers import quantizable
 from octet.graph.scales import silent
@@ -22,7 +23,7 @@ from tests import nets
 pytestmark = pytest.mark.unit
 
 
-BY_HISTOGRAM = [name for name in methods.calibrators() if methods.threshold(name)]
+BY_HISTOGRAM = [name for name in registry.calibrators() if methods.threshold(name)]
 
 
 def choose(name, histogram, levels=127, **own):

@@ -1,16 +1,22 @@
 """params.yaml: what is read, and the line that each kind of mistake gives."""
 
+import json
 import subprocess
 import sys
-from dataclasses import FrozenInstanceError, is_dataclass
+import tempfile
 from pathlib import Path
-from typing import Annotated, get_args, get_origin, get_type_hints
 
 import pytest
-import yaml
+from dvc.utils.serialize import parse_yaml
+from dvc.utils.serialize._yaml import YAMLFileCorruptedError
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
-from octet.core import params
+from octet.core import fields, params, registry, yaml
 from octet.core.errors import OctetError
+from octet.graph.targets import TARGETS
 
 pytestmark = pytest.mark.unit
 
@@ -23,7 +29,7 @@ models:
     trusted: false
     data: data/digits32
     keep_fp32: []
-    cuts: []
+    partition: []
     max_drop_pt: 0.3
 target: dotprod
 export:
@@ -44,7 +50,7 @@ benchmark:
   warmup: 10
 equalize: false
 rounding:
-  method: learned
+  method: gptq
   images: 200
 analyze:
   images: 128
@@ -84,53 +90,54 @@ def test_the_shipped_file_loads():
         trusted=False,
         data="data/digits32",
         keep_fp32=(),
-        cuts=(),
+        partition=(),
         max_drop_pt=0.3,
     )
     assert loaded.target == "dotprod"
     assert loaded.export == params.Export(opset=13)
-    assert loaded.calibrate == params.Calibrate("mse", 256, "absmax", 99.99, params.Ppq("percentile", 32))
+    assert loaded.calibrate == params.Calibrate(
+        method="mse", images=256, weights="absmax", percentile=99.99, ppq=params.Ppq(algorithm="percentile", batch=32)
+    )
     assert not loaded.equalize
-    assert loaded.rounding == params.Rounding("nearest", 256)
-    assert loaded.analyze == params.Analyze(128)
-    assert loaded.mixed_precision == params.MixedPrecision("none", 0.001, 1000)
+    assert loaded.rounding == params.Rounding(method="nearest", images=256)
+    assert loaded.analyze == params.Analyze(images=128)
+    assert loaded.mixed_precision == params.MixedPrecision(metric="none", budget=0.001, images=1000)
     assert loaded.evaluate == params.Evaluate(split="test", limit=None)
     assert loaded.benchmark == params.Benchmark(runs=100, warmup=10)
     assert loaded.parallel == params.Parallel(scheduler=None)
-    with pytest.raises(FrozenInstanceError):
+    with pytest.raises(ValidationError, match="frozen"):
         loaded.target = "ncnn2int8"
 
 
-def rules(cls: type, at: str = "") -> dict[str, params.Rule]:
-    """The rule of every parameter, by its path; the models' under 'models.net'."""
+def parameters(section: type[fields.Section], at: str = "") -> dict[str, FieldInfo]:
+    """The field of every parameter, by its path; the models' under 'models.net'."""
     found = {}
-    for key, hint in get_type_hints(cls, include_extras=True).items():
-        if get_origin(hint) is Annotated:
-            found[f"{at}{key}"] = hint.__metadata__[0]
-        elif is_dataclass(hint):
-            found |= rules(hint, f"{at}{key}.")
+    for key, field in section.model_fields.items():
+        if fields.is_section(field.annotation):
+            found |= parameters(field.annotation, f"{at}{key}.")
+        elif fields.entry(field.annotation):
+            found |= parameters(fields.entry(field.annotation), f"{at}{key}.net.")
         else:
-            found |= rules(get_args(hint)[1], f"{at}{key}.net.")
+            found[f"{at}{key}"] = field
     return found
 
 
 def test_every_question_is_a_comment_in_the_shipped_file_and_every_example_is_valid(path):
     text, example = SHIPPED.read_text(), {}
-    for key, rule in rules(params.Params).items():
-        assert f"# {rule.what.removesuffix('?')}" in text, key
+    for key, field in parameters(params.Params).items():
+        assert f"# {field.title.removesuffix('?')}" in text, key
         *parents, last = key.split(".")
         at = example
         for parent in parents:
             at = at.setdefault(parent, {})
-        at[last] = yaml.safe_load(rule.example)
-    path.write_text(yaml.safe_dump(example))
+        at[last] = yaml.parse(fields.example(field), key).values
+    path.write_text(json.dumps(example))
     assert params.load(path).models["net"].config == "configs/models/NAME.py"
 
 
-def test_ruamel_as_dvc_uses_it_reads_the_same_from_the_shipped_file():
-    ruamel = pytest.importorskip("ruamel.yaml")
+def test_dvc_reads_the_same_from_the_shipped_file():
     text = SHIPPED.read_text()
-    assert yaml.load(text, params.Loader) == ruamel.YAML(typ="safe").load(text)
+    assert yaml.parse(text, SHIPPED).values == parse_yaml(text, SHIPPED)
 
 
 @pytest.mark.parametrize(
@@ -196,14 +203,30 @@ def test_ruamel_as_dvc_uses_it_reads_the_same_from_the_shipped_file():
         "_1",
         "1.2.3",
         "1-2",
+        "0o7",
+        ".nan",
+        "2001-01-01",
+        "2001-01-01 10:00:00",
+        "12:30:45",
+        "!!str 1",
+        "0.",
+        "1_000.5",
     ],
 )
-def test_ruamel_as_dvc_uses_it_reads_the_same_scalars(scalar):
-    ruamel = pytest.importorskip("ruamel.yaml")
+def test_dvc_reads_the_same_scalars(scalar):
     text = f"key: {scalar}\n{scalar}: value\n"
-    ours, theirs = yaml.load(text, params.Loader), ruamel.YAML(typ="safe").load(text)
-    assert ours == theirs
+    ours, theirs = yaml.parse(text, "x").values, parse_yaml(text, "x")
+    assert repr(ours) == repr(theirs)
     assert [(type(k), type(v)) for k, v in ours.items()] == [(type(k), type(v)) for k, v in theirs.items()]
+
+
+@pytest.mark.parametrize("text", ["<<: 1", "a: =", "a: *b", "a: 1\na: 2", "1: a\n01: b", "a: !x b", "- a\nb: 1"])
+def test_what_dvc_does_not_read_is_refused(path, text):
+    with pytest.raises(YAMLFileCorruptedError):
+        parse_yaml(text, "x")
+    Path("x.yaml").write_text(text)
+    with pytest.raises(OctetError, match=r"^x.yaml: "):
+        yaml.load("x.yaml", "")
 
 
 def test_numbers_with_exponents_integers_for_floats_limits_and_layer_names_are_read(path):
@@ -298,7 +321,7 @@ def test_anchors_and_merge_keys_are_read(path):
         (
             "method: kl",
             "method: entropy",
-            'calibrate.method: unknown value "entropy". Known: aciq, kl, minmax, mse, percentile, ppq.',
+            f'calibrate.method: unknown value "entropy". Known: {", ".join(sorted(registry.calibrators()))}.',
         ),
         (
             "algorithm: percentile",
@@ -385,7 +408,7 @@ def test_an_entry_that_is_no_mapping(path):
     found = problems(path, "models:\n  net: 5" + VALID[VALID.index("\ntarget") :])
     assert found == [
         "params.yaml: models.net: expected a mapping with the keys config, checkpoint, trusted, data, keep_fp32, "
-        "cuts, max_drop_pt, zoo; found 5"
+        "partition, max_drop_pt, zoo; found 5"
     ]
 
 
@@ -428,6 +451,7 @@ def test_a_file_that_is_no_mapping(path):
         (changed("trusted: false", "trusted: !!bool many"), "somewhere: not valid YAML: 'many'"),
         (VALID.encode() + b"\xff\n", "somewhere: not valid YAML: "),
         (VALID + "\0", "somewhere: not valid YAML: unacceptable character"),
+        (VALID + '"\\ud800": 1\n', "somewhere: not valid YAML: 'utf-8' codec can't encode"),
     ],
 )
 def test_errors_of_syntax_say_where(path, text, line):
@@ -477,7 +501,13 @@ def test_an_unlisted_model_gives_the_nearest_and_an_entry_that_can_be_pasted(pat
     assert ("Did you mean 'net'?" if name == "nets" else "net") in message
     path.write_text(changed("target:", f"{entry}\ntarget:"))
     assert params.load(path).models[name] == params.Model(
-        f"configs/models/{name}.py", f"models/{name}.pth", False, "data/digits32", (), (), 0.3
+        config=f"configs/models/{name}.py",
+        checkpoint=f"models/{name}.pth",
+        trusted=False,
+        data="data/digits32",
+        keep_fp32=(),
+        partition=(),
+        max_drop_pt=0.3,
     )
 
 
@@ -485,6 +515,92 @@ def test_an_unlisted_model_whose_name_cannot_be(path):
     path.write_text(VALID)
     with pytest.raises(OctetError, match=r"^params.yaml: models.\[a: no such model. Known: net. Nor can it be added. "):
         params.model(params.load(path), "[a")
+
+
+def test_old_names_are_read_with_a_note_each(path, capsys):
+    path.write_text(changed("    partition: []", "    cuts: [a, b]").replace("method: gptq", "method: learned"))
+    loaded = params.load(path)
+    assert loaded.models["net"].partition == ("a", "b")
+    assert loaded.rounding.method == "gptq"
+    assert capsys.readouterr().err.splitlines() == [
+        "note: params.yaml: models.net.cuts: 'cuts' is called 'partition' now; 'make quantize' writes it so",
+        "note: params.yaml: rounding.method: 'learned' is called 'gptq' now; 'make quantize' writes it so",
+    ]
+    path.write_text(VALID)
+    params.load(path)
+    assert capsys.readouterr().err == ""
+
+
+def test_an_old_name_beside_todays_and_a_wrong_value_of_it(path):
+    found = problems(path, changed("    partition: []", "    partition: []\n    cuts: [a]"))
+    assert found == ["params.yaml: models.net.cuts: is called 'partition' now, which is given, too. Keep that one"]
+    found = problems(path, changed("    partition: []", "    cuts: 1"))
+    assert found == ["params.yaml: models.net.partition: expected a list of texts, found 1. For example []"]
+
+
+def test_a_calibrator_is_a_file(tmp_path, monkeypatch, path):
+    monkeypatch.setattr(registry, "METHODS", tmp_path)
+    (tmp_path / "median.py").write_text('"""Half of the values are below it.\n\nMore."""\n')
+    (tmp_path / "__init__.py").touch()
+    assert registry.calibrators() == {"median": "Half of the values are below it."}
+    path.write_text(changed("method: kl", "method: median"))
+    assert params.load(path).calibrate.method == "median"
+    assert "Known: median." in problems(path, VALID)[0]
+
+
+def test_the_built_in_targets_are_those_of_the_graph():
+    assert list(registry.BUILT_IN_TARGETS) == list(TARGETS)
+
+
+def test_what_entries_get_by_default_is_valid():
+    assert params.MODEL_DEFAULTS.keys() < params.Model.model_fields.keys()
+    rest = {"config": "c", "checkpoint": "p", "data": "d"}
+    assert params.Model.model_validate(rest | params.MODEL_DEFAULTS).max_drop_pt == 0.3
+
+
+@given(st.text() | st.binary())
+def test_any_text_gives_values_or_an_error_with_the_file(text):
+    try:
+        yaml.parse(text, "x.yaml")
+    except OctetError as error:
+        assert str(error).startswith("x.yaml: ")
+
+
+PIECES = st.sampled_from(
+    [*"{}[]:,-?&*!#|>'\"%@`~ \n", "a", "1", "- ", ": ", "<<: ", "*a", "&a ", "!!int ", "!!set ", "---\n"]
+)
+
+
+@given(st.lists(PIECES, max_size=30).map("".join))
+def test_any_pieces_of_yaml_are_read_as_dvc_reads_them_or_refused(text):
+    try:
+        values = yaml.parse(text, "x.yaml").values
+    except OctetError as error:
+        assert str(error).startswith("x.yaml: ")
+    else:
+        if values:
+            assert repr(parse_yaml(text, "x.yaml")) == repr(values)
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"], max_codepoint=0xFFFF), max_size=5)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT | st.integers(), inner, max_size=3),
+    max_leaves=8,
+)
+KEYS = st.sampled_from(
+    ["models", "target", "calibrate", "rounding", "parallel", "method", "net", "ppq", "images", "cuts"]
+)
+
+
+@given(VALUES | st.dictionaries(KEYS, VALUES | st.dictionaries(KEYS, VALUES)))
+def test_any_values_give_parameters_or_lines_that_name_the_file(values):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "params.yaml")
+        path.write_text(json.dumps(values, ensure_ascii=False))
+        with pytest.raises(OctetError) as raised:
+            params.load(path)
+    assert str(raised.value).startswith(f"{path}: ")
 
 
 def test_torch_and_ncnn_are_not_imported():

@@ -23,11 +23,11 @@ BLOBS = ["1", "2", "3", "5", "6", "7", "8"]
 IMAGES = nets.images(6)
 
 
-def int8(folder, name, cuts):
+def int8(folder, name, partition):
     net = nets.small()
     save_net(net, folder / "fp32.param", folder / "fp32.bin")
     table = calibrate(net, IMAGES, nets.settings("minmax"), target(name))
-    return quantize(net, table, target(name), [], "t", boundaries=partition_boundaries(net, cuts, "net"))
+    return quantize(net, table, target(name), [], "t", boundaries=partition_boundaries(net, partition, "net"))
 
 
 def same(whole, chain):
@@ -35,28 +35,28 @@ def same(whole, chain):
         assert np.array_equal(whole(image), chain(image))
 
 
-@pytest.mark.parametrize("cuts", [[a] for a in BLOBS] + [["1", "5", "8"], ["2", "4", "5"], ["7", "8"]])
-def test_fp32(cuts):
+@pytest.mark.parametrize("partition", [[a] for a in BLOBS] + [["1", "5", "8"], ["2", "4", "5"], ["7", "8"]])
+def test_fp32(partition):
     net = nets.small()
-    parts = split(net, cuts, "net")
-    assert len(parts) == len(cuts) + 1
+    parts = split(net, partition, "net")
+    assert len(parts) == len(partition) + 1
     assert parts[0].inputs == ["in0"]
     assert parts[-1].outputs[-1] == "out0"
     layers = [layer.name for part in parts for layer in part.net.layers if layer.type != "Input"]
     assert sorted(layers) == sorted(layer.name for layer in net.layers if layer.type != "Input"), "each layer once"
-    for cut, part in zip(cuts, parts, strict=False):
+    for cut, part in zip(partition, parts, strict=False):
         assert cut in part.outputs
     same(Engine.of(net), Chain(parts))
 
 
 @pytest.mark.parametrize("name", ["dotprod", "ncnn2int8"])
-@pytest.mark.parametrize("cuts", [["1"], ["2"], ["5"], ["1", "5", "8"]])
-def test_int8(tmp_path, name, cuts):
-    net = int8(tmp_path, name, cuts)
+@pytest.mark.parametrize("partition", [["1"], ["2"], ["5"], ["1", "5", "8"]])
+def test_int8(tmp_path, name, partition):
+    net = int8(tmp_path, name, partition)
     for layer in net.layers:
-        if layer.outputs[0] in partition_boundaries(net, cuts, "net"):
+        if layer.outputs[0] in partition_boundaries(net, partition, "net"):
             assert layer.int(8) < 100, "what goes from part to part is fp32"
-    same(Engine.of(net), Chain(split(net, cuts, "net")))
+    same(Engine.of(net), Chain(split(net, partition, "net")))
 
 
 def test_what_passes_over_a_cut(tmp_path):
@@ -65,7 +65,7 @@ def test_what_passes_over_a_cut(tmp_path):
     assert sorted(parts[1].inputs) == sorted(parts[0].outputs) == ["4", "5"]
     assert partition_boundaries(nets.small(), ["conv_3"], "net") == {"2", "4", "5"}
     whole = int8(tmp_path, "ncnn2int8", [])
-    assert any(layer.int(8) > 100 for layer in whole.layers), "without cuts, conv_1 leaves as int8"
+    assert any(layer.int(8) > 100 for layer in whole.layers), "whole, conv_1 leaves as int8"
 
 
 def test_a_late_part_may_read_the_input():
@@ -86,9 +86,9 @@ def test_a_late_part_may_read_the_input():
 
 
 @pytest.mark.parametrize(
-    ("cuts", "message"),
+    ("partition", "message"),
     [
-        (["conv_4"], "net: cuts: 'conv_4' is no blob of the model, nor a layer. Did you mean 'conv_"),
+        (["conv_4"], "net: partition: 'conv_4' is no blob of the model, nor a layer. Did you mean 'conv_"),
         (["split_1"], "layer 'split_1' makes 3, 4; name one of them"),
         (["in0"], "'in0' leaves nothing for its part to compute"),
         (["out0"], "'out0' leaves nothing"),
@@ -96,9 +96,9 @@ def test_a_late_part_may_read_the_input():
         (["5", "5"], "'5' leaves nothing"),
     ],
 )
-def test_cuts_that_cannot_be(cuts, message):
+def test_cuts_that_cannot_be(partition, message):
     with pytest.raises(OctetError, match=message):
-        split(nets.small(), cuts, "net")
+        split(nets.small(), partition, "net")
 
 
 def test_files_of_the_parts(tmp_path):

@@ -83,7 +83,7 @@ def test_no_layers(profile, text):
         ("layers:", "layer:", "board.yaml: unknown key 'layer'. Did you mean 'layers'"),
         ("int8: false", "int: false", "board.yaml: layers: fc: unknown key 'int'. Did you mean 'int8'"),
         ("winograd: true", "winograd: 1", "layers: conv_2: winograd: expected true or false, found 1"),
-        ("winograd: true", "winograd:", "layers: conv_2: winograd: expected true or false, found None"),
+        ("winograd: true", "winograd: ", "layers: conv_2: winograd: expected true or false, found None"),
         ("{winograd: true}", "winograd", "layers: conv_2: expected a mapping with the keys .*, found 'winograd'"),
         ("conv_2:", "2:", "layers: expected a layer's name, found 2; put it in quotes"),
         ("conv_2:", "conv_1:", "board.yaml: 'conv_1' given twice; keep one"),
@@ -97,6 +97,14 @@ def test_no_layers(profile, text):
         ),
         ("layers:", "fp32_costs_us: 3\nlayers:", "fp32_costs_us: expected a mapping with entries like 'conv_1: 41.5'"),
         (ALL[ALL.index("  conv_1") :], "  - conv_1\n", "layers: expected a mapping with entries like"),
+        (ALL[ALL.index("\n  conv_1") :], " []\n", r"layers: expected a mapping with entries like .*, found \[\]"),
+        ("layers:", "fp32_costs_us: 0\nlayers:", "fp32_costs_us: expected a mapping with entries like .*, found 0"),
+        (
+            "layers:",
+            "fp32_costs_us: {1: 2}\nlayers:",
+            "fp32_costs_us: expected a layer's name, found 1; put it in quotes",
+        ),
+        ("winograd: true", "winograd: on", "layers: conv_2: winograd: expected true or false, found 'on'"),
     ],
 )
 def test_a_wrong_file(profile, old, new, message):

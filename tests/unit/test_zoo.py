@@ -11,9 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 
-from octet.core import params
+from octet.core import params, yaml
 from octet.core.errors import OctetError
 from octet.data import cifar
 from octet.export.mmcls_model import read_config
@@ -255,7 +254,7 @@ def test_an_entry_with_zoo_is_filled_in(project):
     text = project.replace("models:\n", f"models:\n{ZOO}", 1)
     Path("params.yaml").write_text(text)
     with pytest.raises(
-        OctetError, match="models.resnet18_cifar10: lacks the keys config, checkpoint, trusted, keep_fp32, cuts"
+        OctetError, match="models.resnet18_cifar10: lacks the keys config, checkpoint, trusted, keep_fp32, partition"
     ):
         params.load()
     entries.fill()
@@ -264,12 +263,12 @@ def test_an_entry_with_zoo_is_filled_in(project):
         "    checkpoint: models/zoo/resnet18_b16x8_cifar10_20210528-bd6371c8.pth",
         "    trusted: false",
         "    keep_fp32: []",
-        "    cuts: []",
+        "    partition: []",
         "    max_drop_pt: 0.3",
     ]
     entry = params.load().models["resnet18_cifar10"]
     assert (entry.zoo, entry.data) == ("resnet18_8xb16_cifar10", "data/cifar10")
-    assert yaml.safe_load(Path("downloads/params.yaml").read_text()) == {
+    assert yaml.load("downloads/params.yaml", "") == {
         "weights": {"resnet18_8xb16_cifar10": {"zoo": "resnet18_8xb16_cifar10", "file": entry.checkpoint}},
         "data_sets": {"cifar10": {"folder": "data/cifar10"}},
     }
@@ -279,10 +278,47 @@ def test_an_entry_with_zoo_is_filled_in(project):
 
 
 def test_what_is_missing_and_has_a_default_is_filled_in(project):
-    text = project.replace("    cuts: []\n", "")
+    text = project.replace("    partition: []\n", "")
     Path("params.yaml").write_text(text)
     entries.fill()
-    assert added(text) == ["    cuts: []"] * 2
+    assert added(text) == ["    partition: []"] * 2
+
+
+def test_old_names_become_new_ones_and_all_else_stays(project, capsys):
+    text = project.replace("    partition: []\n", "    cuts: [conv_1]  # mine\n", 1)
+    text = text.replace("    partition: []\n", "    'cuts': []\n").replace(
+        "method: nearest", 'method: "learned" # mine too'
+    )
+    assert text.count("cuts") == 2
+    Path("params.yaml").write_text(text)
+    entries.fill()
+    renamed = (
+        text.replace("    cuts:", "    partition:")
+        .replace("    'cuts':", "    partition:")
+        .replace('"learned"', "gptq")
+    )
+    assert Path("params.yaml").read_text() == renamed
+    assert capsys.readouterr().err.splitlines() == [
+        "note: params.yaml: rounding.method: 'learned' is called 'gptq' now, and is written so",
+        "note: params.yaml: models.mobilenetv2_digits32.cuts: 'cuts' is called 'partition' now, and is written so",
+        "note: params.yaml: models.resnet18_digits32.cuts: 'cuts' is called 'partition' now, and is written so",
+    ]
+    assert params.load().models["resnet18_digits32"].partition == ("conv_1",)
+    entries.fill()
+    assert capsys.readouterr().err == ""
+
+
+def test_an_old_name_behind_an_anchor_becomes_a_new_one_once(project):
+    text = project.replace("  resnet18_digits32:\n", "  resnet18_digits32: &net\n").replace(
+        "    partition:", "    cuts:", 1
+    )
+    text = text.replace(
+        "  mobilenetv2_digits32:\n", "  other:\n    <<: *net\n    zoo: a\n  alias: *net\n  mobilenetv2_digits32:\n"
+    )
+    Path("params.yaml").write_text(text.replace("    zoo: a\n", ""))
+    entries.fill()
+    assert "cuts" not in Path("params.yaml").read_text()
+    assert params.load().models["other"].partition == params.load().models["alias"].partition == ()
 
 
 def test_without_a_zoo_model_there_is_nothing_to_fetch(project):
@@ -333,7 +369,7 @@ def test_a_model_is_added_by_its_paths(project):
         "    trusted: false",
         "    data: 'data/mine #1'",
         "    keep_fp32: []",
-        "    cuts: []",
+        "    partition: []",
         "    max_drop_pt: 0.3",
     ]
     assert params.load().models[name].data == "data/mine #1"

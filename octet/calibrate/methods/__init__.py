@@ -32,10 +32,8 @@ line in docs/calibrators.md.
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Callable
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from octet.calibrate import thresholds
@@ -43,16 +41,6 @@ from octet.calibrate.histogram import Histogram
 from octet.calibrate.job import Job
 from octet.calibrate.thresholds import Threshold
 from octet.ncnn.table import Table
-
-
-def calibrators() -> dict[str, str]:
-    """The name of every calibrator and the first line of its docstring, without importing any.
-
-    >>> calibrators()["minmax"]
-    'The largest magnitude seen: nothing is clipped.'
-    """
-    files = sorted(path for path in Path(__file__).parent.glob("*.py") if not path.name.startswith("_"))
-    return {path.stem: (ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n")[0] for path in files}
 
 
 def calibrator(name: str) -> Callable[[Job], Table]:

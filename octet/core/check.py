@@ -1,0 +1,169 @@
+"""What is wrong with params.yaml: pydantic's errors in Octet's words, each with the full path of its key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from octet.core import fields
+from octet.core.errors import nearest
+from octet.core.fields import Form, Keys, Section, former_key, is_section, show
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong at a key."""
+
+    at: Keys
+    text: str
+
+    def __str__(self) -> str:
+        return ": ".join(filter(None, (".".join(map(str, self.at)), self.text)))
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place in a file.
+
+    Args:
+        at: The keys that lead to it; no further than to a parameter.
+        kind: What should be there: a section, the annotation of a mapping or of a parameter; None where nothing should.
+        field: The parameter or section as its own section has it; None for the top, for entries, for unknown keys.
+        holder: The section in which its last key is.
+    """
+
+    at: Keys
+    kind: Any
+    field: FieldInfo | None = None
+    holder: type[Section] | None = None
+
+
+@dataclass(frozen=True)
+class Check:
+    """The words for what pydantic finds wrong with a file.
+
+    Args:
+        top: What the whole file should be.
+        folder: Where the file lies; some choices lie beside it.
+        values: The file's content.
+        name_rule: What the names of entries are, in a sentence.
+    """
+
+    top: type[Section]
+    folder: Path
+    values: Any
+    name_rule: str
+
+    def problems(self, errors: Iterable[ErrorDetails]) -> list[Problem]:
+        """The problems, each once.
+
+        Args:
+            errors: pydantic's.
+        """
+        lacking: dict[Keys, list[ErrorDetails]] = {}
+        found: list[Problem] = []
+        for error in errors:
+            if error["type"] == "missing" and self._advice(error):
+                lacking.setdefault(error["loc"][:-1], []).append(error)
+            else:
+                found += _WORDS.get(error["type"], Check._wrong)(self, error, self.place(error["loc"]))
+        for at, group in lacking.items():
+            keys = ", ".join(str(error["loc"][-1]) for error in group)
+            text = f"lacks the key{'s' * (len(group) > 1)} {keys}; {self._advice(group[0])}"
+            found.append(Problem(at, text))
+        return list(dict.fromkeys(found))
+
+    def place(self, loc: Keys) -> Place:
+        """Where an error lies, by pydantic's keys, which go on into a parameter's own items."""
+        place = Place((), self.top)
+        for key in loc:
+            if is_section(place.kind):
+                field = place.kind.model_fields.get(str(key))
+                place = Place((*place.at, key), field and field.annotation, field, place.kind)
+            elif fields.entry(place.kind) and key != "[key]":
+                place = Place((*place.at, key), fields.entry(place.kind))
+        return place
+
+    def rank(self, problem: Problem) -> list[int]:
+        """The order of problems: by sections and keys as they are declared, unknown keys first; entries as in the file."""
+        kind, values, ranks = self.top, self.values, []
+        for depth, key in enumerate(problem.at, 1):
+            values = values if isinstance(values, dict) else {}
+            order = list(kind.model_fields if is_section(kind) else values)
+            ranks.append(order.index(key) + 1 if key in order else 0)
+            kind, values = self.place(problem.at[:depth]).kind, values.get(key)
+        return ranks
+
+    def _advice(self, error: ErrorDetails) -> str:
+        """What the section says to do where it lacks a key."""
+        holder = self.place(error["loc"]).holder
+        return next((advice for key, advice in holder.advice.items() if key in error["input"]), "") if holder else ""
+
+    def _missing(self, error: ErrorDetails, place: Place) -> Iterator[Problem]:
+        """Of a section that is missing, each key is."""
+        if is_section(place.kind):
+            for key, field in place.kind.model_fields.items():
+                if field.is_required():
+                    yield from self._missing(error, Place((*place.at, key), field.annotation, field))
+        elif place.field is None or fields.entry(place.kind):
+            yield Problem(place.at, f"{_mapping(place.kind)}; found {{}}")
+        else:
+            example = f"'{place.at[-1]}: {fields.example(place.field)}'"
+            yield Problem(place.at, f"missing key. {place.field.title} For example {example}")
+
+    def _unknown(self, error: ErrorDetails, place: Place) -> Iterator[Problem]:
+        key = error["input"] if error["type"] == "invalid_key" else place.at[-1]
+        known = place.holder.model_fields if place.holder else {}
+        now = next((name for name, field in known.items() if former_key(field) == key), None)
+        text = f"is called '{now}' now, which is given, too. Keep that one" if now else nearest(str(key), known)
+        yield Problem((*place.at[:-1], key), text if now else f"unknown key. {text}")
+
+    def _no_mapping(self, error: ErrorDetails, place: Place) -> Iterator[Problem]:
+        yield Problem(place.at, f"{_mapping(place.kind)}; found {show(error['input'])}")
+
+    def _conflict(self, error: ErrorDetails, place: Place) -> Iterator[Problem]:
+        key = error.get("ctx", {}).get("key", place.at[-1])
+        yield Problem((*place.at[:-1], key), error["msg"])
+
+    def _wrong(self, error: ErrorDetails, place: Place) -> Iterator[Problem]:
+        """A value that cannot be, or an entry's name."""
+        if place.field is None:
+            name = error["input"]
+            yield Problem((*place.at[:-2], name), f"{show(name)} is no usable name. {self.name_rule}")
+            return
+        value = self.values
+        for key in place.at:
+            value = value[key]
+        names, form = fields.choices(place.field, self.folder), fields.metadata(place.field, Form)
+        if names and isinstance(value, str):
+            text = f"unknown value {show(value)}. {nearest(value, names)}"
+        elif form and isinstance(value, str):
+            text = f"expected {form.words}, found {show(value)}"
+        else:
+            text = f"expected {fields.expected(place.field, self.folder)}, found {show(value)}"
+            text += f". For example {fields.example(place.field)}"
+        yield Problem(place.at, text)
+
+
+_WORDS: dict[str, Callable[[Check, ErrorDetails, Place], Iterator[Problem]]] = {
+    "missing": Check._missing,
+    "extra_forbidden": Check._unknown,
+    "invalid_key": Check._unknown,
+    "model_type": Check._no_mapping,
+    "dict_type": Check._no_mapping,
+    "too_short": Check._no_mapping,
+    "conflict": Check._conflict,
+}
+
+
+def _mapping(kind: Any) -> str:
+    """The mapping that is expected, in words."""
+    entry = fields.entry(kind)
+    if not entry:
+        return f"expected a mapping with the keys {', '.join(kind.model_fields)}"
+    return f"expected a mapping with entries like 'NAME: {{{', '.join(fields.examples(entry))}}}'"

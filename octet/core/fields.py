@@ -1,0 +1,155 @@
+"""What a parameter is made of: pydantic's fields, and what Octet adds to them; and a field in words."""
+
+from __future__ import annotations
+
+import json
+import types
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, TypeGuard, TypeVar, Union, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
+from pydantic.fields import FieldInfo
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+T = TypeVar("T")
+Keys = tuple[Any, ...]  # the way to a key from the top of the file
+_KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", tuple: "a list of texts"}
+
+
+class Section(BaseModel):
+    """A part of params.yaml: all keys must be there, no others may be, and nothing is converted."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+
+    advice: ClassVar[Mapping[str, str]] = {}
+    """By a key: what to do where the section has it and lacks others. Without, each missing key is reported by itself."""
+
+
+def ask(question: str, example: Any, **limits: Any) -> Any:
+    """A parameter of a section; the text below it, as a docstring, says what else a user should know.
+
+    Args:
+        question: What it asks; params.yaml has it as a comment.
+        example: A value that works.
+        limits: What pydantic's Field takes: ge, le, pattern, default, …
+    """
+    return Field(title=question, examples=[example], **limits)
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """Choices that follow from what lies where.
+
+    Args:
+        names: Each choice with a sentence on it, for a params.yaml in that folder.
+        open: Whether files beside params.yaml add to them.
+    """
+
+    names: Callable[[Path], Mapping[str, str]]
+    open: bool = False
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.with_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        choices = {"enum": sorted(self.names(Path("no/folder")))}
+        return {"anyOf": [choices, {"type": "string"}]} if self.open else {"type": "string"} | choices
+
+    def _check(self, value: str, info: ValidationInfo) -> str:
+        if value not in self.names((info.context or {}).get("folder", Path())):
+            raise PydanticCustomError("choice", "unknown value")
+        return value
+
+
+@dataclass(frozen=True)
+class FormerKey:
+    """The name that a parameter had before. It is still read."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class FormerValues:
+    """What values of a parameter were called before, and what they are called now. They are still read."""
+
+    names: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a text has to be, in words, where it has a pattern."""
+
+    words: str
+
+
+def show(value: Any) -> str:
+    """A value as JSON, as messages have it."""
+    return json.dumps(value, ensure_ascii=False, default=str, skipkeys=True)
+
+
+def example(field: FieldInfo) -> str:
+    """A value that works, as it is written in YAML."""
+    value = (field.examples or [None])[0]
+    return value if isinstance(value, str) else show(value)
+
+
+def examples(section: type[Section]) -> list[str]:
+    """« key: example » for each key that a section must have."""
+    return [f"{key}: {example(field)}" for key, field in section.model_fields.items() if field.is_required()]
+
+
+def is_section(kind: Any) -> TypeGuard[type[Section]]:
+    """Is this annotation a section?"""
+    return isinstance(kind, type) and issubclass(kind, Section)
+
+
+def entry(kind: Any) -> Any:
+    """What a mapping of names that a user gives holds, by its annotation; None for anything else."""
+    return get_args(kind)[1] if get_origin(kind) is dict else None
+
+
+def metadata(field: FieldInfo, kind: type[T]) -> T | None:
+    """What the field has of a kind, such as its FormerKey."""
+    return next((extra for extra in field.metadata if isinstance(extra, kind)), None)
+
+
+def choices(field: FieldInfo, folder: Path) -> dict[str, str]:
+    """The texts that a parameter may be, with a sentence on each, where there is one; {}: not only certain ones.
+
+    Args:
+        field: The parameter.
+        folder: Where params.yaml lies.
+    """
+    registry = metadata(field, OneOf)
+    if registry:
+        return dict(registry.names(folder))
+    kind, _ = _plain(field)
+    return dict.fromkeys(get_args(kind), "") if get_origin(kind) is Literal else {}
+
+
+def expected(field: FieldInfo, folder: Path) -> str:
+    """What a parameter may be, in words: « a whole number of at least 1 or null »."""
+    kind, null = _plain(field)
+    names = sorted(choices(field, folder))
+    low, high = (next((getattr(m, key) for m in field.metadata if hasattr(m, key)), None) for key in ("ge", "le"))
+    span = "" if low is None else f" of at least {low}" if high is None else f" from {low} to {high}"
+    words = f"one of {', '.join(names)}" if names else _KINDS[get_origin(kind) or kind] + span
+    return words + " or null" * null
+
+
+def _plain(field: FieldInfo) -> tuple[Any, bool]:
+    """A field's type without None, and whether None is allowed."""
+    kind = field.annotation
+    if get_origin(kind) not in (Union, types.UnionType):
+        return kind, False
+    kind = next(part for part in get_args(kind) if part is not type(None))
+    return get_args(kind)[0] if hasattr(kind, "__metadata__") else kind, True
+
+
+def former_key(field: FieldInfo) -> str | None:
+    """What a parameter was called before."""
+    former = metadata(field, FormerKey)
+    return former.name if former else None

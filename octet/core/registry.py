@@ -1,0 +1,33 @@
+"""Choices that follow from what lies where: each is a name with one sentence on it."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+METHODS = Path(__file__).parents[1] / "calibrate" / "methods"
+PROFILES = Path("configs/targets")  # beside params.yaml
+BUILT_IN_TARGETS = {  # octet.graph.targets has what each means
+    "dotprod": "for x86 with VNNI and Arm with dot product or i8mm",
+    "ncnn2int8": "for older processors; the files are byte for byte those of ncnn2int8",
+}
+
+
+def calibrators(_: Path | None = None) -> dict[str, str]:
+    """The name of every calibrator, a file in octet/calibrate/methods, and its docstring's first line; imports none.
+
+    >>> calibrators()["minmax"]
+    'The largest magnitude seen: nothing is clipped.'
+    """
+    files = sorted(path for path in METHODS.glob("*.py") if not path.name.startswith("_"))
+    return {path.stem: (ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n")[0] for path in files}
+
+
+def targets(folder: Path) -> dict[str, str]:
+    """The target profiles: those built in, and the files in configs/targets.
+
+    Args:
+        folder: Where params.yaml lies.
+    """
+    files = sorted(path.stem for path in (folder / PROFILES).glob("*.yaml"))
+    return BUILT_IN_TARGETS | {name: f"the profile in {PROFILES / name}.yaml" for name in files}

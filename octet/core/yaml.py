@@ -1,0 +1,169 @@
+"""YAML as DVC reads it: by ruamel.yaml, in version 1.2, where `on` is text, 010 is ten and 1e-3 is a number.
+
+ruamel.yaml is imported where it is used: the tuner runs on boards that lack it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from octet.core.errors import OctetError
+from octet.core.files import read_bytes
+
+if TYPE_CHECKING:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.nodes import MappingNode, Node
+
+MEND = "mend it there or just above"
+
+
+@dataclass(frozen=True)
+class Duplicate:
+    """A key that a mapping holds more than once.
+
+    Args:
+        path: The keys and, in lists, the indices that lead to it from the top of the file.
+        lines: Where it stands, counted from 1.
+    """
+
+    path: tuple[str | int, ...]
+    lines: tuple[int, ...]
+
+    @property
+    def text(self) -> str:
+        """The problem, for an error."""
+        return f"given in the lines {' and '.join(map(str, self.lines))}. Keep one of them"
+
+
+@dataclass(frozen=True)
+class Document:
+    """What a file holds, as plain values; of a key given twice the first is kept.
+
+    Args:
+        values: The file's content; None where it is empty.
+        duplicates: The keys given twice, in the order of the file.
+    """
+
+    values: Any
+    duplicates: tuple[Duplicate, ...] = ()
+
+
+def read(path: str | Path, made_by: str, mend: str = MEND) -> Document:
+    """Reads a file that a user may have written.
+
+    Args:
+        path: The file.
+        made_by: The end of the error for a missing file: what makes it.
+        mend: The end of the error for a file that is no YAML: what to do about it.
+
+    Raises:
+        OctetError: The file is missing, or is no YAML; then with the line and the column.
+    """
+    return parse(read_bytes(path, made_by), path, mend)
+
+
+def parse(data: str | bytes, name: str | Path, mend: str = MEND) -> Document:
+    """As `read`, for a text that is there already.
+
+    >>> parse("model: {images: 010, rate: 1e-3, fast: on}", "example").values
+    {'model': {'images': 10, 'rate': 0.001, 'fast': 'on'}}
+    """
+    with _place(name, mend):
+        duplicates = tuple(_duplicates(compose(data), (), {}))
+        reader = _ruamel()
+        reader.allow_duplicate_keys = bool(duplicates)
+        values = reader.load(data)
+        json.dumps(values, ensure_ascii=False, default=str, skipkeys=True).encode()  # half a character: "\\ud800"
+        return Document(values, duplicates)
+
+
+def load(path: str | Path, made_by: str, mend: str = MEND) -> Any:
+    """The values of a file that a program wrote: it is read once, and no key may be given twice. Otherwise as `read`."""
+    data = read_bytes(path, made_by)
+    with _place(path, mend):
+        return _ruamel().load(data)
+
+
+def compose(data: str | bytes) -> Node | None:
+    """The nodes of a text that `parse` takes, with their lines and columns."""
+    node: Node | None = _ruamel().compose(data)
+    return node
+
+
+def dumps(values: dict[str, Any]) -> str:
+    """Values as YAML in their order, one key a line."""
+    from io import StringIO
+
+    writer, text = _ruamel(), StringIO()
+    writer.default_flow_style, writer.width = False, 1 << 16
+    writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    writer.dump(values, text)
+    return text.getvalue()
+
+
+@contextmanager
+def _place(name: str | Path, mend: str) -> Iterator[None]:
+    """Makes what ruamel.yaml raises an OctetError with the line and the column."""
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        yield
+    except (YAMLError, ValueError, LookupError, AttributeError) as error:  # the last three: « !!int x » and such
+        mark, why = getattr(error, "problem_mark", None), " ".join(str(getattr(error, "problem", error)).split())
+        place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "somewhere"
+        raise OctetError(f"{name}: {place}: not valid YAML: {why}; {mend}") from None
+    except RecursionError:
+        raise OctetError(f"{name}: nested too deeply to be read; {mend}") from None
+
+
+def _ruamel() -> YAML:
+    from ruamel.yaml import YAML
+
+    return YAML(typ="safe", pure=True)
+
+
+def _duplicates(node: Node | None, at: tuple[str | int, ...], whole: dict[int, bool]) -> Iterator[Duplicate]:
+    """The keys given twice in a node and below it. Raises where a key is no scalar, or a node lies in itself.
+
+    Args:
+        node: None for an empty document.
+        at: The path of the node.
+        whole: By the id of a node that was entered, whether it was left again. Aliases lead to a node more than once.
+    """
+    from ruamel.yaml.constructor import ConstructorError
+    from ruamel.yaml.nodes import CollectionNode, MappingNode
+
+    if not isinstance(node, CollectionNode) or whole.get(id(node)):
+        return
+    if id(node) in whole:
+        raise ConstructorError(None, None, "found unconstructable recursive node", node.start_mark)
+    whole[id(node)] = False
+    if isinstance(node, MappingNode):
+        for (_, name), lines in _lines_of_keys(node).items():
+            if len(lines) > 1:
+                yield Duplicate((*at, name), lines)
+        items = [(key.value, value) for key, value in node.value]
+    else:
+        items = list(enumerate(node.value))
+    for name, item in items:
+        yield from _duplicates(item, (*at, name), whole)
+    whole[id(node)] = True
+
+
+def _lines_of_keys(node: MappingNode) -> dict[tuple[str, str], tuple[int, ...]]:
+    """The lines of each key of a mapping, by the key's tag and text."""
+    from ruamel.yaml.constructor import ConstructorError
+    from ruamel.yaml.nodes import ScalarNode
+
+    lines: dict[tuple[str, str], tuple[int, ...]] = {}
+    for key, _ in node.value:
+        if not isinstance(key, ScalarNode):
+            raise ConstructorError(None, None, "found unhashable key", key.start_mark)
+        name = str(key.tag), key.value
+        lines[name] = (*lines.get(name, ()), key.start_mark.line + 1)
+    return lines

@@ -1,0 +1,85 @@
+"""What follows from the parameters' one description, octet.core.params: a JSON schema for editors, and a document."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic.fields import FieldInfo
+
+from octet.core import fields, params
+from octet.core.fields import Form, OneOf, Section, metadata
+from octet.core.files import write_text
+
+SCHEMA, DOCUMENT = Path("configs/params.schema.json"), Path("docs/parameters.md")
+_NOWHERE = Path("no/folder")  # so that no file beside params.yaml adds to the choices
+_HEAD = """\
+# Parameters
+
+All are in `params.yaml`, each with the question that it answers, and all must be there, as DVC tracks them. The file is
+checked as a whole before any work: an error names the key with its full path, what was expected, and the nearest name.
+Editors that know JSON schemas complete and check it as you type, by the line at its head.
+
+One parameter changed for one experiment: `dvc exp run -S calibrate.method=minmax`.
+
+<!-- `make schema` writes this file from octet/core/params.py. -->
+"""
+
+
+def write() -> list[Path]:
+    """Writes both files, and returns their names."""
+    write_text(SCHEMA, json_schema())
+    write_text(DOCUMENT, document())
+    return [SCHEMA, DOCUMENT]
+
+
+def json_schema() -> str:
+    """The JSON schema of params.yaml, which it names in its first line."""
+    schema = params.Params.model_json_schema()
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Octet's params.yaml"}
+    return json.dumps(head | {key: value for key, value in schema.items() if key not in head}, indent=2) + "\n"
+
+
+def document() -> str:
+    """docs/parameters.md: a table for each section of the file."""
+    return "\n".join([_HEAD, *_chapter(params.Params, "")])
+
+
+def _chapter(section: type[Section], at: str) -> Iterator[str]:
+    """The parameters of a section, then the sections in it."""
+    inner, rows = {}, []
+    for key, field in section.model_fields.items():
+        kind = fields.entry(field.annotation)
+        if kind or fields.is_section(field.annotation):
+            inner[f"{at}{key}"] = kind or field.annotation, f"{at}{key}.<name>." if kind else f"{at}{key}."
+        else:
+            rows.append(_row(f"{at}{key}", field))
+    if rows:
+        yield from ["| parameter | what it asks | values |", "|---|---|---|", *rows, ""]
+    for path, (kind, below) in inner.items():
+        yield f"## `{path}`\n\n{_sentence(kind.__doc__)}\n"
+        yield from _chapter(kind, below)
+
+
+def _row(path: str, field: FieldInfo) -> str:
+    """A parameter as a row of a table."""
+    return f"| `{path}` | {field.title} {_sentence(field.description)} | {_values(field)} |"
+
+
+def _values(field: FieldInfo) -> str:
+    """What a parameter may be, in words."""
+    names, form, registry = fields.choices(field, _NOWHERE), metadata(field, Form), metadata(field, OneOf)
+    if not names:
+        return f"{form.words if form else fields.expected(field, _NOWHERE)}, as `{fields.example(field).replace('NAME', '<name>')}`"
+    if not any(names.values()):
+        return ", ".join(f"`{name}`" for name in names)
+    lines = [f"`{name}`: {sentence}" for name, sentence in names.items()]
+    return "<br>".join(
+        lines + ["the name of a file in `configs/targets/`, without its `.yaml`"] * bool(registry and registry.open)
+    )
+
+
+def _sentence(text: str | None) -> str:
+    """A docstring on one line."""
+    return " ".join((text or "").split())
