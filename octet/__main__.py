@@ -8,13 +8,17 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from octet.core import params
 from octet.core.errors import OctetError, run
-from octet.core.files import read_json, require
+from octet.core.files import require
 from octet.core.folder import ModelFolder
 from octet.core.params import Params
 from octet.project import entries
+
+if TYPE_CHECKING:
+    from octet.summary.summary import Summary
 
 REPORTS = Path("reports")  # one folder a model, as in models/ and metrics/; git does not see it
 CHART = Path("docs/images/peers.svg")  # the README shows it
@@ -89,9 +93,9 @@ def validate(loaded: Params, names: list[str], args: Namespace) -> None:
 
 def summary(loaded: Params, names: list[str], args: Namespace) -> None:
     """Print the result tables"""
-    from octet.summary.summary import table
+    from octet.summary.summary import summary_table
 
-    print(table({name: _summary(name) for name in names}))
+    print(summary_table({name: _summary(name) for name in names}))
 
 
 def partition(loaded: Params, names: list[str], args: Namespace) -> None:
@@ -111,7 +115,7 @@ def check(loaded: Params, names: list[str], args: Namespace) -> None:
     """Fail where int8 loses more than max_drop_pt"""
     over = []
     for name in names:
-        drop, most = _summary(name)["top1_drop_pt"], loaded.models[name].max_drop_pt
+        drop, most = _summary(name).top1_drop_pt, loaded.models[name].max_drop_pt
         over += [name] if drop > most else []
         verdict = "too much" if drop > most else "fine"
         print(f"{name}: int8 loses {drop:+.2f} points of top-1, allowed are {most:.2f}: {verdict}", file=sys.stderr)
@@ -173,8 +177,10 @@ def dump(loaded: Params, names: list[str], args: Namespace) -> None:
         print(f"{out}: {write(ModelFolder(name), out):,} images")
 
 
-def _summary(name: str) -> dict:
-    return read_json(Path("metrics") / name / "summary.json", f"'make quantize MODEL={name}' makes it")
+def _summary(name: str) -> Summary:
+    from octet.summary.summary import Summary
+
+    return Summary.load(ModelFolder(name).summary, f"'make quantize MODEL={name}' makes it")
 
 
 def _require(name: str, folder: str, *files: str) -> None:

@@ -1,6 +1,6 @@
 """benchmark: batch-1 latency of fp32 and int8 on this machine, the two in turn, at one thread and at all cores."""
 
-from octet.benchmark.benchmark import benchmark, figures, samples_csv
+from octet.benchmark.benchmark import benchmark, latency_json, samples_csv, speeds
 from octet.core.errors import run
 from octet.core.files import write_json, write_text
 from octet.core.folder import PRECISIONS
@@ -15,12 +15,11 @@ def main() -> None:
     folder, settings = stage.folder, stage.params.benchmark
     steps = preprocess.load(folder.preprocess)
     images = [steps(image) for image in steps.noise(IMAGES)]
-    rows = benchmark({p: folder.ncnn(p) for p in PRECISIONS}, images, settings.runs, settings.warmup)
-    found = figures(rows)
-    write_text(folder.latency_samples, samples_csv(rows))
-    write_json(folder.latency, found)
-    one = found["threads_1"]
-    print(f"{stage.name}: one thread, fp32 {one['fp32']['fps']:.1f} FPS, int8 {one['int8']['fps']:.1f} FPS")
+    runs = benchmark({p: folder.ncnn(p) for p in PRECISIONS}, images, settings.runs, settings.warmup)
+    write_text(folder.latency_samples, samples_csv(runs))
+    write_json(folder.latency, latency_json(runs))
+    one = speeds(runs)[1]
+    print(f"{stage.name}: one thread, fp32 {one['fp32'].fps:.1f} FPS, int8 {one['int8'].fps:.1f} FPS")
 
 
 if __name__ == "__main__":

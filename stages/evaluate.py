@@ -6,7 +6,9 @@ from octet.core.folder import PRECISIONS
 from octet.core.stage import arguments, begin
 from octet.data import preprocess
 from octet.data.images import split_images
-from octet.evaluate.evaluate import distinct, evaluate, figures, predictions_csv
+from octet.evaluate.accuracy import accuracy
+from octet.evaluate.evaluate import evaluate
+from octet.evaluate.predictions import distinct, predictions_csv
 from octet.ncnn.partition import runner
 
 
@@ -27,14 +29,12 @@ def main() -> None:
             f"{stage.entry.data}: the images of the {settings.split} split have no labels; nothing can be evaluated on them"
         )
     engine = runner(folder.ncnn(precision), stage.entry.partition)
-    kept, order, probabilities = evaluate(
-        engine, images, f"evaluate {precision}", args.workers, args.readers, stage.params.parallel.scheduler
-    )
-    labels, names, classes = images.labels[kept], [images.name(k) for k in kept], distinct(steps.classes)
-    found = figures(labels, order, classes) | {"n_unreadable": len(images) - len(kept)}
-    write_text(folder.predictions(precision), predictions_csv(names, labels, order, probabilities, classes))
-    write_json(folder.figures(precision), found)
-    print(f"{stage.name}: {precision} top-1 {found['top1_pct']:.2f} % of {found['n_images']} images")
+    top = evaluate(engine, images, f"evaluate {precision}", args.workers, args.readers, stage.params.parallel.scheduler)
+    read, classes = images.pick(top.indices), distinct(steps.classes)
+    figures = accuracy(read.labels, top.classes, classes, len(images) - len(read))
+    write_text(folder.predictions(precision), predictions_csv(top.predictions(read.names, read.labels, classes)))
+    write_json(folder.figures(precision), figures.to_json())
+    print(f"{stage.name}: {precision} top-1 {figures.top1_pct:.2f} % of {figures.n_images} images")
 
 
 if __name__ == "__main__":

@@ -3,59 +3,127 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from octet.core.files import rounded
-from octet.core.folder import PRECISIONS, NcnnFiles
+from octet.core.files import csv_text, rounded
+from octet.core.folder import NcnnFiles
 from octet.core.parallel import cores
 from octet.core.progress import progress
 from octet.ncnn.engine import Engine
 from octet.ncnn.machine import machine
 
 
-def benchmark(files: Mapping[str, NcnnFiles], images: Sequence[np.ndarray], runs: int, warmup: int) -> list[dict]:
-    """One row a timed run: threads, precision, run, latency_ms. files: by precision; images: network
-    inputs, which take turns.
+@dataclass(frozen=True)
+class TimedRun:
+    """How long one run on one image took.
 
-    fp32 and int8 alternate run by run, so that a drift of the machine's speed meets both alike; pre-processing is not
-    timed.
+    Args:
+        threads: ncnn's threads.
+        precision: 'fp32' or 'int8'.
+        run: Its number, from 0.
+        latency_ms: Milliseconds from the network's input to its logits.
     """
-    rows = []
+
+    threads: int
+    precision: str
+    run: int
+    latency_ms: float
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What the runs of one precision and number of threads give; its fields are keys of latency.json.
+
+    Args:
+        median_ms: The median of the runs, in milliseconds.
+        p90_ms: Their 90th percentile, in milliseconds.
+        fps: How many images a second the median means.
+        n_runs: How many runs there were.
+    """
+
+    median_ms: float
+    p90_ms: float
+    fps: float
+    n_runs: int
+
+    @classmethod
+    def of(cls, latencies_ms: Sequence[float]) -> Speed:
+        """That of some runs.
+
+        >>> Speed.of([2.0, 1.0, 2.0, 9.0])
+        Speed(median_ms=2.0, p90_ms=6.9, fps=500.0, n_runs=4)
+        """
+        median = float(np.median(latencies_ms))
+        p90 = float(np.percentile(latencies_ms, 90))
+        return cls(rounded(median, 3), rounded(p90, 3), rounded(1000 / median, 1), len(latencies_ms))
+
+
+def benchmark(
+    files: Mapping[str, NcnnFiles], images: Sequence[npt.NDArray[np.float32]], runs: int, warmup: int
+) -> list[TimedRun]:
+    """Times the models: fp32 and int8 alternate run by run, so that a drift of the machine's speed meets both alike.
+
+    Pre-processing is not timed.
+
+    Args:
+        files: The models, by precision.
+        images: A network's inputs, of shape (C, H, W), which take turns.
+        runs: How many timed runs of each precision, at each of thread_counts().
+        warmup: How many runs before them that are not timed.
+    """
+    timed = []
     for threads in thread_counts():
-        engines = {precision: Engine(*pair, threads=threads) for precision, pair in files.items()}
+        engines = {precision: Engine(model.param, model.bin, threads) for precision, model in files.items()}
         for run in progress(range(-warmup, runs), f"benchmark, {threads} thread{'s' * (threads > 1)}", unit="run"):
             for precision, engine in engines.items():
                 start = time.perf_counter_ns()
                 engine(images[run % len(images)])
-                elapsed = time.perf_counter_ns() - start
+                elapsed_ns = time.perf_counter_ns() - start
                 if run >= 0:
-                    row = {"threads": threads, "precision": precision, "run": run, "latency_ms": elapsed / 1e6}
-                    rows.append(row)
-    return rows
+                    timed.append(TimedRun(threads, precision, run, elapsed_ns / 1e6))
+    return timed
 
 
 def thread_counts() -> list[int]:
+    """With how many threads a model is timed: one, and one a core."""
     return sorted({1, cores()})
 
 
-def figures(rows: list[dict]) -> dict:
-    """Median, 90th percentile and frames per second of each kind, and the machine, as metrics JSON."""
-    found: dict = {"machine": machine()}
-    for threads in sorted({row["threads"] for row in rows}):
-        for precision in PRECISIONS:
-            times = [r["latency_ms"] for r in rows if (r["threads"], r["precision"]) == (threads, precision)]
-            median = float(np.median(times))
-            found.setdefault(f"threads_{threads}", {})[precision] = {
-                "median_ms": rounded(median, 3),
-                "p90_ms": rounded(np.percentile(times, 90), 3),
-                "fps": rounded(1000 / median, 1),
-                "n_runs": len(times),
-            }
-    return found
+def speeds(runs: Iterable[TimedRun]) -> dict[int, dict[str, Speed]]:
+    """The speed by threads and precision, in the order in which they were timed.
+
+    >>> speeds([TimedRun(1, "fp32", 0, 4.0), TimedRun(1, "int8", 0, 2.0)])[1]["int8"].fps
+    500.0
+    """
+    times: dict[int, dict[str, list[float]]] = {}
+    for run in runs:
+        times.setdefault(run.threads, {}).setdefault(run.precision, []).append(run.latency_ms)
+    return {
+        threads: {precision: Speed.of(latencies_ms) for precision, latencies_ms in by_precision.items()}
+        for threads, by_precision in times.items()
+    }
 
 
-def samples_csv(rows: list[dict]) -> str:
-    lines = [f"{r['threads']},{r['precision']},{r['run']},{r['latency_ms']:.4f}\n" for r in rows]
-    return "threads,precision,run,latency_ms\n" + "".join(lines)
+def latency_json(runs: Iterable[TimedRun]) -> dict[str, Any]:
+    """latency.json: the speeds as threads_1, threads_2, …, and the machine that they are of."""
+    by_threads = {
+        f"threads_{threads}": {precision: asdict(speed) for precision, speed in by_precision.items()}
+        for threads, by_precision in speeds(runs).items()
+    }
+    return {"machine": machine(), **by_threads}
+
+
+def samples_csv(runs: Iterable[TimedRun]) -> str:
+    """latency_samples.csv: one line a timed run.
+
+    >>> print(samples_csv([TimedRun(1, "int8", 0, 2.5)]), end="")
+    threads,precision,run,latency_ms
+    1,int8,0,2.5000
+    """
+    rows = ([run.threads, run.precision, run.run, f"{run.latency_ms:.4f}"] for run in runs)
+    return csv_text(["threads", "precision", "run", "latency_ms"], rows)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from octet.core.errors import OctetError
+
+T = TypeVar("T")
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
@@ -56,6 +61,35 @@ def read_json(path: str | Path, made_by: str) -> Any:
         return json.loads(data)
     except ValueError as error:
         raise OctetError(f"{path}: not valid JSON ({error}); {made_by}") from None
+
+
+def read_dataclass(kind: type[T], path: str | Path, made_by: str) -> T:
+    """The object whose fields a JSON file holds.
+
+    Raises:
+        OctetError: The file is missing or has other keys; made_by says what makes it, as for read_bytes.
+    """
+    content = read_json(path, made_by)
+    try:
+        return kind(**content)
+    except TypeError:
+        keys = ", ".join(field.name for field in fields(kind))  # type: ignore[arg-type]
+        raise OctetError(f"{path}: expected the keys {keys}; {made_by}") from None
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table with a head, one line a row.
+
+    >>> csv_text(["class", "n"], [["a, b", 3]])
+    'class,n\\n"a, b",3\\n'
+    """
+    text = io.StringIO()
+    usual = csv.writer(text, lineterminator="\n")
+    quoted = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    for row in (columns, *rows):
+        any_return = any("\r" in str(cell) for cell in row)  # which Python's csv quotes from 3.13 on only
+        (quoted if any_return else usual).writerow(row)
+    return text.getvalue()
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from octet.core.errors import OctetError, Unreadable
 from octet.core.parallel import map_ordered
-from octet.data.dataset import Dataset, open_split
+from octet.data.dataset import Dataset, indices_of, open_split
 from octet.data.preprocess import Preprocess
 from octet.data.subset import balanced, held_out
 from octet.data.unreadable import Unread
@@ -49,6 +49,11 @@ class Images(Sequence[Input]):
     def labels(self) -> npt.NDArray[np.int64] | None:
         """The labels, int64 of shape (n,); None where the split has none."""
         return self.dataset.labels[self.indices] if self.dataset.labelled else None
+
+    @property
+    def names(self) -> list[str]:
+        """Where the images are: the same in every run and on every machine."""
+        return [self.name(k) for k in range(len(self))]
 
     def name(self, k: int) -> str:
         """Where the image is: the same in every run and on every machine."""
@@ -123,6 +128,16 @@ def some_training_images(folder: str | Path, preprocess: Preprocess, most: int, 
     dataset = _open(folder, "train", preprocess)
     indices = balanced(dataset.labels, min(most, len(dataset)), str(folder))
     return Images(dataset, preprocess, indices).readable(what)
+
+
+def named_images(folder: str | Path, split: str, preprocess: Preprocess, names: Sequence[str]) -> Images:
+    """The images of those names, in their order, of a split that was evaluated.
+
+    Raises:
+        OctetError: The split has no image of a name.
+    """
+    dataset = _open(folder, split, preprocess)
+    return Images(dataset, preprocess, np.array(indices_of(dataset, names), np.int64))
 
 
 def _open(folder: str | Path, split: str, preprocess: Preprocess) -> Dataset:

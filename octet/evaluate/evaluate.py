@@ -2,162 +2,130 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from octet.core.errors import OctetError, Unreadable
-from octet.core.files import read_bytes, rounded
 from octet.core.parallel import BLOCK, map_shards, reading_ahead
+from octet.data.images import Input
 from octet.data.unreadable import Unread
+from octet.evaluate.predictions import Prediction
 
 TOP = 5
-COLUMNS = ["image", "actual", "predicted", "probability", "top5", "top5_probability"]
-_SEPARATOR = " | "
+Logits = npt.NDArray[np.float32]
+_Top = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """What a model says of one image. top: the five most likely classes, best first, with their probabilities."""
+class TopClasses:
+    """The most likely classes of the images of a sequence, of those that could be read; five, or all where fewer.
 
-    image: str
-    actual: str
-    top: list[str]
-    probabilities: list[float]
+    Args:
+        indices: Which images could be read: their places in the sequence, of shape (n,), ascending.
+        classes: The most likely classes of each, best first, equal logits by class, of shape (n, 5).
+        probabilities: The softmax of their logits, of shape (n, 5).
+    """
 
-    @property
-    def right(self) -> bool:
-        return self.top[0] == self.actual
+    indices: npt.NDArray[np.int64]
+    classes: npt.NDArray[np.int64]
+    probabilities: npt.NDArray[np.float64]
+
+    def predictions(
+        self, images: Sequence[str], labels: npt.NDArray[np.int64], classes: Sequence[str]
+    ) -> list[Prediction]:
+        """The same with names.
+
+        Args:
+            images: The names of the images that could be read.
+            labels: Their labels, of shape (n,).
+            classes: The names of all classes, by label.
+        """
+        rows = zip(images, labels, self.classes, self.probabilities, strict=True)
+        return [
+            Prediction(image, classes[label], [classes[k] for k in top], probabilities.tolist())
+            for image, label, top, probabilities in rows
+        ]
 
 
 def evaluate(
-    engine: Callable[[np.ndarray], np.ndarray],
-    images: Sequence[np.ndarray],
+    engine: Callable[[Input], Logits],
+    images: Sequence[Input],
     what: str,
     workers: int | None = None,
     readers: int = 0,
     scheduler: str | None = None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Which images could be read, int64 of shape (n,); the five most likely classes of each, best first, int64 of shape
-    (n, 5), and their probabilities.
+) -> TopClasses:
+    """The five most likely classes of every image.
 
-    engine(x): the logits of a network's input, for any thread. images: inputs, fp32 of shape (C, H, W). Those that cannot
-    be read are named; too many raise OctetError. Equal logits are ordered by class. The result does not depend on the
-    number of workers (octet/core/parallel.py, as scheduler), nor on that of readers, which read images ahead of them on
-    this machine. Memory does not grow with the number of images but for the result itself.
+    >>> engine = lambda x: np.array([x.sum(), -x.sum(), 0], np.float32)
+    >>> images = [np.full((3, 2, 2), value, np.float32) for value in (1, -1)]
+    >>> evaluate(engine, images, "evaluate").classes.tolist()
+    [[0, 2, 1], [1, 2, 0]]
+
+    The result does not depend on the number of workers (octet/core/parallel.py), nor on that of readers. Memory does
+    not grow with the number of images but for the result itself. Images that cannot be read are named on standard error.
+
+    Args:
+        engine: The logits, of shape (classes,), of a network's input; called by any thread.
+        images: A network's inputs, of shape (C, H, W).
+        what: Who asks, for the messages.
+        workers: How many threads compute; None: one a core.
+        readers: How many threads of this machine read ahead of them; 0: each worker reads its own.
+        scheduler: A Dask cluster's, whose workers then compute and read.
+
+    Raises:
+        OctetError: Too many images cannot be read, or logits are not finite.
     """
 
-    def work(shard: range) -> tuple[list[tuple[int, np.ndarray, np.ndarray]], list[Unreadable]]:
+    def work(shard: range) -> tuple[list[tuple[int, _Top]], list[Unreadable]]:
         done, unreadable = [], []
         for start in range(0, len(shard), BLOCK):
-            ready = []
+            block = []
             for k in shard[start : start + BLOCK]:
                 try:
-                    ready.append((k, read(k)))
+                    block.append((k, read(k)))
                 except Unreadable as problem:
                     unreadable.append(problem)
-            for k, x in ready:
+            for k, x in block:
                 logits = engine(x)
                 if not np.isfinite(logits).all():
                     raise OctetError(f"{what}: the logits of test image {k} are not finite")
-                done.append((k, *top(logits)))
+                done.append((k, top(logits)))
         return done, unreadable
 
-    unread, found, count = Unread(len(images), what), [], len(images)
+    unread, results = Unread(len(images), what), dict[int, _Top]()
     with (
         reading_ahead(images, readers) if readers and not scheduler else nullcontext(images.__getitem__) as read,
-        map_shards(work, count, what, workers, scheduler) as shards,
+        map_shards(work, len(images), what, workers, scheduler) as shards,
     ):
         for done, unreadable in shards:
-            found += done
+            results.update(done)
             for problem in unreadable:
                 unread.add(problem)
     unread.report()
-    found.sort(key=lambda result: result[0])
-    if not found:
+    if not results:
         raise OctetError(f"{what}: not one image can be read")
-    kept, order, probabilities = (np.stack(values) for values in zip(*found, strict=True))
-    return kept, order, probabilities
+    indices = sorted(results)
+    return TopClasses(
+        np.array(indices, np.int64),
+        np.stack([results[k][0] for k in indices]),
+        np.stack([results[k][1] for k in indices]),
+    )
 
 
-def top(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The five most likely classes of one image, best first (equal logits by class), and their softmax, fp64."""
+def top(logits: Logits) -> _Top:
+    """The five most likely classes of one image, best first (equal logits by class), and their probabilities.
+
+    >>> [values.tolist() for values in top(np.array([0, 50, 0], np.float32))]
+    [[1, 0, 2], [1.0, 1.9287498479639178e-22, 1.9287498479639178e-22]]
+
+    Args:
+        logits: Of shape (classes,).
+    """
     order = np.argsort(-logits, kind="stable")[:TOP]
     shares = np.exp(logits.astype(np.float64) - logits[order[0]])
     return order, shares[order] / shares.sum()
-
-
-def figures(labels: np.ndarray, order: np.ndarray, classes: list[str]) -> dict:
-    """n, top-1 and top-5, and the means of precision, recall and F1 over all classes, in percent, as metrics JSON."""
-    rows = by_class(labels, order[:, 0], classes)
-    means = {key: rounded(np.mean([row[key] for row in rows]), 4) for key in ("precision_pct", "recall_pct", "f1_pct")}
-    return {
-        "n_images": len(labels),
-        "top1_pct": rounded(100 * (order[:, 0] == labels).mean(), 4),
-        "top5_pct": rounded(100 * (order == labels[:, None]).any(axis=1).mean(), 4),
-        **means,
-    }
-
-
-def by_class(labels: np.ndarray, predicted: np.ndarray, classes: list[str]) -> list[dict]:
-    """One row a class: precision, recall and F1 in percent, and support, the number of its images.
-
-    As mmcls's test computes them (mmcls/core/evaluation/eval_metrics.py): 0 where there is nothing to divide by. A
-    class's recall is the top-1 of its images.
-    """
-    said, there = (np.bincount(values, minlength=len(classes)) for values in (predicted, labels))
-    right = np.bincount(labels[predicted == labels], minlength=len(classes))
-    precision, recall = (100 * right / np.maximum(count, 1) for count in (said, there))
-    f1 = 2 * precision * recall / np.maximum(precision + recall, np.finfo(np.float32).eps)
-    return [
-        {"class": name, "precision_pct": p, "recall_pct": r, "f1_pct": f, "support": int(n)}
-        for name, p, r, f, n in zip(classes, precision, recall, f1, there, strict=True)
-    ]
-
-
-def distinct(classes: Sequence[str]) -> list[str]:
-    """The class names, with its number behind each that others have too (ImageNet has two cranes)."""
-    return [f"{name} ({k})" if classes.count(name) > 1 else name for k, name in enumerate(list(classes))]
-
-
-def predictions_csv(
-    images: Sequence[str], labels: np.ndarray, order: np.ndarray, probabilities: np.ndarray, classes: list[str]
-) -> str:
-    """One line an image: actual and predicted class, its probability, and the same for the five most likely."""
-    rows = []
-    for image, label, best, shares in zip(images, labels, order, probabilities, strict=True):
-        names, texts = [classes[k] for k in best], [f"{share:.6f}" for share in shares]
-        rows.append([image, classes[label], names[0], texts[0], _SEPARATOR.join(names), _SEPARATOR.join(texts)])
-    return to_csv(COLUMNS, rows)
-
-
-def read_predictions(path: Path) -> list[Prediction]:
-    """The rows of a predictions file, in its order."""
-    rows = list(csv.DictReader(io.StringIO(read_bytes(path, "the stage evaluate makes it").decode())))
-    if not rows or set(COLUMNS) - set(rows[0]):
-        raise OctetError(
-            f"{path}: expected a table with the columns {', '.join(COLUMNS)}; run the stage evaluate again"
-        )
-    return [
-        Prediction(
-            row["image"],
-            row["actual"],
-            row["top5"].split(_SEPARATOR),
-            [float(share) for share in row["top5_probability"].split(_SEPARATOR)],
-        )
-        for row in rows
-    ]
-
-
-def to_csv(columns: list[str], rows: list[list]) -> str:
-    """A table with a head, one line a row."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    return text.getvalue()

@@ -10,7 +10,8 @@ import torch
 from octet.core.folder import PRECISIONS, ModelFolder
 from octet.core.params import Model
 from octet.data.preprocess import Preprocess
-from octet.evaluate.evaluate import Prediction, top
+from octet.evaluate.evaluate import top
+from octet.evaluate.predictions import Prediction
 from octet.export.export import classifier
 from octet.ncnn.engine import Engine
 from octet.predict.images import NamedImage

@@ -12,7 +12,7 @@ import numpy as np
 from octet.core.errors import OctetError
 from octet.data.image_files import read
 from octet.data.preprocess import Preprocess
-from octet.evaluate.evaluate import Prediction
+from octet.evaluate.predictions import Prediction
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 

@@ -10,12 +10,12 @@ from octet.core.folder import ModelFolder
 from octet.core.params import Model
 from octet.core.progress import progress
 from octet.data import preprocess
-from octet.data.dataset import indices_of, open_split
+from octet.data.images import named_images
 from octet.data.preprocess import Preprocess
-from octet.evaluate.evaluate import distinct
+from octet.evaluate.predictions import distinct
 from octet.predict.images import NamedImage, files, load, telling
 from octet.predict.show import png, text, verdict
-from octet.summary.summary import read_pairs
+from octet.summary.pairs import read_pairs
 
 COUNT = 8  # images of the split
 DRAWN = 24  # at most, in the PNG
@@ -46,7 +46,6 @@ def predict(name: str, entry: Model, split: str, paths: Sequence[str], out: Path
 def few(name: str, entry: Model, split: str, steps: Preprocess) -> list[NamedImage]:
     """A few images of the split that was evaluated, among them some on which int8 and fp32 differ."""
     pairs = read_pairs(ModelFolder(name))
-    data = open_split(entry.data, split, steps.classes, steps.color_type)
     rows = [pairs[row][0] for row in telling(pairs, COUNT)]
-    places = indices_of(data, [row.image for row in rows])
-    return [NamedImage(row.image, data.image(k), row.actual) for row, k in zip(rows, places, strict=True)]
+    images = named_images(entry.data, split, steps, [row.image for row in rows])
+    return [NamedImage(row.image, images.pixels(k), row.actual) for k, row in enumerate(rows)]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from octet.evaluate.evaluate import Prediction
+from octet.evaluate.predictions import Prediction
 from octet.predict.images import NamedImage
 
 Answers = dict[str, Prediction]  # by the name of the engine

@@ -12,13 +12,13 @@ from typing import Any
 from octet.core.files import read_json, require
 from octet.core.folder import ModelFolder
 from octet.data import preprocess
-from octet.data.dataset import indices_of, open_split
-from octet.evaluate.evaluate import Prediction
+from octet.data.images import named_images
+from octet.evaluate.predictions import Prediction
 from octet.graph.layers import is_int8, quantizable
 from octet.ncnn.net import load_net
 from octet.project.provenance import used
 from octet.summary.differences import SHOWN, differing, thumbnail
-from octet.summary.summary import read_pairs
+from octet.summary.pairs import read_pairs
 
 JSONS = ("summary", "fp32", "int8", "latency")
 TABLES = ("classes", "confusion", "activations", "latency_samples")
@@ -86,10 +86,9 @@ def _top(said: tuple[Prediction, ...], k: int) -> float:
 
 def _images(pairs: list, models: Path, folder: str, split: str) -> list[Differing]:
     steps = preprocess.load(models / "preprocess.json")
-    data = open_split(folder, split, steps.classes, steps.color_type)
-    found = []
-    for index, (fp32, int8) in zip(indices_of(data, [fp32.image for fp32, _ in pairs]), pairs, strict=True):
-        pixels = data.image(index)
+    images, found = named_images(folder, split, steps, [fp32.image for fp32, _ in pairs]), []
+    for k, (fp32, int8) in enumerate(pairs):
+        pixels = images.pixels(k)
         edge = max(pixels.shape[:2])
         buffer = io.BytesIO()
         thumbnail(pixels, min(edge, 2 * _EDGE)).save(buffer, "PNG")

@@ -55,7 +55,7 @@ def overview(found: Found) -> list[tuple[str, str, str, str]]:
     s, fp32, int8, latency = (found.figures[key] for key in ("summary", "fp32", "int8", "latency"))
     rows = []
     for k, (a, b) in found.topk.items():
-        error = f" ± {s['top1_drop_se_pt']:.2f}" if k == 1 else ""
+        error = f" ± {s['top1_drop_se_pt']:.2f}" if k == 1 and s["top1_drop_se_pt"] is not None else ""
         rows.append((f"top-{k}", f"{a:.2f} %", f"{b:.2f} %", f"{b - a:+.2f}{error} points"))
     for key in ("precision", "recall", "f1"):
         a, b = fp32[f"{key}_pct"], int8[f"{key}_pct"]

@@ -7,55 +7,74 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from octet.evaluate.evaluate import Prediction, by_class, to_csv
+from octet.core.files import csv_text
+from octet.core.folder import PRECISIONS
+from octet.evaluate.accuracy import by_class
+from octet.summary.pairs import Pair, Pairs
 
-Pairs = Sequence[tuple[Prediction, Prediction]]
+Pixels = npt.NDArray[np.uint8]
 SHOWN = 24  # images at most
 _CELL, _TEXT, _COLUMNS = 128, 48, 6  # pixels; the image, and the room for two lines below it
 
 
 def classes_csv(pairs: Pairs, classes: Sequence[str]) -> str:
-    """Precision, recall, F1 and support of every class, of fp32 and of int8."""
-    index = {name: k for k, name in enumerate(classes)}
-    labels = np.array([index[fp32.actual] for fp32, _ in pairs])
+    """Precision, recall, F1 and support of every class, of fp32 and of int8, in percent.
+
+    Args:
+        pairs: What the two predict, by the names in classes.
+        classes: The names of all classes, by label.
+    """
+    label = {name: k for k, name in enumerate(classes)}
+    labels = np.array([label[fp32.actual] for fp32, _ in pairs])
     rows = []
-    for model, said in zip(("fp32", "int8"), zip(*pairs, strict=True), strict=True):
-        predicted = np.array([index[row.top[0]] for row in said])
-        rows += [{"model": model} | row for row in by_class(labels, predicted, list(classes))]
-    texts = [[f"{v:.4f}" if isinstance(v, float) else v for v in row.values()] for row in rows]
-    return to_csv(list(rows[0]), texts)
+    for precision, predictions in zip(PRECISIONS, zip(*pairs, strict=True), strict=True):
+        predicted = np.array([label[row.top[0]] for row in predictions])
+        for c in by_class(labels, predicted, classes):
+            percents = [f"{value:.4f}" for value in (c.precision_pct, c.recall_pct, c.f1_pct)]
+            rows.append([precision, c.name, *percents, c.support])
+    return csv_text(["model", "class", "precision_pct", "recall_pct", "f1_pct", "support"], rows)
 
 
 def confusion_csv(pairs: Pairs, classes: Sequence[str]) -> str:
-    """How many images of a class each model took for which, and int8's number less fp32's; no row where both are 0."""
-    place = {name: k for k, name in enumerate(classes)}
-    fp32, int8 = (Counter((row.actual, row.top[0]) for row in said) for said in zip(*pairs, strict=True))
-    cells = sorted(fp32.keys() | int8.keys(), key=lambda cell: (place[cell[0]], place[cell[1]]))
+    """How many images of a class each model took for which, and int8's number less fp32's; no row where both are 0.
+
+    Arguments as for classes_csv.
+    """
+    label = {name: k for k, name in enumerate(classes)}
+    fp32, int8 = (Counter((row.actual, row.top[0]) for row in rows) for rows in zip(*pairs, strict=True))
+    cells = sorted(fp32.keys() | int8.keys(), key=lambda cell: (label[cell[0]], label[cell[1]]))
     rows = [[*cell, fp32[cell], int8[cell], int8[cell] - fp32[cell]] for cell in cells]
-    return to_csv(["actual", "predicted", "fp32", "int8", "change"], rows)
+    return csv_text(["actual", "predicted", "fp32", "int8", "change"], rows)
 
 
-def differing(pairs: Pairs) -> list[tuple[Prediction, Prediction]]:
-    """The images on which the two say something else: first those that int8 loses, then those that it wins, then
-    the others, each in the split's order.
+def differing(pairs: Pairs) -> list[Pair]:
+    """The images for which the two predict different classes.
+
+    First those that int8 loses, then those that it wins, then the others, each in the split's order.
     """
 
-    def rank(pair: tuple[Prediction, Prediction]) -> int:
+    def rank(pair: Pair) -> int:
         fp32, int8 = pair
         return 0 if fp32.right else 1 if int8.right else 2
 
     return sorted((pair for pair in pairs if pair[0].top[0] != pair[1].top[0]), key=rank)
 
 
-def sheet(images: Sequence[np.ndarray], pairs: Pairs) -> bytes:
-    """A PNG of the images with what the two say of them. images: uint8 RGB (H, W, 3) or grey (H, W)."""
+def sheet(images: Sequence[Pixels], pairs: Pairs) -> bytes:
+    """A PNG of images with what the two predict for them.
+
+    Args:
+        images: Their pixels: uint8 RGB of shape (H, W, 3), or grey of shape (H, W).
+        pairs: What the two predict for each.
+    """
     rows = max(-(-len(pairs) // _COLUMNS), 1)
     drawn = Image.new("RGB", (_COLUMNS * (_CELL + 8) + 8, rows * (_CELL + _TEXT) + 8), "white")
     pen, font = ImageDraw.Draw(drawn), ImageFont.load_default(12)
     if not pairs:
-        pen.text((8, 8), "fp32 and int8 say the same of every image.", "black", font)
+        pen.text((8, 8), "fp32 and int8 agree on every image.", "black", font)
     for k, (pixels, (fp32, int8)) in enumerate(zip(images, pairs, strict=True)):
         x, y = 8 + k % _COLUMNS * (_CELL + 8), 8 + k // _COLUMNS * (_CELL + _TEXT)
         drawn.paste(thumbnail(pixels, _CELL), (x, y))
@@ -69,7 +88,7 @@ def sheet(images: Sequence[np.ndarray], pairs: Pairs) -> bytes:
     return buffer.getvalue()
 
 
-def thumbnail(pixels: np.ndarray, size: int) -> Image.Image:
+def thumbnail(pixels: Pixels, size: int) -> Image.Image:
     """The image with its longer edge `size` pixels long, in RGB; small ones keep their pixels visible."""
     image = Image.fromarray(pixels).convert("RGB")
     scale = size / max(image.size)

@@ -2,96 +2,154 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 from octet.core.errors import OctetError
-from octet.core.files import read_json, rounded
+from octet.core.files import read_dataclass, read_json, rounded
 from octet.core.folder import PRECISIONS, ModelFolder
-from octet.evaluate.evaluate import Prediction, read_predictions
+from octet.core.text import table
+from octet.evaluate.accuracy import Accuracy
+from octet.summary.pairs import agreement_pct, paired_drop, probability_shift_pct, read_pairs
+
+_DOT_PRODUCT = ("avx_vnni", "avx512_vnni", "asimddp", "i8mm")  # what makes int8 fast, of a machine's features
 
 
-def summarize(folder: ModelFolder) -> dict:
-    """The summary of a model, as metrics JSON."""
-    fp32 = read_json(folder.figures("fp32"), "the stage evaluate makes it")
-    int8 = read_json(folder.figures("int8"), "the stage evaluate makes it")
-    latency = read_json(folder.latency, "the stage benchmark makes it")
+@dataclass(frozen=True)
+class Summary:
+    """summary.json: a model's fp32 beside its int8; its fields are the file's keys.
+
+    Args:
+        n_images: How many images both were evaluated on.
+        fp32_top1_pct: The share of them for which fp32 predicts the label; int8_top1_pct alike.
+        top1_drop_pt: fp32's less int8's, in points.
+        top1_drop_se_pt: Its paired standard error, in points; None where there is only one image.
+        agreement_pct: The share of the images for which the two predict the same class.
+        probability_shift_pct: The mean difference between the probabilities of what each predicts.
+        fp32_bytes: The size of fp32.param and fp32.bin; int8_bytes alike.
+        size_ratio: How many times smaller int8 is.
+        threads_all: How many threads « all » are.
+        machine: The machine that was timed: its cpu, cores, features, system and ncnn.
+        fp32_fps_1_thread: Images a second, batch 1; the others alike.
+        speedup_1_thread: How many times as fast as fp32 int8 is; speedup_all_threads alike.
+        published_top1_pct: What mmcls's zoo publishes for fp32; None: nothing, or not for these images.
+    """
+
+    n_images: int
+    fp32_top1_pct: float
+    int8_top1_pct: float
+    top1_drop_pt: float
+    top1_drop_se_pt: float | None
+    agreement_pct: float
+    probability_shift_pct: float
+    fp32_bytes: int
+    int8_bytes: int
+    size_ratio: float
+    threads_all: int
+    machine: dict[str, Any]
+    fp32_fps_1_thread: float
+    int8_fps_1_thread: float
+    speedup_1_thread: float
+    fp32_fps_all_threads: float
+    int8_fps_all_threads: float
+    speedup_all_threads: float
+    published_top1_pct: float | None = None
+
+    @classmethod
+    def load(cls, path: Path, made_by: str = "the stage summary makes it") -> Summary:
+        """Reads the file. Raises OctetError where it is missing or another one."""
+        return read_dataclass(cls, path, made_by)
+
+    def to_json(self) -> dict[str, Any]:
+        """The file's content."""
+        content = asdict(self)
+        if self.published_top1_pct is None:
+            del content["published_top1_pct"]
+        return content
+
+    def drop(self) -> str:
+        """The drop in words, as « +0.08 ± 0.04 points »."""
+        error = "" if self.top1_drop_se_pt is None else f" ± {self.top1_drop_se_pt:.2f}"
+        return f"{self.top1_drop_pt:+.2f}{error} points"
+
+
+def summarize(folder: ModelFolder) -> Summary:
+    """Reads what evaluate and benchmark measured of a model.
+
+    Raises:
+        OctetError: One of their files is missing or damaged, or the two precisions were not evaluated on the same images.
+    """
+    fp32, int8 = (Accuracy.load(folder.figures(precision)) for precision in PRECISIONS)
     pairs = read_pairs(folder)
     drop, error = paired_drop(pairs)
-    shifts = [abs(a.probabilities[0] - b.probabilities[0]) for a, b in pairs]
-    sizes = {precision: folder.ncnn(precision).size_bytes() for precision in PRECISIONS}
-    most = max(int(key.removeprefix("threads_")) for key in latency if key.startswith("threads_"))
-    found = {
-        "n_images": len(pairs),
-        "fp32_top1_pct": fp32["top1_pct"],
-        "int8_top1_pct": int8["top1_pct"],
-        "top1_drop_pt": rounded(drop, 4),
-        "top1_drop_se_pt": rounded(error, 4),
-        "agreement_pct": rounded(100 * np.mean([a.top[0] == b.top[0] for a, b in pairs]), 4),
-        "probability_shift_pct": rounded(100 * np.mean(shifts), 4),
-        "fp32_bytes": sizes["fp32"],
-        "int8_bytes": sizes["int8"],
-        "size_ratio": rounded(sizes["fp32"] / sizes["int8"], 3),
-        "threads_all": most,
-        "machine": latency["machine"],
-    }
-    for threads, suffix in ((1, "1_thread"), (most, "all_threads")):
-        fps = {precision: latency[f"threads_{threads}"][precision]["fps"] for precision in ("fp32", "int8")}
-        found |= {f"{precision}_fps_{suffix}": value for precision, value in fps.items()}
-        found[f"speedup_{suffix}"] = rounded(fps["int8"] / fps["fp32"], 3)
-    return found
+    size = {precision: folder.ncnn(precision).size_bytes() for precision in PRECISIONS}
+    machine, fps = _latency(folder.latency)
+    most = max(fps)
+    return Summary(
+        n_images=len(pairs),
+        fp32_top1_pct=fp32.top1_pct,
+        int8_top1_pct=int8.top1_pct,
+        top1_drop_pt=rounded(drop, 4),
+        top1_drop_se_pt=None if error is None else rounded(error, 4),
+        agreement_pct=rounded(agreement_pct(pairs), 4),
+        probability_shift_pct=rounded(probability_shift_pct(pairs), 4),
+        fp32_bytes=size["fp32"],
+        int8_bytes=size["int8"],
+        size_ratio=rounded(size["fp32"] / size["int8"], 3),
+        threads_all=most,
+        machine=machine,
+        fp32_fps_1_thread=fps[1]["fp32"],
+        int8_fps_1_thread=fps[1]["int8"],
+        speedup_1_thread=rounded(fps[1]["int8"] / fps[1]["fp32"], 3),
+        fp32_fps_all_threads=fps[most]["fp32"],
+        int8_fps_all_threads=fps[most]["int8"],
+        speedup_all_threads=rounded(fps[most]["int8"] / fps[most]["fp32"], 3),
+    )
 
 
-def read_pairs(folder: ModelFolder) -> list[tuple[Prediction, Prediction]]:
-    """What fp32 and int8 say of each image."""
-    found = [read_predictions(folder.predictions(precision)) for precision in PRECISIONS]
-    fp32, int8 = ([(row.image, row.actual) for row in rows] for rows in found)
-    if fp32 != int8:
-        raise OctetError(f"{folder.metrics}: fp32 and int8 were not evaluated on the same images; run 'dvc repro'")
-    return list(zip(*found, strict=True))
+def summary_table(summaries: Mapping[str, Summary]) -> str:
+    """The summaries of models, by name, as text: one block a model."""
+    return "\n\n".join(_block(name, summary) for name, summary in summaries.items())
 
 
-def paired_drop(pairs: Sequence[tuple[Prediction, Prediction]]) -> tuple[float, float]:
-    """The drop in top-1, in points, and its standard error over the same images (a paired sample: the images that
-    both get right or both get wrong add nothing to it).
-    """
-    lost = np.array([fp32.right - float(int8.right) for fp32, int8 in pairs])
-    return 100 * float(lost.mean()), 100 * float(lost.std(ddof=1) / np.sqrt(len(lost)))
+def _block(name: str, s: Summary) -> str:
+    rows = [
+        ["top-1", f"{s.fp32_top1_pct:.2f} %", f"{s.int8_top1_pct:.2f} %", f"drop {s.drop()}"],
+        _speed("1 thread", s.fp32_fps_1_thread, s.int8_fps_1_thread, s.speedup_1_thread),
+    ]
+    if s.threads_all > 1:
+        threads = f"{s.threads_all} threads"
+        rows.append(_speed(threads, s.fp32_fps_all_threads, s.int8_fps_all_threads, s.speedup_all_threads))
+    megabytes = [f"{size / 1e6:.1f} MB" for size in (s.fp32_bytes, s.int8_bytes)]
+    rows.append(["size", *megabytes, f"{s.size_ratio:.2f} times smaller"])
+    lines = [table(rows, headers=[name, "fp32", "int8", ""], align="lrrl")]
+    if s.published_top1_pct is not None:
+        lines.append(f"mmcls's zoo publishes {s.published_top1_pct:.2f} % for fp32.")
+    lines.append(
+        f"{s.n_images:,} image{'s' * (s.n_images > 1)}; int8 agrees with fp32 on {s.agreement_pct:.2f} %. {_machine(s.machine)}"
+    )
+    return "\n".join(lines)
 
 
-def table(summaries: dict[str, dict]) -> str:
-    """The summaries as text, one block a model."""
-    blocks = []
-    for name, s in summaries.items():
-        machine = s["machine"]
-        fits = [f for f in machine["features"] if f in ("avx_vnni", "avx512_vnni", "asimddp", "i8mm")]
-        rows = [
-            (name, "fp32", "int8", ""),
-            ("top-1", f"{s['fp32_top1_pct']:.2f} %", f"{s['int8_top1_pct']:.2f} %", _drop(s)),
-            _speed(s, "1_thread", "1 thread"),
-        ]
-        if s["threads_all"] > 1:
-            rows.append(_speed(s, "all_threads", f"{s['threads_all']} threads"))
-        size = f"{s['size_ratio']:.2f} times smaller"
-        rows.append(("size", f"{s['fp32_bytes'] / 1e6:.1f} MB", f"{s['int8_bytes'] / 1e6:.1f} MB", size))
-        widths = [max(len(row[k]) for row in rows) for k in range(3)]
-        lines = [f"{a:<{widths[0]}}  {b:>{widths[1]}}  {c:>{widths[2]}}  {d}".rstrip() for a, b, c, d in rows]
-        lines.insert(1, "-" * max(len(line) for line in lines))
-        if "published_top1_pct" in s:
-            lines.append(f"mmcls's zoo publishes {s['published_top1_pct']:.2f} % for fp32.")
-        lines.append(
-            f"{s['n_images']:,} images, int8 says what fp32 says on {s['agreement_pct']:.2f} %. "
-            f"{machine['cpu']}, {machine['cores']} cores{', ' + ' '.join(fits) if fits else ''}, ncnn {machine['ncnn']}."
-        )
-        blocks.append("\n".join(lines))
-    return "\n\n".join(blocks)
+def _speed(threads: str, fp32_fps: float, int8_fps: float, speedup: float) -> list[str]:
+    return [f"FPS, {threads}", f"{fp32_fps:.1f}", f"{int8_fps:.1f}", f"{speedup:.2f} times as fast"]
 
 
-def _drop(s: dict) -> str:
-    return f"drop {s['top1_drop_pt']:+.2f} ± {s['top1_drop_se_pt']:.2f} points"
+def _machine(machine: dict[str, Any]) -> str:
+    fast = " ".join(name for name in machine["features"] if name in _DOT_PRODUCT)
+    return f"{machine['cpu']}, {machine['cores']} cores, {fast + ', ' if fast else ''}ncnn {machine['ncnn']}."
 
 
-def _speed(s: dict, suffix: str, label: str) -> tuple[str, str, str, str]:
-    fps = [f"{s[f'{precision}_fps_{suffix}']:.1f}" for precision in ("fp32", "int8")]
-    return f"FPS, {label}", *fps, f"{s[f'speedup_{suffix}']:.2f} times as fast"
+def _latency(path: Path) -> tuple[dict[str, Any], dict[int, dict[str, float]]]:
+    """The machine that was timed, and images a second by threads and precision."""
+    content = read_json(path, "the stage benchmark makes it")
+    try:
+        threads = {int(key.removeprefix("threads_")): key for key in content if key.startswith("threads_")}
+        fps = {count: {p: content[key][p]["fps"] for p in PRECISIONS} for count, key in threads.items()}
+        if 1 in fps:
+            return content["machine"], fps
+    except (AttributeError, KeyError, TypeError, ValueError):
+        pass
+    raise OctetError(f"{path}: expected the keys machine and threads_1; run the stage benchmark again")

@@ -17,7 +17,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from octet.benchmark.benchmark import machine
 from octet.core.errors import run
 from octet.core.parallel import cores, map_ordered
 from octet.data import preprocess
@@ -26,6 +25,7 @@ from octet.data.images import Images
 from octet.evaluate.evaluate import evaluate
 from octet.ncnn.convert import convert
 from octet.ncnn.engine import Engine
+from octet.ncnn.machine import machine
 
 CONFIG = "mobilenet_v2/mobilenet-v2_8xb32_in1k.py"
 PARTS = 4  # a round takes one: the phases lie close together in time, since a machine's speed drifts

@@ -204,7 +204,7 @@ ABOUT = {
     "calibrators": [
         "Every calibrator with 32 to 2,048 calibration images, target `dotprod`. *Held-out* are 5,000 images from the end of "
         "the training split, which calibration does not see: by them the defaults were chosen. The test split's figures were read "
-        "afterwards. Agreement is the share of images on which int8 says what fp32 says; the probability shift is the mean "
+        "afterwards. Agreement is the share of images on which int8 agrees with fp32; the probability shift is the mean "
         "difference of the two models' probabilities of what they predict; the drop is fp32's top-1 less int8's, with its "
         "paired standard error.",
     ],

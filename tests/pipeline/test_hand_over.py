@@ -13,7 +13,7 @@ from PIL import Image
 
 from octet.data.cifar import Cifar
 from octet.data.dataset import indices_of
-from octet.evaluate.evaluate import read_predictions
+from octet.evaluate.predictions import read_predictions
 
 pytestmark = pytest.mark.pipeline
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from octet.evaluate.evaluate import by_class, figures, top
+from octet.evaluate.accuracy import accuracy, by_class
+from octet.evaluate.evaluate import top
 from octet.export.mmcls_model import mmcls
 
 pytestmark = pytest.mark.pipeline
@@ -21,9 +22,9 @@ def test_the_figures_are_those_of_mmcls_s_test():
         wanted = list(oracle.precision_recall_f1(scores, labels, average_mode=mode))
         wanted.append(oracle.support(scores, labels, average_mode=mode))
         rows = by_class(labels, order[:, 0], classes)
-        found = [[row[key] for row in rows] for key in ("precision_pct", "recall_pct", "f1_pct", "support")]
+        ours = [[getattr(row, key) for row in rows] for key in ("precision_pct", "recall_pct", "f1_pct", "support")]
         if mode == "macro":
-            means = figures(labels, order, classes)
-            found = [means[key] for key in ("precision_pct", "recall_pct", "f1_pct", "n_images")]
-        for mine, theirs in zip(found, wanted, strict=True):
+            means = accuracy(labels, order, classes)
+            ours = [means.precision_pct, means.recall_pct, means.f1_pct, means.n_images]
+        for mine, theirs in zip(ours, wanted, strict=True):
             assert np.allclose(mine, theirs, atol=1e-4)

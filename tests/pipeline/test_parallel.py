@@ -103,9 +103,8 @@ def test_a_lost_worker_costs_its_shard_and_the_result_is_the_same_bytes(cluster,
 
     def result(scheduler: str | None) -> list[bytes]:
         if stage == "evaluate":
-            return [
-                x.tobytes() for x in evaluate(Engine.of(net), nets.Computed(count, image), "x", scheduler=scheduler)
-            ]
+            top = evaluate(Engine.of(net), nets.Computed(count, image), "x", scheduler=scheduler)
+            return [values.tobytes() for values in vars(top).values()]
         found = observe.histograms(net, nets.Computed(count, lambda k: image(k or 1)), scheduler=scheduler)
         return [repr((blob, h.exponent, h.zeros, h.largest)).encode() + h.counts.tobytes() for blob, h in found.items()]
 

@@ -160,3 +160,19 @@ def test_another_clone_gives_the_same_bytes(finished, tmp_path):
     other = Project.make(tmp_path)
     other.repro()
     assert other.files(*SAME) == finished.files(*SAME)
+
+
+def test_one_image(finished, tmp_path):
+    """Its drop has no standard error, which no file, table or page makes up."""
+    project = finished.copy(tmp_path / "p")
+    project.edit("params.yaml", "limit: null", "limit: 1")
+    assert sorted(project.repro()) == ["evaluate_fp32", "evaluate_int8", "summary"]
+    summary = json.loads((project.folder / "metrics/tiny/summary.json").read_text())
+    assert (summary["n_images"], summary["top1_drop_se_pt"]) == (1, None)
+    shown = project.python("-m", "octet", "summary").stdout
+    assert "1 image; int8 agrees with fp32 on" in shown
+    assert "±" not in shown
+    assert "top1_drop_pt" in project.dvc("metrics", "show")
+    assert "top1_drop_se_pt" in project.dvc("metrics", "diff")
+    for command in ("check", "report", "package"):
+        project.python("-m", "octet", command)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from octet.evaluate.evaluate import Prediction
+from octet.evaluate.predictions import Prediction
 from octet.summary.differences import classes_csv, confusion_csv, differing, sheet
 
 pytestmark = pytest.mark.unit

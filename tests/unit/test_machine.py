@@ -3,12 +3,11 @@
 import json
 from importlib.metadata import version
 
-import numpy as np
 import pytest
 
 from octet.core import files
 from octet.core.folder import ModelFolder
-from octet.evaluate.evaluate import predictions_csv
+from octet.evaluate.predictions import Prediction, predictions_csv
 from octet.ncnn.machine import fitting_target, int8_kernel
 from octet.predict.dump import dump
 from octet.project.environment import environment
@@ -41,10 +40,13 @@ def test_env_says_what_a_bug_report_needs():
 
 
 def test_the_dump_of_predictions(tmp_path):
-    order, folder = np.array([[1, 0], [0, 1]]), ModelFolder("m", tmp_path)
+    folder = ModelFolder("m", tmp_path)
     for name, shares in (("fp32", [[0.75, 0.25], [0.5, 0.5]]), ("int8", [[0.875, 0.125], [1, 0]])):
-        text = predictions_csv(["a.png", "b.png"], np.array([1, 1]), order, np.array(shares), ["cat", "éa, b"])
-        files.write_text(folder.predictions(name), text)
+        rows = [
+            Prediction("a.png", "éa, b", ["éa, b", "cat"], shares[0]),
+            Prediction("b.png", "éa, b", ["cat", "éa, b"], shares[1]),
+        ]
+        files.write_text(folder.predictions(name), predictions_csv(rows))
     assert dump(folder, tmp_path / "out" / "p.jsonl") == 2
     lines = (tmp_path / "out" / "p.jsonl").read_text().splitlines()
     assert json.loads(lines[0]) == {

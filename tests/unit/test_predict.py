@@ -9,7 +9,7 @@ from PIL import Image
 
 from octet.core.errors import OctetError
 from octet.data.preprocess import CenterCrop, Preprocess
-from octet.evaluate.evaluate import Prediction
+from octet.evaluate.predictions import Prediction
 from octet.predict.images import NamedImage, files, fit, load, telling
 from octet.predict.show import NAMES, png, text
 

@@ -1,0 +1,51 @@
+"""What fp32 and int8 predict for the same images, side by side, and how much top-1 the second loses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from octet.core.errors import OctetError
+from octet.core.folder import PRECISIONS, ModelFolder
+from octet.evaluate.predictions import Prediction, read_predictions
+
+Pair = tuple[Prediction, Prediction]  # fp32's and int8's for one image
+Pairs = Sequence[Pair]
+
+
+def read_pairs(folder: ModelFolder) -> list[Pair]:
+    """What fp32 and int8 predict for each image of the split, in its order.
+
+    Raises:
+        OctetError: A file of predictions is missing or damaged, or the two are not of the same images.
+    """
+    fp32, int8 = (read_predictions(folder.predictions(precision)) for precision in PRECISIONS)
+    if [(row.image, row.actual) for row in fp32] != [(row.image, row.actual) for row in int8]:
+        raise OctetError(f"{folder.metrics}: fp32 and int8 were not evaluated on the same images; run 'dvc repro'")
+    return list(zip(fp32, int8, strict=True))
+
+
+def paired_drop(pairs: Pairs) -> tuple[float, float | None]:
+    """The drop in top-1 and its standard error over the same images, both in points.
+
+    >>> cat, dog = Prediction("1", "cat", ["cat"], [1.0]), Prediction("1", "cat", ["dog"], [1.0])
+    >>> paired_drop([(cat, cat), (cat, dog), (cat, cat), (cat, cat)])
+    (25.0, 25.0)
+
+    A paired sample: the images that both get right or both get wrong add nothing to the drop. One image alone has no
+    standard error: None.
+    """
+    lost = np.array([fp32.right - float(int8.right) for fp32, int8 in pairs])
+    error = 100 * float(lost.std(ddof=1) / np.sqrt(len(lost))) if len(lost) > 1 else None
+    return 100 * float(lost.mean()), error
+
+
+def agreement_pct(pairs: Pairs) -> float:
+    """On how many of the images the two predict the same class, in percent."""
+    return 100 * float(np.mean([fp32.top[0] == int8.top[0] for fp32, int8 in pairs]))
+
+
+def probability_shift_pct(pairs: Pairs) -> float:
+    """The mean difference between the probabilities of what each predicts, in percent."""
+    return 100 * float(np.mean([abs(fp32.probabilities[0] - int8.probabilities[0]) for fp32, int8 in pairs]))
