@@ -36,7 +36,7 @@ quantize: .venv/.ready git-or-not  ## Export, quantize, evaluate and time all mo
 	@set -e; name='$(MODEL)'; if [ -n '$(ZOO)$(CONFIG)$(CHECKPOINT)$(DATA)' ]; then name=$$($(PY) -m octet add --model "$$name" \
 		--zoo '$(ZOO)' --config '$(CONFIG)' --checkpoint '$(CHECKPOINT)' --data '$(DATA)'); fi; \
 	$(PY) -m octet validate $${name:+--model "$$name"}; \
-	$(PY) -m dvc repro $${name:+"summary@$$name"}; \
+	$(PY) -m dvc repro $${name:+"analyze@$$name" "summary@$$name"}; \
 	$(PY) -m octet partition $${name:+--model "$$name"}; \
 	$(PY) -m octet summary $${name:+--model "$$name"}
 

@@ -1,6 +1,8 @@
 """Every stage's deps are exactly the rooms of the library that its script imports from, directly or not."""
 
 import ast
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -89,6 +91,23 @@ def test_no_circle_of_files():
 
     for path in files:
         walk(path, [])
+
+
+def test_make_quantize_of_one_model_runs_all_of_its_stages():
+    pipeline = {name: stage["do"] for name, stage in yaml.load(ROOT / "dvc.yaml", "git has it")["stages"].items()}
+    outputs = {
+        out if isinstance(out, str) else next(iter(out)): name
+        for name, stage in pipeline.items()
+        for kind in ("outs", "plots", "metrics")
+        for out in stage.get(kind, [])
+    }
+    shown = subprocess.run(["make", "-n", "quantize", "MODEL=m"], cwd=ROOT, capture_output=True, text=True, check=True)
+    todo, reached = re.findall(r'"(\w+)@', shown.stdout), set()
+    while todo:
+        name = todo.pop()
+        reached.add(name)
+        todo += {outputs[dep] for dep in pipeline[name]["deps"] if dep in outputs} - reached
+    assert reached == set(pipeline)
 
 
 @pytest.mark.parametrize(("script", "stage"), list(stages()))
