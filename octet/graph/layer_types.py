@@ -11,7 +11,8 @@ To make another type quantizable (Deconvolution, say), this is needed, and nothi
    they fail where ncnn does not compute in int8 what stands here.
 
 Lists of types, which layers can be int8, which may requantize, how many scales a layer has: all follow from LAYER_TYPES.
-Parameters have ncnn's own names and numbers (`load_param` in src/layer/*.cpp); the releases are those of ncnn's tags.
+Parameters have ncnn's own names and numbers (`load_param` in src/layer/*.cpp; int8_scale_term is quantize_term in the newer
+layers); the releases are those of ncnn's tags.
 """
 
 from __future__ import annotations

@@ -7,15 +7,21 @@ tagged): ncnn reads tagged weights with `mb.load(n, 0)`, a 4-byte tag and then t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from octet.ncnn.layer import Layer
 
 
 class Slot(NamedTuple):
+    """A weight's place in the .bin: what it is, how many values it has, and whether a tag says their type."""
+
     role: str
-    count: int
+    count: int  # type: ignore[assignment]  # a tuple's own method, which nobody calls
     tagged: bool
+
+
+Rule = Callable[[Layer], list[Slot]]
 
 
 def slots(layer: Layer) -> list[Slot]:
@@ -24,10 +30,74 @@ def slots(layer: Layer) -> list[Slot]:
     return [slot for slot in rule(layer) if slot.count > 0] if rule else []
 
 
+def check_sizes(layer: Layer) -> str:
+    """What is wrong with the sizes that a layer's parameters give, in words; empty where they fit one another.
+
+    So no reader of them divides by zero or finds a part of a row.
+    """
+    try:
+        if layer.type in _CHECKS:
+            _CHECKS[layer.type](layer)
+        for slot in _RULES[layer.type](layer) if layer.type in _RULES else ():
+            if slot.count < 0:
+                raise ValueError(f"parameters give the weight '{slot.role}' {slot.count} values")
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def _at_least(layer: Layer, key: int, least: int, default: int = 0) -> int:
+    value = layer.int(key, default)
+    if value < least:
+        raise ValueError(f"parameter {key}={value}: expected at least {least}")
+    return value
+
+
+def _multiple(layer: Layer, key: int, part: int, what: str) -> None:
+    size = _at_least(layer, key, 0)
+    if size % part:
+        raise ValueError(f"parameter {key}={size}: expected a multiple of {part}, {what}")
+
+
+def _check_activation(layer: Layer) -> None:
+    wanted, found = {2: 1, 3: 2, 6: 2}.get(layer.int(9), 0), len(layer.floats(10))
+    if found < wanted:
+        raise ValueError(f"parameter 9={layer.int(9)}: expected {wanted} values in parameter 10, found {found}")
+
+
+def _check_convolution(layer: Layer) -> None:
+    outputs, width = _at_least(layer, 0, 1), _at_least(layer, 1, 1)
+    window = width
+    if not layer.type.endswith("1D"):
+        window *= _at_least(layer, 11, 1, width)
+    if layer.type.endswith("3D"):
+        window *= _at_least(layer, 21, 1, width)
+    for key in (2, 12, 3, 13):
+        _at_least(layer, key, 1, 1)
+    if "DepthWise" in layer.type and outputs % _at_least(layer, 7, 1, 1):
+        raise ValueError(f"parameter 7={layer.int(7)}: {outputs} outputs do not fall into so many groups")
+    _multiple(layer, 6, outputs * window, "the outputs' windows")
+    _check_activation(layer)
+
+
+def _check_inner_product(layer: Layer) -> None:
+    _multiple(layer, 2, _at_least(layer, 0, 1), "the outputs")
+    _check_activation(layer)
+
+
+def _check_attention(layer: Layer) -> None:
+    width, heads = _at_least(layer, 0, 1), _at_least(layer, 1, 1, 1)
+    if width % heads:
+        raise ValueError(f"parameter 1={heads}: a width of {width} does not fall into so many heads")
+    _multiple(layer, 2, width, "the width")
+    for key in (3, 4):
+        _at_least(layer, key, 1, width)
+
+
 def _convolution(layer: Layer) -> list[Slot]:
     if layer.int(28 if layer.type.startswith("Deconvolution") else 19):  # dynamic weight: an input, not in the .bin
         return []
-    outputs, term = layer.int(0), layer.int(8)
+    outputs, term = layer.int(0), layer.int(8) if layer.type in ("Convolution", "ConvolutionDepthWise") else 0
     found = [Slot("weight", layer.int(6), True), Slot("bias", outputs if layer.int(5) else 0, False)]
     if term:
         scales = outputs
@@ -80,7 +150,7 @@ def _multi_head_attention(layer: Layer) -> list[Slot]:
     return found
 
 
-def _recurrent(gates: int):
+def _recurrent(gates: int) -> Rule:
     def rule(layer: Layer) -> list[Slot]:
         outputs, directions = layer.int(0), 2 if layer.int(2) == 2 else 1
         hidden = layer.int(3, outputs) if layer.type == "LSTM" else outputs
@@ -106,7 +176,7 @@ def _memory_data(layer: Layer) -> list[Slot]:
     return [Slot("data", count if any(sizes) else 0, layer.int(21, 1) == 0)]
 
 
-def _affine(count_key: int, affine_key: int | None, *roles: str):
+def _affine(count_key: int, affine_key: int | None, *roles: str) -> Rule:
     def rule(layer: Layer) -> list[Slot]:
         if affine_key is not None and layer.int(affine_key, 1) == 0:
             return []
@@ -136,14 +206,19 @@ def _requantize(layer: Layer) -> list[Slot]:
     ]
 
 
-_RULES = {
-    **{
-        f"{kind}{depthwise}{dims}": _convolution
-        for kind in ("Convolution", "Deconvolution")
-        for depthwise in ("", "DepthWise")
-        for dims in ("", "1D", "3D")
-    },
-    "DeformableConv2D": _convolution,
+_CONVOLUTIONS = (
+    *(f"{kind}{dims}" for kind in ("Convolution", "ConvolutionDepthWise") for dims in ("", "1D", "3D")),
+    *(f"{kind}{dims}" for kind in ("Deconvolution", "DeconvolutionDepthWise") for dims in ("", "1D", "3D")),
+    "DeformableConv2D",
+)
+_CHECKS: dict[str, Callable[[Layer], None]] = {
+    **dict.fromkeys(_CONVOLUTIONS, _check_convolution),
+    "InnerProduct": _check_inner_product,
+    "MultiHeadAttention": _check_attention,
+    **dict.fromkeys(("RNN", "GRU", "LSTM", "Embed"), lambda layer: _at_least(layer, 0, 1) and None),
+}
+_RULES: dict[str, Rule] = {
+    **dict.fromkeys(_CONVOLUTIONS, _convolution),
     "InnerProduct": _inner_product,
     "Embed": _embed,
     "Gemm": _gemm,

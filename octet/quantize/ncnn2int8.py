@@ -10,7 +10,6 @@ layer types, every layer's feature mask. Each of these is an error here.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 import numpy as np
@@ -20,113 +19,7 @@ from octet.graph.layer_types import REQUANTIZING
 from octet.graph.layers import REQUANTIZED, assign, can_requantize, integer
 from octet.ncnn.layer import TAG_FP16, TAG_INT8, Layer, Tensor
 from octet.ncnn.net import Net
-
-_KERNEL = "1 11@1 2=1 12@2 3=1 13@3 4 14@4 15@4 16@14"
-_KERNEL_1D = "1 2=1 3=1 4 15@4"
-
-# One word a parameter, in the writer's order: its number; its kind (none: integer, f: float, I: integers, F: floats,
-# s: text); and when it is left out: where it equals the value behind = (0, none or empty if there is none), or
-# parameter n's value behind @. 1!0: a mark, written as 1 wherever parameter 0 is not 0 or empty. 21-: never written.
-_TABLE = {
-    "BatchNorm": "0 1f",
-    "Bias": "0",
-    "BinaryOp": "0 1 2f",
-    "CELU": "0f=1",
-    "Clip": "0f=-3.4028235e38 1f=3.4028235e38",
-    "Concat": "0",
-    "Convolution": f"0 {_KERNEL} 18f 5 6 8 9 10F 19",
-    "Convolution1D": f"0 {_KERNEL_1D} 18f 5 6 9 10F 19",
-    "ConvolutionDepthWise": f"0 {_KERNEL} 18f 5 6 7=1 8 9 10F 19",
-    "ConvolutionDepthWise1D": f"0 {_KERNEL_1D} 18f 5 6 7=1 9 10F 19",
-    "CopyTo": "0 1 13 2 9I 11I",
-    "Crop": "0 1 13 2 3 4 14 5 6 7 15 8 9I 10I 11I 19s 20s 21s",
-    "CumulativeSum": "0",
-    "Deconvolution": f"0 {_KERNEL} 18 19@18 20 21@20 5 6 9 10F 28",
-    "Deconvolution1D": f"0 {_KERNEL_1D} 18 20 5 6 9 10F 28",
-    "DeconvolutionDepthWise": f"0 {_KERNEL} 18 19@18 20 21@20 5 6 7=1 9 10F 28",
-    "DeconvolutionDepthWise1D": f"0 {_KERNEL_1D} 18 20 5 6 7=1 9 10F 28",
-    "DeformableConv2D": f"0 {_KERNEL} 5 6 9 10F",
-    "Diag": "0",
-    "Dropout": "0f=1",
-    "Eltwise": "0 1F",
-    "ELU": "0f=0.1",
-    "Embed": "0 1 2 3 18",
-    "Exp": "0f=-1 1f=1 2f",
-    "ExpandDims": "3I",
-    "Fold": f"{_KERNEL} 20 21@20",
-    "GELU": "0",
-    "Gemm": "0f=1 1f=1 2 3 4 5 6 7 8 9 10 11 12 13 14 18 20 21 22",
-    "GLU": "0",
-    "GridSample": "0=1 1=1 2 3",
-    "GroupNorm": "0=1 1 2f=0.001 3=1",
-    "GRU": "0 1 2 8",
-    "HardSigmoid": "0f=0.2 1f=0.5",
-    "HardSwish": "0f=0.2 1f=0.5",
-    "InnerProduct": "0 1 2 8 9 10F",
-    "Input": "0 1 2",
-    "InstanceNorm": "0 1f=0.001 2=1",
-    "Interp": "0 1f=1 2f=1 3 4 5 6 9s",
-    "LayerNorm": "0 1f=0.001 2=1",
-    "Log": "0f=-1 1f=1 2f",
-    "LRN": "0 1=5 2f=1 3f=0.75 4f=1",
-    "LSTM": "0 1 2 3 8",
-    "MatMul": "0",
-    "MemoryData": "0 1 2 11 21-",
-    "MultiHeadAttention": "0 1=1 2 3 4 5 6f=inf 7 18",
-    "MVN": "0 1 2f=0.0001",
-    "Normalize": "0 1 2f=0.0001 3 4=1 9",
-    "Padding": "0 1 2 3 4 5f 6 7 8",
-    "Permute": "0",
-    "PixelShuffle": "0=1 1",
-    "Pooling": "0 1 11@1 2=1 12@2 3 13@3 14@3 15@13 4 5 6 7 8 18@8",
-    "Pooling1D": "0 1 2=1 3 14@3 4 5 6 7 8",
-    "Power": "0f=1 1f=1 2f",
-    "PReLU": "0",
-    "Reduction": "0 1=1 2f=1 3I 4 5!3",
-    "ReLU": "0f",
-    "Reorg": "0=1 1",
-    "Reshape": "0=-233 1=-233 11=-233 2=-233 6s",
-    "RMSNorm": "0 1f=0.001 2=1",
-    "RNN": "0 1 2 8",
-    "RotaryEmbed": "0",
-    "Scale": "0 1",
-    "SDPA": "5 6f 7 18",
-    "ShuffleChannel": "0=1 1",
-    "Slice": "0I 1",
-    "Softmax": "0 1!0",
-    "Squeeze": "0 1 11 2 3I",
-    "Threshold": "0f",
-    "Tile": "0 1=1 2I",
-    "UnaryOp": "0",
-    "Unfold": f"{_KERNEL} 18f",
-}
-# Types that the writer has no line for: right as long as they have no parameters.
-_BARE = [
-    "AbsVal",
-    "BNLL",
-    "Cast",
-    "DeepCopy",
-    "Einsum",
-    "Erf",
-    "Flatten",
-    "Flip",
-    "Mish",
-    "Noop",
-    "Packing",
-    "SELU",
-    "Shrink",
-    "Sigmoid",
-    "Softplus",
-    "Split",
-    "Swish",
-    "TanH",
-]
-_RULES = {
-    **{kind: re.findall(r"(\d+)([fIFs]?)([=@!-]?)(\S*)", words) for kind, words in _TABLE.items()},
-    **{kind: [] for kind in _BARE},
-}
-_INTEGER = re.compile(r"[-+]?\d+$", re.ASCII)
-_FLOAT = re.compile(r"(?=[-+]?\.?\d)([-+]?)(\d*)(?:\.(\d*))?(?:[eE]([-+]?)(\d*))?$", re.ASCII)
+from octet.ncnn.parameters import ARRAY, READ, RULES, older_spelling
 
 
 def convert(net: Net) -> Net:
@@ -164,14 +57,15 @@ def _fuse(layer: Layer, reader: Layer | None) -> None:
 
 
 def _parameters(layer: Layer) -> dict[int, str]:
-    if layer.type not in _RULES:
+    if layer.type not in RULES:
         raise OctetError(
             f"layer {layer.name}: Octet does not know how ncnn2int8 writes a layer of type {layer.type}; "
             "take another target, which keeps the layer as it is"
         )
-    given, values, written = _given(layer), {}, {}
-    for number, kind, relation, operand in _RULES[layer.type]:
-        key = -23300 - int(number) if kind in ("I", "F") else int(number)
+    given, written = _given(layer), {}
+    values: dict[str, object] = {}
+    for number, kind, relation, operand in RULES[layer.type]:
+        key = ARRAY - int(number) if kind in ("I", "F") else int(number)
         text = given.pop(key, None)
         if relation in ("!", "-"):
             if relation == "!" and values[operand]:
@@ -179,7 +73,7 @@ def _parameters(layer: Layer) -> dict[int, str]:
             continue
         left_out = values[operand] if relation == "@" else _DEFAULTS[kind](operand)
         try:
-            values[number] = left_out if text is None else _READ[kind](text)
+            values[number] = left_out if text is None else READ[kind](text)
         except ValueError as error:
             raise OctetError(f"layer {layer.name}: {layer.type}'s parameter {key}={text}: {error}") from None
         if values[number] != left_out:
@@ -194,10 +88,7 @@ def _parameters(layer: Layer) -> dict[int, str]:
 
 def _given(layer: Layer) -> dict[int, str]:
     """The layer's parameters: arrays in ncnn's older spelling, and with the defaults that the writer does not share."""
-    given = {}
-    for key, text in layer.params.items():
-        array = key >= 0 and "," in text and not text.startswith('"')
-        given[-23300 - key if array else key] = f"{text.count(',') + 1},{text}" if array else text
+    given = older_spelling(layer.params)
     if layer.type == "LSTM":
         given.setdefault(3, given.get(0, "0"))
     if layer.type == "MultiHeadAttention":
@@ -208,42 +99,7 @@ def _given(layer: Layer) -> dict[int, str]:
     return given
 
 
-def _integer(text: str) -> int:
-    if not _INTEGER.match(text) or len(text) > 15 or not -(2**31) <= int(text) < 2**31:
-        raise ValueError("expected an integer of 32 bits")
-    return int(text)
-
-
-def _float(text: str) -> np.float32:
-    """A number as ncnn reads it: digits in unsigned integers, the rest in fp64, the exponent step by step."""
-    found = _FLOAT.match(text)
-    if not found or len(text) > 15:
-        raise ValueError("expected a number of up to 15 characters")
-    if _INTEGER.match(text) and int(text):
-        raise ValueError("expected a point or an exponent; ncnn takes the bits of a whole number for a float's")
-    sign, whole, fraction, direction, exponent = (part or "" for part in found.groups())
-    value = float(int(whole or 0) % 2**32)
-    if fraction:
-        value += int(fraction) % 2**32 / (10 ** len(fraction) % 2**32)
-    scale = 1.0
-    for factor in [1e8] * (int(exponent or 0) // 8) + [10.0] * (int(exponent or 0) % 8):
-        scale *= factor
-    value = value / scale if direction == "-" else value * scale
-    with np.errstate(over="ignore"):
-        return np.float32(-value if sign == "-" else value)
-
-
-def _array(item):
-    def read(text: str) -> list:
-        count, *words = text.split(",")
-        if count != str(len(words)):
-            raise ValueError(f"expected the number of values, then as many; found {len(words)}")
-        return [item(word) for word in words]
-
-    return read
-
-
-_READ = {"": _integer, "f": _float, "I": _array(_integer), "F": _array(_float), "s": lambda text: text.strip('"')}
+# How the writer prints a value of each kind, and what it takes for the default where the table says nothing.
 _WRITE = {
     "": str,
     "f": lambda value: f"{value:e}",
@@ -254,9 +110,9 @@ _WRITE = {
 _DEFAULTS = {
     "": lambda text: int(text or 0),
     "f": lambda text: np.float32(text or 0),
-    "I": lambda text: [],
-    "F": lambda text: [],
-    "s": lambda text: "",
+    "I": lambda _: [],
+    "F": lambda _: [],
+    "s": lambda _: "",
 }
 
 

@@ -17,14 +17,14 @@ PARAM = """7767517
 3 3
 Input                    in0                      0 1 in0
 Convolution              conv_0                   1 1 in0 1 0=1 1=1 5=1 6=3 8=2 9=2 -23310=1,0.1
-InnerProduct             fc                       1 1 1 out0 0=2 1=1 2=5
+InnerProduct             fc                       1 1 1 out0 0=1 1=1 2=5
 """
 # One 1x1 convolution of 3 inputs in int8 (padded to 4 bytes), then an InnerProduct of 5 weights in fp16 (padded).
 BIN = (
     struct.pack("<I3bx", 0x000D4B38, 1, -2, 127)
     + struct.pack("<fff", 0.5, 100.0, 25.0)
     + struct.pack("<I5e2x", 0x01306B47, 1.0, 2.0, -0.5, 0.25, 8.0)
-    + struct.pack("<2f", 1.5, -1.5)
+    + struct.pack("<f", 1.5)
 )
 
 
@@ -87,8 +87,8 @@ def test_unknown_tag():
             "more than one layer is called conv_0",
         ),
         (PARAM.replace("1 1 1 out0", "1 x 1 out0"), "line 5: expected"),
-        (PARAM.replace("0=2 1=1 2=5", "0=2 hello 2=5"), "cannot read the parameters"),
-        (PARAM.replace("1 1 1 out0 0=2", "1 3 1 out0 0=2"), "names fewer"),
+        (PARAM.replace("0=1 1=1 2=5", "0=1 hello 2=5"), "cannot read the parameters"),
+        (PARAM.replace("1 1 1 out0 0=1", "1 3 1 out0 0=1"), "names fewer"),
     ],
 )
 def test_bad_param(text, message):
