@@ -6,6 +6,8 @@ what fills the last 4 up it skips. Without a tag, and with those of fp32, a weig
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -46,7 +48,8 @@ def read_weight(data: bytes, at: int, slot: Slot, where: str) -> tuple[Tensor, i
     Raises:
         OctetError: The file ends before the weight does, or has an unknown tag.
     """
-    tag, dtype = None, np.dtype(np.float32)
+    tag: int | None = None
+    dtype: np.dtype[Any] = np.dtype(np.float32)
     if slot.tagged:
         if at + 4 > len(data):
             raise OctetError(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import ncnn
 import numpy as np
+import numpy.typing as npt
 import onnxruntime
 
 from octet.core.errors import OctetError
@@ -22,7 +23,7 @@ TOLERANCE = 1e-3  # of the logits' spread, between ONNX Runtime and ncnn
 LIMIT_S = 3600  # pnnx takes seconds, up to minutes for the largest networks
 
 
-def convert(onnx: Path, files: NcnnFiles, images: list[np.ndarray]) -> float:
+def convert(onnx: Path, files: NcnnFiles, images: list[npt.NDArray[np.float32]]) -> float:
     """Converts the model, fp32 in and out, and compares both on the images (the network's inputs, (3, H, W) each).
 
     Returns the largest difference of ncnn's logits from ONNX Runtime's as a share of their spread; raises OctetError
@@ -83,4 +84,7 @@ def unknown_types(param: str) -> list[str]:
 
 def pnnx() -> str:
     """Where pnnx's wheel has its program; found without importing the package, which would import torch."""
-    return str(Path(importlib.util.find_spec("pnnx").submodule_search_locations[0]) / "pnnx")
+    found = importlib.util.find_spec("pnnx")
+    if found is None or not found.submodule_search_locations:
+        raise OctetError("the package 'pnnx' is not installed; install requirements.lock")
+    return str(Path(found.submodule_search_locations[0]) / "pnnx")

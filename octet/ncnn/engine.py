@@ -7,25 +7,48 @@ cores; every image is computed alone by one thread, so results do not depend on 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 import ncnn
 import numpy as np
+import numpy.typing as npt
 
 from octet.core.errors import OctetError
 from octet.core.parallel import map_ordered
-from octet.ncnn.net import Net, load_net, save_net
+from octet.ncnn.layer import Layer
+from octet.ncnn.layout import input_channels
+from octet.ncnn.net import Net, load_layers, load_net, save_net
 
-T = TypeVar("T")
+Floats = npt.NDArray[np.float32]
+Shape = tuple[int | None, ...]  # (channels, height, width); None: not known
 
 
 class Engine:
-    """An ncnn model, ready to run: fp32 means fp32 (ncnn stores some weights as fp16 unless told otherwise)."""
+    """An ncnn model, ready to run: fp32 means fp32 (ncnn stores some weights as fp16 unless told otherwise).
 
-    def __init__(self, param: str | Path, bin: str | Path, threads: int = 1, packing: bool = True):
-        self.net, self.source = ncnn.Net(), (param, bin)
+    Args:
+        param: The model's graph.
+        bin: Its weights.
+        threads: OpenMP threads that compute one image.
+        packing: May ncnn pack channels together? Off, it computes the same by its plain kernels.
+        shape: The shape of its input, where it is known; what the model's files say of it is known by itself.
+
+    Raises:
+        OctetError: A file is missing or damaged, or ncnn cannot read it.
+    """
+
+    def __init__(
+        self,
+        param: str | Path,
+        bin: str | Path,
+        threads: int = 1,
+        packing: bool = True,
+        shape: Shape | None = None,
+    ):
+        self.net = ncnn.Net()
+        self.source: Net | tuple[str | Path, str | Path] = param, bin
         options = self.net.opt
         options.num_threads = threads
         options.use_vulkan_compute = False
@@ -35,58 +58,125 @@ class Engine:
         for path in (param, bin):
             if not Path(path).is_file():
                 raise OctetError(f"{path}: no such file; 'dvc repro' makes it")
+        layers = load_layers(param)
+        known = known_shape(layers)
+        if shape and not _fits(known, shape):
+            raise OctetError(f"{param}: its input has the shape {_words(known)}, not {_words(shape)}; make both again")
+        self.shape = shape or known
+        self._lends = all(input_channels(layer) for layer in _readers(layers))
         if self.net.load_param(str(param)) != 0:
             raise OctetError(f"{param}: ncnn cannot read it; make it again, or see which layer ncnn named above")
         if self.net.load_model(str(bin)) != 0:
             raise OctetError(f"{bin}: ncnn cannot read it as the weights of {param}; make both again")
-        self.input, self.output = self.net.input_names()[0], self.net.output_names()[-1]
+        self.input: str = self.net.input_names()[0]
+        self.output: str = self.net.output_names()[-1]
 
     @classmethod
-    def of(cls, net: Net, threads: int = 1, packing: bool = True) -> Engine:
-        """A network that is not in files."""
+    def of(cls, net: Net, threads: int = 1, packing: bool = True, shape: Shape | None = None) -> Engine:
+        """A network that is not in files. Arguments as for the class."""
         with tempfile.TemporaryDirectory(prefix="octet-") as folder:
             files = Path(folder) / "net.param", Path(folder) / "net.bin"
             save_net(net, *files)
-            engine = cls(*files, threads, packing)
+            engine = cls(*files, threads, packing, shape)
         engine.source = net
         return engine
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Callable[..., Engine], tuple[Net, int, bool, Shape]]:
         """Pickled as the network itself, which needs no file where it is made again."""
         net = self.source if isinstance(self.source, Net) else load_net(*self.source)
         options = self.net.opt
-        return Engine.of, (net, options.num_threads, options.use_packing_layout)
+        return Engine.of, (net, options.num_threads, options.use_packing_layout, self.shape)
 
-    def blobs(self, image: np.ndarray, names: Sequence[str]) -> Iterator[np.ndarray]:
-        """Runs one image, fp32 of shape (C, H, W), and yields the named blobs without a copy.
+    def blobs(self, image: Floats, names: Sequence[str]) -> Iterator[Floats]:
+        """Runs one image and yields blobs of the network, without a copy.
 
-        Names in the network's order cost one pass. A requantized blob comes as fp32 that holds its integers.
+        Args:
+            image: The network's input, fp32 of shape (C, H, W).
+            names: The blobs' names; in the network's order they cost one pass.
+
+        Yields:
+            Each blob as fp32; a requantized one holds its integers.
+
+        Raises:
+            OctetError: The image has another shape than the network's input, or ncnn fails.
         """
-        extractor = self.net.create_extractor()
-        source = ncnn.Mat(image)
-        extractor.input(self.input, source)
+        extractor, _kept = self._extractor(image)
         for name in names:
-            status, mat = extractor.extract(name)
-            if status != 0:
-                raise OctetError(f"ncnn failed to compute blob '{name}' (status {status})")
-            yield np.asarray(mat)
+            yield np.asarray(extract(extractor, name))
 
-    def bits(self, image: np.ndarray, names: Sequence[str]) -> dict[str, int]:
+    def bits(self, image: Floats, names: Sequence[str]) -> dict[str, int]:
         """How many bits a value of each named blob has inside ncnn: 8 where it was requantized, else 32."""
-        extractor = self.net.create_extractor()
-        source = ncnn.Mat(image)
-        extractor.input(self.input, source)
-        found = {}
-        for name in names:
-            mat = extractor.extract(name, 1)[1]  # 1: as it is, not converted to fp32
-            found[name] = 8 * mat.elemsize // mat.elempack
-        return found
+        extractor, _kept = self._extractor(image)
+        mats = {name: extractor.extract(name, 1)[1] for name in names}  # 1: as it is, not converted to fp32
+        return {name: 8 * mat.elemsize // mat.elempack for name, mat in mats.items()}
 
-    def __call__(self, image: np.ndarray) -> np.ndarray:
+    def __call__(self, image: Floats) -> Floats:
         """The logits of one image: fp32 of shape (classes,)."""
         return np.array(next(self.blobs(image, [self.output]))).reshape(-1)
 
+    def mat(self, image: Floats) -> tuple[Any, Floats]:
+        """An image as ncnn takes it, and the array whose memory that is.
 
-def logits(engine: Engine, images: Sequence[np.ndarray], what: str) -> np.ndarray:
-    """The logits of all images: fp32 of shape (n, classes)."""
+        Where a layer may compute in place (Net::do_forward_layer), ncnn crashes on memory that is not its own, so it gets a
+        copy. A convolution does not; it may read the array itself.
+
+        Raises:
+            OctetError: The image is no input of the network.
+        """
+        values = np.ascontiguousarray(image, np.float32)
+        if not _fits(self.shape, values.shape):
+            name = "the network" if isinstance(self.source, Net) else str(self.source[0])
+            raise OctetError(
+                f"{name}: expected an input of the shape {_words(self.shape)}, found {_words(values.shape)}; "
+                "is its preprocess.json that of another model?"
+            )
+        mat = ncnn.Mat(values)
+        return (mat if self._lends else mat.clone()), values
+
+    def _extractor(self, image: Floats) -> tuple[Any, list[Any]]:
+        """ncnn's extractor with the image in it, and what has to live as long."""
+        mat, values = self.mat(image)
+        extractor = self.net.create_extractor()
+        extractor.input(self.input, mat)
+        return extractor, [mat, values]
+
+
+def extract(extractor: Any, name: str) -> Any:
+    """A blob of an ncnn.Extractor, as an ncnn.Mat. Raises OctetError where ncnn fails."""
+    status, mat = extractor.extract(name)
+    if status != 0:
+        raise OctetError(f"ncnn failed to compute blob '{name}' (status {status})")
+    return mat
+
+
+def known_shape(layers: Sequence[Layer]) -> Shape:
+    """What a model's files say of the shape of its input, as (C, H, W); () where they say nothing.
+
+    That is what its Input layer says (pnnx's says nothing), and how many channels the layers that read it have weights for.
+    """
+    entry = next(layer for layer in layers if layer.type == "Input")
+    width, height, channels = (entry.int(key) or None for key in (0, 1, 2))
+    channels = channels or next((count for count in map(input_channels, _readers(layers)) if count), None)
+    return (channels, height, width) if channels else ()
+
+
+def _readers(layers: Sequence[Layer]) -> list[Layer]:
+    """The layers that read the network's input."""
+    entry = next(layer for layer in layers if layer.type == "Input")
+    return [layer for layer in layers if entry.outputs[0] in layer.inputs]
+
+
+def _fits(known: Shape, found: Shape) -> bool:
+    """Has what was found the known shape? Of an input of which nothing is known, everything has."""
+    if not known:
+        return True
+    return len(known) == len(found) and all(a in (None, b) for a, b in zip(known, found, strict=True))
+
+
+def _words(shape: Shape) -> str:
+    return " x ".join("any" if size is None else str(size) for size in shape)
+
+
+def logits(engine: Engine, images: Sequence[Floats], what: str) -> Floats:
+    """The logits of all images: fp32 of shape (n, classes). what: who asks, for the progress."""
     return np.stack(list(map_ordered(lambda k: engine(images[k]), range(len(images)), what)))

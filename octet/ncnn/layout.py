@@ -8,16 +8,17 @@ tagged): ncnn reads tagged weights with `mb.load(n, 0)`, a 4-byte tag and then t
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from octet.ncnn.layer import Layer
 
 
-class Slot(NamedTuple):
+@dataclass(frozen=True)
+class Slot:
     """A weight's place in the .bin: what it is, how many values it has, and whether a tag says their type."""
 
     role: str
-    count: int  # type: ignore[assignment]  # a tuple's own method, which nobody calls
+    count: int
     tagged: bool
 
 
@@ -28,6 +29,14 @@ def slots(layer: Layer) -> list[Slot]:
     """The layer's weights in the order of the .bin; empty for a layer without any."""
     rule = _RULES.get(layer.type)
     return [slot for slot in rule(layer) if slot.count > 0] if rule else []
+
+
+def input_channels(layer: Layer) -> int | None:
+    """How many channels a convolution with weights of its own reads; None for any other layer."""
+    if layer.type not in ("Convolution", "ConvolutionDepthWise") or layer.int(19):
+        return None
+    group = layer.int(7, 1) if layer.type == "ConvolutionDepthWise" else 1
+    return layer.int(6) * group // (layer.int(0) * layer.int(1) * layer.int(11, layer.int(1)))
 
 
 def check_sizes(layer: Layer) -> str:
@@ -83,6 +92,10 @@ def _check_convolution(layer: Layer) -> None:
 def _check_inner_product(layer: Layer) -> None:
     _multiple(layer, 2, _at_least(layer, 0, 1), "the outputs")
     _check_activation(layer)
+
+
+def _check_outputs(layer: Layer) -> None:
+    _at_least(layer, 0, 1)
 
 
 def _check_attention(layer: Layer) -> None:
@@ -215,7 +228,7 @@ _CHECKS: dict[str, Callable[[Layer], None]] = {
     **dict.fromkeys(_CONVOLUTIONS, _check_convolution),
     "InnerProduct": _check_inner_product,
     "MultiHeadAttention": _check_attention,
-    **dict.fromkeys(("RNN", "GRU", "LSTM", "Embed"), lambda layer: _at_least(layer, 0, 1) and None),
+    **dict.fromkeys(("RNN", "GRU", "LSTM", "Embed"), _check_outputs),
 }
 _RULES: dict[str, Rule] = {
     **dict.fromkeys(_CONVOLUTIONS, _convolution),

@@ -33,29 +33,20 @@ def loads(text: str, param: str = ".param") -> list[Layer]:
     lines = text.splitlines()
     if not lines or lines[0].strip() != MAGIC:
         raise OctetError(f"{param}: does not begin with {MAGIC}; expected ncnn's .param in text form")
-    counts = lines[1].split() if len(lines) > 1 else []
-    if len(counts) != 2 or not all(map(_COUNT.fullmatch, counts)):
-        raise OctetError(f"{param}: line 2: expected the numbers of layers and blobs")
-    layer_count, blob_count = map(int, counts)
     layers: list[Layer] = []
     known: set[str] = set()
     for number, line in enumerate(lines[2:], start=3):
         if not line.strip():
             continue
         layer = _layer(line, f"{param}: line {number}")
-        for blob in layer.inputs:
-            if blob not in known:
-                raise OctetError(
-                    f"{param}: line {number}: layer {layer.name} reads blob '{blob}', which no layer above makes"
-                )
+        unknown = next((blob for blob in layer.inputs if blob not in known), None)
+        if unknown is not None:
+            raise OctetError(
+                f"{param}: line {number}: layer {layer.name} reads blob '{unknown}', which no layer above makes"
+            )
         known.update(layer.outputs)
         layers.append(layer)
-    if len(layers) != layer_count:
-        raise OctetError(
-            f"{param}: line 2 promises {layer_count} layers, the file has {len(layers)}; it is cut off or was edited by hand"
-        )
-    if len(known) != blob_count:
-        raise OctetError(f"{param}: line 2 promises {blob_count} blobs, the layers make {len(known)}")
+    _check_counts(lines[1] if len(lines) > 1 else "", len(layers), len(known), param)
     names = Counter(layer.name for layer in layers if layer.type != "Split")  # pnnx numbers those anew now and then
     twice = sorted(name for name, count in names.items() if count > 1)
     if twice:
@@ -74,6 +65,19 @@ def dumps(layers: Sequence[Layer]) -> str:
         params = [f"{key}={value}" for key, value in layer.params.items()]
         lines.append(" ".join([head, *layer.inputs, *layer.outputs, *params]))
     return "\n".join(lines) + "\n"
+
+
+def _check_counts(line: str, layers: int, blobs: int, param: str) -> None:
+    """Compares the second line with what there is."""
+    counts = line.split()
+    if len(counts) != 2 or not all(map(_COUNT.fullmatch, counts)):
+        raise OctetError(f"{param}: line 2: expected the numbers of layers and blobs")
+    if int(counts[0]) != layers:
+        raise OctetError(
+            f"{param}: line 2 promises {counts[0]} layers, the file has {layers}; it is cut off or was edited by hand"
+        )
+    if int(counts[1]) != blobs:
+        raise OctetError(f"{param}: line 2 promises {counts[1]} blobs, the layers make {blobs}")
 
 
 def _layer(line: str, where: str) -> Layer:

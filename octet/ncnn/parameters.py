@@ -204,32 +204,33 @@ def older_spelling(params: dict[int, str]) -> dict[int, str]:
 
 
 def problem(type: str, params: dict[int, str]) -> str:
-    """What is wrong with the parameters of a layer of this type, in words; empty where ncnn reads them as they stand."""
+    """What is wrong with the parameters of a layer of this type, in words; empty where they are what it reads.
+
+    >>> problem("Convolution", {0: "8", 3: "1.5"})
+    'parameter 3=1.5: expected an integer of 32 bits'
+    """
     kinds = {ARRAY - int(n) if kind in ("I", "F") else int(n): kind for n, kind, _, _ in RULES.get(type, [])}
     for key, text in older_spelling(params).items():
-        if not 0 <= (ARRAY - key if key < 0 else key) <= LAST:
+        other = ARRAY - key  # the key of an array where this is one value, or the other way round
+        if not 0 <= (key if key >= 0 else other) <= LAST:
             return f"parameter {key}={text}: expected a number from 0 to {LAST} in front"
         try:
-            READ[kinds[key]](text) if key in kinds else _any(text, key < 0, type in RULES and _other(key) in kinds)
+            if key in kinds:
+                _READ_EITHER[kinds[key]](text)
+            elif other in kinds:
+                raise ValueError("expected one number" if key < 0 else "expected an array")
+            elif key < 0:
+                array(text, _number)
+            elif not text[:1].isalpha() and not text.startswith('"'):
+                _number(text)
         except ValueError as error:
             return f"parameter {key}={text}: {error}"
     return ""
 
 
-def _other(key: int) -> int:
-    """The key under which an array would be a single value, or the other way round."""
-    return ARRAY - key
-
-
-def _any(text: str, is_array: bool, wrong: bool) -> None:
-    """Of a parameter that the table does not know, or knows as an array and not as one value (or the reverse): wrong."""
-    if wrong:
-        raise ValueError("expected one number" if is_array else "expected an array")
-    if is_array:
-        array(text, _number)
-    elif not text[:1].isalpha() and not text.startswith('"'):
-        _number(text)
-
-
 def _number(text: str) -> float:
+    """A number of either kind: ncnn of today takes a whole number for a float, too."""
     return integer(text) if _INTEGER.fullmatch(text) else float(real(text))
+
+
+_READ_EITHER = READ | {"f": _number, "F": lambda text: array(text, _number)}

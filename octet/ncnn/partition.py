@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import ncnn
 import numpy as np
 
 from octet.core.errors import OctetError, nearest
 from octet.core.files import new_folder, write_json
 from octet.core.folder import PRECISIONS, ModelFolder, NcnnFiles
-from octet.ncnn.engine import Engine
+from octet.ncnn.engine import Engine, Floats, Shape, extract
 from octet.ncnn.layer import Layer
 from octet.ncnn.net import Net, load_net, save_net
 
@@ -65,27 +64,28 @@ def split(net: Net, partition: Sequence[str], where: str) -> list[Part]:
 class Chain:
     """The parts, ready to run one after the other: called as an Engine is."""
 
-    def __init__(self, parts: Sequence[Part]):
-        self.parts = [(part, Engine.of(part.net)) for part in parts]
+    def __init__(self, parts: Sequence[Part], shape: Shape | None = None):
+        first, *others = parts
+        self.parts = [(first, Engine.of(first.net, shape=shape)), *((part, Engine.of(part.net)) for part in others)]
 
-    def __call__(self, image: np.ndarray) -> np.ndarray:
+    def __call__(self, image: Floats) -> Floats:
         """The logits of one image, fp32 of shape (C, H, W): fp32 of shape (classes,)."""
-        blobs = {self.parts[0][0].inputs[0]: ncnn.Mat(image)}
+        mat, _kept = self.parts[0][1].mat(image)
+        blobs = {self.parts[0][0].inputs[0]: mat}
         for part, engine in self.parts:
             extractor = engine.net.create_extractor()
             for name in part.inputs:
                 extractor.input(name, blobs[name])
             for name in part.outputs:
-                status, mat = extractor.extract(name)
-                if status != 0:
-                    raise OctetError(f"ncnn failed to compute blob '{name}' (status {status})")
-                blobs[name] = mat.clone()  # the part's own memory goes with its extractor
+                blobs[name] = extract(extractor, name).clone()  # the part's own memory goes with its extractor
         return np.array(blobs[self.parts[-1][0].outputs[-1]]).reshape(-1)
 
 
-def runner(files: NcnnFiles, partition: Sequence[str]) -> Callable[[np.ndarray], np.ndarray]:
-    """What runs a model: the chain of its parts where it is cut."""
-    return Chain(split(load_net(*files), partition, str(files.param))) if partition else Engine(*files)
+def runner(files: NcnnFiles, partition: Sequence[str], shape: Shape | None = None) -> Callable[[Floats], Floats]:
+    """What runs a model: the chain of its parts where it is cut. shape: of its input, where it is known."""
+    if partition:
+        return Chain(split(load_net(*files), partition, str(files.param)), shape)
+    return Engine(files.param, files.bin, shape=shape)
 
 
 def write(folder: ModelFolder, partition: Sequence[str]) -> int:
@@ -93,7 +93,7 @@ def write(folder: ModelFolder, partition: Sequence[str]) -> int:
 
     Returns how many parts a model has.
     """
-    chain: dict[str, list] = {}
+    chain: dict[str, list[dict[str, object]]] = {}
     with new_folder(folder.parts) as new:
         for precision in PRECISIONS:
             files = folder.ncnn(precision)

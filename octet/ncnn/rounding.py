@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 
-def round_int8(values: np.ndarray) -> np.ndarray:
-    """Half away from zero, clamped to -127..127. fp32 in, int8 out, the same shape."""
-    return np.clip(np.trunc(values + np.copysign(np.float32(0.5), values)), -127, 127).astype(np.int8)
+def round_int8(values: npt.NDArray[np.float32]) -> npt.NDArray[np.int8]:
+    """Half away from zero, clamped to -127..127; the same shape.
+
+    >>> round_int8(np.array([0.5, -2.5, 300], np.float32)).tolist()
+    [1, -3, 127]
+    """
+    rounded: npt.NDArray[np.float32] = np.trunc(values + np.copysign(np.float32(0.5), values))
+    return np.clip(rounded, -127, 127).astype(np.int8)

@@ -19,34 +19,48 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from octet.core.errors import OctetError
 from octet.core.files import read_bytes, write_text
 
+Scales = npt.NDArray[np.float32]
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?(inf|nan)", re.ASCII | re.IGNORECASE)
 
 
 @dataclass
 class Table:
-    """weights: scales by layer, fp32 of shape (channels or groups,); inputs: one fp32 scale by layer; more: the scales
-    of further weights by entry, as 'attention_1_param_1'.
+    """The scales of a model's layers, all fp32.
+
+    Args:
+        weights: By layer those of its weights, of shape (channels or groups,).
+        inputs: By layer that of its input.
+        more: Those of further weights, by entry as 'attention_1_param_1'.
     """
 
-    weights: dict[str, np.ndarray] = field(default_factory=dict)
+    weights: dict[str, Scales] = field(default_factory=dict)
     inputs: dict[str, np.float32] = field(default_factory=dict)
-    more: dict[str, np.ndarray] = field(default_factory=dict)
+    more: dict[str, Scales] = field(default_factory=dict)
 
-    def entries(self) -> dict[str, np.ndarray]:
+    def entries(self) -> dict[str, Scales]:
         """Everything in the table, by entry, in the order of the file."""
         weights = {f"{name}_param_0": scales for name, scales in self.weights.items()}
-        return weights | self.more | {name: np.atleast_1d(scale) for name, scale in self.inputs.items()}
+        return weights | self.more | {name: np.array([scale]) for name, scale in self.inputs.items()}
 
 
 def loads(text: str, where: str = "table") -> Table:
-    """Parses a table. Raises OctetError for whatever ncnn would drop or misread in silence."""
-    table, lines, at = Table(), text.split("\n"), {}
+    """Parses a table.
+
+    Args:
+        text: The file's text.
+        where: The file, for errors.
+
+    Raises:
+        OctetError: There is something that ncnn would drop or misread in silence.
+    """
+    table, lines = Table(), [line.removesuffix("\r") for line in text.split("\n")]
+    read: dict[str, int] = {}  # the number of each entry's line
     for number, line in enumerate(lines, start=1):
-        line = line.removesuffix("\r")
         if not line.strip(" "):
             if any(later.strip() for later in lines[number:]):
                 raise OctetError(
@@ -55,32 +69,19 @@ def loads(text: str, where: str = "table") -> Table:
             break
         if line.lstrip().startswith("#"):
             continue
-        if not line.isprintable():
-            raise OctetError(
-                f"{where}: line {number}: has a tab or another control character; ncnn separates by blanks alone"
-            )
-        key, *words = line.split()
-        scales = _scales(words, f"{where}: line {number}, '{key}'")
-        name, _, which = key.partition("_param_")
-        if which not in ("", "0", "1", "2", "3"):
-            raise OctetError(f"{where}: line {number}: '{key}': expected {name}_param_0, or _1 to _3 for attention")
-        if key in at:
+        key = _add(table, line, f"{where}: line {number}")
+        if key in read:
             raise OctetError(f"{where}: line {number}: a second entry '{key}'; ncnn would take the last: keep one")
-        if not which and len(scales) != 1:
-            raise OctetError(f"{where}: line {number}: '{key}' has {len(scales)} scales, a layer's input has one")
-        at[key] = number
-        if which in ("", "0"):
-            (table.weights if which else table.inputs)[name] = scales if which else scales[0]
-        else:
-            table.more[key] = scales
+        read[key] = number
     for key in table.more:
         name = key.partition("_param_")[0]
         if name not in table.weights:
-            raise OctetError(f"{where}: line {at[key]}: '{key}': expected {name}_param_0 as well")
+            raise OctetError(f"{where}: line {read[key]}: '{key}': expected {name}_param_0 as well")
     return table
 
 
 def load(path: str | Path) -> Table:
+    """Reads a table. Raises as loads, and where the file is missing."""
     raw = read_bytes(path, "the stage calibrate makes it")
     try:
         return loads(raw.decode(), str(path))
@@ -94,11 +95,31 @@ def save(table: Table, path: str | Path) -> None:
     write_text(path, "".join(f"{line}\n" for line in lines))
 
 
+def _add(table: Table, line: str, where: str) -> str:
+    """Takes one line into the table; returns its entry."""
+    if not line.isprintable():
+        raise OctetError(f"{where}: has a tab or another control character; ncnn separates by blanks alone")
+    key, *words = line.split()
+    scales = _scales(words, f"{where}, '{key}'")
+    name, of_weights, which = key.partition("_param_")
+    if of_weights and which not in ("0", "1", "2", "3"):
+        raise OctetError(f"{where}: '{key}': expected {name}_param_0, or _1 to _3 for attention")
+    if not of_weights and len(scales) != 1:
+        raise OctetError(f"{where}: '{key}' has {len(scales)} scales, a layer's input has one")
+    if not of_weights:
+        table.inputs[name] = scales[0]
+    elif which == "0":
+        table.weights[name] = scales
+    else:
+        table.more[key] = scales
+    return key
+
+
 def _text(scale: np.float32) -> str:
     return np.format_float_positional(np.float32(scale), unique=True, trim="0")
 
 
-def _scales(words: list[str], where: str) -> np.ndarray:
+def _scales(words: list[str], where: str) -> Scales:
     if not words:
         raise OctetError(f"{where}: has no scale")
     values = []
@@ -106,7 +127,7 @@ def _scales(words: list[str], where: str) -> np.ndarray:
         if not _NUMBER.fullmatch(word):
             raise OctetError(f"{where}: {word!r} is not a number; ncnn would take the one before it")
         value = float(word)
-        if not math.isfinite(value) or not 0 < value <= np.finfo(np.float32).max:
+        if not math.isfinite(value) or not 0 < value <= np.finfo(np.float32).max or np.float32(value) == 0:
             raise OctetError(f"{where}: a scale is {word}; expected a finite fp32 number above zero")
         values.append(value)
     return np.array(values, np.float32)

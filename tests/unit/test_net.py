@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from octet.core.errors import OctetError
-from octet.ncnn.layer import Layer
+from octet.ncnn.bin_file import padding_bytes
+from octet.ncnn.layer import TAG_INT8, Layer, Tensor
 from octet.ncnn.layout import slots
-from octet.ncnn.net import dumps, load_net, loads, save_net
+from octet.ncnn.net import Net, dumps, load_net, loads, save_net
 from tests import nets
 
 pytestmark = pytest.mark.unit
@@ -94,6 +95,76 @@ def test_unknown_tag():
 def test_bad_param(text, message):
     with pytest.raises(OctetError, match=message):
         loads(text, BIN)
+
+
+HEAD = "7767517\n2 2\nInput in0 0 1 in0\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("Convolution c 1 1 in0 b 0=x 1=1 6=3", "Convolution's parameter 0=x: expected an integer"),
+        ("Convolution c 1 1 in0 b 0=1_0 1=1 6=10", "parameter 0=1_0: expected an integer"),
+        ("Convolution c 1 1 in0 b 0=1 1=1 3=1.5 6=3", "parameter 3=1.5: expected an integer"),
+        ("Convolution c 1 1 in0 b 0=4294967297 1=1 6=3", "parameter 0=4294967297: expected an integer of 32 bits"),
+        ("Convolution c 1 1 in0 b 1=1 6=3", "parameter 0=0: expected at least 1"),
+        ("Convolution c 1 1 in0 b 0=0 1=1 6=3", "parameter 0=0: expected at least 1"),
+        ("Convolution c 1 1 in0 b 0=-2 1=1 6=2", "parameter 0=-2: expected at least 1"),
+        ("Convolution c 1 1 in0 b 0=2 1=0 6=2", "parameter 1=0: expected at least 1"),
+        ("Convolution c 1 1 in0 b 0=2 1=1 3=0 6=2", "parameter 3=0: expected at least 1"),
+        ("Convolution c 1 1 in0 b 0=2 1=1 6=-4", "parameter 6=-4: expected at least 0"),
+        ("Convolution c 1 1 in0 b 0=2 1=3 6=27", "parameter 6=27: expected a multiple of 18"),
+        ("Convolution c 1 1 in0 b 0=2 1=1 6=2 40=1", "parameter 40=1: expected a number from 0 to 31"),
+        ("Convolution c 1 1 in0 b 0=2 1=1 6=2 9=3", "parameter 9=3: expected 2 values in parameter 10, found 0"),
+        ("Convolution c 1 1 in0 b 0=2 1=1 6=2 9=3 10=1.0", "parameter 10=1.0: expected an array"),
+        ("Convolution c 1 1 in0 b 0=2 1=1 6=2 9=3 -23310=3,0.0,6.0", "expected the number of values, then as many"),
+        ("Convolution c 1 1 in0 b 0=2 1=1 6=2 9=3 -23310=2,0.0,six", "parameter -23310=2,0.0,six: expected a number"),
+        ("ConvolutionDepthWise c 1 1 in0 b 0=4 1=1 6=4 7=-4", "parameter 7=-4: expected at least 1"),
+        ("ConvolutionDepthWise c 1 1 in0 b 0=4 1=1 6=4 7=0", "parameter 7=0: expected at least 1"),
+        ("ConvolutionDepthWise c 1 1 in0 b 0=4 1=1 6=4 7=3", "parameter 7=3: 4 outputs do not fall into so many"),
+        ("InnerProduct c 1 1 in0 b 2=4", "InnerProduct's parameter 0=0: expected at least 1"),
+        ("InnerProduct c 1 1 in0 b 0=3 2=4", "parameter 2=4: expected a multiple of 3, the outputs"),
+        ("MultiHeadAttention c 1 1 in0 b 0=0 1=1 2=16", "parameter 0=0: expected at least 1"),
+        ("MultiHeadAttention c 1 1 in0 b 0=4 1=0 2=16", "parameter 1=0: expected at least 1"),
+        ("MultiHeadAttention c 1 1 in0 b 0=4 1=3 2=16", "a width of 4 does not fall into so many heads"),
+        ("MultiHeadAttention c 1 1 in0 b 0=4 1=2 2=15", "parameter 2=15: expected a multiple of 4"),
+        ("BatchNorm c 1 1 in0 b 0=-6", "parameters give the weight 'slope' -6 values"),
+        ("Clip c 1 1 in0 b 0=low", "Clip's parameter 0=low: expected a number"),
+        ("Clip c 1 1 in0 b 0=0.0 1=1,2", "parameter -23301=2,1,2: expected one number"),
+        ("Unheard c 1 1 in0 b 0=1.2.3", "Unheard's parameter 0=1.2.3: expected a number"),
+        ("Unheard c -1 1 in0 b", "expected «type name inputs outputs"),
+        ("Unheard c 1_0 1 in0 b", "expected «type name inputs outputs"),
+    ],
+)
+def test_parameters_that_cannot_be(line, message):
+    """Each names the file, the line and the layer; none ends in another error, or passes."""
+    where = r"m\.param: line 4: " if "«" in message else r"m\.param: line 4: layer c: .*"
+    with pytest.raises(OctetError, match=f"{where}{message}"):
+        loads(f"{HEAD}{line}\n", b"", "m.param")
+
+
+@pytest.mark.parametrize("line", ["Clip c 1 1 in0 b 0=0.0 1=6", "Slice c 1 1 in0 b 0=58,", "Unheard c 1 1 in0 b 0=abc"])
+def test_parameters_that_ncnn_reads(line):
+    assert loads(f"{HEAD}{line}\n", b"").layers[1].name == "c"
+
+
+def test_no_input():
+    with pytest.raises(OctetError, match="has no Input layer"):
+        loads("7767517\n1 1\nMemoryData c 0 1 a\n", b"")
+
+
+def test_weights_that_ncnn_does_not_read():
+    """What a type without int8 would be given, were it made int8."""
+    layer = Layer("Deconvolution", "d", ["in0"], ["b"], {0: "1", 1: "1", 6: "3", 8: "2"})
+    layer.weights = {"weight": Tensor(np.ones(3, np.int8), TAG_INT8), "weight_scales": Tensor(np.ones(1, np.float32))}
+    with pytest.raises(
+        OctetError, match="layer d: ncnn's Deconvolution .* reads no weight_scales .* has no int8 for it"
+    ):
+        dumps(Net([Layer("Input", "in0", [], ["in0"]), layer]))
+
+
+def test_padding():
+    assert [padding_bytes(size) for size in range(6)] == [0, 3, 2, 1, 0, 3]
 
 
 def test_missing_and_binary(tmp_path):

@@ -39,6 +39,8 @@ def test_every_scale_reads_back_the_same(tmp_path):
         (GOOD.replace("2.25", "inf"), "a scale is inf"),
         (GOOD.replace("2.25", "1e39"), "a scale is 1e39"),
         (GOOD.replace("2.25", "0"), "a scale is 0"),
+        (GOOD.replace("2.25", "1e-50"), "a scale is 1e-50"),
+        (GOOD + "conv_2_param_ 3\n", "expected conv_2_param_0"),
         (GOOD.replace("25.400000", "-1"), "a scale is -1"),
         (GOOD.replace("2.25", "2,25"), "'2,25' is not a number"),
         (GOOD + "conv_1 3\n", "a second entry 'conv_1'"),
