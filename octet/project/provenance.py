@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from octet.calibrate.methods import describe
 from octet.core.errors import OctetError
 from octet.core.files import read_bytes
 
@@ -31,9 +32,4 @@ def used(name: str, lock: str | Path = "dvc.lock") -> dict[str, Any]:
 
 def calibration(found: dict[str, Any]) -> str:
     """The calibration method in words."""
-    settings = found["calibrate"]
-    method, weights = settings["method"], settings["weights"]
-    if method == "ppq":
-        return f"PPQ's {settings['ppq']['algorithm']}"
-    percent = f" ({settings['percentile']} %)" if method == "percentile" else ""
-    return f"{method}{percent}, weights by {weights}"
+    return describe(found["calibrate"])

@@ -4,7 +4,7 @@ Layers are taken in the order of their sensitivity (octet.quantize.sensitivity) 
 where that leaves too much to a layer that is too expensive, of their sensitivity; the least number of them that keeps the
 budget is searched by running the network on hold-out images of the training split (the budget has to hold with twice the
 standard error that so few images leave), and then every layer that the budget turns out not to need goes back to int8,
-the most expensive first.
+the most expensive first, and of equally expensive ones the one that loses least.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ def plan(
             "that much, judge by more mixed_precision.images, or lower the loss: rounding.method gptq, another "
             "calibrate.method, more calibrate.images"
         )
-    for name in sorted(fp32, key=lambda name: -costs[name]):
+    for name in sorted(fp32, key=lambda name: (-costs[name], alone[name], name)):  # a set has no order of its own
         if loss(fp32 - {name}) <= budget:
             fp32 -= {name}
     total = sum(costs.values())

@@ -177,8 +177,8 @@ def helps(project: Project) -> list[str]:
             "|---|---:|---:|---:|---:|---:|---:|",
         ]
         for help, more in progress(HELPS.items(), f"{project.name}, {title}", total=len(HELPS), unit="experiment"):
-            analyze = [] if MIXED in more else ["analyze.images=1"]  # only the plan reads it
-            found = project.experiment([*base, *more, *analyze], [WORK[setting] for setting in more if setting in WORK])
+            timed = [WORK[setting] for setting in more if setting in WORK]
+            found = project.experiment([*base, *more, "analyze.images=1"], timed)
             kl, error = project.divergence()
             work = found["work_s"]
             lines.append(
@@ -207,6 +207,8 @@ ABOUT = {
         "afterwards. Agreement is the share of images on which int8 agrees with fp32; the probability shift is the mean "
         "difference of the two models' probabilities of what they predict; the drop is fp32's top-1 less int8's, with its "
         "paired standard error.",
+        "",
+        *(f"- `{name}`: {line}" for name, line in registry.calibrators().items()),
     ],
     "helps": [
         "What wins int8's loss back, each alone and together, on all test images: GPTQ (`rounding.method=gptq`), "

@@ -1,5 +1,8 @@
 """What every layer costs, and the plan that is made of it."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -146,6 +149,21 @@ def test_the_budget_is_kept_at_the_least_cost(budget, kept):
     assert result.plain == 10
     assert result.planned <= budget
     assert [one.layer for one in result.layers] == kept
+
+
+def test_the_plan_is_the_same_in_every_process():
+    """Layers of equal cost lie in a set, in the order of the names' hashes: another one in every process."""
+    code = """
+from tests.unit import test_analyze as t
+t.COSTS = dict.fromkeys(t.COSTS, 1.0)
+print(t.planned(2, {"a": 1.0, "b": 1.0, "c": 5.0, "d": 1.0}).keep_fp32)
+"""
+    results = set()
+    for seed in "12345":
+        environment = {"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(filter(None, sys.path))}
+        ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+        results.add(ran.stdout)
+    assert results == {"['a', 'c']\n"}, "a or b may go back to int8: b, which loses less alone"
 
 
 def test_a_budget_that_cannot_be_kept():

@@ -1,19 +1,27 @@
 """Histograms that merge exactly, thresholds, and the table from one pass over images."""
 
+import shutil
+import subprocess
+import sys
+from functools import reduce
+from pathlib import Path
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from octet.calibrate import methods
 from octet.calibrate.activations import BINS as BINS_DRAWN
 from octet.calibrate.activations import activations_csv
-from octet.calibrate.calibrate import calibrate, table
+from octet.calibrate.calibrate import calibrate, remarks, table
 from octet.calibrate.histogram import BINS, Histogram
 from octet.calibrate.job import Job
+from octet.calibrate.ranges import ranges
 from octet.calibrate.weights import weight_scales
 from octet.core import registry
 from octet.core.errors import OctetError
-from octet.graph.layers import quantizable
-from octet.graph.scales import silent
+from octet.graph.ranges import load, save
 from octet.graph.targets import target
 from octet.ncnn.layer import Layer
 from octet.ncnn.net import Net, save_net
@@ -24,6 +32,10 @@ pytestmark = pytest.mark.unit
 
 
 BY_HISTOGRAM = [name for name in registry.calibrators() if methods.threshold(name)]
+
+
+ROOT = Path(__file__).parents[2]
+SETTINGS = nets.settings()
 
 
 def choose(name, histogram, levels=127, **own):
@@ -72,7 +84,7 @@ def test_zeros_tiny_values_and_bad_ones():
     assert both.counts.sum() == 1
     assert both.largest == 3
     for bad in (np.nan, np.inf):
-        with pytest.raises(ValueError):
+        with pytest.raises(ValueError, match="not finite"):
             Histogram.of(np.array([1, bad], np.float32))
 
 
@@ -196,7 +208,7 @@ def test_a_dead_channel_and_a_dead_input_get_scale_1(tmp_path):
     found = calibrate(net, black, nets.settings("kl"), target("dotprod"), workers=1)
     assert found.inputs["conv_1"] == 1
     assert np.isfinite(list(found.inputs.values())).all()
-    assert silent(found, quantizable(net.layers)) == [
+    assert remarks(Job(net, black, nets.settings("kl"), target("dotprod")), found) == [
         "conv_1: its input was 0 in all images; its scale is 1",
         "conv_2: 1 of 8 channels have no weights but zeros; their scale is 1",
     ]
@@ -215,6 +227,126 @@ def test_no_quantizable_layer(tmp_path):
     net = Net([Layer("Input", "in0", [], ["in0"]), Layer("ReLU", "relu", ["in0"], ["out0"])])
     with pytest.raises(OctetError, match="no layer that can be int8"):
         calibrate(net, [], nets.settings("kl"), target("dotprod"))
+
+
+CONSTANTS = [0.5 * 2.0**exponent * (1 + share) for exponent in (-60, 0, 9) for share in np.linspace(0, 0.999, 9)]
+
+
+@pytest.mark.parametrize("method", BY_HISTOGRAM)
+@pytest.mark.parametrize("levels", [127, 254])
+def test_a_constant_input_is_not_clipped(method, levels):
+    for value in np.float32(CONSTANTS):
+        for x in (np.full(100, value), np.float32([0, 0, value, -value]), np.float32([value * 0.999] * 9 + [value])):
+            assert choose(method, Histogram.of(x), levels) >= 0.98 * value, (value, x[-4:])
+
+
+def test_kl_warns_of_a_constant_input():
+    net = nets.small()
+    gray = [np.full((3, 8, 8), 0.3, np.float32), np.zeros((3, 8, 8), np.float32)]
+    said = []
+    for method in ("kl", "mse"):
+        job = Job(net, gray, nets.settings(method), target("dotprod"))
+        scales = table(job)
+        assert scales.inputs["conv_1"] == pytest.approx(127 / 0.3)
+        said.append([line for line in remarks(job, scales) if line.startswith("conv_1: ")])
+    assert said == [
+        ["conv_1: all values of its input but zeros are about 0.3: kl has no distribution to go by, and clips nothing"],
+        [],
+    ]
+
+
+floats = st.floats(width=32, allow_nan=False, allow_infinity=False, min_value=-(2.0**60), max_value=2.0**60)
+arrays = st.lists(floats, min_size=1, max_size=60).map(np.float32)
+
+
+@given(arrays, st.lists(st.integers(0, 60), max_size=5), st.randoms())
+def test_merged_histograms_are_the_whole_s(values, cuts, random):
+    parts = [Histogram.of(part) for part in np.split(values, sorted(cuts))]
+    random.shuffle(parts)
+    assert reduce(Histogram.merge, parts) == Histogram.of(values)
+
+
+@pytest.mark.parametrize("method", BY_HISTOGRAM)
+@given(values=arrays.filter(np.any), levels=st.sampled_from([127, 254]), many=st.integers(1, 10**6))
+def test_thresholds_lie_within_what_was_seen(method, values, levels, many):
+    histogram = Histogram.of(values)
+    histogram.counts *= many
+    assert 0 < methods.threshold(method)(histogram, levels, SETTINGS) <= histogram.largest
+
+
+def test_the_ranges_of_the_inputs(tmp_path):
+    """Against the network's inputs themselves, which the first convolution reads, and the blobs behind them."""
+    net, images = nets.small(), nets.images(8)
+    job = Job(net, images, nets.settings("percentile", percentile=99.0), target("ncnn2int8"))
+    scales = table(job)
+    reached = ranges(net, job.histograms, scales)
+    assert list(reached) == ["conv_1", "conv_2", "conv_3", "fc"]
+    first, threshold = reached["conv_1"], 127 / float(scales.inputs["conv_1"])
+    assert first.input_absmax == pytest.approx(np.abs(images).max(), rel=1e-5)
+    assert first.input_threshold == pytest.approx(threshold, rel=1e-5)
+    assert first.clipped_pct == pytest.approx(100 * np.mean(np.abs(images) > threshold), abs=0.1)
+    assert 0.5 < first.clipped_pct < 1.1
+    save(reached, tmp_path / "ranges.json")
+    assert load(tmp_path / "ranges.json") == reached
+    save(dict(reversed(reached.items())), tmp_path / "again.json")
+    assert (tmp_path / "again.json").read_bytes() == (tmp_path / "ranges.json").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", '{"conv_1": 3}', '{"conv_1": {"input_absmax": 1.0}}', '{"conv_1": {"input_absmax": "x"}}']
+)
+def test_ranges_of_another_kind(tmp_path, text):
+    (tmp_path / "ranges.json").write_text(text)
+    with pytest.raises(OctetError, match=r"ranges.json: not the ranges .*the stage calibrate makes it"):
+        load(tmp_path / "ranges.json")
+
+
+HALF = '''"""Half of the largest magnitude."""
+
+
+def threshold(histogram, levels, settings):
+    return histogram.largest / 2
+'''
+
+
+def test_a_new_calibrator_is_one_file(tmp_path):
+    """In a copy of the library: params.yaml takes it, the network is calibrated by it, and its docstring is its documentation."""
+    for part in ("octet", "tests"):
+        shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
+    text = (ROOT / "params.yaml").read_text()
+    assert "  method: mse\n" in text
+    (tmp_path / "params.yaml").write_text(text.replace("  method: mse\n", "  method: half\n"))
+    (tmp_path / "octet/calibrate/methods/half.py").write_text(HALF)
+    code = """
+import numpy as np
+from octet.calibrate.calibrate import calibrate
+from octet.calibrate.methods import describe
+from octet.core import params
+from octet.core.registry import calibrators
+from octet.graph.targets import target
+from tests import nets
+settings = params.load().calibrate
+assert settings.method == "half"
+scales = calibrate(nets.small(), nets.images(4), settings, target("ncnn2int8"))
+assert scales.inputs["conv_1"] == np.float32(127 / (np.abs(nets.images(4)).max() / 2))
+print(calibrators()["half"], describe({"method": "half", "weights": "absmax"}))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("Half of the largest magnitude. half, weights by absmax\n", "")
+
+
+@pytest.mark.parametrize(("method", "line"), registry.calibrators().items())
+def test_a_calibrator_is_documented(method, line):
+    assert line.endswith("."), f"octet/calibrate/methods/{method}.py: its docstring begins with one sentence"
+    document = (ROOT / "docs/calibrators.md").read_text().splitlines()
+    assert f"- `{method}`: {line}" in document, "write its line, or run make sweep-calibrators"
+
+
+def test_a_calibration_in_words():
+    settings = {"percentile": 99.9, "ppq": {"algorithm": "kl", "batch": 8}, "weights": "mse", "images": 32}
+    assert methods.describe(settings | {"method": "kl"}) == "kl, weights by mse"
+    assert methods.describe(settings | {"method": "percentile"}) == "percentile (99.9), weights by mse"
+    assert methods.describe(settings | {"method": "ppq"}) == "ppq (algorithm kl, batch 8)"
 
 
 def test_the_activations_that_are_drawn(tmp_path):

@@ -27,7 +27,7 @@ stage calibrate prints it with the layer's name, as kl.py does.
 Nothing else names a calibrator. From the folder follow params.yaml's check and its messages, the sweep
 (`make sweep-calibrators`), the benchmarks, and the tests: tests/unit/test_calibrate.py runs every `threshold` on inputs of
 all kinds (it lies within what was seen, does not depend on the number of workers, keeps a constant input), and wants its
-line in docs/calibrators.md.
+line in docs/calibrators.md, which the sweep writes. What the new one promises beyond that is yours to test there.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def threshold(name: str) -> Threshold | None:
 
     >>> import numpy as np
     >>> minmax = threshold("minmax")
-    >>> minmax(Histogram.of(np.float32([1, -3, 0])), 127, settings=None)
+    >>> minmax(Histogram.of(np.float32([1, -3, 0])), 127, None)
     3.0
     """
     choose: Threshold | None = getattr(_module(name), "threshold", None)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from octet.core.params import Calibrate
 
 
-def threshold(histogram: Histogram, levels: int, settings: Calibrate) -> float:
+def threshold(histogram: Histogram, levels: int, _settings: Calibrate) -> float:
     """See octet.calibrate.methods."""
     counts = histogram.up_to_largest().astype(np.float64)
     mean = float(counts @ (np.arange(len(counts)) + 0.5)) * histogram.width / max(counts.sum(), 1.0)

@@ -25,7 +25,7 @@ EPSILON = 1e-4  # ncnn's, added to every bin's share
 STEP = 6
 
 
-def threshold(histogram: Histogram, levels: int, settings: Calibrate) -> float:
+def threshold(histogram: Histogram, levels: int, _settings: Calibrate) -> float:
     """See octet.calibrate.methods."""
     if _in_one_bin(histogram):
         return histogram.largest

@@ -10,6 +10,6 @@ if TYPE_CHECKING:
     from octet.core.params import Calibrate
 
 
-def threshold(histogram: Histogram, levels: int, settings: Calibrate) -> float:
+def threshold(histogram: Histogram, _levels: int, _settings: Calibrate) -> float:
     """See octet.calibrate.methods."""
     return histogram.largest

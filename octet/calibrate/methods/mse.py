@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 CANDIDATES = 160
 
 
-def threshold(histogram: Histogram, levels: int, settings: Calibrate) -> float:
+def threshold(histogram: Histogram, levels: int, _settings: Calibrate) -> float:
     """See octet.calibrate.methods."""
     counts = histogram.up_to_largest().astype(np.float64)
     values = np.arange(len(counts)) + 0.5  # in bins

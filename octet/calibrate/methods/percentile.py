@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from octet.core.params import Calibrate
 
 
-def threshold(histogram: Histogram, levels: int, settings: Calibrate) -> float:
+def threshold(histogram: Histogram, _levels: int, settings: Calibrate) -> float:
     """See octet.calibrate.methods."""
     counts = histogram.up_to_largest()
     rank = settings.percentile / 100 * histogram.size - histogram.zeros
