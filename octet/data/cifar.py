@@ -8,8 +8,6 @@ pickles of dictionaries with the same values as numpy arrays. Nothing but plain 
 from __future__ import annotations
 
 import hashlib
-import io
-import pickle
 import tarfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,6 +17,9 @@ import numpy as np
 
 from octet.core.errors import OctetError
 from octet.core.files import new_folder
+from octet.core.pickle_reader import BadPickle
+from octet.core.pickled_arrays import CONSTRUCTORS, Array
+from octet.core.pickles import loads
 
 URL = "https://www.cs.toronto.edu/~kriz/"
 _PIXELS = 3 * 32 * 32
@@ -171,13 +172,14 @@ class Cifar:
 
     def _pickled(self, raw: np.ndarray, layout: Layout, path: Path) -> tuple[np.ndarray, np.ndarray]:
         content = _unpickle(raw.tobytes(), path)
-        rows, labels = content.get("data"), content.get(layout.keys[0])
-        fits = isinstance(rows, np.ndarray) and rows.dtype == np.uint8 and rows.ndim == 2 and rows.shape[1] == _PIXELS
-        if not fits or not isinstance(labels, list | np.ndarray) or len(labels) != len(rows) or not len(rows):
+        pixels, labels = content.get("data"), _whole_numbers(content.get(layout.keys[0]))
+        rows = pixels.values if isinstance(pixels, Array) else None
+        fits = rows is not None and rows.dtype == np.uint8 and rows.ndim == 2 and rows.shape[1] == _PIXELS
+        if not fits or labels is None or len(labels) != len(rows) or not len(rows):
             raise OctetError(
                 f"{path}: expected uint8 'data' of shape (n, 3072) and n '{layout.keys[0]}' in it, as in {layout.title}"
             )
-        return self._checked(np.asarray(labels), layout, path), rows
+        return self._checked(labels, layout, path), rows
 
     def _checked(self, labels: np.ndarray, layout: Layout, path: Path) -> np.ndarray:
         labels = labels.astype(np.int64)
@@ -216,31 +218,39 @@ def check_md5(path: Path, md5: str) -> None:
 
 
 def _class_names(raw: np.ndarray, layout: Layout, path: Path) -> tuple[str, ...]:
+    path = path / layout.names
     if layout.keys:
-        return tuple(map(str, _unpickle(raw.tobytes(), path / layout.names).get(layout.keys[1], ())))
-    return tuple(line.strip() for line in raw.tobytes().decode().splitlines() if line.strip())
-
-
-class _Unpickler(pickle.Unpickler):
-    """Plain values and numpy arrays, as Python 2 and 3 pickle them; whatever else a pickle names is refused."""
-
-    _ALLOWED = {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")}
-    _ALLOWED |= {(f"numpy.{core}.multiarray", "_reconstruct") for core in ("core", "_core")}
-
-    def find_class(self, module: str, name: str):
-        if (module, name) in self._ALLOWED:
-            return super().find_class(module, name)
-        raise pickle.UnpicklingError(f"it names {module}.{name}")
-
-
-def _unpickle(raw: bytes, path: Path) -> dict:
+        names = _unpickle(raw.tobytes(), path).get(layout.keys[1], ())
+        if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+            raise OctetError(f"{path}: expected a list of class names under '{layout.keys[1]}', as in {layout.title}")
+        return tuple(names)
     try:
-        content = _Unpickler(io.BytesIO(raw), encoding="latin1").load()
-    except (pickle.UnpicklingError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        text = raw.tobytes().decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise OctetError(f"{path}: not UTF-8; expected the names of {layout.title}'s classes, one a line") from None
+    return tuple(line.strip() for line in text.splitlines() if line.strip())
+
+
+def _whole_numbers(values: object) -> np.ndarray | None:
+    """A list, or an array, of whole numbers as int64 of shape (n,); None for anything else."""
+    if isinstance(values, Array):
+        found = values.values
+        return found.astype(np.int64) if found is not None and found.ndim == 1 and found.dtype.kind in "iu" else None
+    if not isinstance(values, list) or not all(isinstance(v, int) and abs(v) < 1 << 31 for v in values):
+        return None
+    return np.array(values, np.int64)
+
+
+def _unpickle(raw: bytes, path: Path) -> dict[object, object]:
+    try:
+        loaded = loads(raw, CONSTRUCTORS)
+        if loaded.opaque:
+            raise BadPickle(f"it names {loaded.opaque[0]}")
+    except BadPickle as error:
         raise OctetError(
             f"{path}: not a pickle of numpy arrays alone, or damaged ({error}); expected a batch of CIFAR's python version. "
             "Reading anything else could run code"
         ) from None
-    if not isinstance(content, dict):
-        raise OctetError(f"{path}: expected a pickled dictionary, found {type(content).__name__}")
-    return content
+    if not isinstance(loaded.value, dict):
+        raise OctetError(f"{path}: expected a pickled dictionary, found {type(loaded.value).__name__}")
+    return loaded.value

@@ -13,20 +13,21 @@ from octet.core.errors import OctetError
 from octet.core.files import write_bytes
 from octet.core.logits import spread_difference
 from octet.data.preprocess import save
-from octet.export.mmcls_model import Config, build, load_weights, read_checkpoint, read_config
+from octet.export import checkpoint as checkpoints
+from octet.export.mmcls_model import Config, build, read_config
 from octet.export.mmcls_pipeline import derive
 from octet.export.onnx_model import Logits, to_onnx
 
 TOLERANCE = 1e-4  # of the logits' spread, between torch and ONNX Runtime
 
 
-def classifier(config: str, checkpoint: str, trusted: bool) -> tuple[Config, dict, torch.nn.Module]:
-    """The config, the checkpoint's meta, and the network, from its input to the logits, in evaluation mode."""
+def classifier(config: str, checkpoint: str, trusted: bool) -> tuple[Config, list[str] | None, torch.nn.Module]:
+    """The config, the checkpoint's class names or None, and the network, from its input to the logits, in evaluation mode."""
     settings = read_config(config)
     model = build(settings, config)
-    content = read_checkpoint(checkpoint, trusted)
-    load_weights(model, content["state_dict"], checkpoint)
-    return settings, content["meta"], Logits(model).eval()
+    content = checkpoints.read(checkpoint, trusted)
+    checkpoints.load_weights(model, content.weights, checkpoint)
+    return settings, content.classes, Logits(model).eval()
 
 
 def export(config: str, checkpoint: str, trusted: bool, opset: int, onnx: Path, preprocess: Path) -> float:
@@ -35,8 +36,8 @@ def export(config: str, checkpoint: str, trusted: bool, opset: int, onnx: Path, 
     Returns the largest difference between ONNX Runtime's and torch's logits on eight images of noise, as a share of
     their spread. Raises OctetError beyond 1e-4, and for a config or a checkpoint that does not fit.
     """
-    settings, meta, network = classifier(config, checkpoint, trusted)
-    steps = derive(settings, config, meta.get("CLASSES"))
+    settings, classes, network = classifier(config, checkpoint, trusted)
+    steps = derive(settings, config, classes)
     images = [steps(image) for image in steps.noise(8)]
     with torch.no_grad():  # before to_onnx changes its form
         wanted = np.concatenate([network(torch.from_numpy(x[None])).numpy() for x in images])

@@ -1,8 +1,4 @@
-"""mmcls configs and checkpoints: the one place that imports mmcls.
-
-An mmcls config is Python code and runs when it is read. A checkpoint is a pickle; only its weights are read, unless
-the user says that the file is trusted.
-"""
+"""mmcls configs: the one place that imports mmcls. An mmcls config is Python code and runs when it is read."""
 
 from __future__ import annotations
 
@@ -12,7 +8,6 @@ import sys
 import types
 import warnings
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -28,18 +23,6 @@ with warnings.catch_warnings():
     from mmcls.models import build_classifier
     from mmcv import Config
 
-_KEYS = (
-    "state_dict",
-    "model",
-    "model_state_dict",
-    "state_dict_ema",
-    "model_ema",
-    "net",
-    "network",
-    "module",
-    "weights",
-)
-_PREFIXES = ("module.", "model.", "net.", "_orig_mod.")
 ZOO = Path(mmcls.__file__).parent / ".mim" / "configs"
 
 
@@ -83,88 +66,6 @@ def build(config: Config, name: str) -> torch.nn.Module:
         raise OctetError(f"{name}: mmcls cannot build the model: {error}") from None
     logging.getLogger("mmcv").setLevel(logging.WARNING)  # init_weights has two lines to say of each weight
     return built
-
-
-def read_checkpoint(path: str | Path, trusted: bool = False) -> dict[str, Any]:
-    """Reads a checkpoint: {'state_dict': fp32 tensors by name, 'meta': {...}}.
-
-    The weights may be the whole file or lie under another key that is in use, and all names may begin with what a
-    wrapper put before them, such as 'module.'. Only tensors and plain values are unpickled. A checkpoint whose pickle
-    holds anything else is refused, unless trusted is true, when its code runs.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise OctetError(f"{path}: no such file; expected the model's checkpoint (.pth)")
-    import pickle
-
-    import numpy as np
-    from numpy.core.multiarray import scalar
-
-    allowed = [scalar, np.dtype, np.ndarray, *(type(np.dtype(t)) for t in ("f4", "f8", "i4", "i8", "u1", "?"))]
-    try:
-        with torch.serialization.safe_globals(allowed):
-            content = torch.load(path, map_location="cpu", weights_only=not trusted)
-    except pickle.UnpicklingError as error:
-        if "Unsupported" in str(error) or "GLOBAL" in str(error) or "global" in str(error):
-            raise OctetError(
-                f"{path}: the file holds more than weights, and reading the rest could run code: "
-                f"{_reason(error)}. If you trust where the file is from, set 'trusted: true' in the model's entry in params.yaml"
-            ) from None
-        raise OctetError(f"{path}: not a PyTorch checkpoint, or damaged ({_reason(error)}); fetch it again") from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, ImportError, IndexError) as error:
-        raise OctetError(f"{path}: not a PyTorch checkpoint, or cut off ({_reason(error)}); fetch it again") from None
-    if not isinstance(content, dict):
-        raise OctetError(f"{path}: expected a dictionary with 'state_dict', found {type(content).__name__}")
-    state = _tensors(next((content[key] for key in _KEYS if _tensors(content.get(key))), content))
-    while prefix := next((p for p in _PREFIXES if state and all(key.startswith(p) for key in state)), None):
-        state = {key.removeprefix(prefix): value for key, value in state.items()}
-    if not state:
-        raise OctetError(f"{path}: holds no weights; expected a dictionary with 'state_dict' as mmcls writes it")
-    meta = content.get("meta")
-    state = {key: v.float() if v.is_floating_point() else v for key, v in state.items()}
-    return {"state_dict": state, "meta": meta if isinstance(meta, dict) else {}}
-
-
-def _tensors(state: Any) -> dict[str, torch.Tensor]:
-    """What of it are tensors with names."""
-    pairs = state.items() if isinstance(state, dict) else ()
-    return {key: value for key, value in pairs if isinstance(key, str) and isinstance(value, torch.Tensor)}
-
-
-def _reason(error: Exception) -> str:
-    text = str(error).strip()
-    for line in text.splitlines():
-        if "nsupported" in line or "GLOBAL" in line:
-            return line.strip().rstrip(".")
-    return text.splitlines()[0].rstrip(".") if text else type(error).__name__
-
-
-def load_weights(model: torch.nn.Module, state: dict[str, torch.Tensor], path: str | Path) -> None:
-    """Loads the weights. Missing, unexpected and wrongly shaped keys are an error that lists them all.
-
-    mmcv's EMAHook writes each parameter twice, the second time as ema_ and its name with _ for dots. It swaps the two
-    before a checkpoint is saved: the averages have the plain names, and the copies are left out. Where the plain ones
-    are missing, the copies are taken.
-    """
-    wanted = model.state_dict()
-    copies = {f"ema_{key.replace('.', '_')}": key for key in wanted}
-    averages = {copies[key]: value for key, value in state.items() if key in copies}
-    state = averages | {key: value for key, value in state.items() if key not in copies}
-    optional = {key for key in wanted if key.endswith("num_batches_tracked")}
-    lines = [f"  missing: {k} {tuple(v.shape)}" for k, v in wanted.items() if k not in state and k not in optional]
-    lines += [f"  unexpected: {key} {tuple(v.shape)}" for key, v in state.items() if key not in wanted]
-    lines += [
-        f"  wrong shape: {key} is {tuple(state[key].shape)}, the model's is {tuple(v.shape)}"
-        for key, v in wanted.items()
-        if key in state and state[key].shape != v.shape
-    ]
-    if lines:
-        shown = lines[:30] + ([f"  … and {len(lines) - 30} more"] if len(lines) > 30 else [])
-        raise OctetError(
-            f"{path}: the checkpoint does not belong to this config's model ({len(lines)} keys differ):\n"
-            + "\n".join(shown)
-        )
-    model.load_state_dict(state, strict=False)
 
 
 def transforms(pipeline: list, where: str) -> list:

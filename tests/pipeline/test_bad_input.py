@@ -91,14 +91,30 @@ class Evil:
 
 @pytest.mark.parametrize("legacy", [False, True])
 def test_checkpoint_whose_pickle_would_run_code(project, legacy):
+    """Its weights are read past what would run; where that is in the weights' place, it is refused."""
     path, trace = project.folder / "models/tiny.pth", project.folder / "ran"
-    content = torch.load(path) | {"evil": Evil(str(trace))}
-    torch.save(content, path, _use_new_zipfile_serialization=not legacy)
+    onnx_file = project.folder / "models/tiny/fp32.onnx"
+    wanted, content = onnx_file.read_bytes(), torch.load(path)
+    torch.save(content | {"evil": Evil(str(trace))}, path, _use_new_zipfile_serialization=not legacy)
+    onnx_file.unlink()
+    found = project.stage("export")
+    assert found.returncode == 0, found.stderr
+    assert "stepped over what is no weight, without running it: io.open" in found.stderr.replace("_io.", "io.")
+    assert onnx_file.read_bytes() == wanted
+    torch.save(content | {"state_dict": Evil(str(trace))}, path, _use_new_zipfile_serialization=not legacy)
     fails(project, "export", "holds more than weights", "trusted: true")
-    assert not trace.exists()
     path.write_bytes(pickle.dumps(Evil(str(trace))))
-    assert project.stage("export").returncode == 1
+    fails(project, "export", "models/tiny.pth: not a PyTorch checkpoint")
     assert not trace.exists()
+
+
+def test_weights_that_are_not_finite(project):
+    """Named by their keys, before anything is written."""
+    path = project.folder / "models/tiny.pth"
+    content = torch.load(path)
+    content["state_dict"]["backbone.conv1.weight"][0, 0, 0, 0] = float("nan")
+    torch.save(content, path)
+    fails(project, "export", "models/tiny.pth: 1 of its weights", "  backbone.conv1.weight (8, 3, 3, 3): 1 NaN")
 
 
 def test_a_trusted_checkpoint_may_hold_anything(project):
