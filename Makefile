@@ -23,7 +23,7 @@ IMAGE ?=
 # More options for pytest, such as -k table or -x.
 PYTEST ?=
 
-# DVC starts the stages as `python -m stages.x`, so that python must be the one in .venv.
+# The stages find .venv by themselves (stages/python); on the PATH it is for copies of the project, which tests and sweeps make.
 PY := PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/python
 PIP := .venv/bin/python -m pip --disable-pip-version-check --no-input -qq
 

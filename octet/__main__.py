@@ -1,118 +1,100 @@
-"""python -m octet: what the Makefile asks besides the pipeline's stages."""
+"""The command line, `octet` or `python -m octet`: what a user asks for besides the pipeline's stages.
+
+A command is a function below: its name, its docstring's first line as the help, its parameters as the options.
+"""
 
 from __future__ import annotations
 
 import argparse
+import inspect
 import shutil
 import sys
-from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from octet.core import params
 from octet.core.errors import OctetError, run
 from octet.core.files import require
-from octet.core.folder import ModelFolder
+from octet.core.folder import PRECISIONS, ModelFolder
 from octet.core.params import Params
-from octet.project import entries
 
 if TYPE_CHECKING:
     from octet.summary.summary import Summary
 
 REPORTS = Path("reports")  # one folder a model, as in models/ and metrics/; git does not see it
 CHART = Path("docs/images/peers.svg")  # the README shows it
-MODEL_FILES = "fp32.param", "fp32.bin", "int8.param", "int8.bin"
-PREDICTIONS = "fp32.predictions.csv", "int8.predictions.csv"
-NEW = "zoo", "config", "checkpoint", "data"  # what `add` takes
+OPTIONS: dict[str, dict[str, Any]] = {
+    "model": {"help": "a model of params.yaml (default: all; of `add`: the name of the zoo's model, or of the config)"},
+    "image": {"nargs": "+", "default": [], "help": "images, or folders with images (default: some of the test split)"},
+    "find": {"help": "part of a name or family (default: all)"},
+    "zoo": {"help": "a model of mmcls's zoo"},
+    "config": {"help": "an mmcls config"},
+    "checkpoint": {"help": "its weights"},
+    "data": {"help": "the folder of its data set (default: the config's)"},
+}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m octet", description="Octet's small commands")
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name, function in COMMANDS.items():
-        command = commands.add_parser(name, help=function.__doc__)
-        if name in OF_MODELS:
-            command.add_argument("--model", help="one model (default: all in params.yaml)")
-        if name == "predict":
-            command.add_argument("--image", nargs="+", default=[], help="images, or folders with images")
-        if name == "zoo":
-            command.add_argument("--find", help="part of a name")
-        if name == "add":
-            command.add_argument("--model", help="its name (default: the zoo's, or the config's)")
-            for key in NEW:
-                command.add_argument(f"--{key}")
-    args = parser.parse_args()
-    if args.command not in OF_MODELS:
-        return COMMANDS[args.command](args)
-    if args.command == "validate":
-        entries.fill()
-    loaded = params.load("params.yaml")
-    names = [args.model] if args.model else list(loaded.models)
-    for name in names:
-        params.model(loaded, name)
-    COMMANDS[args.command](loaded, names, args)
+    """Reads the arguments and runs the command."""
+    parser = argparse.ArgumentParser(prog="octet", description="Octet's commands besides the pipeline's stages")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, command in COMMANDS.items():
+        options = commands.add_parser(name, help=inspect.getdoc(command), description=inspect.getdoc(command))
+        for option in inspect.signature(command).parameters:
+            options.add_argument(f"--{option}", **OPTIONS[option])
+    arguments = vars(parser.parse_args())
+    COMMANDS[arguments.pop("command")](**arguments)
 
 
-def env(args: Namespace) -> None:
-    """Print what a bug report needs"""
-    from octet.project.environment import environment
-
-    try:
-        target = params.load("params.yaml").target
-    except OctetError:
-        target = None
-    print(environment(target))
+def entry_point() -> None:
+    """The command `octet` of pyproject.toml: `main`, with a user's mistake as a line of red."""
+    run(main)
 
 
-def zoo(args: Namespace) -> None:
-    """List the models of mmcls's zoo"""
-    from octet.zoo.listing import table
+def add(model: str | None, zoo: str | None, config: str | None, checkpoint: str | None, data: str | None) -> None:
+    """Add a model to params.yaml, and print its name."""
+    from octet.project import entries
 
-    print(table(args.find))
-
-
-def schema(args: Namespace) -> None:
-    """Write configs/params.schema.json and docs/parameters.md"""
-    from octet.project.schema import write
-
-    print(*write(), sep="\n")
+    given = {"zoo": zoo, "config": config, "checkpoint": checkpoint, "data": data}
+    print(entries.add(model, {key: value for key, value in given.items() if value}))
 
 
-def add(args: Namespace) -> None:
-    """Add a model to params.yaml, print its name"""
-    print(entries.add(args.model, {key: value for key in NEW if (value := vars(args)[key])}))
+def validate(model: str | None) -> None:
+    """Fill in what entries of params.yaml leave out, and check it as a whole."""
+    from octet.project import entries
 
-
-def validate(loaded: Params, names: list[str], args: Namespace) -> None:
-    """Fill in what entries of zoo models leave out, and check params.yaml as a whole"""
+    entries.fill()
+    loaded, names = _models(model)
     for name in names:
         entry = loaded.models[name]
         entries.present(name, entry.config, entry.checkpoint, entry.data)
 
 
-def summary(loaded: Params, names: list[str], args: Namespace) -> None:
-    """Print the result tables"""
-    from octet.summary.summary import summary_table
-
-    print(summary_table({name: _summary(name) for name in names}))
-
-
-def partition(loaded: Params, names: list[str], args: Namespace) -> None:
-    """Write the parts of models that are cut"""
+def partition(model: str | None) -> None:
+    """Write the parts of models that are cut into several."""
     from octet.ncnn.partition import write
 
+    loaded, names = _models(model)
     for name in names:
         folder, cut_at = ModelFolder(name), loaded.models[name].partition
         if cut_at:
-            _require(name, "models", *MODEL_FILES)
+            _require(name, _ncnn_files(folder))
             print(f"{folder.parts}: {write(folder, cut_at)} parts of fp32 and of int8")
         else:
             shutil.rmtree(folder.parts, ignore_errors=True)
 
 
-def check(loaded: Params, names: list[str], args: Namespace) -> None:
-    """Fail where int8 loses more than max_drop_pt"""
+def summary(model: str | None) -> None:
+    """Print the result tables."""
+    from octet.summary.summary import summary_table
+
+    print(summary_table({name: _summary(name) for name in _models(model)[1]}))
+
+
+def check(model: str | None) -> None:
+    """Fail where int8 loses more than max_drop_pt."""
+    loaded, names = _models(model)
     over = []
     for name in names:
         drop, most = _summary(name).top1_drop_pt, loaded.models[name].max_drop_pt
@@ -126,55 +108,98 @@ def check(loaded: Params, names: list[str], args: Namespace) -> None:
         )
 
 
-def predict(loaded: Params, names: list[str], args: Namespace) -> None:
-    """Ask torch, ncnn fp32 and ncnn int8 on images, side by side"""
+def predict(model: str | None, image: list[str]) -> None:
+    """Ask torch, ncnn fp32 and ncnn int8 on images, side by side."""
+    loaded, names = _models(model)
     for name in names:
-        _require(name, "models", "preprocess.json", *MODEL_FILES)
-        if not args.image:
-            _require(name, "metrics", *PREDICTIONS)
+        folder = ModelFolder(name)
+        _require(name, [folder.preprocess, *_ncnn_files(folder), *([] if image else _predictions(folder))])
     from octet.predict.predict import predict as ask
 
     for name in names:
-        out = REPORTS / name / "predict.png"
-        print(ask(name, loaded.models[name], loaded.evaluate.split, args.image, out))
+        print(ask(name, loaded.models[name], loaded.evaluate.split, image, REPORTS / name / "predict.png"))
 
 
-def report(loaded: Params, names: list[str], args: Namespace) -> None:
-    """Write the report, one HTML page a model"""
+def report(model: str | None) -> None:
+    """Write the report, one HTML page a model."""
     from octet.report.page import write
 
+    loaded, names = _models(model)
     for name in names:
         out = REPORTS / name / "report.html"
         write(name, loaded.models[name].data, out)
         print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
 
 
-def package(loaded: Params, names: list[str], args: Namespace) -> None:
-    """Write the int8 model with all that is needed to use it as one zip"""
+def package(model: str | None) -> None:
+    """Write the int8 model with all that is needed to use it as one zip."""
     from octet.package.bundle import package as write
 
+    loaded, names = _models(model)
     for name in names:
         out = Path("dist") / f"{name}-int8.zip"
         files = write(name, loaded.models[name].checkpoint, out)
         print(f"{out}: {out.stat().st_size / 1e6:.1f} MB, {len(files)} files: {', '.join(files)}")
 
 
-def chart(loaded: Params, names: list[str], args: Namespace) -> None:
-    """Draw the models beside other engines' int8 as one SVG, from what make bench-peers measured"""
+def dump(model: str | None) -> None:
+    """Write what fp32 and int8 say of every test image, as JSON lines."""
+    from octet.predict.dump import dump as write
+
+    for name in _models(model)[1]:
+        folder, out = ModelFolder(name), REPORTS / name / "predictions.jsonl"
+        _require(name, _predictions(folder))
+        print(f"{out}: {write(folder, out):,} images")
+
+
+def chart(model: str | None) -> None:
+    """Draw the models beside other engines' int8 as one SVG, from what make bench-peers measured."""
     from octet.report.chart import write
 
-    write([ModelFolder(name) for name in names], CHART)
+    write([ModelFolder(name) for name in _models(model)[1]], CHART)
     print(f"{CHART}: written")
 
 
-def dump(loaded: Params, names: list[str], args: Namespace) -> None:
-    """Write what fp32 and int8 say of every test image, as JSON lines"""
-    from octet.predict.dump import dump as write
+def zoo(find: str | None) -> None:
+    """List the models of mmcls's zoo."""
+    from octet.zoo.listing import table
 
+    print(table(find))
+
+
+def env() -> None:
+    """Print what a bug report needs."""
+    from octet.project.environment import environment
+
+    try:
+        target = params.load().target
+    except OctetError:
+        target = None
+    print(environment(target))
+
+
+def schema() -> None:
+    """Write configs/params.schema.json and docs/parameters.md."""
+    from octet.project.schema import write
+
+    print(*write(), sep="\n")
+
+
+def _models(model: str | None) -> tuple[Params, list[str]]:
+    """All parameters, and the names of the models that are asked for, each of which is listed."""
+    loaded = params.load()
+    names = [model] if model else list(loaded.models)
     for name in names:
-        _require(name, "metrics", *PREDICTIONS)
-        out = REPORTS / name / "predictions.jsonl"
-        print(f"{out}: {write(ModelFolder(name), out):,} images")
+        params.model(loaded, name)
+    return loaded, names
+
+
+def _ncnn_files(folder: ModelFolder) -> list[Path]:
+    return [file for precision in PRECISIONS for file in folder.ncnn(precision)]
+
+
+def _predictions(folder: ModelFolder) -> list[Path]:
+    return [folder.predictions(precision) for precision in PRECISIONS]
 
 
 def _summary(name: str) -> Summary:
@@ -183,15 +208,18 @@ def _summary(name: str) -> Summary:
     return Summary.load(ModelFolder(name).summary, f"'make quantize MODEL={name}' makes it")
 
 
-def _require(name: str, folder: str, *files: str) -> None:
-    require((Path(folder) / name / file for file in files), f"'make quantize MODEL={name}' makes it")
+def _require(name: str, files: Iterable[Path]) -> None:
+    require(files, f"'make quantize MODEL={name}' makes it")
 
 
-OF_MODELS: dict[str, Callable] = {
-    f.__name__: f for f in (validate, summary, partition, check, predict, report, package, chart, dump)
+COMMANDS: dict[str, Callable[..., None]] = {
+    command.__name__: command
+    for command in (
+        *(add, validate, partition, summary, check, predict, report, package, dump, chart),
+        *(zoo, env, schema),
+    )
 }
-COMMANDS: dict[str, Callable] = OF_MODELS | {f.__name__: f for f in (env, zoo, schema, add)}
 
 
 if __name__ == "__main__":
-    run(main)
+    entry_point()

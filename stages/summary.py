@@ -10,7 +10,7 @@ from octet.data.images import named_images
 from octet.evaluate.predictions import distinct
 from octet.summary.differences import SHOWN, classes_csv, confusion_csv, differing, sheet
 from octet.summary.pairs import read_pairs
-from octet.summary.summary import summarize, summary_table
+from octet.summary.summary import summarize
 from octet.zoo import catalogue
 
 
@@ -27,7 +27,10 @@ def main() -> None:
     write_text(folder.confusion, confusion_csv(pairs, classes))
     write_bytes(folder.differing, sheet([images.pixels(k) for k in range(len(images))], shown))
     write_json(folder.summary, summary.to_json())
-    print(summary_table({stage.name: summary}))
+    print(
+        f"{stage.name}: int8 loses {summary.top1_drop_pt:+.2f} points of top-1 and is "
+        f"{summary.speedup_1_thread:.2f} times as fast on one thread"
+    )
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import sys
 from collections.abc import Callable, Iterable
 
@@ -12,7 +13,7 @@ class OctetError(Exception):
 
 
 class Unreadable(OctetError):
-    """An image that cannot be read. A few among many are left out; see octet.data.left_out."""
+    """An image that cannot be read. A few among many are left out; see octet.data.unreadable."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -28,6 +29,7 @@ def run(main: Callable[[], None]) -> None:
     """Runs a command's main function: an OctetError is printed in red, without a traceback, and exits with 1."""
     try:
         main()
+        sys.stdout.flush()
     except OctetError as error:
         red, plain = ("\033[31m", "\033[0m") if sys.stderr.isatty() else ("", "")
         print(f"{red}error:{plain} {error}", file=sys.stderr)
@@ -35,3 +37,6 @@ def run(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print("stopped; finished stages are kept, 'dvc repro' goes on from them", file=sys.stderr)
         sys.exit(130)
+    except BrokenPipeError:  # who reads the output has enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)

@@ -62,6 +62,13 @@ def test_a_second_run_does_nothing(project):
     assert "up to date" in project.dvc("status")
 
 
+def test_the_stage_leaves_the_table_to_the_command(project):
+    """So that `make quantize`, which runs both, prints it once."""
+    assert project.stage("summary").stdout.startswith("tiny: int8 loses ")
+    assert project.stage("summary").stdout.count("\n") == 1
+    assert "FPS, 1 thread" in project.python("-m", "octet", "summary").stdout
+
+
 def test_plots_metrics_and_dag(project):
     assert "top1_pct" in project.dvc("metrics", "show")
     assert "quantize@tiny" in project.dvc("dag")

@@ -65,6 +65,7 @@ def clone(tmp_path_factory):
     start = time.monotonic()
     shown = newcomer.run("make", "quantize")
     print(f"make quantize from nothing: {time.monotonic() - start:.0f} s\n{shown[-800:]}")
+    assert shown.count("FPS, 1 thread") == 2, "one table a model"
     return newcomer
 
 

@@ -1,0 +1,71 @@
+"""The command line: `octet`, by its entry in pyproject.toml."""
+
+import os
+import subprocess
+import sys
+import tomllib
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from octet import __main__ as command
+
+pytestmark = pytest.mark.unit
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def octet(tmp_path):
+    """Runs the entry point in a process of its own, in an empty folder."""
+    module, _, name = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]["octet"].partition(":")
+    assert callable(getattr(import_module(module), name))
+
+    def run(*args, **settings):
+        code = f"from {module} import {name}; {name}()"
+        settings = {"stdout": subprocess.PIPE, "cwd": tmp_path} | settings
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+        return subprocess.run(
+            [sys.executable, "-c", code, *args], env=environment, stderr=subprocess.PIPE, text=True, **settings
+        )
+
+    return run
+
+
+def test_its_help_has_a_sentence_for_each_command(octet):
+    done = octet("--help")
+    assert done.returncode == 0
+    for name, function in command.COMMANDS.items():
+        assert function.__doc__.endswith(".")
+        assert f"    {name}" in done.stdout
+        assert function.__doc__ in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "message"),
+    [
+        (("check",), 1, "error: params.yaml: no such file; run this in the project's top folder"),
+        (
+            ("add", "--config", "a.py"),
+            1,
+            "error: a new model needs ZOO=name, or CONFIG=file.py and CHECKPOINT=file.pth",
+        ),
+        (("nothing",), 2, "invalid choice: 'nothing'"),
+        ((), 2, "the following arguments are required: COMMAND"),
+        (("check", "--image", "x"), 2, "unrecognized arguments: --image x"),
+    ],
+)
+def test_mistakes(octet, args, code, message):
+    done = octet(*args)
+    assert done.returncode == code
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_who_reads_its_output_may_stop(octet):
+    read, write = os.pipe()
+    os.close(read)
+    done = octet("summary", stdout=write, cwd=ROOT)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, "")
