@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from octet.core import yaml
 from octet.graph.targets import Fp32Reason
 from tests.documents import ROOT, Document, documents, problems, read
 
@@ -109,6 +110,34 @@ def test_every_target_of_make_help_is_in_a_document():
 def test_accuracy_md_has_every_reason_why_a_layer_stays_in_fp32():
     text = (ROOT / "docs/accuracy.md").read_text()
     assert [reason.value for reason in Fp32Reason if f"| {reason.value} |" not in text] == []
+
+
+def test_architecture_md_has_every_room():
+    text = (ROOT / "docs/architecture.md").read_text()
+    rooms = {path.parent.name for path in (ROOT / "octet").glob("*/__init__.py")}
+    assert set(re.findall(r"^\| `octet/(\w+)/` \|", text, re.MULTILINE)) == rooms
+
+
+def test_architecture_md_says_of_each_file_who_writes_it_and_who_reads_it():
+    """Its table names the same stages as dvc.yaml; besides them it may name verbs outside the pipeline."""
+    stages = {name: stage["do"] for name, stage in yaml.load(ROOT / "dvc.yaml", "git has it")["stages"].items()}
+    section = (ROOT / "docs/architecture.md").read_text().split("## Which file goes where")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| (`.+) \| (.+) \| (.+) \|$", section, re.MULTILINE)
+    assert len(rows) > 10
+    for what, writer, readers in rows:
+        paths = re.findall("`([^`]+)`", what)
+        for path in [paths[0], *(str(Path(paths[0]).with_name(name)) for name in paths[1:])]:
+            real = path.replace("<model>", "${key}")
+            wrote = {
+                name
+                for name, do in stages.items()
+                if f"'{real}'" in str([do.get("outs"), do.get("plots"), do.get("metrics")])
+            }
+            read_by = {name.partition("_")[0] for name, do in stages.items() if real in do["deps"]}
+            everyone = {name.partition("_")[0] for name in stages}
+            listed = everyone - {writer} if readers.startswith("all later stages") else set(readers.split(", "))
+            assert {name.partition("_")[0] for name in wrote} == {writer}, path
+            assert listed & everyone == read_by, path
 
 
 def test_the_version_is_in_the_changelog():
