@@ -10,8 +10,8 @@ from octet.core.stage import arguments, begin
 from octet.data import preprocess
 from octet.data.images import training_images
 from octet.graph.equalize import fp32_net
+from octet.graph.profiles import target
 from octet.graph.ranges import save as save_ranges
-from octet.graph.targets import target
 from octet.ncnn.table import save as save_table
 
 

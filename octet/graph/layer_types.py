@@ -126,7 +126,12 @@ _POOLING = {
     "adaptive_pooling": Parameter(7),
 }
 _ATTENTION = {"embed_dim": Parameter(0), "int8_scale_term": Parameter(18)}
-_ATTENTION_SCALES = {"q_weight": "embed_dim", "k_weight": "embed_dim", "v_weight": "embed_dim", "out_weight": 1}
+_ATTENTION_SCALES: dict[str, str | int] = {
+    "q_weight": "embed_dim",
+    "k_weight": "embed_dim",
+    "v_weight": "embed_dim",
+    "out_weight": 1,
+}
 _BOTH = ("in", "out")
 
 LAYER_TYPES = {

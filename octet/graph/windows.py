@@ -2,30 +2,47 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
+import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
 from octet.graph.layers import integer
 from octet.ncnn.layer import Layer
 
-SAME_UPPER, SAME_LOWER = -233, -234  # a border as wide as it has to be, the odd pixel behind or in front
+T = TypeVar("T", bound=np.generic)
+SAME_UPPER, SAME_LOWER = -233, -234  # in pad_left: a border as wide as it has to be, the odd pixel behind or in front
 
 
-def windows(layer: Layer, values: np.ndarray, border: np.generic | float = 0) -> np.ndarray:
-    """Of a Convolution or ConvolutionDepthWise and its input of shape (C, H, W): a view of shape (C, output height,
-    output width, kernel height, kernel width). border: the value around the input. Source: Convolution::make_padding
-    and forward in ncnn's src/layer/convolution.cpp.
+def windows(layer: Layer, values: npt.NDArray[T], border: np.generic | float = 0) -> npt.NDArray[T]:
+    """Cuts a convolution's input into its windows. Source: make_padding and forward in ncnn's src/layer/convolution.cpp.
+
+    Args:
+        layer: A Convolution or ConvolutionDepthWise.
+        values: Its input, of shape (C, H, W).
+        border: The value around the input.
+
+    Returns:
+        A view of shape (C, output height, output width, kernel height, kernel width).
     """
-    kernel, stride, dilation = (
-        (integer(layer, f"{name}_h"), integer(layer, f"{name}_w")) for name in ("kernel", "stride", "dilation")
-    )
-    extent = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True))
-    bordered = np.pad(values, _border(layer, values.shape[1:], extent, stride), constant_values=border)
-    whole = sliding_window_view(bordered, extent, axis=(1, 2))
-    return whole[:, :: stride[0], :: stride[1], :: dilation[0], :: dilation[1]]
+    kernel, stride, dilation = (_both(layer, name) for name in ("kernel", "stride", "dilation"))
+    extent = dilation[0] * (kernel[0] - 1) + 1, dilation[1] * (kernel[1] - 1) + 1
+    sides = _border(layer, (values.shape[1], values.shape[2]), extent, stride)
+    whole = sliding_window_view(np.pad(values, sides, constant_values=border), extent, (1, 2))  # type: ignore[call-overload]  # numpy's stub knows one axis
+    found: npt.NDArray[T] = whole[:, :: stride[0], :: stride[1], :: dilation[0], :: dilation[1]]
+    return found
 
 
-def _border(layer: Layer, size: tuple[int, ...], extent: tuple[int, ...], stride: tuple[int, ...]) -> list[tuple]:
+def _both(layer: Layer, name: str) -> tuple[int, int]:
+    """A parameter's values by height and width."""
+    return integer(layer, f"{name}_h"), integer(layer, f"{name}_w")
+
+
+def _border(
+    layer: Layer, size: tuple[int, int], extent: tuple[int, int], stride: tuple[int, int]
+) -> list[tuple[int, int]]:
+    """How many values there are around the input, by axis: in front of it and behind."""
     left, right, top, bottom = (integer(layer, f"pad_{side}") for side in ("left", "right", "top", "bottom"))
     if left not in (SAME_UPPER, SAME_LOWER):
         return [(0, 0), (top, bottom), (left, right)]

@@ -41,6 +41,7 @@ LEVELS = 254  # the steps from there to 127
 # ncnn pads int8 with this float as an integer. Its packed x86 code ORs the integer's shifts by whole bytes, which is
 # right for 129 = 0x81 alone; everywhere else the low byte counts, and 0x81 is -127 (Padding_x86::forward_int8).
 _PAD_INT8 = 129
+Gain = npt.NDArray[np.float64] | float  # of a bias
 Producers = Mapping[str, Layer]
 Consumers = Mapping[str, list[Layer]]
 
@@ -102,7 +103,7 @@ def apply_zero_points(net: Net) -> None:
         twice = np.float32(2) * next(s for s in map(scale, region.readers) if s is not None)
         if np.isfinite(twice):
             doubled.append((region, twice))
-    gains: dict[str, npt.NDArray[np.float64] | float] = {}  # of each layer's bias
+    gains: dict[str, Gain] = {}  # by layer
     for region, input_scale in doubled:
         for name, gain in _apply(region, input_scale):
             gains[name] = gains.get(name, 0) + gain
@@ -118,7 +119,7 @@ def drop_clip(layer: Layer, scale: np.float32) -> None:
         drop_activation(layer)
 
 
-def add_to_bias(layer: Layer, gain: npt.NDArray[np.floating] | float) -> None:
+def add_to_bias(layer: Layer, gain: npt.NDArray[np.float32] | Gain) -> None:
     """Adds to a layer's bias; one without a bias gets one."""
     outputs = integer(layer, "num_output")
     bias = layer.weights["bias"].data.astype(np.float64) if "bias" in layer.weights else np.zeros(outputs)
@@ -126,9 +127,11 @@ def add_to_bias(layer: Layer, gain: npt.NDArray[np.floating] | float) -> None:
     layer.weights["bias"] = Tensor((bias + gain).astype(np.float32))
 
 
-def _apply(region: Region, scale: np.float32) -> list[tuple[str, npt.NDArray[np.float64] | float]]:
+def _apply(region: Region, scale: np.float32) -> list[tuple[str, Gain]]:
     """Gives one region its zero point; returns what the biases of its layers gain."""
-    constant, gains = -ZERO_POINT / float(scale), []
+    constant, limit = -ZERO_POINT / float(scale), _limit(region.relu)
+    assert limit is not None, "regions() begins with no other layer"
+    gains: list[tuple[str, Gain]] = []
     for layer in region.readers:
         gains.append((layer.name, constant * _sums(layer)))
         if pads(layer):
@@ -137,7 +140,7 @@ def _apply(region: Region, scale: np.float32) -> list[tuple[str, npt.NDArray[np.
             layer.weights["input_scale"] = Tensor(np.array([scale], np.float32))
     gains += [(layer.name, constant) for layer in region.addends]
     gains.append((region.biased.name, -constant))
-    set_clip(region.relu, -constant, _limit(region.relu) - constant)
+    set_clip(region.relu, -constant, limit - constant)
     return gains
 
 
@@ -163,10 +166,11 @@ def _reach(blob: str, producers: Producers, consumers: Consumers) -> tuple[list[
     """The readers and addends of a region, from this blob on; None where another kind of layer reads its values, or none
     does: the network's output.
     """
-    readers, addends = [], []
-    for layer in consumers.get(blob, []) or [None]:
-        if layer is None:
-            return None
+    readers: list[Layer] = []
+    addends: list[Layer] = []
+    if not consumers.get(blob):
+        return None
+    for layer in consumers[blob]:
         if _carries(layer):
             for reached in (_reach(output, producers, consumers) for output in layer.outputs):
                 if reached is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from pathlib import Path
+from typing import Any
 
 import ncnn
 
@@ -15,7 +16,7 @@ INT8_KERNELS = ("avx512_vnni", "avx_vnni_int8", "avx_vnni", "avx2", "i8mm", "asi
 DOT_PRODUCT = ("avx512_vnni", "avx_vnni_int8", "avx_vnni", "i8mm", "asimddp")
 
 
-def machine() -> dict[str, object]:
+def machine() -> dict[str, Any]:
     """Processor, cores, what its int8 can use, and ncnn's version, for a figure's JSON."""
     wanted = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "asimddp", "i8mm")
     model, flags = processor()

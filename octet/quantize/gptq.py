@@ -211,7 +211,8 @@ def _inverse(upper: Doubles) -> Doubles:
 
 def _parts(layers: list[Layer]) -> list[list[Layer]]:
     """The layers in runs whose covariances fit into MEMORY."""
-    parts, size = [], 0.0
+    parts: list[list[Layer]] = []
+    size = 0.0
     for layer in layers:
         need = 8.0 * groups(layer) * _width(layer) ** 2
         if not parts or size + need > MEMORY:

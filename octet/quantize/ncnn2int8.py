@@ -11,8 +11,10 @@ layer types, every layer's feature mask. Each of these is an error here.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from octet.core.errors import OctetError
 from octet.graph.layer_types import REQUANTIZING
@@ -40,9 +42,10 @@ def requantize(net: Net, may: Callable[[Layer], bool]) -> None:
     last = {blob: layer for layer in net.layers for blob in layer.inputs}
     for behind, layer in convolutions:
         split = _reader(net.layers[behind:], ("Split",), layer.outputs[0])
-        readers = [_reader(net.layers[behind:], REQUANTIZING, blob) for blob in split.outputs] if split else []
+        copies = split.outputs if split else []
+        readers = [_reader(net.layers[behind:], REQUANTIZING, blob) for blob in copies]
         if readers and all(reader is not None and can_requantize(reader) for reader in readers):
-            _fuse(layer, last[split.outputs[0]])
+            _fuse(layer, last[copies[0]])
 
 
 def _reader(layers: list[Layer], kinds: tuple[str, ...], blob: str) -> Layer | None:
@@ -63,7 +66,7 @@ def _parameters(layer: Layer) -> dict[int, str]:
             "take another target, which keeps the layer as it is"
         )
     given, written = _given(layer), {}
-    values: dict[str, object] = {}
+    values: dict[str, Any] = {}
     for number, kind, relation, operand in RULES[layer.type]:
         key = ARRAY - int(number) if kind in ("I", "F") else int(number)
         text = given.pop(key, None)
@@ -100,14 +103,14 @@ def _given(layer: Layer) -> dict[int, str]:
 
 
 # How the writer prints a value of each kind, and what it takes for the default where the table says nothing.
-_WRITE = {
+_WRITE: dict[str, Callable[[Any], str]] = {
     "": str,
     "f": lambda value: f"{value:e}",
     "I": lambda values: ",".join(map(str, [len(values), *values])),
     "F": lambda values: ",".join([str(len(values)), *(f"{value:e}" for value in values)]),
     "s": lambda value: f'"{value}"',
 }
-_DEFAULTS = {
+_DEFAULTS: dict[str, Callable[[str], Any]] = {
     "": lambda text: int(text or 0),
     "f": lambda text: np.float32(text or 0),
     "I": lambda _: [],
@@ -132,7 +135,7 @@ def _weights(layer: Layer) -> dict[str, Tensor]:
     return found
 
 
-def round_as_ncnn2int8(rows: np.ndarray) -> np.ndarray:
+def round_as_ncnn2int8(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.int8]:
     """Half away from zero, clamped to -127..127, as in src/layer/x86/quantize_x86.cpp to the last bit: in whole groups
     of four of a row the fp32 number just below 0.5 becomes 1, in the rest of it 0; what no int32 holds becomes -127.
 
@@ -145,7 +148,7 @@ def round_as_ncnn2int8(rows: np.ndarray) -> np.ndarray:
     return np.where(np.abs(rounded) < 2**31, np.clip(rounded, -127, 127), -127).astype(np.int8)
 
 
-def to_fp16(values: np.ndarray) -> np.ndarray:
+def to_fp16(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float16]:
     """fp32 to fp16 as on x86 with F16C: to nearest even, but the last n mod 4 values are cut off towards zero."""
     with np.errstate(over="ignore"):
         result = values.astype(np.float16)

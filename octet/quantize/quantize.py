@@ -7,7 +7,7 @@ among the weights.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from copy import deepcopy
 
 import numpy as np
@@ -68,12 +68,12 @@ def quantize(
         add_attention(table, uncalibrated(net.layers))
     check_table(table, [layer for layer in layers if entries(layer)], where, keep_fp32)
     chosen = target.int8_layers(net) | {layer.name for layer in uncalibrated(net.layers)}
-    result = net.copy()
+    chosen, integers, result = chosen.difference(keep_fp32), gptq_weights or {}, net.copy()
     for layer in result.layers:
-        if layer.name in chosen.difference(keep_fp32):
+        if layer.name in chosen:
             make_int8(layer, table, target, where)
-            if gptq_weights and layer.name in gptq_weights:
-                take_gptq_weights(layer, gptq_weights[layer.name], target)
+        if layer.name in chosen & integers.keys():
+            take_gptq_weights(layer, integers[layer.name], target)
 
     def may(layer: Layer) -> bool:
         return target.may_requantize(layer) and layer.outputs[0] not in boundaries
@@ -83,14 +83,7 @@ def quantize(
         return ncnn2int8.convert(result)
     if target.asymmetric:
         zero_points.apply_zero_points(result)
-    consumers = result.consumers()
-    for layer in result.layers:
-        scale = _output_scale(consumers, layer) if may(layer) else None
-        if scale is not None:
-            assign(layer, int8_scale_term=integer(layer, "int8_scale_term") + REQUANTIZED)
-            layer.weights["output_scale"] = Tensor(np.array([scale], np.float32))
-            if target.asymmetric:
-                zero_points.drop_clip(layer, scale)
+    _requantize(result, may, target.asymmetric)
     return result
 
 
@@ -113,6 +106,18 @@ def _candidates(net: Net, keep_fp32: Collection[str]) -> list[Layer]:
     return list(layers.values())
 
 
+def _requantize(net: Net, may: Callable[[Layer], bool], asymmetric: bool) -> None:
+    """Lets outputs leave as int8, in place, wherever all that read them are int8 and this layer may."""
+    consumers = net.consumers()
+    for layer in net.layers:
+        scale = _output_scale(consumers, layer) if may(layer) else None
+        if scale is not None:
+            assign(layer, int8_scale_term=integer(layer, "int8_scale_term") + REQUANTIZED)
+            layer.weights["output_scale"] = Tensor(np.array([scale], np.float32))
+            if asymmetric:
+                zero_points.drop_clip(layer, scale)
+
+
 def _output_scale(consumers: dict[str, list[Layer]], layer: Layer) -> np.float32 | None:
     """The scale with which this layer's output may leave as int8: where every consumer, directly or through one Split,
     is an int8 convolution with this input scale (fuse_requantize in ncnn2int8.cpp).
@@ -124,5 +129,5 @@ def _output_scale(consumers: dict[str, list[Layer]], layer: Layer) -> np.float32
         readers = [reader for blob in readers[0].outputs for reader in consumers.get(blob, [])]
     if not readers or not all(map(can_requantize, readers)):
         return None
-    scales = {reader.weights["input_scale"].data[0] for reader in readers}
+    scales: set[np.float32] = {reader.weights["input_scale"].data[0] for reader in readers}
     return scales.pop() if len(scales) == 1 else None

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from octet.core.folder import ModelFolder
 from octet.graph.equalize import fp32_net
 from octet.graph.origins import partition_boundaries
-from octet.graph.targets import Target, target
+from octet.graph.profiles import target
+from octet.graph.targets import Target
 from octet.ncnn import table
 from octet.ncnn.net import Net
 from octet.ncnn.table import Table

@@ -21,7 +21,7 @@ from octet.core.files import rounded, write_text
 from octet.core.folder import ModelFolder
 from octet.core.logits import divergence
 from octet.core.parallel import cores
-from octet.graph.targets import target
+from octet.graph.profiles import target
 from octet.ncnn.machine import machine
 from octet.ncnn.net import save_net
 from octet.quantize.quantize import quantize

@@ -25,7 +25,7 @@ from octet.data.dataset import Dataset, open_split
 from octet.data.images import Images
 from octet.data.subset import balanced
 from octet.evaluate.evaluate import evaluate
-from octet.graph.targets import target
+from octet.graph.profiles import target
 from octet.ncnn.engine import Engine
 from octet.ncnn.machine import machine
 from octet.ncnn.net import load_net

@@ -16,8 +16,8 @@ from octet.calibrate.weights import weight_scales
 from octet.core.errors import OctetError
 from octet.core.params import Ppq
 from octet.graph.layers import could_run_winograd, quantizable
+from octet.graph.profiles import target
 from octet.graph.scales import check_table, weight_scale_count
-from octet.graph.targets import target
 from octet.ncnn import table
 from octet.ncnn.convert import pnnx
 from octet.ncnn.net import load_net
@@ -166,7 +166,7 @@ from octet.core.params import Ppq
 from octet.ncnn.net import load_net
 from octet.ncnn import table
 from octet.graph.scales import weight_scale_count
-from octet.graph.targets import target
+from octet.graph.profiles import target
 from tests import nets
 net = load_net({str(small[0].with_suffix(".ncnn.param"))!r}, {str(small[0].with_suffix(".ncnn.bin"))!r})
 images, settings = nets.images({COUNT}, size=12), nets.settings("ppq", ppq=Ppq(algorithm={algorithm!r}, batch=2))

@@ -12,7 +12,7 @@ from octet.calibrate.job import Job
 from octet.calibrate.ranges import ranges
 from octet.core.errors import OctetError
 from octet.core.logits import decibels, kl_divergence
-from octet.graph.targets import target
+from octet.graph.profiles import target
 from octet.ncnn.engine import Engine, logits
 from octet.quantize.mixed_precision import HoldOut, fp32_costs, plan
 from octet.quantize.quantize import quantize

@@ -21,8 +21,8 @@ from octet.calibrate.ranges import ranges
 from octet.calibrate.weights import weight_scales
 from octet.core import registry
 from octet.core.errors import OctetError
+from octet.graph.profiles import target
 from octet.graph.ranges import load, save
-from octet.graph.targets import target
 from octet.ncnn.layer import Layer
 from octet.ncnn.net import Net, save_net
 from octet.ncnn.rounding import round_int8
@@ -323,7 +323,7 @@ from octet.calibrate.calibrate import calibrate
 from octet.calibrate.methods import describe
 from octet.core import params
 from octet.core.registry import calibrators
-from octet.graph.targets import target
+from octet.graph.profiles import target
 from tests import nets
 settings = params.load().calibrate
 assert settings.method == "half"

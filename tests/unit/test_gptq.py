@@ -6,7 +6,8 @@ import pytest
 from octet.calibrate.calibrate import calibrate
 from octet.core.errors import OctetError
 from octet.graph import zero_points
-from octet.graph.targets import Target, target
+from octet.graph.profiles import target
+from octet.graph.targets import Target
 from octet.ncnn.engine import Engine
 from octet.ncnn.layer import Layer
 from octet.ncnn.net import Net

@@ -8,8 +8,8 @@ import pytest
 from octet.calibrate.weights import weight_scales
 from octet.core.errors import OctetError
 from octet.graph.layers import is_int8, quantizable
+from octet.graph.profiles import target
 from octet.graph.scales import add_attention
-from octet.graph.targets import target
 from octet.ncnn.engine import Engine
 from octet.ncnn.layer import Layer, Tensor
 from octet.ncnn.layout import slots

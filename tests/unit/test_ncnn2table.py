@@ -15,7 +15,7 @@ from octet.calibrate.calibrate import table
 from octet.calibrate.job import Job
 from octet.graph.layers import quantizable
 from octet.graph.origins import origins
-from octet.graph.targets import target
+from octet.graph.profiles import target
 from octet.ncnn.engine import Engine
 from octet.ncnn.table import loads
 from octet.quantize.quantize import quantize

@@ -7,7 +7,8 @@ from octet.calibrate.calibrate import calibrate
 from octet.calibrate.weights import weight_scales
 from octet.core.errors import OctetError
 from octet.graph.layers import quantizable
-from octet.graph.targets import Target, target
+from octet.graph.profiles import target
+from octet.graph.targets import Target
 from octet.ncnn.engine import Engine
 from octet.ncnn.layer import Layer
 from octet.ncnn.net import Net, load_net, save_net

@@ -9,7 +9,7 @@ from octet.calibrate.calibrate import calibrate
 from octet.core.errors import OctetError
 from octet.core.folder import ModelFolder
 from octet.graph.origins import partition_boundaries
-from octet.graph.targets import target
+from octet.graph.profiles import target
 from octet.ncnn.engine import Engine
 from octet.ncnn.layer import Layer
 from octet.ncnn.net import load_net, save_net

@@ -8,10 +8,13 @@ import pytest
 
 from octet.calibrate.calibrate import calibrate
 from octet.core.errors import OctetError
-from octet.graph.layers import quantizable
-from octet.graph.targets import FOLDER, Choice, dumps, load, target
+from octet.graph.layers import is_int8, quantizable
+from octet.graph.profiles import dumps, load, target
+from octet.graph.targets import FOLDER, Choice, Fp32Reason
+from octet.ncnn.engine import Engine
 from octet.ncnn.layer import Layer
 from octet.ncnn.net import Net, save_net
+from octet.ncnn.net import dumps as dumps_net
 from octet.quantize.quantize import quantize
 from tests import nets
 
@@ -193,6 +196,58 @@ def test_dotprod_leaves_convolutions_in_groups_and_depthwise_ones_alone(groups):
     else:
         with pytest.raises(OctetError, match="c: ncnn computes a convolution in groups wrongly"):
             wanted.check(net)
+
+
+def in_groups(groups=4):
+    return Net(
+        [
+            Layer("Input", "in0", [], ["in0"]),
+            nets.conv("first", "in0", "a", 3, 16),
+            nets.conv("c", "a", "b", 16, 16, groups=groups),
+            nets.conv("d", "b", "out0", 16, 4),
+        ]
+    )
+
+
+def test_convolutions_in_groups_are_int8_only_in_ncnn2int8_s_own_files(profile):
+    """A profile that starts from ncnn2int8 and deviates in a layer computes them rightly, in fp32."""
+    net = in_groups()
+    deviating, same = profile("base: ncnn2int8\nlayers: {d: {winograd: false}}\n"), profile("base: ncnn2int8\n")
+    assert not deviating.ncnn2int8_files
+    assert deviating.fp32_reasons(net) == {"c": Fp32Reason.GROUPS}
+    assert deviating.int8_layers(net) == {"first", "d"}
+    assert same.ncnn2int8_files
+    assert same.int8_layers(net) == {"first", "c", "d"}
+    images, results = nets.images(8), {}
+    for name, found in {"deviating": deviating, "same": same, "ncnn2int8": target("ncnn2int8")}.items():
+        results[name] = quantize(net, calibrate(net, images, nets.settings("minmax"), found), found, [], "t")
+        assert is_int8(results[name].layer("c")) == found.ncnn2int8_files
+    assert dumps_net(results["same"]) == dumps_net(results["ncnn2int8"])
+    wanted, engine = Engine.of(net), Engine.of(results["deviating"])
+    for image in images:
+        assert np.abs(engine(image) - wanted(image)).max() < 0.1 * np.ptp(wanted(image))
+    with pytest.raises(OctetError, match="c: ncnn computes a convolution in groups wrongly"):
+        profile("base: ncnn2int8\nlayers: {c: {int8: true}}\n").check(net)
+
+
+def test_why_layers_stay_in_fp32(profile):
+    net = in_groups(16)
+    assert target("dotprod").fp32_reasons(net) == {"first": Fp32Reason.INPUT, "c": Fp32Reason.DEPTHWISE}
+    assert profile("base: dotprod\nlayers: {d: {int8: false}, c: {int8: true}}\n").fp32_reasons(net) == {
+        "first": Fp32Reason.INPUT,
+        "d": Fp32Reason.PROFILE,
+    }
+    assert target("ncnn2int8").fp32_reasons(net) == {}
+
+
+def test_a_profile_for_a_type_that_ncnn_has_no_int8_for(profile):
+    net = in_groups()
+    net.layers.append(Layer("Deconvolution", "up", ["out0"], ["up0"], {0: "4", 1: "2", 6: "64"}))
+    found = profile("base: dotprod\nlayers: {up: {int8: true}}\n")
+    with pytest.raises(
+        OctetError, match="'up' is no layer .*ncnn has no int8 for Deconvolution: such a layer stays in"
+    ):
+        found.check(net)
 
 
 def test_a_network_of_first_layers_alone_is_int8():

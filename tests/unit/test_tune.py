@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,19 @@ import pytest
 
 from octet.calibrate.calibrate import calibrate
 from octet.core.errors import OctetError
-from octet.graph.targets import Choice, load, target
+from octet.core.files import write_json
+from octet.graph.layers import quantizable
+from octet.graph.profiles import load, target
+from octet.graph.targets import TARGETS, Choice
 from octet.ncnn import table
+from octet.ncnn.engine import Engine
 from octet.ncnn.layer import Layer
-from octet.ncnn.net import Net, save_net
-from octet.tune.tune import PAIRS, Gain, chosen, compare, report
+from octet.ncnn.net import Net, load_net, save_net
+from octet.tune.bench import Bench
+from octet.tune.command import input_shape
+from octet.tune.compare import PAIRS, Gain, compare
+from octet.tune.text import report
+from octet.tune.tune import candidates, chosen
 from tests import nets
 
 pytestmark = pytest.mark.unit
@@ -34,7 +43,8 @@ def machine(mean_us, noise_us=0.0, load_noise_us=0.0, seed=0):
 
 def test_a_clear_gain():
     gain = compare(machine(1000, 10, seed=1), machine(950, 10, seed=2))
-    assert gain.verdict == "faster" and len(gain.rounds) == 10, "2**-10 is the first below 0.001"
+    assert gain.verdict == "faster"
+    assert len(gain.rounds) == 10, "2**-10 is the first below 0.001"
     assert gain.us == pytest.approx(50, abs=5)
     assert gain.percent == pytest.approx(5, abs=0.5)
     assert gain.won == 10
@@ -167,6 +177,59 @@ def test_a_profile_that_cannot_be_had_is_left_out():
     assert tuned.base.name == "dotprod"
     assert tuned.whole_us == {"dotprod": 1000, "fp32": 5000}
     assert "ncnn2int8: not for this model: layer x: ncnn2int8 would drop it" in report(tuned)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_every_candidate_can_be_made(name, tmp_path):
+    """A changed layer is nothing that ncnn2int8 could write: what is compared then are no files of its own."""
+    net = nets.small()
+    inputs = {layer.name: np.float32(20) for layer in quantizable(net.layers)}
+    bench = Bench(net, inputs, nets.images(1)[0], tmp_path)
+    base = replace(target(name), as_ncnn2int8=False)
+    found = candidates(bench, base)
+    assert {layer for layer, _ in found} == base.int8_layers(net)
+    for layer, choice in found:
+        assert bench.loader(replace(base, layers={layer: choice}), "other")()() > 0
+
+
+def test_a_profile_that_starts_from_ncnn2int8(tmp_path, monkeypatch):
+    """From the real bench, with the times made up: ncnn2int8 is the better base, and fc better in fp32."""
+    from octet.tune import tune
+
+    net = nets.small()
+    inputs = {layer.name: np.float32(20) for layer in quantizable(net.layers)}
+
+    class Timed(Bench):
+        def timer(self, param, bin):
+            layers = {layer.name: layer for layer in load_net(param, bin).layers}
+            base = 1000.0 if layers["conv_2"].int(31) == 0 else 1500.0
+            return lambda: base - 100.0 * (layers["fc"].int(8) == 0) - 1.0 * (layers["conv_2"].int(8) == 0)
+
+    save_net(net, tmp_path / "fp32.param", tmp_path / "fp32.bin")
+    bench = Timed(net, inputs, nets.images(1)[0], tmp_path)
+    tuned = tune.tune(bench, (tmp_path / "fp32.param", tmp_path / "fp32.bin"))
+    assert tuned.base.name == "ncnn2int8"
+    assert tuned.layers == {"fc": Choice(int8=False)}
+    assert ("conv_2", Choice(winograd=False)) in [(name, choice) for name, choice, _ in tuned.tried]
+
+
+@pytest.mark.parametrize(
+    ("steps", "size", "shape"),
+    [
+        ({"channel_order": "GREY", "size": [28, 30]}, None, (1, 28, 30)),
+        ({"channel_order": "BGR", "size": [28, 30]}, None, (3, 28, 30)),
+        ({"channel_order": "GREY", "size": [28, 30]}, [8, 9], (1, 8, 9)),
+        (None, [8, 9], (1, 8, 9)),
+    ],
+)
+def test_the_input_s_channels_are_the_model_s(steps, size, shape, tmp_path):
+    """preprocess.json's, or those that the first convolution has weights for: never simply three."""
+    net = Net([Layer("Input", "in0", [], ["in0"]), nets.conv("c", "in0", "out0", shape[0], 4)])
+    file = tmp_path / "preprocess.json"
+    if steps:
+        write_json(file, steps)
+    assert input_shape(net, file, size) == shape
+    assert Engine.of(net)(np.zeros(shape, np.float32)).size == 4 * shape[1] * shape[2]
 
 
 ALONE = """

@@ -8,7 +8,8 @@ import pytest
 from octet.calibrate.calibrate import calibrate
 from octet.calibrate.weights import weight_scales
 from octet.graph.layers import quantizable
-from octet.graph.targets import Target, target
+from octet.graph.profiles import target
+from octet.graph.targets import Target
 from octet.graph.zero_points import drop_clip
 from octet.ncnn.engine import Engine
 from octet.ncnn.layer import Layer

@@ -23,7 +23,7 @@ from octet.export.mmcls_pipeline import derive
 from octet.export.onnx_model import Logits
 from octet.graph.layer_types import UNCALIBRATED
 from octet.graph.layers import is_int8, quantizable
-from octet.graph.targets import target
+from octet.graph.profiles import target
 from octet.ncnn.convert import convert
 from octet.ncnn.engine import Engine
 from octet.ncnn.net import load_net

@@ -1,0 +1,80 @@
+"""The tuner by itself, as it runs on a board: a model's folder in, a target profile out.
+
+    python -m octet.tune models/resnet18_digits32 --out profile.yaml
+
+needs Python, ncnn and numpy, the folder octet/, and of the model fp32.param, fp32.bin, int8.table and preprocess.json
+(or --size).
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from octet.core.errors import OctetError
+from octet.core.files import read_json, write_text
+from octet.graph.layers import quantizable, uncalibrated
+from octet.graph.profiles import dumps
+from octet.graph.scales import check_table
+from octet.graph.targets import TARGETS
+from octet.ncnn import table
+from octet.ncnn.engine import known_shape
+from octet.ncnn.net import Net, load_net
+from octet.tune.bench import Bench
+from octet.tune.text import comments, report
+from octet.tune.tune import tune
+
+
+def main() -> None:
+    """Reads the arguments, tunes, and writes the profile."""
+    parser = argparse.ArgumentParser(prog="python -m octet.tune", description=__doc__.partition("\n")[0])
+    parser.add_argument("model", type=Path, help="the model's folder, with fp32.param, fp32.bin and int8.table")
+    parser.add_argument("--out", type=Path, required=True, help="the profile: configs/targets/NAME.yaml")
+    parser.add_argument("--size", type=int, nargs=2, help="height and width of the input (default: preprocess.json's)")
+    args = parser.parse_args()
+    name = args.out.stem
+    if args.out.suffix != ".yaml" or name in TARGETS or not re.fullmatch("[A-Za-z0-9_][A-Za-z0-9_-]*", name):
+        raise OctetError(
+            f"--out {args.out}: expected NAME.yaml, NAME of letters, digits, _ and -, none of {', '.join(TARGETS)}"
+        )
+    files = args.model / "fp32.param", args.model / "fp32.bin"
+    net = load_net(*files, "the stage convert makes it")
+    layers = quantizable(net.layers)
+    if not layers:
+        raise OctetError(f"{files[0]}: has no layer that can be int8, so there is nothing to tune")
+    scales = table.load(args.model / "int8.table")
+    check_table(scales, [*layers, *uncalibrated(net.layers)], str(args.model / "int8.table"))
+    shape = input_shape(net, args.model / "preprocess.json", args.size)
+    image = np.random.Generator(np.random.PCG64(0)).normal(0, 1, shape).astype(np.float32)
+    with tempfile.TemporaryDirectory(prefix="octet-tune-") as folder:
+        tuned = tune(Bench(net, scales.inputs, image, Path(folder)), files)
+    print(report(tuned))
+    costs = {layer: -gain.us for layer, choice, gain in tuned.tried if choice.int8 is False}
+    write_text(args.out, dumps(tuned.base.name, tuned.layers, comments(tuned, args.model.resolve().name), costs))
+    print(f"{args.out}: written; 'target: {name}' in params.yaml takes it from configs/targets/")
+
+
+def input_shape(net: Net, preprocess: Path, size: list[int] | None) -> tuple[int, int, int]:
+    """The shape of the network's input: (channels, height, width).
+
+    Args:
+        net: The network; it may say how many channels it reads.
+        preprocess: preprocess.json, which says all of it.
+        size: Height and width, where there is no such file.
+
+    Raises:
+        OctetError: There is neither the file nor a size.
+    """
+    if size is None or preprocess.is_file():
+        steps = read_json(preprocess, "copy it beside the model, or give --size")
+        channels = 1 if steps["channel_order"] == "GREY" else len(steps["channel_order"])
+        height, width = size or steps["size"]
+    else:
+        known = known_shape(net.layers)
+        channels = known[0] or 3 if known else 3
+        height, width = size
+    return channels, height, width
