@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import math
-import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,10 +26,17 @@ def write_bytes(path: str | Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     partial.write_bytes(data)
-    os.replace(partial, path)
+    partial.replace(path)
+
+
+def checksum(path: str | Path, algorithm: str) -> str:
+    """A file's checksum in hex digits, by an algorithm of hashlib, as 'md5'."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def write_text(path: str | Path, text: str) -> None:
+    """As write_bytes, in UTF-8."""
     write_bytes(path, text.encode())
 
 
@@ -56,6 +63,7 @@ def read_bytes(path: str | Path, made_by: str) -> bytes:
 
 
 def read_json(path: str | Path, made_by: str) -> Any:
+    """The content of a JSON file; its errors name the file. Arguments as for read_bytes."""
     data = read_bytes(path, made_by)
     try:
         return json.loads(data)
@@ -80,8 +88,9 @@ def read_dataclass(kind: type[T], path: str | Path, made_by: str) -> T:
 def csv_text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A table with a head, one line a row.
 
-    >>> csv_text(["class", "n"], [["a, b", 3]])
-    'class,n\\n"a, b",3\\n'
+    >>> print(csv_text(["class", "n"], [["a, b", 3]]), end="")
+    class,n
+    "a, b",3
     """
     text = io.StringIO()
     usual = csv.writer(text, lineterminator="\n")
@@ -103,7 +112,7 @@ def new_folder(path: str | Path) -> Iterator[Path]:
         partial.chmod(0o755)
         if path.exists():
             shutil.rmtree(path)
-        os.replace(partial, path)
+        partial.replace(path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

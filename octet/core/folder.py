@@ -11,6 +11,7 @@ metrics/NAME/  fp32.json int8.json *.predictions.csv, latency.json, analyze.json
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,17 +20,26 @@ PRECISIONS = ("fp32", "int8")
 
 @dataclass(frozen=True)
 class NcnnFiles:
-    """A model as ncnn reads it: its graph (.param) and its weights (.bin)."""
+    """A model as ncnn reads it.
+
+    Args:
+        param: Its graph.
+        bin: Its weights.
+    """
 
     param: Path
     bin: Path
 
     @classmethod
     def named(cls, folder: Path, name: str) -> NcnnFiles:
-        """`name`.param and `name`.bin in a folder."""
+        """`name`.param and `name`.bin in a folder.
+
+        >>> NcnnFiles.named(Path("models"), "int8").bin.name
+        'int8.bin'
+        """
         return cls(folder / f"{name}.param", folder / f"{name}.bin")
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Path]:
         return iter((self.param, self.bin))
 
     def size_bytes(self) -> int:
@@ -39,7 +49,15 @@ class NcnnFiles:
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """Where the files of the model `name` lie, under the project's folders `models` and `metrics`."""
+    """Where a model's files lie.
+
+    >>> ModelFolder("resnet18").int8.param.as_posix()
+    'models/resnet18/int8.param'
+
+    Args:
+        name: The model's, as in params.yaml.
+        root: The folder of the project.
+    """
 
     name: str
     root: Path = Path()

@@ -19,7 +19,7 @@ def progress(items: Iterable[T], what: str, total: int | None = None, unit: str 
     return iter(items) if tqdm is None else iter(bar(what, total, unit, items))
 
 
-def bar(what: str, total: int | None, unit: str = "img", items: Iterable | None = None) -> tqdm:
+def bar(what: str, total: int | None, unit: str = "img", items: Iterable[object] | None = None) -> tqdm:
     """The bar itself, a context manager with update(count)."""
     silent = not sys.stderr.isatty()
     return tqdm(items, desc=what, total=total, unit=unit, leave=False, disable=silent, dynamic_ncols=True)

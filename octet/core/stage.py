@@ -11,7 +11,14 @@ from octet.core.folder import ModelFolder
 
 @dataclass(frozen=True)
 class Stage:
-    """The model that a stage runs for: its name, its entry in params.yaml, its files, and all parameters."""
+    """The model that a stage runs for.
+
+    Args:
+        name: The model's.
+        entry: Its entry in params.yaml.
+        folder: Its files.
+        params: All of params.yaml.
+    """
 
     name: str
     entry: params.Model
@@ -20,13 +27,17 @@ class Stage:
 
 
 def arguments(description: str) -> argparse.ArgumentParser:
-    """A parser with the arguments that all stages take."""
+    """A parser with the arguments that all stages take; more can be added to it."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--model", required=True, help="the model's name under 'models' in params.yaml")
     return parser
 
 
 def begin(name: str) -> Stage:
-    """Checks params.yaml as a whole, before any work; the stage of the model of that name."""
+    """The stage of the model of that name; params.yaml is checked as a whole, before any work.
+
+    Raises:
+        OctetError: params.yaml cannot be read, has something wrong, or has no such model.
+    """
     loaded = params.load("params.yaml")
     return Stage(name, params.model(loaded, name), ModelFolder(name), loaded)

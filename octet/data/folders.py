@@ -6,18 +6,26 @@ import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from octet.core.errors import OctetError
+from octet.data.arrays import Labels, Pixels
 from octet.data.image_files import read
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 
 
 class ImageFiles:
-    """Image files under `root`. names: their paths in it. labels: int64 of shape (n,), all 0 where not `labelled`.
-    classes: names by label.
+    """Image files: a Dataset. Pickled as where they lie, and refused where the folder is not there.
+
+    Args:
+        root: The folder that they lie in.
+        names: Their paths in it.
+        labels: A class for each; None where they are not known.
+        classes: Their names, by label.
+        color_type: How files are read, as in preprocess.json.
     """
 
     def __init__(
@@ -25,12 +33,12 @@ class ImageFiles:
     ):
         self.root, self.names, self.classes, self.color_type = root, names, tuple(classes), color_type
         self.labelled = labels is not None
-        self.labels = np.array(labels, np.int64) if self.labelled else np.zeros(len(names), np.int64)
+        self.labels: Labels = np.zeros(len(names), np.int64) if labels is None else np.array(labels, np.int64)
 
-    def __getstate__(self) -> dict:
+    def __getstate__(self) -> dict[str, Any]:
         return vars(self) | {"root": self.root.absolute()}
 
-    def __setstate__(self, state: dict) -> None:
+    def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         if not self.root.is_dir():
             raise OctetError(f"{self.root}: no such folder")
@@ -38,17 +46,28 @@ class ImageFiles:
     def __len__(self) -> int:
         return len(self.names)
 
-    def image(self, index: int) -> np.ndarray:
-        """An image: uint8 RGB of shape (H, W, 3), or as color_type says. Raises Unreadable."""
+    def image(self, index: int) -> Pixels:
+        """An image, of the channels that color_type gives. Raises Unreadable."""
         return read(self.root / self.names[index], self.color_type)
 
     def name(self, index: int) -> str:
+        """Its path in the folder."""
         return self.names[index]
 
 
 def class_folders(root: Path, classes: Sequence[str], color_type: str) -> ImageFiles:
-    """A folder for each class. Their names are the classes' or, where they are not, their sorted order gives the labels
-    (ImageNet's n01440764, …, as mmcls has it); then there are as many as classes.
+    """A folder for each class.
+
+    Their names are the classes' or, where they are not, their sorted order gives the labels (ImageNet's n01440764, …,
+    as mmcls has it); then there are as many as classes.
+
+    Args:
+        root: The folder that they are in.
+        classes: The model's class names.
+        color_type: As for ImageFiles.
+
+    Raises:
+        OctetError: The folders are not the classes, or hold no image.
     """
     folders = inside(root)
     if set(folders) <= set(classes):
@@ -63,18 +82,28 @@ def class_folders(root: Path, classes: Sequence[str], color_type: str) -> ImageF
         )
     names, labels = [], []
     for folder in folders:
-        found = _images(root / folder)
-        names += [f"{folder}/{name}" for name in found]
-        labels += [label[folder]] * len(found)
+        images = _images(root / folder)
+        names += [f"{folder}/{name}" for name in images]
+        labels += [label[folder]] * len(images)
     if not names:
         raise OctetError(f"{root}: no image in its class folders; expected files ending in {', '.join(ENDINGS)}")
     return ImageFiles(root, names, labels, classes, color_type)
 
 
 def annotated(roots: Sequence[Path], file: Path, classes: Sequence[str], color_type: str) -> ImageFiles:
-    """An annotation file: a line for each image, its path in one of `roots` and its label, with a space between them."""
+    """An annotation file: a line for each image, its path and its label, with a space between them.
+
+    Args:
+        roots: The folders in one of which the paths are.
+        file: The annotation file.
+        classes: The model's class names.
+        color_type: As for ImageFiles.
+
+    Raises:
+        OctetError: A line is not so, or an image is not there.
+    """
     names, labels = [], []
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(_lines(file), 1):
         if not line.strip():
             continue
         name, _, label = line.strip().rpartition(" ")
@@ -95,8 +124,24 @@ def annotated(roots: Sequence[Path], file: Path, classes: Sequence[str], color_t
     return ImageFiles(root, names, labels, classes, color_type)
 
 
+def _lines(file: Path) -> list[str]:
+    try:
+        return file.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise OctetError(f"{file}: not UTF-8 ({error}); expected a line for each image") from None
+
+
 def unlabelled(root: Path, classes: Sequence[str], color_type: str) -> ImageFiles:
-    """All images in a folder and below, in an order without meaning, so that the first few are a sample."""
+    """All images in a folder and below, in an order without meaning, so that the first few are a sample.
+
+    Args:
+        root: The folder.
+        classes: The model's class names.
+        color_type: As for ImageFiles.
+
+    Raises:
+        OctetError: There is no image in it.
+    """
     names = sorted(_images(root), key=lambda name: hashlib.sha256(name.encode()).digest())
     if not names:
         raise OctetError(f"{root}: no image in it; expected files ending in {', '.join(ENDINGS)}")
@@ -110,12 +155,11 @@ def inside(root: Path) -> list[str]:
 
 def _images(folder: Path) -> list[str]:
     """The paths of all images in a folder and below, sorted."""
-    found = []
-    for path, folders, files in os.walk(folder):
-        folders.sort()
+    images: list[str] = []
+    for path, _, files in os.walk(folder):
         here = Path(path).relative_to(folder)
-        found += [(here / name).as_posix() for name in files if name.lower().endswith(ENDINGS) and name[0] != "."]
-    return sorted(found)
+        images += [(here / name).as_posix() for name in files if name.lower().endswith(ENDINGS) and name[0] != "."]
+    return sorted(images)
 
 
 def _some(names: Sequence[str]) -> str:

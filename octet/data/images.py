@@ -4,39 +4,57 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import overload
 
 import numpy as np
-import numpy.typing as npt
 
 from octet.core.errors import OctetError, Unreadable
 from octet.core.parallel import map_ordered
+from octet.data.arrays import Indices, Input, Labels, Pixels
 from octet.data.dataset import Dataset, indices_of, open_split
 from octet.data.preprocess import Preprocess
 from octet.data.subset import balanced, held_out
 from octet.data.unreadable import Unread
-
-Input = npt.NDArray[np.float32]  # a network's input, of shape (C, H, W)
 
 
 class Images(Sequence[Input]):
     """Some images of a data set, pre-processed: images[k] is a network's input, fp32 of shape (C, H, W).
 
     Read when asked for, by any thread; nothing is kept. images[k] raises Unreadable for a file that cannot be read, and
-    OctetError for an image that does not fit the network. Pickled, it takes along where the data lie, not the images.
+    OctetError for an image that does not fit the network; images[a:b] are Images. Pickled, it takes along where the data
+    lie, not the images.
+
+    >>> import tempfile
+    >>> from octet.data import cifar
+    >>> pixels, labels = np.full((5, 3, 32, 32), 130, np.uint8), np.array([0, 1, 0, 1, 0], np.uint8)
+    >>> steps = Preprocess("RGB", mean=[128.0] * 3, std=[4.0] * 3, size=[32, 32], classes=["cat", "dog"])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     cifar.write(folder, (pixels, labels), (pixels, labels), steps.classes)
+    ...     images = split_images(folder, "test", steps, 3, "evaluate.limit")
+    ...     len(images), images[0].shape, float(images[0].max()), images.labels.tolist(), images.name(2)
+    (3, (3, 32, 32), 0.5, [0, 1, 0], 'test_batch.bin:2')
 
     Args:
         dataset: The split that they are of.
         preprocess: What happens to an image before the network sees it.
-        indices: Which images of the split, int64 of shape (n,).
+        indices: Which images of the split.
     """
 
-    def __init__(self, dataset: Dataset, preprocess: Preprocess, indices: npt.NDArray[np.int64]):
+    def __init__(self, dataset: Dataset, preprocess: Preprocess, indices: Indices):
         self.dataset, self.preprocess, self.indices = dataset, preprocess, indices
 
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __getitem__(self, k: int) -> Input:
+    @overload
+    def __getitem__(self, k: int) -> Input: ...
+
+    @overload
+    def __getitem__(self, k: slice) -> Images: ...
+
+    def __getitem__(self, k: int | slice) -> Input | Images:
+        if isinstance(k, slice):
+            return Images(self.dataset, self.preprocess, self.indices[k])
         if not -len(self) <= k < len(self):
             raise IndexError(k)  # which ends a loop over a sequence
         pixels = self.pixels(k)
@@ -46,8 +64,8 @@ class Images(Sequence[Input]):
             raise OctetError(f"{self.name(k)}: {error}") from None
 
     @property
-    def labels(self) -> npt.NDArray[np.int64] | None:
-        """The labels, int64 of shape (n,); None where the split has none."""
+    def labels(self) -> Labels | None:
+        """Their labels; None where the split has none."""
         return self.dataset.labels[self.indices] if self.dataset.labelled else None
 
     @property
@@ -59,13 +77,13 @@ class Images(Sequence[Input]):
         """Where the image is: the same in every run and on every machine."""
         return self.dataset.name(int(self.indices[k]))
 
-    def pixels(self, k: int) -> npt.NDArray[np.uint8]:
-        """The image itself: uint8 RGB of shape (H, W, 3), or grey of shape (H, W). Raises Unreadable."""
+    def pixels(self, k: int) -> Pixels:
+        """The image itself. Raises Unreadable."""
         return self.dataset.image(int(self.indices[k]))
 
-    def pick(self, positions: npt.NDArray[np.int64] | Sequence[int]) -> Images:
-        """Those at some positions of this sequence."""
-        return Images(self.dataset, self.preprocess, self.indices[np.asarray(positions, np.int64)])
+    def pick(self, places: Indices) -> Images:
+        """Those at some places of this sequence."""
+        return Images(self.dataset, self.preprocess, self.indices[places])
 
     def readable(self, what: str) -> Images:
         """Those whose files can be read; the others are named on standard error.
@@ -78,7 +96,7 @@ class Images(Sequence[Input]):
         """
         unread = Unread(len(self), what)
 
-        def fine(k: int) -> bool:
+        def can_be_read(k: int) -> bool:
             try:
                 self.pixels(k)
             except Unreadable as problem:
@@ -86,9 +104,9 @@ class Images(Sequence[Input]):
                 return False
             return True
 
-        kept = list(map_ordered(fine, range(len(self)), f"{what}, reading"))
+        readable = list(map_ordered(can_be_read, range(len(self)), f"{what}, reading"))
         unread.report()
-        return self.pick(np.flatnonzero(kept))
+        return self.pick(np.flatnonzero(readable))
 
 
 def training_images(folder: str | Path, preprocess: Preprocess, count: int, key: str, what: str) -> Images:
@@ -100,6 +118,9 @@ def training_images(folder: str | Path, preprocess: Preprocess, count: int, key:
         count: How many images to take.
         key: The parameter that says how many, for errors.
         what: Who asks, for the messages.
+
+    Raises:
+        OctetError: There are fewer images, or too many cannot be read.
     """
     dataset = _open(folder, "train", preprocess)
     return Images(dataset, preprocess, balanced(dataset.labels, count, key)).readable(what)

@@ -9,13 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from octet.core.errors import OctetError
 from octet.core.files import read_json, write_json
+from octet.data.arrays import Input, Pixels
+
+Raster = npt.NDArray[np.uint8 | np.float32]  # of shape (H, W, 3) or (H, W), on its way to a network
 
 cv2.setNumThreads(1)  # images are spread over threads; one image is computed by one
 _CV2 = {
@@ -32,8 +37,18 @@ _PILLOW = {
 
 @dataclass(frozen=True)
 class Resize:
-    """To `height` x `width` pixels; where edge is 'short', 'long', 'height' or 'width', that one becomes `height` pixels
-    long and the other follows. backend: 'cv2' or 'pillow', which differ in their filters.
+    """To another size.
+
+    >>> Resize(10, 10, "short", "bilinear", "cv2")(np.zeros((20, 40, 3), np.uint8)).shape
+    (10, 20, 3)
+
+    Args:
+        height: Of the result, in pixels.
+        width: Of the result, in pixels.
+        edge: Which edge becomes `height` pixels long, while the other follows: 'short', 'long', 'height' or 'width';
+            None: both are set.
+        interpolation: The filter's name.
+        backend: 'cv2' or 'pillow', whose filters differ.
     """
 
     height: int
@@ -42,7 +57,8 @@ class Resize:
     interpolation: str
     backend: str
 
-    def __call__(self, image: np.ndarray) -> np.ndarray:
+    def __call__(self, image: Raster) -> Raster:
+        """The image of the other size."""
         height, width = self.height, self.width
         if self.edge:
             h, w = image.shape[:2]
@@ -63,7 +79,8 @@ class CenterCrop:
     height: int
     width: int
 
-    def __call__(self, image: np.ndarray) -> np.ndarray:
+    def __call__(self, image: Raster) -> Raster:
+        """The middle of the image."""
         return _crop(image, self.height, self.width)
 
 
@@ -76,7 +93,8 @@ class CropAndResize:
     interpolation: str
     backend: str
 
-    def __call__(self, image: np.ndarray) -> np.ndarray:
+    def __call__(self, image: Raster) -> Raster:
+        """The middle of the image, resized."""
         edge = self.size / (self.size + self.padding) * min(image.shape[:2])
         return _resize(_crop(image, edge, edge), self.size, self.size, self.interpolation, self.backend)
 
@@ -87,11 +105,22 @@ Step = Resize | CenterCrop | CropAndResize
 
 @dataclass(frozen=True)
 class Preprocess:
-    """channel_order: of the network's input, 'RGB', 'BGR' or 'GREY'; mean and std: grey levels in that order; size:
-    [height, width] of the input in pixels; classes: names in the order of the logits.
+    """All that happens to an image: its fields are the keys of preprocess.json.
 
-    color_type: how an image's file is read, as mmcv.imread's flag. geometry: resizing and cropping, in order;
-    to_float32: whether they compute in fp32. to_half: whether the result is rounded to fp16.
+    >>> steps = Preprocess("BGR", mean=[0.0] * 3, std=[2.0] * 3, size=[1, 1], classes=["cat", "dog"])
+    >>> steps(np.array([[[10, 20, 30]]], np.uint8)).ravel().tolist()
+    [15.0, 10.0, 5.0]
+
+    Args:
+        channel_order: Of the network's input: 'RGB', 'BGR' or 'GREY'.
+        mean: Of each channel in that order, in grey levels.
+        std: Of each channel in that order, in grey levels.
+        size: [height, width] of the network's input, in pixels.
+        classes: The class names, in the order of the logits.
+        color_type: How an image's file is read: a key of image_files.FLAGS.
+        geometry: Resizing and cropping, in order.
+        to_float32: Do they compute in fp32?
+        to_half: Is the result rounded to fp16?
     """
 
     channel_order: str
@@ -106,20 +135,23 @@ class Preprocess:
 
     @property
     def channels(self) -> int:
+        """How many the network's input has."""
         return len(self.channel_order) if self.channel_order != "GREY" else 1
 
-    def __call__(self, image: np.ndarray) -> np.ndarray:
-        """An image, uint8 RGB of shape (H, W, 3), or grey of shape (H, W), as the network's input: fp32 of shape
-        (channels, height, width), contiguous.
+    def __call__(self, image: Pixels) -> Input:
+        """An image, RGB or grey, as the network's input, contiguous.
 
         Normalization as mmcv.imnormalize: (x - mean) * (1 / std), constants in fp64 of what they are in fp32.
+
+        Raises:
+            OctetError: It has other channels than the network's input, or becomes another size.
         """
-        found = image.shape[2] if image.ndim == 3 else 1
-        if found != self.channels:
+        channels = image.shape[2] if image.ndim == 3 else 1
+        if channels != self.channels:
             raise OctetError(
-                f"an image has {found} channels, the network's input {self.channels} ({self.channel_order})"
+                f"an image has {channels} channels, the network's input {self.channels} ({self.channel_order})"
             )
-        x = image.astype(np.float32) if self.to_float32 else image
+        x: Raster = image.astype(np.float32) if self.to_float32 else image
         for step in self.geometry:
             x = step(x)
         if list(x.shape[:2]) != self.size:
@@ -128,24 +160,30 @@ class Preprocess:
                 f"is {self.size[1]}x{self.size[0]}"
             )
         x = x[..., ::-1] if self.channel_order == "BGR" else x
-        x = np.array(x, np.float32, order="C")  # a copy: what follows writes into it
-        cv2.subtract(x, np.array(self.mean, np.float32).astype(np.float64).reshape(1, -1), x)
-        cv2.multiply(x, 1 / np.array(self.std, np.float32).astype(np.float64).reshape(1, -1), x)
-        x = np.ascontiguousarray(x.reshape(*x.shape[:2], -1).transpose(2, 0, 1))
-        return x.astype(np.float16).astype(np.float32) if self.to_half else x
+        y: Input = np.array(x, np.float32, order="C")  # a copy: what follows writes into it
+        cv2.subtract(y, np.array(self.mean, np.float32).astype(np.float64).reshape(1, -1), y)
+        cv2.multiply(y, 1 / np.array(self.std, np.float32).astype(np.float64).reshape(1, -1), y)
+        y = np.ascontiguousarray(y.reshape(*y.shape[:2], -1).transpose(2, 0, 1))
+        return y.astype(np.float16).astype(np.float32) if self.to_half else y
 
-    def noise(self, count: int) -> np.ndarray:
-        """Images of noise of the input's size, always the same: uint8 of shape (count, H, W, 3), grey (count, H, W)."""
+    def noise(self, count: int) -> Pixels:
+        """Images of noise of the input's size, always the same: of shape (count, H, W, 3), or grey (count, H, W)."""
         shape = (count, *self.size, 3) if self.channels == 3 else (count, *self.size)
         return np.random.Generator(np.random.PCG64(0)).integers(0, 256, shape, dtype=np.uint8)
 
 
 def save(preprocess: Preprocess, path: str | Path) -> None:
+    """Writes preprocess.json."""
     geometry = [{"step": type(step).__name__, **asdict(step)} for step in preprocess.geometry]
     write_json(path, asdict(preprocess) | {"geometry": geometry})
 
 
 def load(path: str | Path) -> Preprocess:
+    """Reads preprocess.json.
+
+    Raises:
+        OctetError: It is missing, or has other keys.
+    """
     content = read_json(path, "the stage export makes it")
     try:
         geometry = [_STEPS[step.pop("step")](**step) for step in content.pop("geometry")]
@@ -155,13 +193,15 @@ def load(path: str | Path) -> Preprocess:
         raise OctetError(f"{path}: expected the keys {fields}; run the stage export again") from None
 
 
-def _resize(image: np.ndarray, height: int, width: int, interpolation: str, backend: str) -> np.ndarray:
+def _resize(image: Raster, height: int, width: int, interpolation: str, backend: str) -> Raster:
     if backend == "pillow":
         return np.asarray(Image.fromarray(image).resize((width, height), _PILLOW[interpolation]))
-    return cv2.resize(image, (width, height), interpolation=_CV2[interpolation])
+    resized: Any = cv2.resize(image, (width, height), interpolation=_CV2[interpolation])
+    raster: Raster = resized
+    return raster
 
 
-def _crop(image: np.ndarray, height: float, width: float) -> np.ndarray:
+def _crop(image: Raster, height: float, width: float) -> Raster:
     """The middle of an image; a fraction of a pixel is cut off as mmcls cuts it off."""
     h, w = image.shape[:2]
     top, left = max(0, round((h - height) / 2)), max(0, round((w - width) / 2))

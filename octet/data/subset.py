@@ -5,27 +5,46 @@ from __future__ import annotations
 import numpy as np
 
 from octet.core.errors import OctetError
+from octet.data.arrays import Indices, Labels
 
 
-def balanced(labels: np.ndarray, count: int | None, where: str) -> np.ndarray:
-    """The indices of the first `count` images (None: of all), taken in turn from every class: int64, ascending.
+def balanced(labels: Labels, count: int | None, where: str) -> Indices:
+    """The indices of the first `count` images, taken in turn from every class, ascending.
+
+    >>> balanced(np.array([0, 0, 0, 1, 1]), 4, "calibrate.images").tolist()
+    [0, 1, 3, 4]
 
     The same for the same labels; a smaller count is a subset of a larger one.
+
+    Args:
+        labels: Those of the split.
+        count: How many images; None: all.
+        where: The parameter that says how many, for the error.
+
+    Raises:
+        OctetError: The split has fewer.
     """
     count = len(labels) if count is None else count
     if count > len(labels):
         raise OctetError(f"{where}: {count} images asked for, the split has {len(labels)}")
-    rank = np.empty(len(labels), np.int64)
+    rank = np.empty(len(labels), np.int64)  # of an image within its class
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
         rank[members] = np.arange(len(members))
     return np.sort(np.lexsort((labels, rank))[:count])
 
 
-def held_out(labels: np.ndarray, count: int | None, where: str) -> np.ndarray:
-    """The indices of `count` images from the end of a split, balanced and ascending; None: of half the split.
+def held_out(labels: Labels, count: int | None, where: str) -> Indices:
+    """The indices of `count` images from the end of a split, balanced and ascending.
 
-    Apart from what `balanced` takes from the front as long as the two together are not more than the split.
+    >>> held_out(np.array([0, 0, 0, 0, 1, 1, 1, 1]), 2, "mixed_precision.images").tolist()
+    [3, 7]
+
+    Apart from what `balanced` takes from the front as long as the two together are not more than the split. Arguments
+    as there; None: half of the split.
+
+    Raises:
+        OctetError: Half of the split are fewer.
     """
     half = len(labels) // 2
     if count is not None and count > half:

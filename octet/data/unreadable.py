@@ -10,12 +10,24 @@ TOLERATED = 0.01  # of the images; one always is
 
 
 class Unread:
-    """Counts the images that cannot be read, of so many, and raises OctetError when they are too many."""
+    """Counts the images that cannot be read.
+
+    >>> unread = Unread(200, "calibrate")
+    >>> unread.add(Unreadable("1.jpg: damaged"))
+    >>> unread.problems
+    ['1.jpg: damaged']
+
+    Args:
+        count: How many images there are in all.
+        what: Who asks, for the messages.
+    """
 
     def __init__(self, count: int, what: str):
-        self.count, self.what, self.problems = count, what, []
+        self.count, self.what = count, what
+        self.problems: list[str] = []
 
     def add(self, problem: Unreadable) -> None:
+        """Counts one more. Raises OctetError where they are too many."""
         self.problems.append(str(problem))
         if len(self.problems) > max(1, TOLERATED * self.count):
             raise OctetError(

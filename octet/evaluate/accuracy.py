@@ -11,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from octet.core.files import read_dataclass, rounded
-
-Labels = npt.NDArray[np.int64]
+from octet.data.arrays import Labels
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ class ClassAccuracy:
     support: int
 
 
-def accuracy(labels: Labels, top: Labels, classes: Sequence[str], n_unreadable: int = 0) -> Accuracy:
+def accuracy(labels: Labels, top: npt.NDArray[np.int64], classes: Sequence[str], n_unreadable: int = 0) -> Accuracy:
     """The accuracy of a model.
 
     >>> top = np.array([[0, 1], [1, 0], [0, 1]])

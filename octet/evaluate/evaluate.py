@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from octet.core.errors import OctetError, Unreadable
 from octet.core.parallel import BLOCK, map_shards, reading_ahead
-from octet.data.images import Input
+from octet.data.arrays import Indices, Input, Labels
 from octet.data.unreadable import Unread
 from octet.evaluate.predictions import Prediction
 
@@ -30,13 +30,11 @@ class TopClasses:
         probabilities: The softmax of their logits, of shape (n, 5).
     """
 
-    indices: npt.NDArray[np.int64]
+    indices: Indices
     classes: npt.NDArray[np.int64]
     probabilities: npt.NDArray[np.float64]
 
-    def predictions(
-        self, images: Sequence[str], labels: npt.NDArray[np.int64], classes: Sequence[str]
-    ) -> list[Prediction]:
+    def predictions(self, images: Sequence[str], labels: Labels, classes: Sequence[str]) -> list[Prediction]:
         """The same with names.
 
         Args:

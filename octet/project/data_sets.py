@@ -7,7 +7,8 @@ from pathlib import Path
 
 from octet.core.errors import OctetError
 from octet.core.files import write_bytes
-from octet.data.cifar import BINARY10, BINARY100, PYTHON10, PYTHON100, URL, Cifar, Layout, check_md5, find
+from octet.data.cifar import Cifar
+from octet.data.cifar_layouts import BINARY10, BINARY100, PYTHON10, PYTHON100, URL, Layout, check_md5, find
 from octet.project.download import download
 
 FETCHED = {"cifar10": (BINARY10, PYTHON10), "cifar100": (BINARY100, PYTHON100)}  # the first is what is fetched
@@ -42,7 +43,7 @@ def fetch(name: str, folder: Path) -> str:
 
 def _unpack(archive: Path, layout: Layout, folder: Path) -> None:
     """Takes the files that the layout names out of the archive, and nothing else."""
-    check_md5(archive, layout.md5)
+    check_md5(archive, layout)
     wanted = {f"{layout.folder}/{name}": name for name in layout.all_files}
     with tarfile.open(archive) as file:
         for member in file:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import os
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from octet.core.errors import OctetError
+from octet.core.files import checksum
 from octet.core.progress import progress
 
 ATTEMPTS, TIMEOUT_S, CHUNK = 4, 30, 1 << 20
@@ -65,11 +65,6 @@ def download(url: str, path: Path, algorithm: str, digest: str) -> bool:
         )
     os.replace(partial, path)
     return True
-
-
-def checksum(path: Path, algorithm: str) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def mirrored(url: str) -> str:

@@ -7,15 +7,14 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from octet.core.files import csv_text
 from octet.core.folder import PRECISIONS
+from octet.data.arrays import Pixels
 from octet.evaluate.accuracy import by_class
 from octet.summary.pairs import Pair, Pairs
 
-Pixels = npt.NDArray[np.uint8]
 SHOWN = 24  # images at most
 _CELL, _TEXT, _COLUMNS = 128, 48, 6  # pixels; the image, and the room for two lines below it
 

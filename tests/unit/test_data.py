@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from octet.core.errors import OctetError
-from octet.data import cifar
+from octet.data import cifar, cifar_layouts
 from octet.data.cifar import Cifar
 from octet.data.dataset import open_split
 from octet.data.subset import balanced, held_out
@@ -135,6 +135,8 @@ class Evil:
         ({"data": np.zeros((1, 3071), np.uint8), "labels": [0]}, "expected uint8 'data'"),
         ({"data": np.zeros((1, 3072)), "labels": [0]}, "expected uint8 'data'"),
         ({"data": np.zeros((1, 3072), np.uint8), "labels": [3]}, "a label is 3, but batches.meta names 3 classes"),
+        ({"data": np.zeros((1, 3072), np.uint8), "labels": ["cat"]}, "and n 'labels' in it"),
+        ({"data": np.zeros((2, 3072), np.uint8), "labels": [0]}, "and n 'labels' in it"),
         (None, "not a pickle of numpy arrays alone, or damaged"),
     ],
 )
@@ -147,6 +149,13 @@ def test_damaged_and_hostile_pickles(tmp_path, monkeypatch, content, message):
     with pytest.raises(OctetError, match=f"test_batch: .*{message}"):
         Cifar("set", "test")
     assert not (tmp_path / "ran").exists()
+
+
+def test_class_names_that_are_no_list(tmp_path):
+    python_batches(tmp_path / "set", hundred=False)
+    (tmp_path / "set" / "batches.meta").write_bytes(pickle.dumps({"label_names": 3}, protocol=2))
+    with pytest.raises(OctetError, match="batches.meta: expected a list of class names under 'label_names'"):
+        Cifar(tmp_path / "set", "test")
 
 
 def test_cifar100_s_binary_version_counts_the_fine_label(tmp_path):
@@ -170,8 +179,8 @@ def test_the_official_archive(folder, tmp_path, monkeypatch):
         file.add(path, "cifar-10-batches-bin")
     with pytest.raises(OctetError, match="cifar-10-binary.tar.gz: its md5 is .*, the official archive's c32a1d4ab"):
         open_split(archive.parent, "test", ["cat", "dog", "owl"])
-    official = replace(cifar.BINARY10, md5=hashlib.md5(archive.read_bytes()).hexdigest())
-    monkeypatch.setattr(cifar, "LAYOUTS", (official,))
+    official = replace(cifar_layouts.BINARY10, md5=hashlib.md5(archive.read_bytes()).hexdigest())
+    monkeypatch.setattr(cifar_layouts, "LAYOUTS", (official,))
     data = open_split(archive.parent, "train", ["cat", "dog", "owl"])
     assert data.labels.tolist() == train[1].tolist()
     assert np.array_equal(data.image(7), train[0][7].transpose(1, 2, 0))

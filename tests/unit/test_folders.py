@@ -92,6 +92,12 @@ def test_annotation_files(tmp_path, place, prefix):
     assert data.name(0) == f"{prefix}n 3.png"
 
 
+def test_an_annotation_file_that_is_not_text(folder):
+    (folder / "val.txt").write_bytes(b"cat/a.png 0\n\xff 1\n")
+    with pytest.raises(OctetError, match="val.txt: not UTF-8"):
+        open_split(folder, "test", ANIMALS)
+
+
 def test_an_annotation_file_counts_before_folders(folder):
     (folder / "meta").mkdir()
     (folder / "meta" / "val.txt").write_text("owl/b.PNG 1\n")
@@ -169,6 +175,8 @@ def test_inputs_name_the_image_that_does_not_fit(folder):
     fitting = Preprocess("RGB", [0.0] * 3, [1.0] * 3, [4, 5], ANIMALS, geometry=[Resize(4, 5, None, "bilinear", "cv2")])
     images = Images(data, fitting, np.array([3, 6]))
     assert images[1][:, 0, 0].tolist() == [150, 9, 7]
+    assert [x[0, 0, 0] for x in images] == [111, 150]
+    assert images[1:].names == [images.name(-1)] == ["owl/more/c.jpeg.png"]
     strict = Preprocess("RGB", [0.0] * 3, [1.0] * 3, [4, 5], ANIMALS)
     with pytest.raises(OctetError, match="owl/more/c.jpeg.png: an image of 10x8 pixels becomes 10x8"):
         Images(data, strict, np.array([3, 6]))[1]

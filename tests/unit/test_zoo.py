@@ -14,7 +14,7 @@ import pytest
 
 from octet.core import params, yaml
 from octet.core.errors import OctetError
-from octet.data import cifar
+from octet.data import cifar, cifar_layouts
 from octet.export.mmcls_model import read_config
 from octet.project import data_sets as fetch
 from octet.project import download as downloading
@@ -189,7 +189,7 @@ def archive(tmp_path, monkeypatch):
     with tarfile.open(path, "w:gz") as file:
         file.add(tmp_path / "made", "cifar-10-batches-bin")
         file.add(Path(__file__), "../outside.py")
-    official = replace(cifar.BINARY10, md5=hashlib.md5(path.read_bytes()).hexdigest())
+    official = replace(cifar_layouts.BINARY10, md5=hashlib.md5(path.read_bytes()).hexdigest())
     monkeypatch.setattr(fetch, "FETCHED", {"cifar10": (official,)})
     return path
 
