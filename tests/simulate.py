@@ -34,7 +34,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from octet.core.errors import OctetError
 from octet.graph.windows import windows
-from octet.ncnn.layer import TAG_INT8, Layer
+from octet.ncnn.engine import Engine
+from octet.ncnn.layer import TAG_INT8, Layer, Tensor
 from octet.ncnn.net import Net
 
 _ADD, _SUBTRACT, _MULTIPLY, _DIVIDE, _MAX, _MIN = range(6)
@@ -62,6 +63,30 @@ def layer(one: Layer, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
     if one.type not in _LAYERS:
         raise OctetError(f"layer {one.name}: the simulator knows no {one.type}; known: {', '.join(sorted(_LAYERS))}")
     return _LAYERS[one.type](one, inputs)
+
+
+def takes_rcpps(one: Layer, packing: bool) -> bool:
+    """Does ncnn on x86 take the approximate reciprocal for this layer (see above)?"""
+    depthwise = one.type == "ConvolutionDepthWise" and one.int(7) == one.int(0)
+    return packing and depthwise and one.int(8) > 0 and one.int(0) % 8 == 0
+
+
+def rcpps_errors(one: Layer) -> np.ndarray:
+    """The relative errors of the reciprocals that this machine takes for such a layer, fp64 by channel.
+
+    Measured: a layer with the same scales whose sums are all 1 gives the reciprocals themselves.
+    """
+    count, scales = one.int(0), one.weights["weight_scales"].data
+    ones = Layer("ConvolutionDepthWise", one.name, ["in0"], ["out0"])
+    ones.params = {0: str(count), 1: "1", 6: str(count), 7: str(count), 8: "1"}
+    ones.weights = dict(one.weights) | {"weight": Tensor(np.ones(count, np.int8), TAG_INT8)}
+    for role in ("bias", "output_scale"):
+        ones.weights.pop(role, None)
+    input_scale = one.weights["input_scale"].data[0]
+    image = np.full((count, 4, 4), 1 / input_scale, np.float32)
+    engine = Engine.of(Net([Layer("Input", "in0", [], ["in0"]), ones]))
+    reciprocals = np.array(next(engine.blobs(image, ["out0"])))[:, 0, 0].astype(np.float64)
+    return reciprocals * (input_scale * scales).astype(np.float64) - 1
 
 
 def quantize(values: np.ndarray, scale: np.ndarray | np.float32) -> np.ndarray:

@@ -18,7 +18,7 @@ from tests import nets
 
 pytestmark = pytest.mark.unit
 
-SHIFTED = Target("t", winograd=False, asymmetric=True)
+ASYMMETRIC = Target("t", winograd=False, asymmetric=True)
 
 
 def correlated(width, samples=4000, seed=0):
@@ -56,8 +56,8 @@ def test_dead_inputs_round_to_the_nearest():
     assert np.array_equal(round_together(weight, np.zeros((6, 6)), 31), np.rint(weight))
 
 
-def patches_one_by_one(values, kernel, stride, pad, every):
-    """What a convolution sees, by loops: a list of patches, each flat."""
+def windows_one_by_one(values, kernel, stride, pad, every):
+    """What a convolution sees, by loops: a list of windows, each flat."""
     channels, height, width = values.shape
     bordered = np.zeros((channels, height + 2 * pad, width + 2 * pad), np.float32)
     bordered[:, pad : pad + height, pad : pad + width] = values
@@ -68,17 +68,17 @@ def patches_one_by_one(values, kernel, stride, pad, every):
 
 
 @pytest.mark.parametrize(("stride", "every"), [(1, (2, 2)), (2, (1, 1))])
-def test_the_moments_are_those_of_the_patches(stride, every):
+def test_the_moments_are_those_of_the_windows(stride, every):
     net = Net([Layer("Input", "in0", [], ["in0"]), nets.conv("c", "in0", "out0", 3, 4, stride=stride)])
     images = nets.images(3, size=12)
     grid = Grid(40.0, 0)
     found = gather_moments(Engine.of(net), [net.layer("c")], {"c": grid}, images)["c"]
-    patches = np.array([p for image in images for p in patches_one_by_one(image, 3, stride, 1, every)])
-    integers = np.clip(np.round(patches * 40.0), -127, 127)
-    assert found.count == len(patches)
+    windows = np.array([p for image in images for p in windows_one_by_one(image, 3, stride, 1, every)])
+    integers = np.clip(np.round(windows * 40.0), -127, 127)
+    assert found.count == len(windows)
     assert np.array_equal(found.products[0], integers.T @ integers)
     assert np.array_equal(found.sums[0], integers.sum(axis=0))
-    assert np.allclose(found.values[0], patches.sum(axis=0, dtype=np.float64), rtol=1e-6)
+    assert np.allclose(found.values[0], windows.sum(axis=0, dtype=np.float64), rtol=1e-6)
 
 
 def test_depthwise_inputs_are_apart_by_channel():
@@ -86,20 +86,20 @@ def test_depthwise_inputs_are_apart_by_channel():
     image = nets.images(1, size=8)[0]
     found = gather_moments(Engine.of(net), [net.layer("c")], {"c": Grid(40.0, 0)}, [image])["c"]
     for channel in range(3):
-        patches = np.array(patches_one_by_one(image[channel : channel + 1], 3, 1, 1, (1, 1)))
-        integers = np.clip(np.round(patches * 40.0), -127, 127)
+        windows = np.array(windows_one_by_one(image[channel : channel + 1], 3, 1, 1, (1, 1)))
+        integers = np.clip(np.round(windows * 40.0), -127, 127)
         assert np.array_equal(found.products[channel], integers.T @ integers)
 
 
-def learned(net, profile, images, workers=None):
+def chosen_by_gptq(net, profile, images, workers=None):
     table = calibrate(net, images, nets.settings("minmax"), profile)
     return table, gptq_weights(net, table, profile, [], images)
 
 
-@pytest.mark.parametrize("profile", [target("ncnn2int8"), target("dotprod"), SHIFTED], ids=lambda t: t.name)
+@pytest.mark.parametrize("profile", [target("ncnn2int8"), target("dotprod"), ASYMMETRIC], ids=lambda t: t.name)
 def test_the_engine_loses_less(profile):
     net, images = nets.small(), nets.images(64)
-    table, chosen_weights = learned(net, profile, images)
+    table, chosen_weights = chosen_by_gptq(net, profile, images)
     assert chosen_weights.keys() == profile.int8_layers(net)
     wanted = np.array([Engine.of(net)(x) for x in images])
     errors = []
@@ -113,7 +113,7 @@ def test_the_engine_loses_less(profile):
 
 
 def test_one_layer_s_mean_error_is_gone():
-    """Of a layer whose input is clipped hard, and shifted."""
+    """Of a layer whose input is clipped hard, and has a zero point."""
     net = Net(
         [
             Layer("Input", "in0", [], ["in0"]),
@@ -152,7 +152,7 @@ def test_the_file(tmp_path):
 
 def test_rounded_weights_of_another_model_or_target():
     net, images = nets.small(), nets.images(8)
-    table, chosen_weights = learned(net, target("dotprod"), images)
+    table, chosen_weights = chosen_by_gptq(net, target("dotprod"), images)
     chosen_weights["fc"] = GptqWeights(chosen_weights["fc"].weight[:-1], chosen_weights["fc"].bias)
     with pytest.raises(OctetError, match="layer fc: its 31 rounded weights are not for this model and target"):
         quantize(net, table, target("dotprod"), [], "t", chosen_weights)

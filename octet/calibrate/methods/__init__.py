@@ -9,7 +9,7 @@ To add one, write octet/calibrate/methods/NAME.py with two things in it:
        def threshold(histogram: Histogram, levels: int, settings: Calibrate) -> float:
 
    It gets the histogram of the magnitudes that the layer reads (octet.calibrate.histogram), the integer that will stand
-   for the threshold (127, or 254 where the input is never negative and shifted: octet.graph.zero_points), and the section
+   for the threshold (127, or 254 where the input is never negative and gets a zero point: octet.graph.zero_points), and the section
    `calibrate` of params.yaml. It returns the largest magnitude that int8 shall hold, above 0 and at most
    histogram.largest; what is larger is clipped. Inputs that are always 0 do not come to it. The weights' scales follow
    `calibrate.weights`. A calibrator that finds the weights' scales too, or needs more than histograms, has instead

@@ -1,4 +1,4 @@
-"""Models cut into a chain: the same logits, bit for bit, in fp32 and int8, wherever the cuts are."""
+"""Partitioned models, a chain of parts: the same logits, bit for bit, in fp32 and int8, wherever the cuts are."""
 
 import json
 
