@@ -63,11 +63,15 @@ def read_bytes(path: str | Path, made_by: str) -> bytes:
 
 
 def read_json(path: str | Path, made_by: str) -> Any:
-    """The content of a JSON file; its errors name the file. Arguments as for read_bytes."""
+    """The content of a JSON file. Arguments as for read_bytes.
+
+    Raises:
+        OctetError: It is missing or no JSON; NaN, infinity and what overflows to it are none.
+    """
     data = read_bytes(path, made_by)
     try:
-        return json.loads(data)
-    except ValueError as error:
+        return json.loads(data, parse_constant=_finite, parse_float=_finite)
+    except (ValueError, RecursionError) as error:
         raise OctetError(f"{path}: not valid JSON ({error}); {made_by}") from None
 
 
@@ -115,6 +119,13 @@ def new_folder(path: str | Path) -> Iterator[Path]:
         partial.replace(path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is no finite number")
+    return value
 
 
 def rounded(value: float, digits: int) -> float:

@@ -107,7 +107,7 @@ def annotated(roots: Sequence[Path], file: Path, classes: Sequence[str], color_t
         if not line.strip():
             continue
         name, _, label = line.strip().rpartition(" ")
-        if not name or not label.isdecimal() or int(label) >= len(classes):
+        if not name or not label.isdecimal() or len(label) > 9 or int(label) >= len(classes):
             raise OctetError(
                 f"{file}: line {number} is {line!r}; expected an image's path, a space, and a label from 0 to {len(classes) - 1}"
             )
@@ -115,8 +115,8 @@ def annotated(roots: Sequence[Path], file: Path, classes: Sequence[str], color_t
         labels.append(int(label))
     if not names:
         raise OctetError(f"{file}: has no line; expected one for each image")
-    root = next((root for root in roots if (root / names[0]).is_file()), roots[0])
-    missing = [name for name in names if not (root / name).is_file()]
+    root = next((root for root in roots if _is_file(root / names[0])), roots[0])
+    missing = [name for name in names if not _is_file(root / name)]
     if missing:
         raise OctetError(
             f"{file}: {len(missing):,} of the {len(names):,} images that it names are not in {root}: {_some(missing)}"
@@ -160,6 +160,14 @@ def _images(folder: Path) -> list[str]:
         here = Path(path).relative_to(folder)
         images += [(here / name).as_posix() for name in files if name.lower().endswith(ENDINGS) and name[0] != "."]
     return sorted(images)
+
+
+def _is_file(path: Path) -> bool:
+    """Is there such a file? There is none, either, whose name the operating system does not take."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _some(names: Sequence[str]) -> str:

@@ -43,7 +43,10 @@ def read(path: str | Path, color_type: str = "color") -> Pixels:
         raw = np.fromfile(path, np.uint8)
     except OSError as error:
         raise Unreadable(f"{path}: cannot be read: {error.strerror}") from None
-    image: Any = cv2.imdecode(raw, FLAGS[color_type]) if raw.size else None
+    try:
+        image: Any = cv2.imdecode(raw, FLAGS[color_type]) if raw.size else None
+    except cv2.error:  # for one that claims to be larger than OpenCV takes
+        image = None
     if image is None:
         raise Unreadable(f"{path}: not an image that OpenCV can decode, or damaged ({raw.size:,} bytes)")
     if color_type == "unchanged" and image.ndim == 3:

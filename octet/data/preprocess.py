@@ -6,7 +6,7 @@ of mmcls 0.25 and mmcv 1.7, by the same libraries, and gives the same bits.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from PIL import Image
 from octet.core.errors import OctetError
 from octet.core.files import read_json, write_json
 from octet.data.arrays import Input, Pixels
+from octet.data.image_files import FLAGS
 
 Raster = npt.NDArray[np.uint8 | np.float32]  # of shape (H, W, 3) or (H, W), on its way to a network
 
@@ -33,6 +34,10 @@ _CV2 = {
 _PILLOW = {
     name: Image.Resampling[name.upper()] for name in ("nearest", "bilinear", "bicubic", "box", "lanczos", "hamming")
 }
+_INTERPOLATIONS: dict[str, Mapping[str, object]] = {"cv2": _CV2, "pillow": _PILLOW}
+_EDGES = (None, "short", "long", "height", "width")
+_CHANNELS = {"RGB": 3, "BGR": 3, "GREY": 1}
+_LARGEST = 10_000  # pixels of an edge
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,8 @@ class Resize:
                 height, width = int(self.height * h / w), self.height
             else:
                 height, width = self.height, int(self.height * w / h)
+            if not (0 < height <= _LARGEST and 0 < width <= _LARGEST):
+                raise OctetError(f"an image of {w}x{h} pixels would be resized to {width}x{height}; leave it out")
         return _resize(image, height, width, self.interpolation, self.backend)
 
 
@@ -136,7 +143,7 @@ class Preprocess:
     @property
     def channels(self) -> int:
         """How many the network's input has."""
-        return len(self.channel_order) if self.channel_order != "GREY" else 1
+        return _CHANNELS[self.channel_order]
 
     def __call__(self, image: Pixels) -> Input:
         """An image, RGB or grey, as the network's input, contiguous.
@@ -182,15 +189,65 @@ def load(path: str | Path) -> Preprocess:
     """Reads preprocess.json.
 
     Raises:
-        OctetError: It is missing, or has other keys.
+        OctetError: It is missing, or has other keys or values than export writes.
     """
     content = read_json(path, "the stage export makes it")
     try:
         geometry = [_STEPS[step.pop("step")](**step) for step in content.pop("geometry")]
-        return Preprocess(**content, geometry=geometry)
+        found = Preprocess(**content, geometry=geometry)
     except (AttributeError, KeyError, TypeError):
         fields = ", ".join(Preprocess.__dataclass_fields__)
         raise OctetError(f"{path}: expected the keys {fields}; run the stage export again") from None
+    for key, fits in _fitting(found).items():
+        if not fits:
+            raise OctetError(f"{path}: {key}: not a value that the stage export writes; run it again")
+    return found
+
+
+def _fitting(steps: Preprocess) -> dict[str, bool]:
+    """Whether the value of each key can be what export derived from a config."""
+    count = _CHANNELS.get(steps.channel_order, 0) if isinstance(steps.channel_order, str) else 0
+    return {
+        "channel_order": count > 0,
+        "mean": _numbers(steps.mean, count),
+        "std": _numbers(steps.std, count) and all(abs(value) > 1e-6 for value in steps.std),
+        "size": isinstance(steps.size, list) and len(steps.size) == 2 and all(map(_pixels, steps.size)),
+        "classes": isinstance(steps.classes, list)
+        and all(isinstance(name, str) and _one_line(name) for name in steps.classes),
+        "color_type": isinstance(steps.color_type, str) and steps.color_type in FLAGS,
+        "to_float32": isinstance(steps.to_float32, bool),
+        "to_half": isinstance(steps.to_half, bool),
+        "geometry": all(_runs(step, steps.to_float32) for step in steps.geometry),
+    }
+
+
+def _runs(step: Step, to_float32: bool) -> bool:
+    if isinstance(step, CenterCrop):
+        return _pixels(step.height) and _pixels(step.width)
+    known = _INTERPOLATIONS.get(step.backend, {}) if isinstance(step.backend, str) else {}
+    if (
+        not isinstance(step.interpolation, str)
+        or step.interpolation not in known
+        or (to_float32 and step.backend == "pillow")
+    ):
+        return False
+    if isinstance(step, CropAndResize):
+        return _pixels(step.size) and type(step.padding) is int and 0 <= step.padding <= _LARGEST
+    return step.edge in _EDGES and _pixels(step.height) and (bool(step.edge) or _pixels(step.width))
+
+
+def _pixels(value: Any) -> bool:
+    return type(value) is int and 0 < value <= _LARGEST
+
+
+def _numbers(values: Any, count: int) -> bool:
+    if not isinstance(values, list) or len(values) != count:
+        return False
+    return all(type(value) in (int, float) and abs(value) < 1e6 for value in values)
+
+
+def _one_line(name: str) -> bool:
+    return not {"\n", "\r", "\0"} & set(name)
 
 
 def _resize(image: Raster, height: int, width: int, interpolation: str, backend: str) -> Raster:

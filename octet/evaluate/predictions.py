@@ -90,7 +90,8 @@ def _prediction(row: dict[str, str], path: Path, number: int) -> Prediction:
     try:
         top = row["top5"].split(_SEPARATOR)
         probabilities = [float(text) for text in row["top5_probability"].split(_SEPARATOR)]
-        if len(top) == len(probabilities) and None not in (row["image"], row["actual"]):
+        fits = len(top) == len(probabilities) and None not in (row["image"], row["actual"])
+        if fits and all(0 <= probability <= 1 for probability in probabilities):  # NaN is not
             return Prediction(row["image"], row["actual"], top, probabilities)
     except (AttributeError, ValueError):  # a row that is too short; a probability that is no number
         pass

@@ -57,6 +57,8 @@ def load(path: str | Path) -> Target:
     choices = {name: _read_choice(name, entry, path) for name, entry in layers.items()}
     _mapping(costs, "fp32_costs_us", None, path)
     for name, cost in costs.items():
+        if not isinstance(name, str):
+            raise OctetError(f"{path}: fp32_costs_us: expected a layer's name, found {name!r}; put it in quotes")
         if type(cost) not in (int, float) or not math.isfinite(cost):
             raise OctetError(f"{path}: fp32_costs_us: {name}: expected a number of microseconds, found {cost!r}")
     return replace(TARGETS[base], name=path.stem, layers=choices, fp32_costs_us=costs)

@@ -13,7 +13,6 @@ these is an error.
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -126,8 +125,9 @@ def _scales(words: list[str], where: str) -> Scales:
     for word in words:
         if not _NUMBER.fullmatch(word):
             raise OctetError(f"{where}: {word!r} is not a number; ncnn would take the one before it")
-        value = float(word)
-        if not math.isfinite(value) or not 0 < value <= np.finfo(np.float32).max or np.float32(value) == 0:
+        with np.errstate(over="ignore"):
+            value = np.float32(float(word))
+        if not (np.isfinite(value) and value > 0):  # as fp32: 1e-50 would be zero
             raise OctetError(f"{where}: a scale is {word}; expected a finite fp32 number above zero")
         values.append(value)
     return np.array(values, np.float32)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import struct
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +16,10 @@ import numpy.typing as npt
 
 from octet.core.errors import OctetError
 from octet.core.files import read_bytes, write_bytes
+
+# What zipfile and numpy raise for a damaged archive, and for a damaged head of an array, which numpy parses as Python.
+_DAMAGED = (ValueError, KeyError, EOFError, OSError, OverflowError, MemoryError, NotImplementedError, RuntimeError)
+_DAMAGED += (zipfile.BadZipFile, zlib.error, struct.error, SyntaxError, tokenize.TokenError)
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,11 @@ def load(path: Path) -> dict[str, GptqWeights]:
     try:
         with np.load(io.BytesIO(raw), allow_pickle=False) as arrays:
             names = dict.fromkeys(key.rpartition("/")[0] for key in arrays.files)
-            return {name: GptqWeights(arrays[f"{name}/weight"], arrays[f"{name}/bias"]) for name in names}
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            found = {name: GptqWeights(arrays[f"{name}/weight"], arrays[f"{name}/bias"]) for name in names}
+        for one in found.values():
+            for array, dtype in ((one.weight, np.int8), (one.bias, np.float32)):
+                if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != 1:
+                    raise ValueError("not a flat array of int8 or fp32")
+        return found
+    except _DAMAGED:
         raise OctetError(f"{path}: not an .npz of rounded weights, or damaged; run the stage round again") from None

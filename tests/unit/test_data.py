@@ -137,6 +137,9 @@ class Evil:
         ({"data": np.zeros((1, 3072), np.uint8), "labels": [3]}, "a label is 3, but batches.meta names 3 classes"),
         ({"data": np.zeros((1, 3072), np.uint8), "labels": ["cat"]}, "and n 'labels' in it"),
         ({"data": np.zeros((2, 3072), np.uint8), "labels": [0]}, "and n 'labels' in it"),
+        ({"data": np.zeros((1, 3072), np.uint8), "labels": np.array(1)}, "expected uint8 'data'"),
+        ({"data": np.zeros((1, 3072), np.uint8), "labels": [[1]]}, "expected uint8 'data'"),
+        ({"data": np.zeros((1, 3072), np.uint8), "labels": [10**30]}, "expected uint8 'data'"),
         (None, "not a pickle of numpy arrays alone, or damaged"),
     ],
 )
@@ -151,11 +154,24 @@ def test_damaged_and_hostile_pickles(tmp_path, monkeypatch, content, message):
     assert not (tmp_path / "ran").exists()
 
 
-def test_class_names_that_are_no_list(tmp_path):
-    python_batches(tmp_path / "set", hundred=False)
-    (tmp_path / "set" / "batches.meta").write_bytes(pickle.dumps({"label_names": 3}, protocol=2))
-    with pytest.raises(OctetError, match="batches.meta: expected a list of class names under 'label_names'"):
-        Cifar(tmp_path / "set", "test")
+def test_class_names_that_are_none(tmp_path):
+    folder = tmp_path / "set"
+    python_batches(folder, hundred=False)
+    for content, message in (
+        (pickle.dumps({"label_names": None}), "batches.meta: expected a list of class names under 'label_names'"),
+        (pickle.dumps({"label_names": ["cat", 2]}), "batches.meta: expected a list of class names"),
+        (b"\x80\x05\x96" + b"\xff" * 7 + b"\x7f", "batches.meta: not a pickle of numpy arrays alone, or damaged"),
+    ):
+        (folder / "batches.meta").write_bytes(content)
+        with pytest.raises(OctetError, match=message):
+            Cifar(folder, "test")
+
+
+def test_class_names_that_are_no_text(folder):
+    path, _, _ = folder
+    (path / "batches.meta.txt").write_bytes(b"cat\n\xff\n")
+    with pytest.raises(OctetError, match="batches.meta.txt: not UTF-8; expected the names"):
+        Cifar(path, "test")
 
 
 def test_cifar100_s_binary_version_counts_the_fine_label(tmp_path):
