@@ -5,29 +5,46 @@ from __future__ import annotations
 import base64
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from octet.analyze.analyze import Analysis, LayerCost, ModelCost
+from octet.benchmark.benchmark import Speed
+from octet.core.errors import OctetError
 from octet.core.files import read_json, require
-from octet.core.folder import ModelFolder
+from octet.core.folder import PRECISIONS, ModelFolder
 from octet.data import preprocess
 from octet.data.images import named_images
+from octet.evaluate.accuracy import Accuracy
 from octet.evaluate.predictions import Prediction
-from octet.graph.layers import is_int8, quantizable
+from octet.graph.layers import quantizable
+from octet.graph.profiles import target
+from octet.graph.targets import Fp32Reason
 from octet.ncnn.net import load_net
 from octet.project.provenance import used
+from octet.quantize.fp32_layers import fp32_layers
+from octet.report import peers
+from octet.report.figures import Rows
+from octet.report.peers import PeersFigures
 from octet.summary.differences import SHOWN, differing, thumbnail
-from octet.summary.pairs import read_pairs
+from octet.summary.pairs import Pair, read_pairs
+from octet.summary.summary import Summary
 
-JSONS = ("summary", "fp32", "int8", "latency")
-TABLES = ("classes", "confusion", "activations", "latency_samples")
 _EDGE = 96  # pixels of an image's longer edge, at most
 
 
 @dataclass(frozen=True)
-class Differing:
-    """An image on which int8 and fp32 say something else. source: its data: address; small: are its pixels to be seen?"""
+class DifferingImage:
+    """An image for which int8 and fp32 predict different classes.
+
+    Attributes:
+        source: the image itself, as a data: address.
+        small: so few pixels that each is to be seen?
+        fp32: what fp32 predicts.
+        int8: what int8 predicts.
+    """
 
     source: str
     small: bool
@@ -36,66 +53,115 @@ class Differing:
 
 
 @dataclass(frozen=True)
-class Found:
-    """figures: by JSONS' names; tables: rows by TABLES' names; made: octet.used's parameters; topk: by k, the
-    accuracies of fp32 and int8 in percent; differ: how many images the two differ on, of which `images` are some.
-    layers: how many can be int8, of which fp32_layers are not. analysis and peers: None where nothing was measured.
+class ReportData:
+    """What the report shows of a model.
+
+    Attributes:
+        name: the model's.
+        summary: fp32 beside int8.
+        accuracy: by precision.
+        topk_pct: by k, the top-k accuracies of fp32 and int8.
+        speeds: by number of threads and precision.
+        classes: rows of classes.csv; confusion, activations, latency_samples: alike.
+        parameters: with which the model was made, by section of params.yaml.
+        n_differing: for how many images the two predict different classes.
+        differing: some of these images.
+        n_quantizable: how many layers can be int8.
+        fp32_layers: those of them that are not, and why.
+        analysis: what each int8 layer costs; None where that was not measured.
+        peers: other engines; None likewise.
     """
 
     name: str
-    figures: dict[str, dict[str, Any]]
-    tables: dict[str, list[dict[str, str]]]
-    made: dict[str, Any]
-    topk: dict[int, tuple[float, float]]
-    differ: int
-    images: list[Differing]
-    layers: int
-    fp32_layers: list[str]
-    analysis: dict[str, Any] | None
-    peers: dict[str, Any] | None
+    summary: Summary
+    accuracy: dict[str, Accuracy]
+    topk_pct: dict[int, tuple[float, float]]
+    speeds: dict[int, dict[str, Speed]]
+    classes: Rows
+    confusion: Rows
+    activations: Rows
+    latency_samples: Rows
+    parameters: dict[str, Any]
+    n_differing: int
+    differing: list[DifferingImage]
+    n_quantizable: int
+    fp32_layers: dict[str, Fp32Reason]
+    analysis: Analysis | None
+    peers: PeersFigures | None
 
 
-def collect(name: str, data: str) -> Found:
-    """Reads a model's figures. data: its data set's folder. Raises OctetError where the pipeline did not run."""
-    metrics, made_by = Path("metrics") / name, f"'make quantize MODEL={name}' makes it"
-    paths = [metrics / f"{file}.json" for file in JSONS] + [metrics / f"{file}.csv" for file in TABLES]
-    paths += [metrics / f"{precision}.predictions.csv" for precision in ("fp32", "int8")]
-    models = Path("models") / name
-    require([*paths, *(models / file for file in ("preprocess.json", "int8.param", "int8.bin"))], made_by)
-    pairs, made = read_pairs(ModelFolder(name)), used(name)
-    different = differing(pairs)
-    layers = quantizable(load_net(models / "int8.param", models / "int8.bin").layers)
-    return Found(
-        name,
-        {file: read_json(metrics / f"{file}.json", made_by) for file in JSONS},
-        {file: list(csv.DictReader(io.StringIO((metrics / f"{file}.csv").read_text()))) for file in TABLES},
-        made,
-        {k: tuple(_top(said, k) for said in zip(*pairs, strict=True)) for k in range(1, len(pairs[0][0].top) + 1)},
-        len(different),
-        _images(different[:SHOWN], models, data, made["evaluate"]["split"]),
-        len(layers),
-        [layer.name for layer in layers if not is_int8(layer)],
-        _if_there(metrics / "analyze.json"),
-        _if_there(metrics / "peers.json"),
+def collect(name: str, data: str) -> ReportData:
+    """Reads what there is of a model.
+
+    Args:
+        name: the model's.
+        data: its data set's folder.
+
+    Raises:
+        OctetError: a file is missing or damaged, because the pipeline did not run.
+    """
+    folder, made_by = ModelFolder(name), f"'make quantize MODEL={name}' makes it"
+    tables = folder.classes, folder.confusion, folder.activations, folder.latency_samples
+    figures = folder.summary, *map(folder.figures, PRECISIONS), folder.latency, *map(folder.predictions, PRECISIONS)
+    require([*figures, *tables, folder.preprocess, *folder.int8], made_by)
+    pairs, parameters = read_pairs(folder), used(name)
+    different, net = differing(pairs), load_net(*folder.int8)
+    planned = read_json(folder.plan, made_by)["keep_fp32"] if folder.plan.is_file() else []
+    return ReportData(
+        name=name,
+        summary=Summary.load(folder.summary, made_by),
+        accuracy={precision: Accuracy.load(folder.figures(precision)) for precision in PRECISIONS},
+        topk_pct={k: _topk_pct(pairs, k) for k in range(1, len(pairs[0][0].top) + 1)},
+        speeds=_speeds(folder.latency, made_by),
+        **{path.stem: _rows(path) for path in tables},
+        parameters=parameters,
+        n_differing=len(different),
+        differing=_images(different[:SHOWN], folder, data, parameters["evaluate"]["split"]),
+        n_quantizable=len(quantizable(net.layers)),
+        fp32_layers=fp32_layers(net, target(parameters["target"]), parameters["model"].get("keep_fp32", []), planned),
+        analysis=_analysis(folder.analysis) if folder.analysis.is_file() else None,
+        peers=peers.read(folder.peers) if folder.peers.is_file() else None,
     )
 
 
-def _top(said: tuple[Prediction, ...], k: int) -> float:
-    return 100 * sum(row.actual in row.top[:k] for row in said) / len(said)
+def _topk_pct(pairs: Sequence[Pair], k: int) -> tuple[float, float]:
+    """fp32's and int8's."""
+    fp32, int8 = (
+        100 * sum(row.actual in row.top[:k] for row in rows) / len(pairs) for rows in zip(*pairs, strict=True)
+    )
+    return fp32, int8
 
 
-def _images(pairs: list, models: Path, folder: str, split: str) -> list[Differing]:
-    steps = preprocess.load(models / "preprocess.json")
-    images, found = named_images(folder, split, steps, [fp32.image for fp32, _ in pairs]), []
+def _rows(path: Path) -> Rows:
+    return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"), newline="")))
+
+
+def _speeds(path: Path, made_by: str) -> dict[int, dict[str, Speed]]:
+    content = read_json(path, made_by)
+    keys = {int(key.removeprefix("threads_")): key for key in content if key.startswith("threads_")}
+    return {
+        threads: {precision: Speed(**content[keys[threads]][precision]) for precision in PRECISIONS}
+        for threads in sorted(keys)
+    }
+
+
+def _analysis(path: Path) -> Analysis:
+    content = read_json(path, "'make quantize' makes it")
+    try:
+        return Analysis([LayerCost(**layer) for layer in content["layers"]], ModelCost(**content["model"]))
+    except (KeyError, TypeError) as error:
+        raise OctetError(f"{path}: not what analyze writes ({error}); 'make quantize' makes it anew") from None
+
+
+def _images(pairs: Sequence[Pair], folder: ModelFolder, data: str, split: str) -> list[DifferingImage]:
+    steps = preprocess.load(folder.preprocess)
+    images = named_images(data, split, steps, [fp32.image for fp32, _ in pairs])
+    shown = []
     for k, (fp32, int8) in enumerate(pairs):
         pixels = images.pixels(k)
         edge = max(pixels.shape[:2])
         buffer = io.BytesIO()
         thumbnail(pixels, min(edge, 2 * _EDGE)).save(buffer, "PNG")
         source = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-        found.append(Differing(source, edge < _EDGE, fp32, int8))
-    return found
-
-
-def _if_there(path: Path) -> dict[str, Any] | None:
-    return read_json(path, "remove it") if path.is_file() else None
+        shown.append(DifferingImage(source, edge < _EDGE, fp32, int8))
+    return shown

@@ -11,6 +11,7 @@ from octet.core import yaml
 from octet.core.params import with_new_names
 
 FILES = ("summary", "int8", "fp32")
+Row = tuple[str, str, str, str]  # what, before, after, the difference
 # Of an experiment, what its row shows: the figure in summary.json, its head, and its form.
 FIGURES = {
     "int8_top1_pct": ("int8 top-1, %", "{:.2f}"),
@@ -24,17 +25,29 @@ FIGURES = {
 
 @dataclass(frozen=True)
 class Change:
-    """Between two states of the project. before and after: their names; rows: (what, before, after, difference)."""
+    """Between two states of the project, which `before` and `after` name."""
 
     before: str
     after: str
-    rows: list[tuple[str, str, str, str]]
+    rows: list[Row]
+
+
+@dataclass(frozen=True)
+class Experiments:
+    """A table: its headers, and one row for each experiment."""
+
+    headers: list[str]
+    rows: list[list[str]]
 
 
 def last_change(name: str, now: dict[str, dict[str, Any]], params: str) -> Change | None:
     """The workspace against the last commit; where they are the same, that commit against the one before it that had
-    other figures. None without git or without earlier figures. now: the figures by FILES' names; params: params.yaml's
-    text.
+    other figures. None without git or without earlier figures.
+
+    Args:
+        name: the model's.
+        now: the workspace's figures, by FILES' names.
+        params: params.yaml's text.
     """
     commits = _git("log", "--format=%h", "-n", "30", "--", *(f"metrics/{name}/{file}.json" for file in FILES))
     if not commits:
@@ -50,29 +63,30 @@ def last_change(name: str, now: dict[str, dict[str, Any]], params: str) -> Chang
     return Change(after, "the workspace", [])
 
 
-def experiments(name: str, commits: int = 3) -> tuple[list[str], list[list[str]]] | None:
-    """DVC's experiments from the last commits: heads and rows, the workspace first. None where there are none."""
+def experiments(name: str, commits: int = 3) -> Experiments | None:
+    """DVC's experiments from the last commits, the workspace first. None where there are none."""
     import dvc.api
     from dvc.exceptions import DvcException
     from scmrepo.exceptions import SCMError
 
     try:
-        found = dvc.api.exp_show(num=commits)
+        shown = dvc.api.exp_show(num=commits)
     except (DvcException, SCMError):
         return None
-    if not any(row["Experiment"] for row in found):
+    if not any(row["Experiment"] for row in shown):
         return None
-    rows = [row for row in found if _of(row, name, "int8_top1_pct") is not None]
-    varied = sorted({key for row in rows for key in row if _is_param(key, name) and row[key] != rows[0].get(key)})
-    heads = ["experiment", *(key.removeprefix(f"models.{name}.") for key in varied)]
-    table = []
-    for row in rows:
-        commit = f"commit {row['rev'][:7]}" if len(table) > 1 else "last commit"  # whose rev is its branch
+    measured = [row for row in shown if _of(row, name, "int8_top1_pct") is not None]
+    params = {key for row in measured for key in row if _is_param(key, name)}
+    varied = sorted(key for key in params if any(row.get(key) != measured[0].get(key) for row in measured))
+    rows: list[list[str]] = []
+    for row in measured:
+        commit = f"commit {row['rev'][:7]}" if len(rows) > 1 else "last commit"  # whose rev is its branch
         label = row["Experiment"] or ("workspace" if row["rev"] == "workspace" else commit)
         figures = [(_of(row, name, key), form) for key, (_, form) in FIGURES.items()]
-        shown = ["" if value is None else form.format(value) for value, form in figures]
-        table.append([label, *(_text(row.get(key)) for key in varied), *shown])
-    return [*heads, *(head for head, _ in FIGURES.values())], table
+        texts = ["" if value is None else form.format(value) for value, form in figures]
+        rows.append([label, *(_text(row.get(key)) for key in varied), *texts])
+    names = [key.removeprefix(f"models.{name}.") for key in varied]
+    return Experiments(["experiment", *names, *(head for head, _ in FIGURES.values())], rows)
 
 
 def _of(row: dict[str, Any], name: str, key: str) -> float | None:
@@ -96,7 +110,7 @@ def _is_param(key: str, name: str) -> bool:
 
 
 def _text(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else "" if value is None else str(value)
+    return f"{value:.8g}" if isinstance(value, float) else "" if value is None else str(value)
 
 
 def _state(name: str, commit: str) -> dict[str, Any] | None:
@@ -110,44 +124,46 @@ def _state(name: str, commit: str) -> dict[str, Any] | None:
 
 def _flat(name: str, figures: dict[str, dict[str, Any]], params: str) -> dict[str, Any]:
     """Parameters by their path, numbers as « file: key ». top1_pct of fp32 and int8 stand in the summary already."""
-    found: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     settings, _ = with_new_names(yaml.parse(params, "params.yaml").values)
     settings["models"] = {name: settings.get("models", {}).get(name)}  # the others' are not this model's
-    _walk(settings, "", found)
+    _walk(settings, "", flat)
     for file in FILES:
         for key, value in figures[file].items():
             if isinstance(value, int | float) and not (file != "summary" and key in ("top1_pct", "n_images")):
-                found[f"{file}: {key}"] = value
-    return found
+                flat[f"{file}: {key}"] = value
+    return flat
 
 
-def _walk(node: Any, at: str, found: dict[str, Any]) -> None:
+def _walk(node: Any, at: str, flat: dict[str, Any]) -> None:
     if isinstance(node, dict):
         for key, value in node.items():
-            _walk(value, f"{at}.{key}" if at else str(key), found)
+            _walk(value, f"{at}.{key}" if at else str(key), flat)
     else:
-        found[at] = node
+        flat[at] = node
 
 
-def _rows(before: dict[str, Any], after: dict[str, Any]) -> list[tuple[str, str, str, str]]:
+def _rows(before: dict[str, Any], after: dict[str, Any]) -> list[Row]:
     """What is not the same in both, speeds last. A figure that one of them has not says nothing; a parameter does."""
     rows = []
     for key in dict.fromkeys([*before, *after]):
         old, new = before.get(key), after.get(key)
         if old != new and not (": " in key and None in (old, new)):
-            numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (old, new))
-            rows.append((key, _number(old), _number(new), f"{new - old:+.6g}" if numbers else ""))
+            rows.append((key, _text(old), _text(new), _difference(old, new)))
     return sorted(rows, key=lambda row: "fps" in row[0] or "speedup" in row[0])
 
 
-def _number(value: Any) -> str:
-    return f"{value:.8g}" if isinstance(value, float) else "" if value is None else str(value)
+def _difference(old: Any, new: Any) -> str:
+    """What a number has changed by; nothing for what is no number."""
+    if any(isinstance(value, bool) or not isinstance(value, int | float) for value in (old, new)):
+        return ""
+    return f"{new - old:+.6g}"
 
 
 def _git(*args: str) -> str:
     """What git says, or nothing where it cannot."""
     try:
-        found = subprocess.run(["git", *args], capture_output=True, text=True)
+        done = subprocess.run(["git", *args], capture_output=True, text=True)
     except FileNotFoundError:
         return ""
-    return found.stdout if found.returncode == 0 else ""
+    return done.stdout if done.returncode == 0 else ""

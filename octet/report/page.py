@@ -1,96 +1,155 @@
-"""The page: what collect and history found, drawn and set."""
+"""The page: the figures that `collect` reads and the history that `history` reads, drawn and set."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import jinja2
 
 from octet.core.files import write_text
+from octet.core.folder import PRECISIONS, ModelFolder
+from octet.core.text import shorten
 from octet.project.environment import PACKAGES, installed_version
 from octet.project.provenance import calibration
-from octet.report import figures, history
-from octet.report.collect import Found, collect
+from octet.quantize.fp32_layers import by_reason
+from octet.report import chart, figures, history, peers
+from octet.report.collect import ReportData, collect
+from octet.report.confusion import confusion, confusion_change
 from octet.summary.differences import SHOWN
+
+Table = tuple[list[str], list[list[str]]]  # headers and rows
+
+
+@dataclass(frozen=True)
+class Figures:
+    """The report's figures as SVG; of those that are not of all models, nothing where there is nothing to draw."""
+
+    classes: str
+    confusion: dict[str, str]
+    confusion_change: str
+    latency: dict[int, str]
+    activations: list[tuple[str, str]]
+    layers: str
+    peers: str
 
 
 def write(name: str, data: str, out: Path) -> None:
-    """Writes the report of a model. data: its data set's folder. Raises OctetError where the pipeline did not run."""
-    found = collect(name, data)
-    params = Path("params.yaml").read_text()
-    page = _ENVIRONMENT.get_template("report.html.j2").render(
-        m=found,
-        s=found.figures["summary"],
-        drawn=drawn(found),
-        overview=overview(found),
-        by_class=by_class(found),
-        change=history.last_change(name, {key: found.figures[key] for key in history.FILES}, params),
-        experiments=history.experiments(name),
-        calibration=calibration(found.made),
-        versions={package: installed_version(package) for package in ("octet", *PACKAGES)},
-        shown=SHOWN,
-        limit=figures.CLASSES,
-        short=figures.short,
-    )
-    write_text(out, page)
+    """Writes the report of a model.
+
+    Args:
+        name: the model's.
+        data: its data set's folder.
+        out: the file to write.
+
+    Raises:
+        OctetError: the pipeline did not run, or not to its end.
+    """
+    report = collect(name, data)
+    write_text(out, page(report, Path("params.yaml").read_text(encoding="utf-8")))
 
 
-def drawn(found: Found) -> dict:
-    """All figures, as SVG."""
-    names = list(dict.fromkeys(row["class"] for row in found.tables["classes"]))
-    confusion, samples = found.tables["confusion"], found.tables["latency_samples"]
-    threads = sorted({int(row["threads"]) for row in samples})
-    return {
-        "classes": figures.classes(found.tables["classes"]),
-        "confusion": {key: figures.confusion(confusion, key, names) for key in ("fp32", "int8")},
-        "change": figures.confusion_change(confusion, names),
-        "latency": {count: figures.latency(samples, count) for count in threads},
-        "layers": figures.layers(found.analysis["layers"]) if found.analysis else None,
-        "activations": figures.activations(found.tables["activations"], found.fp32_layers),
+def page(report: ReportData, params: str) -> str:
+    """The page as HTML. params: params.yaml's text, whose changes since the last commit it names."""
+    folder = ModelFolder(report.name)
+    tracked = {
+        "summary": report.summary.to_json(),
+        **{precision: report.accuracy[precision].to_json() for precision in PRECISIONS},
     }
-
-
-def overview(found: Found) -> list[tuple[str, str, str, str]]:
-    """The summary table: what, fp32, int8, and how they differ."""
-    s, fp32, int8, latency = (found.figures[key] for key in ("summary", "fp32", "int8", "latency"))
-    rows = []
-    for k, (a, b) in found.topk.items():
-        error = f" ± {s['top1_drop_se_pt']:.2f}" if k == 1 and s["top1_drop_se_pt"] is not None else ""
-        rows.append((f"top-{k}", f"{a:.2f} %", f"{b:.2f} %", f"{b - a:+.2f}{error} points"))
-    for key in ("precision", "recall", "f1"):
-        a, b = fp32[f"{key}_pct"], int8[f"{key}_pct"]
-        name = {"f1": "F1"}.get(key, key)
-        rows.append((f"{name}, mean of the classes", f"{a:.2f} %", f"{b:.2f} %", f"{b - a:+.2f} points"))
-    for threads in sorted({1, s["threads_all"]}):
-        pair = latency[f"threads_{threads}"]
-        where = f"{threads} thread{'s' * (threads > 1)}"
-        for key, name, form in (
-            ("fps", "frames/s", ".1f"),
-            ("median_ms", "median", ".2f"),
-            ("p90_ms", "90th percentile", ".2f"),
-        ):
-            a, b = pair["fp32"][key], pair["int8"][key]
-            ratio = b / a if key == "fps" else a / b
-            unit = "" if key == "fps" else " ms"
-            rows.append((f"{name}, {where}", f"{a:{form}}{unit}", f"{b:{form}}{unit}", f"{ratio:.2f} times as fast"))
-    rows.append(
-        (
-            "size",
-            f"{s['fp32_bytes'] / 1e6:.1f} MB",
-            f"{s['int8_bytes'] / 1e6:.1f} MB",
-            f"{s['size_ratio']:.2f} times smaller",
-        )
+    return _ENVIRONMENT.get_template("report.html.j2").render(
+        report=report,
+        summary=report.summary,
+        parameters=report.parameters,
+        figures=draw(report),
+        overview=overview(report),
+        classes=classes(report),
+        peers_table=peers.cells(report.peers) if report.peers else None,
+        fp32_layers=by_reason(report.fp32_layers),
+        change=history.last_change(report.name, tracked, params),
+        experiments=history.experiments(report.name),
+        calibration=calibration(report.parameters),
+        versions={package: installed_version(package) for package in ("octet", *PACKAGES)},
+        most_images=SHOWN,
+        most_classes=figures.CLASSES,
+        analysis_file=folder.analysis,
+        peers_about=peers.ABOUT,
+        shorten=shorten,
     )
-    return rows
 
 
-def by_class(found: Found) -> list[dict[str, str]]:
-    """One row a class: support, and precision, recall and F1 of both."""
-    both: dict[str, dict[str, str]] = {}
-    for row in found.tables["classes"]:
-        entry = both.setdefault(row["class"], {"class": row["class"], "support": row["support"]})
-        entry |= {f"{row['model']}_{key}": f"{float(row[f'{key}_pct']):.2f}" for key in ("precision", "recall", "f1")}
-    return list(both.values())
+def draw(report: ReportData) -> Figures:
+    """All figures."""
+    names = list(dict.fromkeys(row["class"] for row in report.classes))
+    dots = chart.dots(report.peers) if report.peers else []
+    return Figures(
+        classes=figures.classes(report.classes),
+        confusion={key: confusion(report.confusion, key, names) for key in PRECISIONS},
+        confusion_change=confusion_change(report.confusion, names),
+        latency={
+            threads: figures.latency(
+                report.latency_samples, threads, {key: speeds[key].median_ms for key in PRECISIONS}
+            )
+            for threads, speeds in report.speeds.items()
+        },
+        activations=figures.activations(report.activations, report.fp32_layers),
+        layers=figures.layers(report.analysis.layers) if report.analysis else "",
+        peers=chart.chart({report.name: dots}) if dots else "",
+    )
+
+
+def overview(report: ReportData) -> Table:
+    """The summary table. A figure that stands elsewhere, too, is the same figure here, rounded once."""
+    s, rows = report.summary, []
+    for k, (fp32, int8) in report.topk_pct.items():
+        if k == 1:
+            fp32, int8 = s.fp32_top1_pct, s.int8_top1_pct
+        rows.append([f"top-{k}", f"{fp32:.2f} %", f"{int8:.2f} %", f"{int8 - fp32:+.2f} points"])
+    error = "" if s.top1_drop_se_pt is None else f" ± {s.top1_drop_se_pt:.2f}"
+    rows[0][3] = f"{0.0 - s.top1_drop_pt:+.2f}{error} points"
+    for key, name in (("precision", "precision"), ("recall", "recall"), ("f1", "F1")):
+        fp32, int8 = (getattr(report.accuracy[precision], f"{key}_pct") for precision in PRECISIONS)
+        points = f"{int8 - fp32:+.2f} points"
+        rows.append([f"{name}, mean of the classes", f"{fp32:.2f} %", f"{int8:.2f} %", points])
+    agreement = f"{s.agreement_pct:.2f} ± {binomial_error_pct(s.agreement_pct, s.n_images):.2f} %"
+    rows.append(["agreement with fp32", "", agreement, ""])
+    for threads, speedup in sorted({1: s.speedup_1_thread, s.threads_all: s.speedup_all_threads}.items()):
+        rows += _speed(report, threads, speedup)
+    megabytes = [f"{size / 1e6:.1f} MB" for size in (s.fp32_bytes, s.int8_bytes)]
+    rows.append(["size", *megabytes, f"{s.size_ratio:.2f} times smaller"])
+    return ["", "fp32", "int8", "int8 is"], rows
+
+
+def classes(report: ReportData) -> Table:
+    """One row a class: support, and precision, recall and F1 of both, in percent."""
+    rows: dict[str, list[str]] = {}
+    measures = "precision", "recall", "f1"
+    of = {(row["model"], row["class"]): row for row in report.classes}
+    for row in report.classes:
+        both = [float(of[key, row["class"]][f"{m}_pct"]) for m in measures for key in PRECISIONS]
+        rows[row["class"]] = [row["class"], row["support"], *(f"{value:.2f}" for value in both)]
+    headers = ["class", "support", "precision, fp32", "int8", "recall, fp32", "int8", "F1, fp32", "int8"]
+    return headers, list(rows.values())
+
+
+def binomial_error_pct(share_pct: float, count: int) -> float:
+    """The standard error of a share of so many images, in percent.
+
+    >>> binomial_error_pct(50, 100)
+    5.0
+    """
+    return float(share_pct * (100 - share_pct) / count) ** 0.5
+
+
+def _speed(report: ReportData, threads: int, speedup: float) -> list[list[str]]:
+    """Rows of the overview. speedup: the summary's, which is that of the medians."""
+    fp32, int8 = (report.speeds[threads][precision] for precision in PRECISIONS)
+    where, faster = f"{threads} thread{'s' * (threads > 1)}", f"{speedup:.2f} times as fast"
+    p90 = f"{fp32.p90_ms / int8.p90_ms:.2f} times as fast"
+    return [
+        [f"frames/s, {where}", f"{fp32.fps:.1f}", f"{int8.fps:.1f}", faster],
+        [f"median, {where}", f"{fp32.median_ms:.2f} ms", f"{int8.median_ms:.2f} ms", faster],
+        [f"90th percentile, {where}", f"{fp32.p90_ms:.2f} ms", f"{int8.p90_ms:.2f} ms", p90],
+    ]
 
 
 _ENVIRONMENT = jinja2.Environment(

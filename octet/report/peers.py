@@ -91,7 +91,15 @@ def write(path: Path, figures: PeersFigures) -> None:
 def cells(figures: PeersFigures) -> tuple[list[str], list[list[str]]]:
     """The table's headers and rows, as texts."""
     threads = figures.threads_all
-    headers = ["batch 1", "top-1", "agreement", "KL, 10⁻⁵ nats", "FPS, 1 thread", "of ncnn fp32", f"{threads} threads"]
+    headers = [
+        "batch 1",
+        "top-1",
+        "agreement",
+        "KL, 10⁻⁵ nats",
+        "FPS, 1 thread",
+        "of ncnn fp32",
+        f"FPS, {threads} threads",
+    ]
     rows = [
         [
             e.engine,

@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import re
 from html import escape
+from typing import Any
 
-import matplotlib
+import matplotlib.style
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 # What a figure is drawn with stands for what the page's style sheet says: currentColor, or one of its variables.
@@ -19,7 +21,7 @@ _PAGE = {
     GOOD: "var(--good)",
     BAD: "var(--bad)",
 }
-_STYLE = {
+_STYLE: dict[str, Any] = {
     "svg.fonttype": "none",  # text stays text
     "svg.hashsalt": "octet",
     "font.family": ["DejaVu Sans"],
@@ -46,22 +48,35 @@ _STYLE = {
 SCALE = 1.3  # CSS pixels a point: 9 points are 11.7 pixels
 
 
-def figure(width: float, height: float, **subplots) -> tuple[Figure, object]:
-    """A figure of so many inches in the report's style, and its axes. 4 inches fill a phone's screen."""
-    with matplotlib.rc_context(_STYLE):
-        made = Figure(figsize=(width, height), layout="constrained")
-        return made, made.subplots(**subplots)
+def figure(width: float, height: float) -> tuple[Figure, Axes]:
+    """A figure in the report's style, and its axes. Width and height in inches: 4 fill a phone's screen."""
+    with matplotlib.style.context(_STYLE):
+        drawn = Figure(figsize=(width, height), layout="constrained")
+        return drawn, drawn.subplots()
 
 
-def svg(made: Figure, label: str) -> str:
-    """The figure as an <svg> element. label: what it shows, for those who cannot see it."""
+def pair(width: float, height: float) -> tuple[Figure, Axes, Axes]:
+    """A figure with two axes beside each other, which share the vertical one."""
+    with matplotlib.style.context(_STYLE):
+        drawn = Figure(figsize=(width, height), layout="constrained")
+        left, right = drawn.subplots(1, 2, sharey=True)
+        return drawn, left, right
+
+
+def svg(drawn: Figure, label: str) -> str:
+    """The figure as an <svg> element, the same text from the same figure.
+
+    Args:
+        drawn: what `figure` or `pair` made.
+        label: what it shows, for those who cannot see it.
+    """
     buffer = io.StringIO()
-    with matplotlib.rc_context(_STYLE):
-        made.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    with matplotlib.style.context(_STYLE):
+        drawn.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
-    width, height = (float(value) for value in re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', text).groups())
+    width, height = (72 * float(inches) for inches in drawn.get_size_inches())
     head = (
         f'<svg viewBox="0 0 {width:g} {height:g}" style="max-width:{SCALE * width:.0f}px" role="img" '
         f'aria-label="{escape(label)}">'

@@ -3,10 +3,18 @@
 import json
 import subprocess
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 
 import pytest
 
+from octet.analyze.analyze import LayerCost
+from octet.benchmark.benchmark import Speed
+from octet.evaluate.accuracy import Accuracy
 from octet.report import figures, history, svg
+from octet.report.collect import ReportData
+from octet.report.confusion import confusion, confusion_change
+from octet.report.page import classes, overview
+from octet.summary.summary import Summary
 
 pytestmark = pytest.mark.unit
 
@@ -46,17 +54,17 @@ def test_of_many_classes_those_that_differ_most():
 
 def test_confusions_in_the_order_of_the_classes():
     table = rows("actual,predicted,fp32,int8,change b,b,7,6,-1 b,a,0,1,1 a,a,5,5,0")
-    assert texts(figures.confusion(table, "int8", ["b", "a"]))[:4] == ["b", "a", "predicted", "b"]
-    cells = [t for t in texts(figures.confusion_change(table, ["b", "a"])) if t[0] in "+-"]
+    assert texts(confusion(table, "int8", ["b", "a"]))[:4] == ["b", "a", "predicted", "b"]
+    cells = [t for t in texts(confusion_change(table, ["b", "a"])) if t[0] in "+-"]
     assert cells == ["-1", "+1"]
-    assert "var(--good)" not in figures.confusion_change(table, ["b", "a"])  # both changes are for the worse
+    assert "var(--good)" not in confusion_change(table, ["b", "a"])  # both changes are for the worse
     many = [{"actual": f"c{k}", "predicted": f"c{k % 7}", "fp32": "1", "int8": "1", "change": "0"} for k in range(200)]
-    assert len([t for t in texts(figures.confusion(many, "fp32", [f"c{k}" for k in range(200)])) if t[0] == "c"]) == 60
+    assert len([t for t in texts(confusion(many, "fp32", [f"c{k}" for k in range(200)])) if t[0] == "c"]) == 60
 
 
 def test_latency_names_the_medians():
     table = [{"threads": "1", "precision": p, "latency_ms": str(v)} for p, v in (("fp32", 9), ("fp32", 7), ("int8", 2))]
-    shown = texts(figures.latency(table, 1))
+    shown = texts(figures.latency(table, 1, {"fp32": 8.004, "int8": 2.0}))
     assert "8.00" in shown
     assert "2.00" in shown
     assert "fp32" in shown
@@ -77,12 +85,92 @@ def test_a_histogram_for_every_layer():
 
 def test_every_layer_s_error_in_the_network_s_order():
     table = [
-        {"layer": f"l{k}", "sqnr_db": 30.0 + k, "kl_alone": kl} for k, kl in enumerate((1e-6, 1e-2, 0.0, 1e-3, 1e-5))
+        LayerCost(f"l{k}", "Convolution", 1, 30.0 + k, kl, kl, 1.0)
+        for k, kl in enumerate((1e-6, 1e-2, 0.0, 1e-3, 1e-5))
     ]
     drawn = figures.layers(table)
     assert [t for t in texts(drawn) if t[0] == "l"] == ["l0", "l1", "l2", "l3", "l4"]
     assert drawn.count("var(--bad)") >= 3
     assert drawn.count("var(--int8)") >= 2
+
+
+SUMMARY = Summary(
+    n_images=5000,
+    fp32_top1_pct=95.72,
+    int8_top1_pct=95.64,
+    top1_drop_pt=0.08,
+    top1_drop_se_pt=0.0374,
+    agreement_pct=99.88,
+    probability_shift_pct=0.1,
+    fp32_bytes=44_680_778,
+    int8_bytes=11_212_734,
+    size_ratio=3.985,
+    threads_all=2,
+    machine={},
+    fp32_fps_1_thread=112.0,
+    int8_fps_1_thread=388.1,
+    speedup_1_thread=3.465,
+    fp32_fps_all_threads=188.0,
+    int8_fps_all_threads=626.9,
+    speedup_all_threads=3.335,
+)
+
+
+def report_data(**changes):
+    accuracy = {
+        "fp32": Accuracy(5000, 95.72, 99.1, 95.73, 95.72, 95.72),
+        "int8": Accuracy(5000, 95.64, 99.12, 95.66, 95.64, 95.64),
+    }
+    one, two = (
+        {"fp32": Speed(1000 / fps, 9.5, fps, 100), "int8": Speed(1000 / fast, 2.9, fast, 100)}
+        for fps, fast in ((112.0, 388.1), (188.0, 626.9))
+    )
+    given = {
+        "name": "m",
+        "summary": SUMMARY,
+        "accuracy": accuracy,
+        "topk_pct": {1: (95.71999, 95.63999), 2: (97.5, 97.25)},
+        "speeds": {1: one, 2: two},
+        **{key: [] for key in ("classes", "confusion", "activations", "latency_samples", "differing")},
+        "parameters": {},
+        "n_differing": 0,
+        "n_quantizable": 1,
+        "fp32_layers": {},
+        "analysis": None,
+        "peers": None,
+    }
+    return ReportData(**given | changes)
+
+
+def test_a_figure_is_rounded_once():
+    """388.1 / 112.0 is 3.4652, and its tile, from the 3.465 of summary.json, has 3.46: so does the table."""
+    tile = f"{SUMMARY.speedup_1_thread:.2f}"
+    table = {row[0]: row[1:] for row in overview(report_data())[1]}
+    assert tile == "3.46"
+    assert table["frames/s, 1 thread"] == ["112.0", "388.1", f"{tile} times as fast"]
+    assert table["median, 1 thread"] == ["8.93 ms", "2.58 ms", f"{tile} times as fast"]
+    assert table["90th percentile, 1 thread"][2] == "3.28 times as fast"
+    assert table["frames/s, 2 threads"][2] == f"{SUMMARY.speedup_all_threads:.2f} times as fast"
+    assert table["top-1"] == ["95.72 %", "95.64 %", "-0.08 ± 0.04 points"]
+    assert table["top-2"] == ["97.50 %", "97.25 %", "-0.25 points"]
+    assert table["agreement with fp32"] == ["", "99.88 ± 0.05 %", ""]
+    assert table["size"] == ["44.7 MB", "11.2 MB", "3.98 times smaller"]
+
+
+def test_one_thread_and_one_image():
+    alone = replace(SUMMARY, threads_all=1, n_images=1, top1_drop_pt=0.0, top1_drop_se_pt=None)
+    table = {row[0]: row[1:] for row in overview(report_data(summary=alone))[1]}
+    assert table["top-1"][2] == "+0.00 points"
+    assert [name for name in table if "thread" in name] == [
+        "frames/s, 1 thread",
+        "median, 1 thread",
+        "90th percentile, 1 thread",
+    ]
+
+
+def test_classes_of_both_models_in_one_row():
+    of = rows("model,class,precision_pct,recall_pct,f1_pct,support fp32,a,90,80,85,5 int8,a,91,81,86,5")
+    assert classes(report_data(classes=of))[1] == [["a", "5", "90.00", "91.00", "80.00", "81.00", "85.00", "86.00"]]
 
 
 @pytest.fixture
