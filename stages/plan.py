@@ -10,9 +10,7 @@ from octet.quantize.mixed_precision import HoldOut, Plan, fp32_costs, plan
 from octet.quantize.recipe import Recipe
 from octet.quantize.sensitivity import sensitivities
 
-IMAGES = (
-    128  # that rank the layers: from 64 on the order of the costliest stays; a parameter of its own would win nothing
-)
+IMAGES = 128  # rank the layers. It needs no parameter: hold-out images judge, so a poorer order never breaks the budget
 
 
 def main() -> None:
@@ -20,13 +18,13 @@ def main() -> None:
     if stage.params.mixed_precision.metric == "none":
         write_json(stage.folder.plan, {"keep_fp32": []})
         return print(f"{stage.name}: mixed_precision is off")
-    result = planned(stage)
+    result = search(stage)
     write_json(stage.folder.plan, result.to_json())
     print(f"{stage.name}: {result}")
 
 
-def planned(stage: Stage) -> Plan:
-    """The plan where there is a budget."""
+def search(stage: Stage) -> Plan:
+    """The plan that keeps the budget."""
     entry, settings = stage.entry, stage.params.mixed_precision
     recipe = Recipe.load(stage.folder, stage.params.target, stage.params.equalize, entry.keep_fp32, entry.partition)
     steps = preprocess.load(stage.folder.preprocess)

@@ -10,17 +10,17 @@ from octet.quantize.recipe import Recipe
 
 def main() -> None:
     stage = begin(arguments(__doc__).parse_args().model)
-    folder, entry, settings, found = stage.folder, stage.entry, stage.params.rounding, {}
+    folder, entry, settings, weights = stage.folder, stage.entry, stage.params.rounding, {}
     if settings.method == "gptq":
         recipe = Recipe.load(
             folder, stage.params.target, stage.params.equalize, entry.keep_fp32, entry.partition, False
         )
         steps = preprocess.load(folder.preprocess)
         images = training_images(entry.data, steps, settings.images, "rounding.images", "round")
-        found = gptq.gptq_weights(recipe.net, recipe.table, recipe.target, recipe.keep_fp32, images)
-    gptq_weights.save(found, folder.rounding)
-    chosen = f"GPTQ chose the integers of {len(found)} layers' weights" if found else "weights round to the nearest"
-    print(f"{stage.name}: {chosen}")
+        weights = gptq.gptq_weights(recipe.net, recipe.table, recipe.target, recipe.keep_fp32, images)
+    gptq_weights.save(weights, folder.rounding)
+    by_gptq = f"GPTQ chose the integers of {len(weights)} layers' weights"
+    print(f"{stage.name}: {by_gptq if weights else 'weights round to the nearest'}")
 
 
 if __name__ == "__main__":

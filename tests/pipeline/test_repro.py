@@ -20,7 +20,8 @@ pytestmark = pytest.mark.pipeline
 INT8 = ["round", "analyze", "plan", "quantize", "evaluate_int8", "benchmark", "summary"]
 ALL = ["export", "convert", "calibrate", "evaluate_fp32", *INT8]
 SAME = [f"models/tiny/{name}" for name in ("fp32.onnx", "preprocess.json", "fp32.param", "fp32.bin")]
-SAME += [f"models/tiny/{name}" for name in ("int8.table", "rounding.npz", "plan.json", "int8.param", "int8.bin")]
+SAME += [f"models/tiny/{name}" for name in ("int8.table", "ranges.json", "rounding.npz", "plan.json")]
+SAME += [f"models/tiny/{name}" for name in ("int8.param", "int8.bin")]
 SAME += [
     f"metrics/tiny/{name}"
     for name in ("analyze.json", "fp32.json", "int8.json", "fp32.predictions.csv", "int8.predictions.csv")
@@ -79,6 +80,12 @@ def test_plots_metrics_and_dag(project):
     assert "metrics/tiny/differ.png" in page
     assert "metrics_tiny_analyze_json" in page
     project.run("rm", "-r", "plots")
+
+
+def test_nothing_waits_for_what_explains(project):
+    project.edit("params.yaml", "analyze:\n  images: 16", "analyze:\n  images: 8")
+    assert project.repro() == ["analyze"]
+    project.commit("fewer images to analyze")
 
 
 def test_another_method_reruns_int8_only(project):

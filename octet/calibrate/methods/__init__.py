@@ -79,11 +79,11 @@ def describe(settings: dict[str, Any]) -> str:
     Args:
         settings: The section `calibrate` of params.yaml, as plain values.
     """
-    name = settings["method"]
-    own = settings.get(name)
-    if isinstance(own, dict):
-        own = ", ".join(f"{key} {value}" for key, value in own.items())
-    words = name if own is None else f"{name} ({own})"
+    words = name = settings["method"]
+    own = settings.get(name, {})  # by its name: a number, or a section
+    if own != {}:
+        values = [f"{key} {value}" for key, value in own.items()] if isinstance(own, dict) else [str(own)]
+        words = f"{name} ({', '.join(values)})"
     return f"{words}, weights by {settings['weights']}" if threshold(name) else words
 
 
