@@ -32,7 +32,7 @@ def main() -> None:
     test = Cifar(args.data, "test")
     score = top1_pct(model, test, steps)
     files.write_bytes(args.checkpoint, checkpoint)
-    files.write_json(args.metrics, {"n_images": len(test.labels), "top1_pct": files.rounded(score, 4)})
+    files.write_json(args.metrics, {"n_images": len(test.labels), "top1_pct": files.decimals(score, 4)})
     print(f"top-1 {score:.2f} % on {len(test.labels)} test images")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from octet.core.files import csv_text, rounded
+from octet.core.files import csv_text, decimals
 from octet.core.folder import NcnnFiles
 from octet.core.parallel import cores
 from octet.core.progress import progress
@@ -60,7 +60,7 @@ class Speed:
         """
         median = float(np.median(latencies_ms))
         p90 = float(np.percentile(latencies_ms, 90))
-        return cls(rounded(median, 3), rounded(p90, 3), rounded(1000 / median, 1), len(latencies_ms))
+        return cls(decimals(median, 3), decimals(p90, 3), decimals(1000 / median, 1), len(latencies_ms))
 
 
 def benchmark(

@@ -128,8 +128,8 @@ def _finite(text: str) -> float:
     return value
 
 
-def rounded(value: float, digits: int) -> float:
-    """A finite figure rounded for a tracked file."""
+def decimals(value: float, digits: int) -> float:
+    """A finite figure of so many decimals, for a tracked file."""
     if not math.isfinite(value):
         raise ValueError(f"a figure is {value}")
     return round(float(value), digits)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from octet.core.files import rounded
+from octet.core.files import decimals
 
 Floats = npt.NDArray[np.floating[Any]]
 Logits = npt.NDArray[np.float32]  # of shape (n, classes)
@@ -69,10 +69,10 @@ def divergence(wanted: Logits, found: Logits) -> Divergence:
     same = 100.0 * (wanted.argmax(axis=1) == found.argmax(axis=1))
     kl = kl_divergences(wanted, found)
     return Divergence(
-        rounded(float(same.mean()), 4),
-        rounded(standard_error(same), 4),
-        rounded(float(kl.mean()), 9),
-        rounded(standard_error(kl), 9),
+        decimals(float(same.mean()), 4),
+        decimals(standard_error(same), 4),
+        decimals(float(kl.mean()), 9),
+        decimals(standard_error(kl), 9),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from octet.core.files import read_dataclass, rounded
+from octet.core.files import decimals, read_dataclass
 from octet.data.arrays import Labels
 
 
@@ -81,9 +81,9 @@ def accuracy(labels: Labels, top: npt.NDArray[np.int64], classes: Sequence[str],
         n_images=len(labels),
         top1_pct=_percent(top[:, 0] == labels),
         top5_pct=_percent((top == labels[:, None]).any(axis=1)),
-        precision_pct=rounded(float(np.mean([row.precision_pct for row in rows])), 4),
-        recall_pct=rounded(float(np.mean([row.recall_pct for row in rows])), 4),
-        f1_pct=rounded(float(np.mean([row.f1_pct for row in rows])), 4),
+        precision_pct=decimals(float(np.mean([row.precision_pct for row in rows])), 4),
+        recall_pct=decimals(float(np.mean([row.recall_pct for row in rows])), 4),
+        f1_pct=decimals(float(np.mean([row.f1_pct for row in rows])), 4),
         n_unreadable=n_unreadable,
     )
 
@@ -111,4 +111,4 @@ def by_class(labels: Labels, predicted: Labels, classes: Sequence[str]) -> list[
 
 
 def _percent(hits: npt.NDArray[np.bool_]) -> float:
-    return rounded(100 * float(hits.mean()), 4)
+    return decimals(100 * float(hits.mean()), 4)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from octet.core.errors import OctetError
-from octet.core.files import read_dataclass, read_json, rounded
+from octet.core.files import decimals, read_dataclass, read_json
 from octet.core.folder import PRECISIONS, ModelFolder
 from octet.core.text import table
 from octet.evaluate.accuracy import Accuracy
@@ -91,21 +91,21 @@ def summarize(folder: ModelFolder) -> Summary:
         n_images=len(pairs),
         fp32_top1_pct=fp32.top1_pct,
         int8_top1_pct=int8.top1_pct,
-        top1_drop_pt=rounded(drop, 4),
-        top1_drop_se_pt=None if error is None else rounded(error, 4),
-        agreement_pct=rounded(agreement_pct(pairs), 4),
-        probability_shift_pct=rounded(probability_shift_pct(pairs), 4),
+        top1_drop_pt=decimals(drop, 4),
+        top1_drop_se_pt=None if error is None else decimals(error, 4),
+        agreement_pct=decimals(agreement_pct(pairs), 4),
+        probability_shift_pct=decimals(probability_shift_pct(pairs), 4),
         fp32_bytes=size["fp32"],
         int8_bytes=size["int8"],
-        size_ratio=rounded(size["fp32"] / size["int8"], 3),
+        size_ratio=decimals(size["fp32"] / size["int8"], 3),
         threads_all=most,
         machine=machine,
         fp32_fps_1_thread=fps[1]["fp32"],
         int8_fps_1_thread=fps[1]["int8"],
-        speedup_1_thread=rounded(fps[1]["int8"] / fps[1]["fp32"], 3),
+        speedup_1_thread=decimals(fps[1]["int8"] / fps[1]["fp32"], 3),
         fp32_fps_all_threads=fps[most]["fp32"],
         int8_fps_all_threads=fps[most]["int8"],
-        speedup_all_threads=rounded(fps[most]["int8"] / fps[most]["fp32"], 3),
+        speedup_all_threads=decimals(fps[most]["int8"] / fps[most]["fp32"], 3),
     )
 
 

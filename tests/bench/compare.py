@@ -17,7 +17,7 @@ import numpy as np
 
 from octet.core import params
 from octet.core.errors import run
-from octet.core.files import rounded, write_text
+from octet.core.files import decimals, write_text
 from octet.core.folder import ModelFolder
 from octet.core.logits import divergence
 from octet.core.parallel import cores
@@ -78,12 +78,12 @@ def compare(name: str, rounds: int, tested: int) -> PeersFigures:
         fps = {n: 1000 / float(np.median(timed.latency_ms[str(n)][row.name])) for n in threads}
         figures = EngineFigures(
             engine=row.title,
-            top1_pct=rounded(100 * float(np.mean(logits[row.name].argmax(axis=1) == labels)), 4),
-            fps_1_thread=rounded(fps[1], 1),
-            fps_all_threads=rounded(fps[threads[-1]], 1),
+            top1_pct=decimals(100 * float(np.mean(logits[row.name].argmax(axis=1) == labels)), 4),
+            fps_1_thread=decimals(fps[1], 1),
+            fps_all_threads=decimals(fps[threads[-1]], 1),
             bytes=timed.bytes[row.name],
-            peak_mib=rounded(memory[row.name], 1),
-            calibration_s=rounded(seconds[row.name], 2) if row.name in seconds else None,
+            peak_mib=decimals(memory[row.name], 1),
+            calibration_s=decimals(seconds[row.name], 2) if row.name in seconds else None,
             divergence=divergence(logits[row.fp32], logits[row.name]) if row.fp32 else None,
         )
         engines.append(figures)

@@ -91,7 +91,7 @@ def test_fewer_than_five_classes(tmp_path, count):
     labels = np.arange(6) % count
     whole = accuracy(labels, top.classes, classes)
     assert whole.top5_pct == 100
-    assert whole.top1_pct == files.rounded(100 * (top.classes[:, 0] == labels).mean(), 4)
+    assert whole.top1_pct == files.decimals(100 * (top.classes[:, 0] == labels).mean(), 4)
     rows = top.predictions([f"{k}.png" for k in range(6)], labels, classes)
     files.write_text(tmp_path / "p.csv", predictions_csv(rows))
     assert [row.top for row in read_predictions(tmp_path / "p.csv")] == [row.top for row in rows]

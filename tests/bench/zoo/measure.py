@@ -14,7 +14,7 @@ import torch
 
 from octet.calibrate.calibrate import calibrate
 from octet.core.errors import OctetError
-from octet.core.files import rounded, write_json
+from octet.core.files import decimals, write_json
 from octet.core.logits import spread_difference
 from octet.core.parallel import cores
 from octet.export.export import export
@@ -45,7 +45,7 @@ def measure(config: str, folder: Path) -> dict:
     settings = read_config(config)
     model = build(settings, config)
     parameters = sum(p.numel() for p in model.parameters())
-    found = {"parameters_m": rounded(parameters / 1e6, 1)}
+    found = {"parameters_m": decimals(parameters / 1e6, 1)}
     if parameters > LARGEST:
         return found | {"skipped": f"more than {LARGEST / 1e6:.0f} M parameters"}
     wanted, classes, settled, images = _torch(model, derive(settings, config, ["?"]))
@@ -96,7 +96,7 @@ def _files(config: str, checkpoint: Path, onnx: Path, steps: Path, images: tuple
         "int8_layers": sum(is_int8(layer) for layer in quantized.layers),
         "quantizable_layers": len(layers),
         "reshapes_by_batch": sum(layer.type == "Reshape" and 12 in layer.params for layer in net.layers),
-        "variation": rounded(variation, 2),
+        "variation": decimals(variation, 2),
     }
 
 
@@ -113,7 +113,7 @@ def _sqnr_db(wanted: np.ndarray, found: np.ndarray) -> float:
     """Of logits less each image's mean, which no prediction depends on."""
     centred = [x - x.mean(axis=1, keepdims=True) for x in (wanted, found)]
     signal, noise = np.square(centred[0]).sum(), np.square(centred[1] - centred[0]).sum()
-    return rounded(10 * np.log10(signal / max(noise, 1e-30)), 1)
+    return decimals(10 * np.log10(signal / max(noise, 1e-30)), 1)
 
 
 def main() -> None:
