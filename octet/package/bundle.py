@@ -11,10 +11,12 @@ from pathlib import Path
 
 from octet.core.files import read_json, require, write_bytes
 from octet.data import preprocess
+from octet.graph.profiles import target
 from octet.ncnn.net import load_net
 from octet.package import sdk
 from octet.package.texts import card, cmake, cpp, python
 from octet.project.provenance import used
+from octet.quantize.fp32_layers import by_reason, fp32_layers
 
 MODEL = ("fp32.param", "int8.param", "int8.bin", "preprocess.json")
 FIGURES = ("int8.json", "summary.json")
@@ -55,7 +57,10 @@ def contents(name: str, checkpoint: str, models: Path, metrics: Path) -> dict[st
     found["CMakeLists.txt"] = cmake().encode()
     sums = {file: hashlib.sha256(found[file]).hexdigest() for file in sorted(found)}
     figures = {file.removesuffix(".json"): read_json(metrics / file, "'make quantize' makes it") for file in FIGURES}
-    found["README.md"] = card(name, made, steps, blobs, net, figures, sums).encode()
+    plan, entry = models / "plan.json", made["model"]
+    planned = read_json(plan, "the stage plan makes it")["keep_fp32"] if plan.is_file() else []
+    reasons = by_reason(fp32_layers(net, target(made["target"]), entry.get("keep_fp32", []), planned))
+    found["README.md"] = card(name, made, steps, blobs, reasons, figures, sums).encode()
     found["SHA256SUMS"] = "".join(f"{digest}  {file}\n" for file, digest in sums.items()).encode()
     return found
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
 import jinja2
 
-from octet.graph.layers import is_int8, quantizable
-from octet.ncnn.net import Net
+from octet.graph.targets import Fp32Reason
 from octet.package import sdk
 from octet.project.provenance import calibration
 
@@ -55,12 +55,14 @@ def card(
     made: dict[str, Any],
     steps: dict[str, Any],
     blobs: tuple[str, str],
-    net: Net,
+    reasons: Mapping[Fp32Reason, list[str]],
     figures: dict[str, Any],
     sums: dict[str, str],
 ) -> str:
-    """README.md: what the model is, what was measured, how it is used. made: octet.used's parameters."""
-    fp32 = [layer.name for layer in quantizable(net.layers) if not is_int8(layer)]
+    """README.md: what the model is, what was measured, how it is used.
+
+    made: the parameters that it was made with; reasons: why which layers stay in fp32.
+    """
     kinds = [kind for kind in _resizes(steps) if not kind["plain"]]
     filters = " and ".join(_filter(kind) for kind in kinds)
     return _fill(
@@ -77,7 +79,7 @@ def card(
         calibration=calibration(made),
         images=made["calibrate"]["images"],
         target=made["target"],
-        fp32_layers=f"; in fp32 stay {', '.join(fp32)}" if fp32 else "",
+        reasons={reason.value: names for reason, names in reasons.items()},
         pip=" ".join({"Pillow": "pillow", "OpenCV (cv2)": "opencv-python-headless"}.get(n, n) for n in _needs(steps)),
         cpp_note=f"It resizes by ncnn's bilinear filter; the figures above were measured with {filters}."
         if filters
