@@ -27,8 +27,13 @@ Rule = Callable[[Layer], list[Slot]]
 
 def slots(layer: Layer) -> list[Slot]:
     """The layer's weights in the order of the .bin; empty for a layer without any."""
+    return [slot for slot in possible_slots(layer) if slot.count > 0]
+
+
+def possible_slots(layer: Layer) -> list[Slot]:
+    """The weights that layers of this type have, those that this one has not among them, of 0 values."""
     rule = _RULES.get(layer.type)
-    return [slot for slot in rule(layer) if slot.count > 0] if rule else []
+    return rule(layer) if rule else []
 
 
 def input_channels(layer: Layer) -> int | None:
@@ -37,74 +42,6 @@ def input_channels(layer: Layer) -> int | None:
         return None
     group = layer.int(7, 1) if layer.type == "ConvolutionDepthWise" else 1
     return layer.int(6) * group // (layer.int(0) * layer.int(1) * layer.int(11, layer.int(1)))
-
-
-def check_sizes(layer: Layer) -> str:
-    """What is wrong with the sizes that a layer's parameters give, in words; empty where they fit one another.
-
-    So no reader of them divides by zero or finds a part of a row.
-    """
-    try:
-        if layer.type in _CHECKS:
-            _CHECKS[layer.type](layer)
-        for slot in _RULES[layer.type](layer) if layer.type in _RULES else ():
-            if slot.count < 0:
-                raise ValueError(f"parameters give the weight '{slot.role}' {slot.count} values")
-    except ValueError as error:
-        return str(error)
-    return ""
-
-
-def _at_least(layer: Layer, key: int, least: int, default: int = 0) -> int:
-    value = layer.int(key, default)
-    if value < least:
-        raise ValueError(f"parameter {key}={value}: expected at least {least}")
-    return value
-
-
-def _multiple(layer: Layer, key: int, part: int, what: str) -> None:
-    size = _at_least(layer, key, 0)
-    if size % part:
-        raise ValueError(f"parameter {key}={size}: expected a multiple of {part}, {what}")
-
-
-def _check_activation(layer: Layer) -> None:
-    wanted, found = {2: 1, 3: 2, 6: 2}.get(layer.int(9), 0), len(layer.floats(10))
-    if found < wanted:
-        raise ValueError(f"parameter 9={layer.int(9)}: expected {wanted} values in parameter 10, found {found}")
-
-
-def _check_convolution(layer: Layer) -> None:
-    outputs, width = _at_least(layer, 0, 1), _at_least(layer, 1, 1)
-    window = width
-    if not layer.type.endswith("1D"):
-        window *= _at_least(layer, 11, 1, width)
-    if layer.type.endswith("3D"):
-        window *= _at_least(layer, 21, 1, width)
-    for key in (2, 12, 3, 13):
-        _at_least(layer, key, 1, 1)
-    if "DepthWise" in layer.type and outputs % _at_least(layer, 7, 1, 1):
-        raise ValueError(f"parameter 7={layer.int(7)}: {outputs} outputs do not fall into so many groups")
-    _multiple(layer, 6, outputs * window, "the outputs' windows")
-    _check_activation(layer)
-
-
-def _check_inner_product(layer: Layer) -> None:
-    _multiple(layer, 2, _at_least(layer, 0, 1), "the outputs")
-    _check_activation(layer)
-
-
-def _check_outputs(layer: Layer) -> None:
-    _at_least(layer, 0, 1)
-
-
-def _check_attention(layer: Layer) -> None:
-    width, heads = _at_least(layer, 0, 1), _at_least(layer, 1, 1, 1)
-    if width % heads:
-        raise ValueError(f"parameter 1={heads}: a width of {width} does not fall into so many heads")
-    _multiple(layer, 2, width, "the width")
-    for key in (3, 4):
-        _at_least(layer, key, 1, width)
 
 
 def _convolution(layer: Layer) -> list[Slot]:
@@ -219,19 +156,13 @@ def _requantize(layer: Layer) -> list[Slot]:
     ]
 
 
-_CONVOLUTIONS = (
+CONVOLUTIONS = (
     *(f"{kind}{dims}" for kind in ("Convolution", "ConvolutionDepthWise") for dims in ("", "1D", "3D")),
     *(f"{kind}{dims}" for kind in ("Deconvolution", "DeconvolutionDepthWise") for dims in ("", "1D", "3D")),
     "DeformableConv2D",
 )
-_CHECKS: dict[str, Callable[[Layer], None]] = {
-    **dict.fromkeys(_CONVOLUTIONS, _check_convolution),
-    "InnerProduct": _check_inner_product,
-    "MultiHeadAttention": _check_attention,
-    **dict.fromkeys(("RNN", "GRU", "LSTM", "Embed"), _check_outputs),
-}
 _RULES: dict[str, Rule] = {
-    **dict.fromkeys(_CONVOLUTIONS, _convolution),
+    **dict.fromkeys(CONVOLUTIONS, _convolution),
     "InnerProduct": _inner_product,
     "Embed": _embed,
     "Gemm": _gemm,

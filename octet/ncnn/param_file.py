@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 from octet.core.errors import OctetError
 from octet.ncnn.layer import Layer
-from octet.ncnn.layout import check_sizes
 from octet.ncnn.parameters import problem
+from octet.ncnn.sizes import check_sizes
 
 MAGIC = "7767517"
 _PARAMETER = re.compile(r'(-?\d+)=("[^"]*"|\S+)', re.ASCII)

@@ -177,7 +177,10 @@ def test_the_bundle_says_what_it_holds(project, bundle):
     card = (bundle / "README.md").read_text()
     assert f"{summary['int8_top1_pct']:.2f} % | drop {summary['top1_drop_pt']:+.2f}" in card
     assert "by minmax, weights by absmax, from\n32 training images; kernels for the target `dotprod`" in card
-    assert "All layers with weights are int8 but these:\n\n- convrelu_0: reads the network's input, where int8 loses" in card
+    assert (
+        "All layers with weights are int8 but these:\n\n- convrelu_0: reads the network's input, where int8 loses"
+        in card
+    )
     model = json.loads((bundle / "deploy.json").read_text())["models"][0]
     for file in (model["net"], model["weights"]):
         assert (bundle / file).read_bytes() == (project.folder / "models/tiny" / file).read_bytes()
