@@ -1,14 +1,21 @@
-"""Image files, read as mmcls reads them (mmcv.imfrombytes with its default backend, cv2), in RGB."""
+"""Image files, read as mmcls reads them (mmcv.imfrombytes with its default backend, cv2), in RGB.
+
+A header of a few bytes may say that an image has a billion pixels. OpenCV refuses those that have more than the
+environment variable OPENCV_IO_MAX_IMAGE_PIXELS says when it is loaded, for which octet/data/__init__.py has a default.
+"""
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import cv2
 import numpy as np
 
 from octet.core.errors import Unreadable
+from octet.data import MOST_PIXELS, PIXELS_VARIABLE
 from octet.data.arrays import Pixels
 
 cv2.setLogLevel(0)  # what OpenCV says of a damaged file, Unreadable says
@@ -37,15 +44,24 @@ def read(path: str | Path, color_type: str = "color") -> Pixels:
         color_type: As in mmcls's LoadImageFromFile: a key of FLAGS.
 
     Raises:
-        Unreadable: The file is missing, or OpenCV cannot decode it, which includes one that is cut off.
+        Unreadable: The file is missing or no regular file, has too many pixels, or OpenCV cannot decode it, which
+            includes one that is cut off.
     """
     try:
-        raw = np.fromfile(path, np.uint8)
+        with _open(path) as file:
+            information = os.fstat(file.fileno())
+            if not stat.S_ISREG(information.st_mode):
+                raise Unreadable(f"{path}: no regular file, so no image")
+            if information.st_size > 8 * most_pixels():  # which four channels of 16 bits take
+                raise Unreadable(f"{path}: {information.st_size:,} bytes, {_too_many()}")
+            raw = np.fromfile(file, np.uint8)
     except OSError as error:
         raise Unreadable(f"{path}: cannot be read: {error.strerror}") from None
     try:
         image: Any = cv2.imdecode(raw, FLAGS[color_type]) if raw.size else None
-    except cv2.error:  # for one that claims to be larger than OpenCV takes
+    except cv2.error as error:
+        if "validateInputImageSize" in str(error):
+            raise Unreadable(f"{path}: no pixels, or {_too_many()}") from None
         image = None
     if image is None:
         raise Unreadable(f"{path}: not an image that OpenCV can decode, or damaged ({raw.size:,} bytes)")
@@ -53,3 +69,21 @@ def read(path: str | Path, color_type: str = "color") -> Pixels:
         image = cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA if image.shape[2] == 4 else cv2.COLOR_BGR2RGB)
     pixels: Pixels = image
     return pixels
+
+
+def most_pixels() -> int:
+    """How many pixels an image may have, as far as the environment says it in digits."""
+    value = os.environ.get(PIXELS_VARIABLE, "")
+    return int(value) if value.isdecimal() else MOST_PIXELS
+
+
+def _too_many() -> str:
+    return (
+        f"more than the {most_pixels():,} pixels up to which an image is read; the environment variable {PIXELS_VARIABLE} "
+        "raises the limit"
+    )
+
+
+def _open(path: str | Path) -> BinaryIO:
+    """Opens it to read; a pipe without a writer, too, instead of waiting for one."""
+    return cast(BinaryIO, open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)))

@@ -61,7 +61,7 @@ class Images(Sequence[Input]):
         try:
             return self.preprocess(pixels)
         except OctetError as error:
-            raise OctetError(f"{self.name(k)}: {error}") from None
+            raise type(error)(f"{self.name(k)}: {error}") from None
 
     @property
     def labels(self) -> Labels | None:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from octet.core.errors import OctetError
+from octet.core.errors import OctetError, Unreadable
 from octet.core.files import read_json, write_json
 from octet.data.arrays import Input, Pixels
 from octet.data.image_files import FLAGS
@@ -75,7 +75,7 @@ class Resize:
             else:
                 height, width = self.height, int(self.height * w / h)
             if not (0 < height <= _LARGEST and 0 < width <= _LARGEST):
-                raise OctetError(f"an image of {w}x{h} pixels would be resized to {width}x{height}; leave it out")
+                raise Unreadable(f"an image of {w}x{h} pixels, so narrow that it would be resized to {width}x{height}")
         return _resize(image, height, width, self.interpolation, self.backend)
 
 
@@ -151,6 +151,7 @@ class Preprocess:
         Normalization as mmcv.imnormalize: (x - mean) * (1 / std), constants in fp64 of what they are in fp32.
 
         Raises:
+            Unreadable: It is so narrow that resizing makes nothing of it, or far too much.
             OctetError: It has other channels than the network's input, or becomes another size.
         """
         channels = image.shape[2] if image.ndim == 3 else 1

@@ -35,8 +35,8 @@ def files(paths: Sequence[str]) -> list[Path]:
             if not inside:
                 raise OctetError(f"{path}: no image in this folder; expected files ending in {', '.join(ENDINGS)}")
             found += inside
-        elif path.is_file():
-            found.append(path)
+        elif path.exists():
+            found.append(path)  # what is no regular file, `read` refuses
         else:
             raise OctetError(f"{path}: no such file or folder; IMAGE names images, or folders with images")
     return found
