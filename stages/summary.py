@@ -19,7 +19,8 @@ def main() -> None:
     folder, settings = stage.folder, stage.params.evaluate
     pairs, summary = read_pairs(folder), summarize(folder)
     if (settings.split, settings.limit) == ("test", None):
-        summary = replace(summary, **catalogue.compare(summary.fp32_top1_pct, stage.entry.checkpoint))
+        published = catalogue.published_top1_pct(stage.entry.checkpoint, summary.fp32_top1_pct)
+        summary = replace(summary, published_top1_pct=published)
     steps = preprocess.load(folder.preprocess)
     classes, shown = distinct(steps.classes), differing(pairs)[:SHOWN]
     images = named_images(stage.entry.data, settings.split, steps, [fp32.image for fp32, _ in shown])

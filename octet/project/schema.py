@@ -48,11 +48,14 @@ def document() -> str:
 
 def _chapter(section: type[Section], at: str) -> Iterator[str]:
     """The parameters of a section, then the sections in it."""
-    inner, rows = {}, []
+    inner: dict[str, tuple[type[Section], str]] = {}
+    rows = []
     for key, field in section.model_fields.items():
-        kind = fields.entry(field.annotation)
-        if kind or fields.is_section(field.annotation):
-            inner[f"{at}{key}"] = kind or field.annotation, f"{at}{key}.<name>." if kind else f"{at}{key}."
+        kind, entry = field.annotation, fields.entry(field.annotation)
+        if fields.is_section(kind):
+            inner[f"{at}{key}"] = kind, f"{at}{key}."
+        elif fields.is_section(entry):
+            inner[f"{at}{key}"] = entry, f"{at}{key}.<name>."
         else:
             rows.append(_row(f"{at}{key}", field))
     if rows:

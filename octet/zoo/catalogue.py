@@ -6,7 +6,6 @@ A weights file's name ends in the first eight hex digits of its sha256.
 from __future__ import annotations
 
 import importlib.util
-import re
 import sys
 from dataclasses import dataclass
 from functools import cache
@@ -21,8 +20,16 @@ TOLERANCE_PT = 0.1  # how far fp32's top-1 may be from the published one without
 
 @dataclass(frozen=True)
 class ZooModel:
-    """config: as mmcls_model.read_config takes it. top1_pct: published, None for a multi-label model. data_set: its name
-    in the metafile.
+    """A model of mmcls's zoo.
+
+    Args:
+        name: As its metafile has it.
+        family: The collection that it belongs to.
+        config: As octet.export.mmcls_model.read_config takes it.
+        url: Where its weights are.
+        parameters: How many it has, by the metafile.
+        top1_pct: The published top-1; None for a multi-label model.
+        data_set: What that was measured on, by its name in the metafile.
     """
 
     name: str
@@ -41,19 +48,19 @@ class ZooModel:
     @property
     def sha256(self) -> str:
         """The first digits of the weights' sha256."""
-        return re.fullmatch(r".*-([0-9a-f]{8})\.pth", self.file.name)[1]
+        return self.file.stem.rsplit("-", 1)[1]
 
 
 @cache
 def models() -> dict[str, ZooModel]:
     """Every model of the zoo that has a config, weights and results, by its name, in the order of the metafiles."""
-    found = {}
+    zoo = {}
     for path in sorted(_wheel().glob("configs/*/metafile.yml")):
         for entry in yaml.load(path, "it is part of mmcls's wheel: install that again").get("Models", ()):
             if not {"Config", "Weights"} <= entry.keys() or not entry.get("Results"):
                 continue
             result = entry["Results"][0]
-            found[entry["Name"]] = ZooModel(
+            zoo[entry["Name"]] = ZooModel(
                 entry["Name"],
                 entry.get("In Collection") or entry["In Collections"],
                 entry["Config"].removeprefix("configs/"),
@@ -62,11 +69,18 @@ def models() -> dict[str, ZooModel]:
                 result["Metrics"].get("Top 1 Accuracy"),
                 result["Dataset"],
             )
-    return found
+    return zoo
 
 
 def find(name: str) -> ZooModel:
-    """The model of that name, or the only one whose config has it; OctetError with the nearest name otherwise."""
+    """The model of that name, or the only one whose config has it.
+
+    >>> find("resnet18_8xb16_cifar10").top1_pct
+    94.82
+
+    Raises:
+        OctetError: There is none, with the nearest name; or there are several.
+    """
     if name in models():
         return models()[name]
     same = [model for model in models().values() if Path(model.config).stem == name.removesuffix(".py")]
@@ -82,13 +96,19 @@ def by_file(path: str | Path) -> ZooModel | None:
     return next((model for model in models().values() if model.file.name == Path(path).name), None)
 
 
-def compare(top1_pct: float, checkpoint: str) -> dict:
-    """The published top-1 beside the fp32 model's, as metrics JSON, where the checkpoint is of the zoo; a warning where
-    the two differ.
+def published_top1_pct(checkpoint: str, top1_pct: float) -> float | None:
+    """What the zoo publishes for a checkpoint of its own; a warning on standard error where the measured one differs.
+
+    Args:
+        checkpoint: Where the weights lie.
+        top1_pct: The fp32 model's top-1 on all test images.
+
+    Returns:
+        None where the checkpoint is not of the zoo, or nothing is published.
     """
     model = by_file(checkpoint)
     if model is None or model.top1_pct is None:
-        return {}
+        return None
     off = top1_pct - model.top1_pct
     if abs(off) > TOLERANCE_PT:
         print(
@@ -97,8 +117,12 @@ def compare(top1_pct: float, checkpoint: str) -> dict:
             "training, images that were encoded again, labels in another order, another data set",
             file=sys.stderr,
         )
-    return {"published_top1_pct": model.top1_pct}
+    return model.top1_pct
 
 
 def _wheel() -> Path:
-    return Path(importlib.util.find_spec("mmcls").submodule_search_locations[0]) / ".mim"
+    """What mmcls's wheel carries besides code."""
+    spec = importlib.util.find_spec("mmcls")
+    if spec is None or not spec.submodule_search_locations:
+        raise OctetError("mmcls: not installed; 'make quantize' installs all that requirements.lock names")
+    return Path(spec.submodule_search_locations[0]) / ".mim"

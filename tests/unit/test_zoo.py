@@ -64,14 +64,14 @@ def test_names_of_configs_and_unknown_names():
 
 def test_the_published_top_1_beside_the_found_one(capsys):
     file = "x/resnet18_b16x8_cifar10_20210528-bd6371c8.pth"
-    assert catalogue.compare(94.9, file) == {"published_top1_pct": 94.82}
+    assert catalogue.published_top1_pct(file, 94.9) == 94.82
     assert capsys.readouterr().err == ""
-    catalogue.compare(93.0, file)
+    assert catalogue.published_top1_pct(file, 93.0) == 94.82
     said = capsys.readouterr().err
     assert "fp32 top-1 is 93.00 %, published are 94.82 % on CIFAR-10 (-1.82 points)" in said
     for cause in ("channel order", "normalization", "resize"):
         assert cause in said
-    assert catalogue.compare(1.0, "models/mine.pth") == {}
+    assert catalogue.published_top1_pct("models/mine.pth", 1.0) is None
     assert capsys.readouterr().err == ""
 
 
