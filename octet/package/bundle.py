@@ -15,7 +15,7 @@ from octet.graph.profiles import target
 from octet.ncnn.net import load_net
 from octet.package import sdk
 from octet.package.texts import card, cmake, cpp, python
-from octet.project.provenance import used
+from octet.project.provenance import provenance
 from octet.quantize.fp32_layers import by_reason, fp32_layers
 
 MODEL = ("fp32.param", "int8.param", "int8.bin", "preprocess.json")
@@ -37,7 +37,7 @@ def package(name: str, checkpoint: str, out: Path) -> list[str]:
 
 def contents(name: str, checkpoint: str, models: Path, metrics: Path) -> dict[str, bytes]:
     """The bundle's files by their names, which are all different even without folders: MMDeploy's SDK wants that."""
-    made = used(name)
+    made_with = provenance(name)
     preprocess.load(models / "preprocess.json")  # checks it
     steps = read_json(models / "preprocess.json", "the stage export makes it")
     net = load_net(models / "int8.param", models / "int8.bin")
@@ -45,9 +45,7 @@ def contents(name: str, checkpoint: str, models: Path, metrics: Path) -> dict[st
     jsons = {
         "deploy.json": sdk.deploy(name),
         "pipeline.json": sdk.pipeline(name, steps, blobs),
-        "detail.json": sdk.detail(
-            made["model"]["config"], checkpoint, version("mmcls"), made["export"]["opset"], made["calibrate"]
-        ),
+        "detail.json": sdk.detail(made_with.config, checkpoint, version("mmcls"), made_with.opset, made_with.calibrate),
     }
     found = {file: (models / file).read_bytes() for file in ("int8.param", "int8.bin", "preprocess.json")}
     found |= {file: (json.dumps(content, indent=4) + "\n").encode() for file, content in jsons.items()}
@@ -57,10 +55,10 @@ def contents(name: str, checkpoint: str, models: Path, metrics: Path) -> dict[st
     found["CMakeLists.txt"] = cmake().encode()
     sums = {file: hashlib.sha256(found[file]).hexdigest() for file in sorted(found)}
     figures = {file.removesuffix(".json"): read_json(metrics / file, "'make quantize' makes it") for file in FIGURES}
-    plan, entry = models / "plan.json", made["model"]
+    plan = models / "plan.json"
     planned = read_json(plan, "the stage plan makes it")["keep_fp32"] if plan.is_file() else []
-    reasons = by_reason(fp32_layers(net, target(made["target"]), entry.get("keep_fp32", []), planned))
-    found["README.md"] = card(name, made, steps, blobs, reasons, figures, sums).encode()
+    reasons = by_reason(fp32_layers(net, target(made_with.target), made_with.keep_fp32, planned))
+    found["README.md"] = card(name, made_with, steps, blobs, reasons, figures, sums).encode()
     found["SHA256SUMS"] = "".join(f"{digest}  {file}\n" for file, digest in sums.items()).encode()
     return found
 

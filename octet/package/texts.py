@@ -10,7 +10,7 @@ import jinja2
 
 from octet.graph.targets import Fp32Reason
 from octet.package import sdk
-from octet.project.provenance import calibration
+from octet.project.provenance import Provenance
 
 OLDEST = "20221128"  # ncnn's first release with the layers' feature masks
 _CV2 = dict(nearest="NEAREST", bilinear="LINEAR", bicubic="CUBIC", area="AREA", lanczos="LANCZOS4")
@@ -52,7 +52,7 @@ def cmake() -> str:
 
 def card(
     name: str,
-    made: dict[str, Any],
+    provenance: Provenance,
     steps: dict[str, Any],
     blobs: tuple[str, str],
     reasons: Mapping[Fp32Reason, list[str]],
@@ -61,7 +61,7 @@ def card(
 ) -> str:
     """README.md: what the model is, what was measured, how it is used.
 
-    made: the parameters that it was made with; reasons: why which layers stay in fp32.
+    provenance: the parameters that it was made with; reasons: why which layers stay in fp32.
     """
     kinds = [kind for kind in _resizes(steps) if not kind["plain"]]
     filters = " and ".join(_filter(kind) for kind in kinds)
@@ -74,11 +74,11 @@ def card(
         oldest=OLDEST,
         s=figures["summary"],
         int8=figures["int8"],
-        split=made["evaluate"]["split"],
-        config=made["model"]["config"],
-        calibration=calibration(made),
-        images=made["calibrate"]["images"],
-        target=made["target"],
+        split=provenance.split,
+        config=provenance.config,
+        calibration=provenance.calibration,
+        images=provenance.calibration_images,
+        target=provenance.target,
         reasons={reason.value: names for reason, names in reasons.items()},
         pip=" ".join({"Pillow": "pillow", "OpenCV (cv2)": "opencv-python-headless"}.get(n, n) for n in _needs(steps)),
         cpp_note=f"It resizes by ncnn's bilinear filter; the figures above were measured with {filters}."

@@ -15,10 +15,20 @@ FETCHED = {"cifar10": (BINARY10, PYTHON10), "cifar100": (BINARY100, PYTHON100)} 
 
 
 def fetch(name: str, folder: Path) -> str:
-    """Makes sure that the data set is in the folder, and says how.
+    """Makes sure that a data set is in a folder.
 
     What lies there in any of CIFAR's layouts is accepted as it is. Otherwise an official archive in the folder or
     beside it is checked and unpacked, or the binary version's is fetched.
+
+    Args:
+        name: One of FETCHED.
+        folder: Where it belongs.
+
+    Returns:
+        How it came there, in words.
+
+    Raises:
+        OctetError: It cannot be fetched, or an archive is damaged.
     """
     there = find(folder)
     if there and all((there[1] / file).is_file() for file in there[0].all_files):
@@ -47,5 +57,6 @@ def _unpack(archive: Path, layout: Layout, folder: Path) -> None:
     wanted = {f"{layout.folder}/{name}": name for name in layout.all_files}
     with tarfile.open(archive) as file:
         for member in file:
-            if member.name in wanted and member.isfile():
-                write_bytes(folder / wanted[member.name], file.extractfile(member).read())
+            content = file.extractfile(member) if member.isfile() and member.name in wanted else None
+            if content:
+                write_bytes(folder / wanted[member.name], content.read())

@@ -20,12 +20,21 @@ MIRROR = "OCTET_MIRROR"  # an environment variable: scheme and host to take inst
 
 
 def download(url: str, path: Path, algorithm: str, digest: str) -> bool:
-    """Fetches `path` from `url` unless it is there; True where it was fetched.
+    """Fetches a file unless it is there, and checks it either way.
 
-    digest: the first hex digits of the file's checksum, by a name in hashlib. A file that is there already is checked,
-    too. What was fetched before the connection broke stays beside it as .NAME.partial, and the next run goes on from
-    there. Raises OctetError for a checksum that differs, and where the address cannot be reached: then it says which
-    file to put where.
+    What came before the connection broke stays beside it as .NAME.partial, and the next run goes on from there.
+
+    Args:
+        url: Where it is published; OCTET_MIRROR may name another server.
+        path: Where it belongs.
+        algorithm: Of its checksum, by a name in hashlib.
+        digest: The checksum's first hex digits.
+
+    Returns:
+        Whether it was fetched.
+
+    Raises:
+        OctetError: The checksum differs, or the address cannot be reached: then with which file to put where.
     """
     if path.exists():
         found = checksum(path, algorithm)
@@ -63,11 +72,12 @@ def download(url: str, path: Path, algorithm: str, digest: str) -> bool:
             f"{url}: what came has a {algorithm} that begins with {found[: len(digest)]}, expected was {digest}; it was thrown "
             f"away. Try again, or put the right file there by hand: {path}"
         )
-    os.replace(partial, path)
+    partial.replace(path)
     return True
 
 
 def mirrored(url: str) -> str:
+    """The address on the server that OCTET_MIRROR names, if it names one."""
     mirror = os.environ.get(MIRROR)
     return mirror.rstrip("/") + urlsplit(url).path if mirror else url
 
@@ -89,7 +99,7 @@ def _fetch(url: str, partial: Path) -> None:
         if error.code == 416:  # nothing lies behind what we have: it is whole, or not this file
             return
         raise
-    with response, open(partial, "ab" if response.status == 206 else "wb") as file:
+    with response, partial.open("ab" if response.status == 206 else "wb") as file:
         rest = int(response.headers.get("Content-Length") or 0)
         start, parts = file.tell(), -(-rest // CHUNK)
         for data in progress(_chunks(response), url.rsplit("/", 1)[1], total=parts or None, unit="MiB"):

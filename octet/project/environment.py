@@ -13,6 +13,7 @@ import ncnn
 
 from octet.benchmark.benchmark import thread_counts
 from octet.core.parallel import cores
+from octet.core.text import table
 from octet.ncnn.machine import fitting_target, int8_kernel, processor
 
 PACKAGES = [
@@ -56,7 +57,11 @@ SHOWN = (
 
 
 def environment(target: str | None) -> str:
-    """The lines to paste into a report of a bug. target: what params.yaml says; None where it cannot be read."""
+    """The lines to paste into a report of a bug.
+
+    Args:
+        target: What params.yaml says; None where it cannot be read.
+    """
     model, flags = processor()
     kernel, fits = int8_kernel(flags), fitting_target(flags)
     rows = [
@@ -72,8 +77,7 @@ def environment(target: str | None) -> str:
         ("target", f"{fits} fits this processor" + (f"; params.yaml has {target}" if target else "")),
         *((name, installed_version(name)) for name in PACKAGES),
     ]
-    width = max(len(name) for name, _ in rows)
-    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+    return table(rows, align="ll")
 
 
 def installed_version(name: str) -> str:

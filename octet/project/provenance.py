@@ -2,34 +2,73 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from octet.calibrate.methods import describe
+from octet.core import yaml
 from octet.core.errors import OctetError
-from octet.core.files import read_bytes
 
 
-def used(name: str, lock: str | Path = "dvc.lock") -> dict[str, Any]:
-    """By section of params.yaml: export, calibrate, target, evaluate, …, and `model`, what is known of its entry.
+@dataclass(frozen=True)
+class Provenance:
+    """What of params.yaml a model was made with.
 
-    Raises OctetError where the pipeline did not run for this model, or not to its end.
+    Args:
+        config: The mmcls config.
+        keep_fp32: The layers that its entry keeps in fp32.
+        opset: The ONNX opset.
+        target: The target profile's name.
+        calibrate: The section of that name.
+        split: On which split it was evaluated.
+        runs: How many runs of each kind were timed.
+    """
+
+    config: str
+    keep_fp32: list[str]
+    opset: int
+    target: str
+    calibrate: dict[str, Any]
+    split: str
+    runs: int
+
+    @property
+    def calibration(self) -> str:
+        """The calibration in words."""
+        return describe(self.calibrate)
+
+    @property
+    def calibration_images(self) -> int:
+        """How many training images it was calibrated on."""
+        return int(self.calibrate["images"])
+
+
+def provenance(name: str, lock: str | Path = "dvc.lock") -> Provenance:
+    """What dvc.lock says of a model.
+
+    Raises:
+        OctetError: The pipeline did not run for this model, or not to its end, or the file is damaged.
     """
     made_by = f"'make quantize MODEL={name}' makes it"
-    stages = (yaml.safe_load(read_bytes(lock, made_by)) or {}).get("stages", {})
+    values = yaml.load(lock, made_by)
+    stages = values.get("stages", {}) if isinstance(values, dict) else {}
     if f"summary@{name}" not in stages:
         raise OctetError(f"{lock}: the pipeline did not run for {name}; 'make quantize MODEL={name}' does that")
-    found: dict[str, Any] = {"model": {}}
-    for stage, entry in stages.items():
-        if stage.endswith(f"@{name}"):
-            for key, value in entry.get("params", {}).get("params.yaml", {}).items():
-                prefix, _, last = key.rpartition(".")
-                (found["model"] if prefix == f"models.{name}" else found)[last or key] = value
-    return found
-
-
-def calibration(found: dict[str, Any]) -> str:
-    """The calibration method in words."""
-    return describe(found["calibrate"])
+    parameters: dict[str, Any] = {}
+    for stage, recorded in stages.items():
+        if stage.endswith(f"@{name}") and isinstance(recorded, dict):
+            parameters |= recorded.get("params", {}).get("params.yaml", {})
+    entry = {key.removeprefix(f"models.{name}."): value for key, value in parameters.items()}
+    try:
+        return Provenance(
+            config=entry["config"],
+            keep_fp32=entry["keep_fp32"],
+            opset=entry["export"]["opset"],
+            target=entry["target"],
+            calibrate=entry["calibrate"],
+            split=entry["evaluate"]["split"],
+            runs=entry["benchmark"]["runs"],
+        )
+    except KeyError as error:
+        raise OctetError(f"{lock}: lacks the parameter {error} of {name}; {made_by}") from None

@@ -8,7 +8,6 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from octet.analyze.analyze import Analysis, LayerCost, ModelCost
 from octet.benchmark.benchmark import Speed
@@ -23,7 +22,7 @@ from octet.graph.layers import quantizable
 from octet.graph.profiles import target
 from octet.graph.targets import Fp32Reason
 from octet.ncnn.net import load_net
-from octet.project.provenance import used
+from octet.project.provenance import Provenance, provenance
 from octet.quantize.fp32_layers import fp32_layers
 from octet.report import peers
 from octet.report.figures import Rows
@@ -63,7 +62,7 @@ class ReportData:
         topk_pct: by k, the top-k accuracies of fp32 and int8.
         speeds: by number of threads and precision.
         classes: rows of classes.csv; confusion, activations, latency_samples: alike.
-        parameters: with which the model was made, by section of params.yaml.
+        provenance: the parameters with which the model was made.
         n_differing: for how many images the two predict different classes.
         differing: some of these images.
         n_quantizable: how many layers can be int8.
@@ -81,7 +80,7 @@ class ReportData:
     confusion: Rows
     activations: Rows
     latency_samples: Rows
-    parameters: dict[str, Any]
+    provenance: Provenance
     n_differing: int
     differing: list[DifferingImage]
     n_quantizable: int
@@ -104,7 +103,7 @@ def collect(name: str, data: str) -> ReportData:
     tables = folder.classes, folder.confusion, folder.activations, folder.latency_samples
     figures = folder.summary, *map(folder.figures, PRECISIONS), folder.latency, *map(folder.predictions, PRECISIONS)
     require([*figures, *tables, folder.preprocess, *folder.int8], made_by)
-    pairs, parameters = read_pairs(folder), used(name)
+    pairs, made_with = read_pairs(folder), provenance(name)
     different, net = differing(pairs), load_net(*folder.int8)
     planned = read_json(folder.plan, made_by)["keep_fp32"] if folder.plan.is_file() else []
     return ReportData(
@@ -114,11 +113,11 @@ def collect(name: str, data: str) -> ReportData:
         topk_pct={k: _topk_pct(pairs, k) for k in range(1, len(pairs[0][0].top) + 1)},
         speeds=_speeds(folder.latency, made_by),
         **{path.stem: _rows(path) for path in tables},
-        parameters=parameters,
+        provenance=made_with,
         n_differing=len(different),
-        differing=_images(different[:SHOWN], folder, data, parameters["evaluate"]["split"]),
+        differing=_images(different[:SHOWN], folder, data, made_with.split),
         n_quantizable=len(quantizable(net.layers)),
-        fp32_layers=fp32_layers(net, target(parameters["target"]), parameters["model"].get("keep_fp32", []), planned),
+        fp32_layers=fp32_layers(net, target(made_with.target), made_with.keep_fp32, planned),
         analysis=_analysis(folder.analysis) if folder.analysis.is_file() else None,
         peers=peers.read(folder.peers) if folder.peers.is_file() else None,
     )

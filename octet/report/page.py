@@ -11,7 +11,6 @@ from octet.core.files import write_text
 from octet.core.folder import PRECISIONS, ModelFolder
 from octet.core.text import shorten
 from octet.project.environment import PACKAGES, installed_version
-from octet.project.provenance import calibration
 from octet.quantize.fp32_layers import by_reason
 from octet.report import chart, figures, history, peers
 from octet.report.collect import ReportData, collect
@@ -59,7 +58,7 @@ def page(report: ReportData, params: str) -> str:
     return _ENVIRONMENT.get_template("report.html.j2").render(
         report=report,
         summary=report.summary,
-        parameters=report.parameters,
+        provenance=report.provenance,
         figures=draw(report),
         overview=overview(report),
         classes=classes(report),
@@ -67,7 +66,6 @@ def page(report: ReportData, params: str) -> str:
         fp32_layers=by_reason(report.fp32_layers),
         change=history.last_change(report.name, tracked, params),
         experiments=history.experiments(report.name),
-        calibration=calibration(report.parameters),
         versions={package: installed_version(package) for package in ("octet", *PACKAGES)},
         most_images=SHOWN,
         most_classes=figures.CLASSES,

@@ -10,6 +10,7 @@ import pytest
 from octet.analyze.analyze import LayerCost
 from octet.benchmark.benchmark import Speed
 from octet.evaluate.accuracy import Accuracy
+from octet.project.provenance import Provenance
 from octet.report import figures, history, svg
 from octet.report.collect import ReportData
 from octet.report.confusion import confusion, confusion_change
@@ -132,7 +133,7 @@ def report_data(**changes):
         "topk_pct": {1: (95.71999, 95.63999), 2: (97.5, 97.25)},
         "speeds": {1: one, 2: two},
         **{key: [] for key in ("classes", "confusion", "activations", "latency_samples", "differing")},
-        "parameters": {},
+        "provenance": Provenance("c.py", [], 13, "dotprod", {}, "test", 100),
         "n_differing": 0,
         "n_quantizable": 1,
         "fp32_layers": {},
