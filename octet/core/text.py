@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+
+Width = Callable[[str], float]
 
 
 def columns(text: str) -> int:
@@ -11,23 +13,48 @@ def columns(text: str) -> int:
     return sum(_columns(character) for character in text)
 
 
-def shorten(name: str, most: int) -> str:
+def shorten(name: str, most: float, width: Width = columns) -> str:
     """The name in at most so many columns of a terminal, with « … » for the end that is left out.
 
     >>> shorten("n02123045 tabby cat", 10)
     'n02123045…'
     >>> shorten("虎斑猫的照片", 8)
     '虎斑猫…'
+
+    Args:
+        name: Any text.
+        most: How wide it may be.
+        width: How wide a text is, where that is not counted in columns of a terminal.
     """
-    if columns(name) <= most:
+    if width(name) <= most:
         return name
-    kept, left = [], most - 1
-    for character in name:
-        left -= _columns(character)
-        if left < 0:
-            break
-        kept.append(character)
-    return "".join(kept) + "…"
+    ends = range(len(name) - 1, 0, -1)
+    return next((short for end in ends if width(short := name[:end] + "…") <= most), "…")
+
+
+def wrap(text: str, most: float, lines: int, width: Width = columns) -> list[str]:
+    """A text in at most so many lines of so many columns of a terminal; the last is shortened where that is not enough.
+
+    >>> wrap("a long name.png (500x375, cut and scaled)", 16, 3)
+    ['a long name.png', '(500x375, cut', 'and scaled)']
+    >>> wrap("n02123045_100.JPEG", 8, 2)
+    ['n0212304', '5_100.J…']
+
+    Args:
+        text: Any text.
+        most: How wide a line may be.
+        lines: How many lines there may be.
+        width: As for shorten.
+    """
+    wrapped: list[str] = []
+    for word in text.split():
+        if wrapped and width(longer := f"{wrapped[-1]} {word}") <= most:
+            wrapped[-1] = longer
+        else:
+            wrapped += _pieces(word, most, width)
+    if len(wrapped) > lines:
+        wrapped = [*wrapped[: lines - 1], shorten(wrapped[lines - 1] + wrapped[lines], most, width)]
+    return wrapped
 
 
 def table(rows: Iterable[Sequence[str]], headers: Sequence[str] = (), align: str = "", markdown: bool = False) -> str:
@@ -61,6 +88,16 @@ def table(rows: Iterable[Sequence[str]], headers: Sequence[str] = (), align: str
         colalign=[{"l": "left", "r": "right"}[letter] for letter in align or "l" + "r" * (count - 1)],
     )
     return "\n".join(line.rstrip() for line in lines.splitlines())
+
+
+def _pieces(word: str, most: float, width: Width) -> list[str]:
+    """A word in pieces that fit into a line."""
+    pieces = [""]
+    for character in word:
+        if pieces[-1] and width(pieces[-1] + character) > most:
+            pieces.append("")
+        pieces[-1] += character
+    return pieces
 
 
 def _columns(character: str) -> int:

@@ -23,6 +23,6 @@ def dump(folder: ModelFolder, out: Path) -> int:
     return len(lines)
 
 
-def _top(found: Prediction) -> list[dict]:
-    pairs = zip(found.top, found.probabilities, strict=True)
+def _top(prediction: Prediction) -> list[dict[str, str | float]]:
+    pairs = zip(prediction.top, prediction.probabilities, strict=True)
     return [{"class": name, "probability": probability} for name, probability in pairs]

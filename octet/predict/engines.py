@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from octet.core.folder import PRECISIONS, ModelFolder
@@ -15,28 +16,38 @@ from octet.evaluate.predictions import Prediction
 from octet.export.export import classifier
 from octet.ncnn.engine import Engine
 from octet.predict.images import NamedImage
-from octet.predict.show import NAMES
+from octet.predict.show import ENGINES
+
+Array = npt.NDArray[np.float32]
 
 
 class Engines:
-    """All three, on the same network input."""
+    """All three, on the same network input.
+
+    Args:
+        folder: The model's files.
+        entry: Its entry in params.yaml.
+        steps: What happens to an image before the network sees it.
+        classes: The names of all classes, by label, no two alike.
+    """
 
     def __init__(self, folder: ModelFolder, entry: Model, steps: Preprocess, classes: list[str]):
         self.steps, self.classes = steps, classes
         network = classifier(entry.config, entry.checkpoint, entry.trusted)[2]
-        self.run: dict[str, Callable[[np.ndarray], np.ndarray]] = {"torch": lambda x: _logits(network, x)}
+        self.run: dict[str, Callable[[Array], Array]] = {"torch": lambda x: _logits(network, x)}
         for precision in PRECISIONS:
             self.run[f"ncnn {precision}"] = Engine(*folder.ncnn(precision))
 
     def __call__(self, image: NamedImage) -> dict[str, Prediction]:
-        """What each says, by its name, in the order of NAMES."""
-        x, found = self.steps(image.pixels), {}
-        for name in NAMES:
+        """What each predicts, by its name, in the order of ENGINES."""
+        x, predictions = self.steps(image.pixels), {}
+        for name in ENGINES:
             order, shares = top(self.run[name](x))
-            found[name] = Prediction(image.name, image.label, [self.classes[k] for k in order], shares.tolist())
-        return found
+            predictions[name] = Prediction(image.name, image.label, [self.classes[k] for k in order], shares.tolist())
+        return predictions
 
 
-def _logits(network: torch.nn.Module, x: np.ndarray) -> np.ndarray:
+def _logits(network: torch.nn.Module, x: Array) -> Array:
     with torch.no_grad():
-        return network(torch.from_numpy(x[None])).numpy()[0]
+        logits: Array = network(torch.from_numpy(x[None])).numpy()[0]
+    return logits

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from octet.core.errors import OctetError
 from octet.data.image_files import read
@@ -19,27 +20,33 @@ ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".
 
 @dataclass(frozen=True)
 class NamedImage:
-    """pixels: uint8 RGB of shape (H, W, 3), or grey of shape (H, W). label: '' where it is not known."""
+    """An image to ask about.
+
+    Args:
+        name: Its file, or where it is in its data set.
+        pixels: uint8 RGB of shape (H, W, 3), or grey of shape (H, W).
+        label: The name of its class; empty where it is not known.
+    """
 
     name: str
-    pixels: np.ndarray
+    pixels: npt.NDArray[np.uint8]
     label: str = ""
 
 
 def files(paths: Sequence[str]) -> list[Path]:
     """The files named, and of each folder the images in it, sorted."""
-    found = []
+    chosen: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
             inside = sorted(p for p in path.iterdir() if p.suffix.lower() in ENDINGS and p.is_file())
             if not inside:
                 raise OctetError(f"{path}: no image in this folder; expected files ending in {', '.join(ENDINGS)}")
-            found += inside
+            chosen += inside
         elif path.exists():
-            found.append(path)  # what is no regular file, `read` refuses
+            chosen.append(path)  # what is no regular file, `read` refuses
         else:
             raise OctetError(f"{path}: no such file or folder; IMAGE names images, or folders with images")
-    return found
+    return chosen
 
 
 def load(path: Path, steps: Preprocess) -> NamedImage:
@@ -62,7 +69,8 @@ def fit(image: NamedImage, size: Sequence[int]) -> NamedImage:
     cut = image.pixels[top : top + high, left : left + wide]
     kind = cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR
     name = f"{image.name} ({width}x{height}, cut and scaled to {size[1]}x{size[0]})"
-    return NamedImage(name, cv2.resize(cut, (size[1], size[0]), interpolation=kind), image.label)
+    scaled = cv2.resize(cut, (size[1], size[0]), interpolation=kind).astype(np.uint8)
+    return NamedImage(name, scaled, image.label)
 
 
 def telling(pairs: Sequence[tuple[Prediction, Prediction]], count: int) -> list[int]:

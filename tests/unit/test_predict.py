@@ -1,17 +1,22 @@
 """Which images `make predict` looks at, how it reads them, and what it shows."""
 
 import io
+import warnings
 
 import cv2
 import numpy as np
 import pytest
+from matplotlib.font_manager import FontEntry
 from PIL import Image
 
 from octet.core.errors import OctetError
 from octet.data.preprocess import CenterCrop, Preprocess
 from octet.evaluate.predictions import Prediction
+from octet.predict import fonts
+from octet.predict.draw import png
+from octet.predict.fonts import Fonts
 from octet.predict.images import NamedImage, files, fit, load, telling
-from octet.predict.show import NAMES, png, text
+from octet.predict.show import ENGINES, text
 
 pytestmark = pytest.mark.unit
 
@@ -82,7 +87,7 @@ def test_half_of_the_images_are_those_on_which_the_two_differ():
 
 
 def answers(*said):
-    return dict(zip(NAMES, said, strict=True))
+    return dict(zip(ENGINES, said, strict=True))
 
 
 def test_the_text_shows_the_three_side_by_side():
@@ -97,7 +102,7 @@ def test_the_text_shows_the_three_side_by_side():
     assert "differ" not in one
     assert one.splitlines()[2].split() == ["cat", "50.00", "%"] * 3
     assert two.splitlines()[0] == "y.png"
-    assert two.splitlines()[3].startswith("  a very long name of a d…  25.00 %   owl ")
+    assert two.splitlines()[3].startswith("  a very long name of a d…  25.00 %  owl ")
     assert two.splitlines()[-1] == "  differ: torch says cat, ncnn fp32 says cat, ncnn int8 says owl"
 
 
@@ -110,3 +115,52 @@ def test_the_png_holds_the_images():
     assert (drawn == [0, 0, 255]).all(axis=2).sum() > 3 * 90 * 90
     assert Image.open(io.BytesIO(data)).format == "PNG"
     assert data == png([NamedImage("x.png", red)] * 3, [said] * 3, "title")
+
+
+def margin(data):
+    """How many pixels at the left and the right edge are white."""
+    white = (np.asarray(Image.open(io.BytesIO(data)).convert("RGB")) == 255).all(axis=(0, 2))
+    return int(np.argmin(white)), int(np.argmin(white[::-1]))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a_name_that_is_much_longer_than_its_image_is_wide_0123456789.png (500x375, cut and scaled to 32x32)", "W" * 90],
+)
+def test_a_long_name_is_not_cut(name):
+    wide = answers(*[say("W" * 60, "W" * 60, "i" * 60)] * 3)
+    data = png([NamedImage(f"folder/{name}", np.zeros((32, 32, 3), np.uint8), "W" * 60)], [wide], "title")
+    assert min(margin(data)) >= 3
+
+
+CHINESE = "虎斑猫"
+
+
+def test_what_no_font_has_is_escaped_and_said_once(capsys, monkeypatch):
+    monkeypatch.setattr(fonts.fontManager, "ttflist", [])
+    found = Fonts.of(["cat", CHINESE, "naïve ±"])
+    assert found == Fonts([fonts.OWN], frozenset(CHINESE))
+    assert found.drawable(f"{CHINESE[0]} cat") == "\\u864e cat"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # matplotlib warns where it draws a box
+        images = [NamedImage(f"{CHINESE}.png", np.zeros((32, 32, 3), np.uint8), CHINESE)] * 2
+        png(images, [answers(*[say(CHINESE, CHINESE, "dog")] * 3)] * 2, CHINESE)
+    told = capsys.readouterr().err
+    assert told.count("no font on this machine has") == 1
+    assert all(letter in told for letter in CHINESE)
+
+
+def test_a_font_of_boxes_is_none():
+    """matplotlib has one for everything; no font has a character of a private area."""
+    assert Fonts.of(["cat \U000f1234"]).missing == {"\U000f1234"}
+
+
+def test_a_font_of_this_machine_has_what_matplotlib_s_has_not(monkeypatch):
+    """A font as an installed one is listed, if it has a character that matplotlib's own lacks: here a made one."""
+    real = fonts._has
+    monkeypatch.setattr(fonts, "_has", lambda path, wanted: {"虎"} & wanted if path == "t.ttf" else real(path, wanted))
+    entries = [FontEntry(fname="t.ttf", name="Tiger Sans"), FontEntry(fname="broken.ttf", name="Broken")]
+    monkeypatch.setattr(fonts.fontManager, "ttflist", entries)
+    assert Fonts.of(["a tiger: 虎"]) == Fonts([fonts.OWN, "Tiger Sans"], frozenset())
+    assert Fonts.of(["cat"]).families == [fonts.OWN]
+    assert Fonts.of([CHINESE]).missing == {"斑", "猫"}

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from octet.core.text import columns, shorten, table
+from octet.core.text import columns, shorten, table, wrap
 
 pytestmark = pytest.mark.unit
 
@@ -23,6 +23,15 @@ def test_a_shortened_name_fits_and_begins_as_the_name_does(name, most):
     short = shorten(name, most)
     assert columns(short) <= most
     assert name.startswith(short.removesuffix("…")) or short == name
+
+
+@given(st.text(max_size=60), st.integers(2, 20), st.integers(1, 4))
+def test_a_wrapped_text_fits(text, most, count):
+    lines = wrap(text, most, count)
+    assert len(lines) <= count
+    assert all(columns(line) <= most for line in lines)
+    if not any(line.endswith("…") for line in lines):
+        assert "".join(lines).replace(" ", "") == "".join(text.split())
 
 
 def test_a_table_for_a_terminal():
