@@ -30,7 +30,7 @@ PIP := .venv/bin/python -m pip --disable-pip-version-check --no-input -qq
 help:  ## List the targets
 	@bold=; off=; if [ -t 1 ] && [ -z "$${NO_COLOR-}$${CI-}" ]; then bold=$$(printf '\033[36m'); off=$$(printf '\033[0m'); fi; \
 	awk -v bold="$$bold" -v off="$$off" 'BEGIN { FS = ":.*## " } \
-		/^[a-z0-9-]+:.*## / { printf "%s%-15s%s %s\n", bold, $$1, off, $$2 }' $(firstword $(MAKEFILE_LIST))
+		/^[a-z0-9-]+:.*## / { printf "%s%-17s%s %s\n", bold, $$1, off, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 quantize: .venv/.ready git-or-not  ## Export, quantize, evaluate and time all models of params.yaml, or MODEL=name; ZOO=name or CONFIG= CHECKPOINT= add one
 	@set -e; name='$(MODEL)'; if [ -n '$(ZOO)$(CONFIG)$(CHECKPOINT)$(DATA)' ]; then name=$$($(PY) -m octet add --model "$$name" \
@@ -49,7 +49,7 @@ tune: .venv/.ready git-or-not  ## Find the fastest kernel for each layer of MODE
 	@$(PY) -m dvc repro --quiet 'calibrate@$(MODEL)'
 	@$(PY) -m octet.tune 'models/$(MODEL)' --out 'configs/targets/$(or $(NAME),$(MODEL)).yaml'
 
-test: .venv/.ready git-or-not  ## Run all tests but the slow ones
+test: .venv/.ready git-or-not  ## Run all tests but the slow ones; PYTEST='-k table -x' gives pytest more options
 	@$(PY) -m pytest -m 'not slow' $(PYTEST)
 
 test-unit: .venv/.ready  ## Run the tests of the library alone
@@ -58,16 +58,16 @@ test-unit: .venv/.ready  ## Run the tests of the library alone
 test-slow: .venv/.ready git-or-not  ## Run the slow tests
 	@$(PY) -m pytest -m slow $(PYTEST)
 
-predict: .venv/.ready  ## Show what torch, ncnn fp32 and int8 say of IMAGE=file or folder, or of a few test images; MODEL=name
+predict: .venv/.ready  ## Show what torch, ncnn fp32 and int8 predict for IMAGE=file or folder, or for a few test images; MODEL=name
 	@$(PY) -m octet predict $(if $(MODEL),--model '$(MODEL)') $(if $(IMAGE),--image $(IMAGE))
 
-report: .venv/.ready git-or-not  ## Write reports/NAME/report.html, all there is to see in one page, of all models or MODEL=name
+report: .venv/.ready git-or-not  ## Write reports/NAME/report.html, one page with all figures, layers and images, of all models or MODEL=name
 	@$(PY) -m octet report $(if $(MODEL),--model '$(MODEL)')
 
 package: .venv/.ready  ## Write dist/NAME-int8.zip: model, examples, model card, MMDeploy SDK files; of all models or MODEL=name
 	@$(PY) -m octet package $(if $(MODEL),--model '$(MODEL)')
 
-dump: .venv/.ready  ## Write what fp32 and int8 say of every test image as JSON lines, of all models or MODEL=name
+dump: .venv/.ready  ## Write what fp32 and int8 predict for every test image as JSON lines, of all models or MODEL=name
 	@$(PY) -m octet dump $(if $(MODEL),--model '$(MODEL)')
 
 env: .venv/.ready  ## Print what a bug report needs: versions, processor, threads, which target fits
@@ -107,7 +107,7 @@ zoo-table: .venv/.ready  ## Export, convert and quantize every network of mmcls'
 bench-int8: .venv/.ready .venv-bench/.locked  ## Time int8 beside ONNX Runtime's and OpenVINO's, and the calibrators
 	@$(PY) -m tests.bench.int8
 
-bench-peers: .venv/.ready .venv-bench/.locked  ## Compare with ncnn2int8, ONNX Runtime and OpenVINO: top-1, divergence, FPS, size, memory; MODEL=name
+bench-peers: .venv/.ready .venv-bench/.locked  ## Compare with ncnn2int8, ONNX Runtime and OpenVINO: top-1, divergence, speed, size, memory; MODEL=name
 	@$(PY) -m tests.bench.compare $(if $(MODEL),--model '$(MODEL)')
 
 chart: .venv/.ready  ## Draw what bench-peers measured as docs/images/peers.svg

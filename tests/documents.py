@@ -311,8 +311,9 @@ def module_problems(module: str, words: list[str]) -> Iterator[str]:
             runpy.run_module(module, run_name="__main__", alter_sys=False)
         except _Parsed:
             return
-        except SystemExit:
-            yield f"{module} does not take it: {(said.getvalue().strip().splitlines() or ['no message'])[-1]}"
+        except SystemExit as end:
+            if end.code:  # not 0, as of --help
+                yield f"{module} does not take it: {(said.getvalue().strip().splitlines() or ['no message'])[-1]}"
         except ImportError as error:
             yield f"no module that runs: {error}"
         else:

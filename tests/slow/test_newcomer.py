@@ -113,7 +113,6 @@ def test_every_method_loses_less_than_three_tenths_of_a_point(clone, method, tmp
     assert {line.split("'")[1].split("@")[0] for line in ran} == {
         "calibrate",
         "round",
-        "analyze",
         "plan",
         "quantize",
         "evaluate_int8",
