@@ -10,23 +10,45 @@ import math
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar, cast
 
-from octet.core.errors import OctetError
+from octet.core.errors import OctetError, reason
 
 T = TypeVar("T")
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
-    """Writes data under a temporary name in the same folder, then renames: a killed process leaves no half file."""
+    """Writes data under a temporary name in the same folder, then renames: a killed process leaves no half file.
+
+    Raises:
+        OctetError: The system does not let it be written, as where the disk is full. Nothing is left behind.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(data)
-    partial.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open_new(partial) as file:
+            file.write(data)
+        partial.replace(path)
+    except OSError as error:
+        raise not_written(path, error) from None
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def open_new(path: Path) -> BinaryIO:
+    """A new file to write into; a file or link that lies there is removed, never followed."""
+    path.unlink(missing_ok=True)
+    return cast(BinaryIO, path.open("xb"))
+
+
+def not_written(path: Path, error: OSError) -> OctetError:
+    """The error that says which file could not be written, and why."""
+    return OctetError(f"{path}: cannot be written: {reason(error)}")
 
 
 def checksum(path: str | Path, algorithm: str) -> str:
@@ -107,18 +129,28 @@ def csv_text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 @contextmanager
 def new_folder(path: str | Path) -> Iterator[Path]:
-    """A temporary folder beside path that takes path's place when the block ends well, and is gone when not."""
+    """A temporary folder beside path that takes path's place when the block ends well, and is gone when not.
+
+    Raises:
+        OctetError: The system does not let it be written, or what the block writes into it.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
+    partial = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
         yield partial
         partial.chmod(0o755)
-        if path.exists():
+        if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
         partial.replace(path)
+    except OSError as error:
+        raise not_written(path, error) from None
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        if partial:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def _finite(text: str) -> float:
