@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 
 from octet.core.errors import run
+from octet.core.folder import NcnnFiles
 from octet.core.parallel import cores, map_ordered
 from octet.data import preprocess
 from octet.data.dataset import open_split
@@ -68,7 +69,7 @@ def network(folder: Path) -> preprocess.Preprocess:
     model.init_weights()
     onnx = to_onnx(Logits(model).eval(), (3, *steps.size), 13, CONFIG)
     (folder / "fp32.onnx").write_bytes(onnx)
-    convert(folder / "fp32.onnx", folder / "fp32.param", folder / "fp32.bin", [steps(x) for x in steps.noise(2)])
+    convert(folder / "fp32.onnx", NcnnFiles.named(folder, "fp32"), [steps(x) for x in steps.noise(2)])
     return steps
 
 

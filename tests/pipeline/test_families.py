@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from octet.calibrate.calibrate import calibrate
+from octet.core.folder import NcnnFiles
 from octet.core.logits import spread_difference
 from octet.data.preprocess import Preprocess
 from octet.graph.layers import is_int8
@@ -161,10 +162,9 @@ def test_it_converts_and_runs_in_int8(network, tmp_path):
 
     network, seen, images = network
     wanted = logits(network, images)
-    onnx, fp32, int8 = tmp_path / "fp32.onnx", ("fp32.param", "fp32.bin"), ("int8.param", "int8.bin")
-    fp32, int8 = [tuple(tmp_path / file for file in files) for files in (fp32, int8)]
+    onnx, (fp32, int8) = tmp_path / "fp32.onnx", (NcnnFiles.named(tmp_path, name) for name in ("fp32", "int8"))
     onnx.write_bytes(to_onnx(deepcopy(network), (3, 48, 48), 13, "tiny"))
-    convert(onnx, *fp32, images)
+    convert(onnx, fp32, images)
     engine = Engine(*fp32)
     assert spread_difference(np.stack([engine(x) for x in images]), wanted) < 1e-3
     net, target = load_net(*fp32), TARGETS["dotprod"]

@@ -15,6 +15,7 @@ import torch
 from octet.calibrate.calibrate import calibrate
 from octet.core.errors import OctetError
 from octet.core.files import decimals, write_json
+from octet.core.folder import NcnnFiles
 from octet.core.logits import spread_difference
 from octet.core.parallel import cores
 from octet.export.export import export
@@ -72,13 +73,13 @@ def _torch(model, steps) -> tuple:
 def _files(config: str, checkpoint: Path, onnx: Path, steps: Path, images: tuple, wanted: np.ndarray) -> dict:
     seen, unseen = images
     folder = onnx.parent
-    fp32, int8 = [(folder / f"{kind}.param", folder / f"{kind}.bin") for kind in ("fp32", "int8")]
+    fp32, int8 = (NcnnFiles.named(folder, kind) for kind in ("fp32", "int8"))
     variation = wanted.std(axis=0).mean() / wanted.std()
     if variation < VARIATION:
         raise OctetError(f"images move the logits by {variation:.4f} of their deviation only")
     export(config, str(checkpoint), False, 13, onnx, steps)
     checkpoint.unlink()
-    convert(onnx, *fp32, unseen)
+    convert(onnx, fp32, unseen)
     net, profile = load_net(*fp32), target("dotprod")
     table = calibrate(net, seen, nets.settings("mse"), profile)
     quantized = quantize(net, table, profile, [], "table")
