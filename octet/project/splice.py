@@ -12,7 +12,15 @@ from octet.core.errors import OctetError
 
 
 def add_keys(text: str, at: Sequence[str], values: Mapping[str, Any], where: str) -> str:
-    """The text with more keys behind the last one of a mapping.
+    r"""The text with more keys behind the last one of a mapping.
+
+    >>> text = "models:\n  net:\n    data: d  # mine\ntarget: dotprod\n"
+    >>> print(add_keys(text, ["models", "net"], {"trusted": False}, "net"), end="")
+    models:
+      net:
+        data: d  # mine
+        trusted: false
+    target: dotprod
 
     Args:
         text: A whole file.
@@ -34,6 +42,9 @@ def add_keys(text: str, at: Sequence[str], values: Mapping[str, Any], where: str
 
 def replace(text: str, at: Sequence[str], new: str, is_key: bool) -> str:
     """The text with another name in the place of a plain or quoted one.
+
+    >>> replace("models: {net: {'cuts': []}}", ["models", "net", "cuts"], "partition", is_key=True)
+    'models: {net: {partition: []}}'
 
     Nothing changes where the file has none there, because an alias or a merge key leads to another place that has it.
 

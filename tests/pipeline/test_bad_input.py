@@ -40,7 +40,8 @@ def fails(project, stage, *words, args=()):
     before = files()
     found = project.stage(stage, *args)
     assert found.returncode == 1, found.stdout + found.stderr
-    assert found.stderr.startswith("error: ") and "Traceback" not in found.stderr, found.stderr
+    assert found.stderr.startswith("error: "), found.stderr
+    assert "Traceback" not in found.stderr, found.stderr
     for word in words:
         assert word in found.stderr, found.stderr
     assert files() == before

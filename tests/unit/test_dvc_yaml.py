@@ -71,6 +71,11 @@ def test_deps_are_the_rooms_that_the_stage_imports_from(script, stage):
     assert set(listed) == {room(file) for file in closure(ROOT / script)}
 
 
+@pytest.mark.parametrize(("script", "stage"), list(stages()))
+def test_every_stage_runs_in_the_environment_of_the_project(script, stage):
+    assert stage["cmd"].startswith(f"stages/python -m {script.removesuffix('.py').replace('/', '.')} ")
+
+
 def test_the_pipeline_names_rooms_and_not_modules():
     text = (ROOT / "dvc.yaml").read_text()
     code = [line for line in text.splitlines() if line.strip().startswith(("- octet/", "- stages/"))]
