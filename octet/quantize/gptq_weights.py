@@ -18,7 +18,16 @@ from octet.core.errors import OctetError
 from octet.core.files import read_bytes, write_bytes
 
 # What zipfile and numpy raise for a damaged archive, and for a damaged head of an array, which numpy parses as Python.
-_DAMAGED = (ValueError, KeyError, EOFError, OSError, OverflowError, MemoryError, NotImplementedError, RuntimeError)
+_DAMAGED: tuple[type[Exception], ...] = (
+    ValueError,
+    KeyError,
+    EOFError,
+    OSError,
+    OverflowError,
+    MemoryError,
+    NotImplementedError,
+    RuntimeError,
+)
 _DAMAGED += (zipfile.BadZipFile, zlib.error, struct.error, SyntaxError, tokenize.TokenError)
 
 
