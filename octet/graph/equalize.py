@@ -48,11 +48,11 @@ def fp32_net(folder: ModelFolder, equalized: bool) -> Net:
 def equalize(net: Net) -> Net:
     """The equalized network; layers that have no partner stay as they are."""
     result = net.copy()
-    found = pairs(result)
+    partners = pairs(result)
     for _ in range(ROUNDS):
-        if not any([_scale(pair) for pair in found]):
+        if not any([_scale(pair) for pair in partners]):
             break
-    for pair in found:
+    for pair in partners:
         if pair.limits is not None:
             _set_limit(pair, float(pair.limits.max()))
     return result
@@ -60,7 +60,7 @@ def equalize(net: Net) -> Net:
 
 def pairs(net: Net) -> list[Pair]:
     """Where factors can go from one layer into the next."""
-    producers, consumers, found = net.producers(), net.consumers(), []
+    producers, consumers, partners = net.producers(), net.consumers(), []
     for second in net.layers:
         if not _equalizes(second, "in"):
             continue
@@ -72,8 +72,8 @@ def pairs(net: Net) -> list[Pair]:
             continue
         limits = [_limit(layer) for layer in (first, *between) if layer.type != "Pooling"]
         finite = [limit for limit in limits if limit is not None and limit != np.inf]
-        found.append(Pair(first, second, between, np.full(channels, min(finite)) if finite else None))
-    return found
+        partners.append(Pair(first, second, between, np.full(channels, min(finite)) if finite else None))
+    return partners
 
 
 def _scale(pair: Pair) -> bool:

@@ -15,11 +15,11 @@ def origins(net: Net) -> dict[str, str]:
     >>> origins(Net([Layer("Input", "in", [], ["a"]), Layer("Split", "s", ["a"], ["b", "c"])]))
     {'a': 'a', 'b': 'a', 'c': 'a'}
     """
-    found: dict[str, str] = {}
+    origin: dict[str, str] = {}
     for layer in net.layers:
         for blob in layer.outputs:
-            found[blob] = found[layer.inputs[0]] if layer.type == "Split" else blob
-    return found
+            origin[blob] = origin[layer.inputs[0]] if layer.type == "Split" else blob
+    return origin
 
 
 def partition_boundaries(net: Net, partition: Sequence[str], where: str) -> frozenset[str]:

@@ -23,8 +23,8 @@ def entries(layer: Layer) -> dict[str, int]:
     int8 = kind(layer).int8
     if int8 is None or not int8.calibrated:
         return {}
-    found = {f"{layer.name}_param_{k}": count for k, count in enumerate(scale_counts(layer).values())}
-    return found | ({layer.name: 1} if int8.calibrated == "input" else {})
+    counts = {f"{layer.name}_param_{k}": count for k, count in enumerate(scale_counts(layer).values())}
+    return counts | ({layer.name: 1} if int8.calibrated == "input" else {})
 
 
 def weight_scale_count(layer: Layer) -> int:
@@ -44,23 +44,23 @@ def check_table(table: Table, layers: list[Layer], where: str, may_lack: Iterabl
     Raises:
         OctetError: It does not fit, with one line for each problem.
     """
-    wanted, found, problems = {layer.name: entries(layer) for layer in layers}, table.entries(), []
+    needed_by, present, problems = {layer.name: entries(layer) for layer in layers}, table.entries(), []
     spared = set(may_lack)
-    for key in found:
+    for key in present:
         name = key.partition("_param_")[0]
-        if name not in wanted:
-            problems.append(f"'{name}' is no layer of the model that can be int8. {nearest(name, wanted)}")
-        elif key not in wanted[name]:
+        if name not in needed_by:
+            problems.append(f"'{name}' is no layer of the model that can be int8. {nearest(name, needed_by)}")
+        elif key not in needed_by[name]:
             problems.append(f"'{key}': layer {name} has no such scale")
-    for name, needed in wanted.items():
-        if name in spared and not needed.keys() & found.keys():
+    for name, needed in needed_by.items():
+        if name in spared and not needed.keys() & present.keys():
             continue
         for key, count in needed.items():
-            if key not in found:
+            if key not in present:
                 what = "input scale" if key == name else "weight scales"
                 problems.append(f"no entry '{key}': layer {name} has no {what}")
-            elif len(found[key]) != count:
-                problems.append(f"'{key}' has {len(found[key])} scales, layer {name} needs {count}")
+            elif len(present[key]) != count:
+                problems.append(f"'{key}' has {len(present[key])} scales, layer {name} needs {count}")
     if problems:
         raise OctetError(
             f"{where}: the table does not fit the model:\n  "
@@ -73,15 +73,15 @@ def silent(table: Table, layers: Iterable[Layer]) -> list[str]:
     """What the calibrators gave the scale 1, which ncnn reads as it is, because there is nothing but zeros: one line a
     layer with channels of zero weights, or with an input that was 0 in all images.
     """
-    found = []
+    lines = []
     for layer in layers:
         rows = layer.weights["weight"].data.reshape(weight_scale_count(layer), -1)
         dead = int((~rows.any(axis=1)).sum())
         if dead:
-            found.append(f"{layer.name}: {dead} of {len(rows)} channels have no weights but zeros; their scale is 1")
+            lines.append(f"{layer.name}: {dead} of {len(rows)} channels have no weights but zeros; their scale is 1")
         if table.inputs[layer.name] == 1:
-            found.append(f"{layer.name}: its input was 0 in all images; its scale is 1")
-    return found
+            lines.append(f"{layer.name}: its input was 0 in all images; its scale is 1")
+    return lines
 
 
 def add_attention(table: Table, layers: Iterable[Layer]) -> None:
@@ -90,12 +90,12 @@ def add_attention(table: Table, layers: Iterable[Layer]) -> None:
         needed = entries(layer)
         if layer.name in needed or not needed or needed.keys() & table.entries().keys():
             continue
-        found = {}
+        scales = {}
         for key, (role, count) in zip(needed, scale_counts(layer).items(), strict=True):
             weight = np.abs(layer.weights[role].data.astype(np.float32))
-            found[key] = absmax_scales(weight.reshape(count, -1).max(axis=1))
-        table.weights[layer.name] = found.pop(f"{layer.name}_param_0")
-        table.more |= found
+            scales[key] = absmax_scales(weight.reshape(count, -1).max(axis=1))
+        table.weights[layer.name] = scales.pop(f"{layer.name}_param_0")
+        table.more |= scales
 
 
 def absmax_scales(largest: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

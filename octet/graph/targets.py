@@ -107,14 +107,14 @@ class Target:
         """
         origin = origins(net)
         inputs = {blob for layer in net.layers if layer.type == "Input" for blob in layer.outputs}
-        found = {}
+        reasons = {}
         for layer in quantizable(net.layers):
             reason = self._fp32_reason(layer, origin[layer.inputs[0]] in inputs)
             if reason:
-                found[layer.name] = reason
-        if len(found) == len(quantizable(net.layers)):  # a network of nothing but such layers is int8
-            found = {name: reason for name, reason in found.items() if reason not in _PREFERENCES}
-        return found
+                reasons[layer.name] = reason
+        if len(reasons) == len(quantizable(net.layers)):  # a network of nothing but such layers is int8
+            reasons = {name: reason for name, reason in reasons.items() if reason not in _PREFERENCES}
+        return reasons
 
     def may_requantize(self, layer: Layer) -> bool:
         """May this layer's output leave as int8, where all that read it are int8?"""

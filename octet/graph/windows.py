@@ -30,8 +30,8 @@ def windows(layer: Layer, values: npt.NDArray[T], border: np.generic | float = 0
     extent = dilation[0] * (kernel[0] - 1) + 1, dilation[1] * (kernel[1] - 1) + 1
     sides = _border(layer, (values.shape[1], values.shape[2]), extent, stride)
     whole = sliding_window_view(np.pad(values, sides, constant_values=border), extent, (1, 2))  # type: ignore[call-overload]  # numpy's stub knows one axis
-    found: npt.NDArray[T] = whole[:, :: stride[0], :: stride[1], :: dilation[0], :: dilation[1]]
-    return found
+    view: npt.NDArray[T] = whole[:, :: stride[0], :: stride[1], :: dilation[0], :: dilation[1]]
+    return view
 
 
 def _both(layer: Layer, name: str) -> tuple[int, int]:

@@ -72,21 +72,21 @@ def regions(net: Net, scale: Callable[[Layer], Hashable | None]) -> list[Region]
         scale: What stands for a layer's input scale; None for a layer in fp32.
     """
     producers, consumers = net.producers(), net.consumers()
-    found = []
+    possible = []
     for relu in net.layers:
         biased = _bias_before(relu, producers, consumers) if _limit(relu) is not None else None
         reached = _reach(relu.outputs[0], producers, consumers) if biased else None
         if biased and reached:
             region = Region(relu, biased, *reached)
             if len({scale(layer) for layer in region.readers} - {None}) == 1:
-                found.append(region)
-    return found
+                possible.append(region)
+    return possible
 
 
 def with_zero_point(net: Net, scales: Mapping[str, Hashable]) -> set[str]:
     """The int8 layers whose inputs get a zero point. scales: what stands for the input scale of each int8 layer."""
-    found = regions(net, lambda layer: scales.get(layer.name))
-    return {layer.name for region in found for layer in region.readers if layer.name in scales}
+    possible = regions(net, lambda layer: scales.get(layer.name))
+    return {layer.name for region in possible for layer in region.readers if layer.name in scales}
 
 
 def apply_zero_points(net: Net) -> None:

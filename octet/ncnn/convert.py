@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import ncnn
@@ -23,50 +24,28 @@ TOLERANCE = 1e-3  # of the logits' spread, between ONNX Runtime and ncnn
 LIMIT_S = 3600  # pnnx takes seconds, up to minutes for the largest networks
 
 
-def convert(onnx: Path, files: NcnnFiles, images: list[npt.NDArray[np.float32]]) -> float:
-    """Converts the model, fp32 in and out, and compares both on the images (the network's inputs, (3, H, W) each).
+def convert(onnx: Path, files: NcnnFiles, images: Sequence[npt.NDArray[np.float32]]) -> float:
+    """Converts a model, and compares both on images.
 
-    Returns the largest difference of ncnn's logits from ONNX Runtime's as a share of their spread; raises OctetError
-    beyond 1e-3, and for an operator that pnnx could not convert.
+    Args:
+        onnx: The fp32 model as export wrote it.
+        files: Where ncnn's go.
+        images: Network inputs, fp32 of shape (C, H, W).
+
+    Returns:
+        The largest difference of ncnn's logits from ONNX Runtime's, as a share of their spread.
+
+    Raises:
+        OctetError: The difference is over 1e-3, pnnx could not convert an operator, or failed.
     """
     model = read_bytes(onnx, "the stage export makes it")
-    shape = ",".join(str(n) for n in (1, *images[0].shape))
     with tempfile.TemporaryDirectory() as folder:
-        # pnnx writes a dozen files, some with paths in them: only two leave the temporary folder.
-        (Path(folder) / "model.onnx").write_bytes(model)
-        try:
-            found = subprocess.run(
-                [pnnx(), "model.onnx", f"inputshape=[{shape}]", "fp16=0"],
-                cwd=folder,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-                timeout=LIMIT_S,
-            )
-        except subprocess.TimeoutExpired:
-            raise OctetError(
-                f"{onnx}: pnnx did not end within {LIMIT_S // 60} minutes, as it happens with operators on more than five axes; "
-                "express them by others in the model"
-            ) from None
-        made = Path(folder) / "model.ncnn.param", Path(folder) / "model.ncnn.bin"
-        if found.returncode != 0 or not made[0].is_file() or not made[1].is_file():
-            raise OctetError(
-                f"{onnx}: pnnx could not convert it (exit {found.returncode}). Its last words:\n"
-                + "\n".join(found.stdout.strip().splitlines()[-10:])
-            )
-        unknown = unknown_types(made[0].read_text())
-        if unknown:
-            raise OctetError(
-                f"{onnx}: pnnx could not convert the operator{'s' if len(unknown) > 1 else ''} {', '.join(unknown)}; "
-                "ncnn has no such layer. Express it by other operators in the model"
-            )
-        net = load_net(*made)
-        engine = Engine(*made)
+        converted = _run_pnnx(onnx, model, images[0].shape, Path(folder))
+        net, engine = load_net(*converted), Engine(converted.param, converted.bin)
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
-    wanted = np.concatenate([session.run(None, {name: x[None]})[0] for x in images])
-    difference = spread_difference(np.stack([engine(x) for x in images]), wanted)
+    onnx_logits = np.concatenate([session.run(None, {name: x[None]})[0] for x in images])
+    difference = spread_difference(np.stack([engine(x) for x in images]), onnx_logits)
     if not difference <= TOLERANCE:
         raise OctetError(
             f"{onnx}: ncnn's logits differ from ONNX Runtime's by {difference:.1e} of their spread on {len(images)} images, "
@@ -74,6 +53,39 @@ def convert(onnx: Path, files: NcnnFiles, images: list[npt.NDArray[np.float32]])
         )
     save_net(net, files.param, files.bin)
     return difference
+
+
+def _run_pnnx(onnx: Path, model: bytes, shape: tuple[int, ...], folder: Path) -> NcnnFiles:
+    """Runs pnnx in a folder, into which it writes a dozen files, some with paths in them; returns the two that matter."""
+    (folder / "model.onnx").write_bytes(model)
+    try:
+        done = subprocess.run(
+            [pnnx(), "model.onnx", f"inputshape=[{','.join(map(str, (1, *shape)))}]", "fp16=0"],
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            timeout=LIMIT_S,
+        )
+    except subprocess.TimeoutExpired:
+        raise OctetError(
+            f"{onnx}: pnnx did not end within {LIMIT_S // 60} minutes, as it happens with operators on more than five axes; "
+            "express them by others in the model"
+        ) from None
+    converted = NcnnFiles.named(folder, "model.ncnn")
+    if done.returncode != 0 or not converted.param.is_file() or not converted.bin.is_file():
+        raise OctetError(
+            f"{onnx}: pnnx could not convert it (exit {done.returncode}). Its last words:\n"
+            + "\n".join(done.stdout.strip().splitlines()[-10:])
+        )
+    unknown = unknown_types(converted.param.read_text())
+    if unknown:
+        raise OctetError(
+            f"{onnx}: pnnx could not convert the operator{'s' if len(unknown) > 1 else ''} {', '.join(unknown)}; "
+            "ncnn has no such layer. Express it by other operators in the model"
+        )
+    return converted
 
 
 def unknown_types(param: str) -> list[str]:
@@ -84,7 +96,7 @@ def unknown_types(param: str) -> list[str]:
 
 def pnnx() -> str:
     """Where pnnx's wheel has its program; found without importing the package, which would import torch."""
-    found = importlib.util.find_spec("pnnx")
-    if found is None or not found.submodule_search_locations:
+    package = importlib.util.find_spec("pnnx")
+    if package is None or not package.submodule_search_locations:
         raise OctetError("the package 'pnnx' is not installed; install requirements.lock")
-    return str(Path(found.submodule_search_locations[0]) / "pnnx")
+    return str(Path(package.submodule_search_locations[0]) / "pnnx")

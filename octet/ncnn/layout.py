@@ -48,56 +48,56 @@ def _convolution(layer: Layer) -> list[Slot]:
     if layer.int(28 if layer.type.startswith("Deconvolution") else 19):  # dynamic weight: an input, not in the .bin
         return []
     outputs, term = layer.int(0), layer.int(8) if layer.type in ("Convolution", "ConvolutionDepthWise") else 0
-    found = [Slot("weight", layer.int(6), True), Slot("bias", outputs if layer.int(5) else 0, False)]
+    places = [Slot("weight", layer.int(6), True), Slot("bias", outputs if layer.int(5) else 0, False)]
     if term:
         scales = outputs
         if layer.type == "ConvolutionDepthWise":
             scales = layer.int(7, 1) if term % 100 == 1 else 1
-        found += [Slot("weight_scales", scales, False), Slot("input_scale", 1, False)]
+        places += [Slot("weight_scales", scales, False), Slot("input_scale", 1, False)]
     if term > 100:
-        found.append(Slot("output_scale", 1, False))
-    return found
+        places.append(Slot("output_scale", 1, False))
+    return places
 
 
 def _inner_product(layer: Layer) -> list[Slot]:
     outputs = layer.int(0)
-    found = [Slot("weight", layer.int(2), True), Slot("bias", outputs if layer.int(1) else 0, False)]
+    places = [Slot("weight", layer.int(2), True), Slot("bias", outputs if layer.int(1) else 0, False)]
     if layer.int(8):
-        found += [Slot("weight_scales", outputs, False), Slot("input_scale", 1, False)]
-    return found
+        places += [Slot("weight_scales", outputs, False), Slot("input_scale", 1, False)]
+    return places
 
 
 def _embed(layer: Layer) -> list[Slot]:
-    found = [Slot("weight", layer.int(3), True), Slot("bias", layer.int(0) if layer.int(2) else 0, False)]
-    return found + ([Slot("weight_scales", 1, False)] if layer.int(18) else [])
+    places = [Slot("weight", layer.int(3), True), Slot("bias", layer.int(0) if layer.int(2) else 0, False)]
+    return places + ([Slot("weight_scales", 1, False)] if layer.int(18) else [])
 
 
 def _gemm(layer: Layer) -> list[Slot]:
     m, n, k = layer.int(7), layer.int(8), layer.int(9)
     sizes_c = {-1: 0, 0: 1, 1: m, 2: m, 3: m * n, 4: n}
-    found = [
+    places = [
         Slot("a", m * k if layer.int(4) else 0, True),
         Slot("b", n * k if layer.int(5) else 0, True),
         Slot("c", sizes_c.get(layer.int(10), 0) if layer.int(6) else 0, True),
     ]
     if layer.int(18):
-        found += [
+        places += [
             Slot("a_scales", m if layer.int(4) else 0, False),
             Slot("b_scale", 1 if layer.int(5) else 0, False),
         ]
-    return found
+    return places
 
 
 def _multi_head_attention(layer: Layer) -> list[Slot]:
     embed = layer.int(0)
     sizes = {"q": layer.int(2) // embed, "k": layer.int(3, embed), "v": layer.int(4, embed)}
-    found = []
+    places = []
     for name, size in sizes.items():
-        found += [Slot(f"{name}_weight", embed * size, True), Slot(f"{name}_bias", embed, False)]
-    found += [Slot("out_weight", sizes["q"] * embed, True), Slot("out_bias", sizes["q"], False)]
+        places += [Slot(f"{name}_weight", embed * size, True), Slot(f"{name}_bias", embed, False)]
+    places += [Slot("out_weight", sizes["q"] * embed, True), Slot("out_bias", sizes["q"], False)]
     if layer.int(18):
-        found += [Slot(f"{name}_scales", embed, False) for name in sizes] + [Slot("out_scale", 1, False)]
-    return found
+        places += [Slot(f"{name}_scales", embed, False) for name in sizes] + [Slot("out_scale", 1, False)]
+    return places
 
 
 def _recurrent(gates: int) -> Rule:
@@ -105,15 +105,15 @@ def _recurrent(gates: int) -> Rule:
         outputs, directions = layer.int(0), 2 if layer.int(2) == 2 else 1
         hidden = layer.int(3, outputs) if layer.type == "LSTM" else outputs
         rows = hidden * gates * directions
-        found = [
+        places = [
             Slot("weight_xc", layer.int(1), True),
             Slot("bias", hidden * {1: 1, 3: 4, 4: 4}[gates] * directions, True),
             Slot("weight_hc", outputs * rows, True),
             Slot("weight_hr", hidden * outputs * directions if hidden != outputs else 0, True),
         ]
         if layer.int(8):
-            found += [Slot("weight_xc_scales", rows, False), Slot("weight_hc_scales", rows, False)]
-        return found
+            places += [Slot("weight_xc_scales", rows, False), Slot("weight_hc_scales", rows, False)]
+        return places
 
     return rule
 

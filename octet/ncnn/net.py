@@ -41,11 +41,11 @@ class Net:
 
     def consumers(self) -> dict[str, list[Layer]]:
         """Which layers read a blob, in the order of the file."""
-        found: dict[str, list[Layer]] = {}
+        readers: dict[str, list[Layer]] = {}
         for layer in self.layers:
             for blob in layer.inputs:
-                found.setdefault(blob, []).append(layer)
-        return found
+                readers.setdefault(blob, []).append(layer)
+        return readers
 
     @property
     def input(self) -> str:
@@ -100,14 +100,14 @@ def dump(layer: Layer) -> bytes:
     Raises:
         OctetError: The layer has weights that ncnn does not read from it, as the scales of a type without int8.
     """
-    found = slots(layer)
-    unread = layer.weights.keys() - {slot.role for slot in found}
+    places = slots(layer)
+    unread = layer.weights.keys() - {slot.role for slot in places}
     if unread:
         raise OctetError(
             f"layer {layer.name}: ncnn's {layer.type} with these parameters reads no {', '.join(sorted(unread))} from the .bin; "
             "if it was to be int8, ncnn has no int8 for it (octet/ncnn/layout.py has what it reads)"
         )
-    return b"".join(weight_bytes(layer.weights[slot.role], slot) for slot in found)
+    return b"".join(weight_bytes(layer.weights[slot.role], slot) for slot in places)
 
 
 def dumps(net: Net) -> tuple[str, bytes]:

@@ -152,12 +152,12 @@ def real(text: str) -> np.float32:
 
     Raises ValueError with what was expected.
     """
-    found = _FLOAT.fullmatch(text)
-    if not found or len(text) > _LONGEST:
+    match = _FLOAT.fullmatch(text)
+    if not match or len(text) > _LONGEST:
         raise ValueError("expected a number of up to 15 characters")
     if _INTEGER.fullmatch(text) and int(text):
         raise ValueError("expected a point or an exponent; ncnn takes the bits of a whole number for a float's")
-    sign, whole, fraction, direction, exponent = (part or "" for part in found.groups())
+    sign, whole, fraction, direction, exponent = (part or "" for part in match.groups())
     value = float(int(whole or 0) % 2**32)
     if fraction:
         value += int(fraction) % 2**32 / (10 ** len(fraction) % 2**32)
@@ -193,14 +193,14 @@ READ: dict[str, Callable[[str], object]] = {
 
 def older_spelling(params: dict[int, str]) -> dict[int, str]:
     """The parameters with every array in ncnn's older spelling, which has its length in front."""
-    found = {}
+    spelled = {}
     for key, text in params.items():
         if key >= 0 and "," in text and not text.startswith('"'):
             values = text.removesuffix(",")  # behind the only one
-            found[ARRAY - key] = f"{values.count(',') + 1},{values}"
+            spelled[ARRAY - key] = f"{values.count(',') + 1},{values}"
         else:
-            found[key] = text
-    return found
+            spelled[key] = text
+    return spelled
 
 
 def problem(type: str, params: dict[int, str]) -> str:

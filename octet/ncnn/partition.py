@@ -50,9 +50,9 @@ def split(net: Net, partition: Sequence[str], where: str) -> list[Part]:
     groups.append([layer for layer in net.layers if _key(layer) not in done])
     parts = []
     for k, layers in enumerate(groups):
-        made = {blob for layer in layers for blob in layer.outputs}
+        outputs_here = {blob for layer in layers for blob in layer.outputs}
         later = {blob for group in groups[k + 1 :] for layer in group for blob in layer.inputs}
-        inputs = list(dict.fromkeys(blob for layer in layers for blob in layer.inputs if blob not in made))
+        inputs = list(dict.fromkeys(blob for layer in layers for blob in layer.inputs if blob not in outputs_here))
         outputs = [blob for layer in layers for blob in layer.outputs if blob in later or blob == net.output]
         entries = [
             producers[blob] if producers[blob].type == "Input" else Layer("Input", blob, [], [blob]) for blob in inputs
@@ -109,27 +109,27 @@ def _blob(net: Net, cut: str, where: str) -> str:
     producers = net.producers()
     if cut in producers:
         return cut
-    made = [layer.outputs for layer in net.layers if layer.name == cut]
-    if not made:
+    outputs = [layer.outputs for layer in net.layers if layer.name == cut]
+    if not outputs:
         known = [*producers, *(layer.name for layer in net.layers)]
         raise OctetError(f"{where}: partition: '{cut}' is no blob of the model, nor a layer. {nearest(cut, known)}")
-    if len(made[0]) > 1:
+    if len(outputs[0]) > 1:
         raise OctetError(
-            f"{where}: partition: layer '{cut}' makes {', '.join(made[0])}; name one of them, or what it reads"
+            f"{where}: partition: layer '{cut}' makes {', '.join(outputs[0])}; name one of them, or what it reads"
         )
-    return made[0][0]
+    return outputs[0][0]
 
 
 def _before(producers: dict[str, Layer], blob: str) -> set[str]:
     """The layers that a blob needs, its own among them."""
-    found: set[str] = set()
+    keys: set[str] = set()
     todo = [producers[blob]]
     while todo:
         layer = todo.pop()
-        if _key(layer) not in found:
-            found.add(_key(layer))
+        if _key(layer) not in keys:
+            keys.add(_key(layer))
             todo += [producers[name] for name in layer.inputs]
-    return found
+    return keys
 
 
 def _key(layer: Layer) -> str:

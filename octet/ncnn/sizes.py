@@ -38,9 +38,9 @@ def _multiple(layer: Layer, key: int, part: int, what: str) -> None:
 
 
 def _check_activation(layer: Layer) -> None:
-    wanted, found = {2: 1, 3: 2, 6: 2}.get(layer.int(9), 0), len(layer.floats(10))
-    if found < wanted:
-        raise ValueError(f"parameter 9={layer.int(9)}: expected {wanted} values in parameter 10, found {found}")
+    needed, given = {2: 1, 3: 2, 6: 2}.get(layer.int(9), 0), len(layer.floats(10))
+    if given < needed:
+        raise ValueError(f"parameter 9={layer.int(9)}: expected {needed} values in parameter 10, found {given}")
 
 
 def _check_convolution(layer: Layer) -> None:

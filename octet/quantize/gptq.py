@@ -123,16 +123,16 @@ def gptq_weights(
         name: Grid(2 * float(scale), zero_points.ZERO_POINT) if name in asymmetric else Grid(float(scale), 0)
         for name, scale in scales.items()
     }
-    engine, found = Engine.of(net), {}
+    engine, chosen = Engine.of(net), {}
     for part in _parts(layers):
         moments = gather_moments(engine, part, grids, images)
         for layer in progress(part, "GPTQ", unit="layer"):
             with threadpool_limits(THREADS):
                 levels = target.weight_levels(layer)
-                found[layer.name] = choose_integers(
+                chosen[layer.name] = choose_integers(
                     layer, moments.pop(layer.name), grids[layer.name], table.weights[layer.name], levels
                 )
-    return found
+    return chosen
 
 
 def gather_moments(
@@ -140,18 +140,18 @@ def gather_moments(
 ) -> dict[str, Moments]:
     """The moments of these layers' inputs, in one pass over the images."""
     blobs = list(dict.fromkeys(layer.inputs[0] for layer in layers))
-    found = {layer.name: Moments(layer) for layer in layers}
+    gathered = {layer.name: Moments(layer) for layer in layers}
 
     def one(k: int) -> list[Doubles]:
         inputs = dict(zip(blobs, map(np.array, engine.blobs(images[k], blobs)), strict=True))
-        return [found[layer.name].add(_seen(layer, inputs[layer.inputs[0]]), grids[layer.name]) for layer in layers]
+        return [gathered[layer.name].add(_seen(layer, inputs[layer.inputs[0]]), grids[layer.name]) for layer in layers]
 
     for sums in map_ordered(one, range(len(images)), "GPTQ, inputs"):
-        for moments, values in zip(found.values(), sums, strict=True):
+        for moments, values in zip(gathered.values(), sums, strict=True):
             moments.values += values
-    for moments in found.values():
+    for moments in gathered.values():
         moments.finish()
-    return found
+    return gathered
 
 
 def choose_integers(
@@ -162,16 +162,16 @@ def choose_integers(
     weight = layer.weights["weight"].data.astype(np.float64).reshape(count, -1, width)
     repeats = integer(layer, "num_output") // weight_scale_count(layer)
     scales = np.repeat(weight_scales.astype(np.float64), repeats).reshape(count, -1, 1)
-    mean, rounded = moments.sums / moments.count, np.empty(weight.shape, np.int8)
+    mean, integers = moments.sums / moments.count, np.empty(weight.shape, np.int8)
     for group in range(count):
         covariance = moments.products[group] / moments.count - np.outer(mean[group], mean[group])
-        rounded[group] = round_together(weight[group] * scales[group], covariance, levels)
-    wanted = np.einsum("gow,gw->go", weight, moments.values / moments.count)
-    found = np.einsum("gow,gw->go", rounded / scales, (mean - grid.zero_point) / grid.scale)
-    return GptqWeights(rounded.reshape(-1), (wanted - found).reshape(-1).astype(np.float32))
+        integers[group] = gptq_integers(weight[group] * scales[group], covariance, levels)
+    fp32_means = np.einsum("gow,gw->go", weight, moments.values / moments.count)
+    means = np.einsum("gow,gw->go", integers / scales, (mean - grid.zero_point) / grid.scale)
+    return GptqWeights(integers.reshape(-1), (fp32_means - means).reshape(-1).astype(np.float32))
 
 
-def round_together(weight: Doubles, covariance: Doubles, levels: int) -> npt.NDArray[np.int8]:
+def gptq_integers(weight: Doubles, covariance: Doubles, levels: int) -> npt.NDArray[np.int8]:
     """Integers from -levels to levels for weights in units of their steps, fp64 of shape (outputs, d), so that the error
     of the outputs is small for inputs of this covariance, (d, d). Returns int8 of the same shape.
     """
@@ -232,10 +232,10 @@ def _seen(layer: Layer, values: Floats) -> Floats:
     """The layer's windows: fp32 of shape (groups, windows, d), at most PIXELS of its pixels."""
     if layer.type == "InnerProduct":
         return values.reshape(1, -1, _width(layer))
-    found = windows(layer, values)
-    every = [-(-size // int(PIXELS**0.5)) for size in found.shape[1:3]]
-    found = found[:, :: every[0], :: every[1]]
-    inputs, height, width = found.shape[:3]
+    view = windows(layer, values)
+    every = [-(-size // int(PIXELS**0.5)) for size in view.shape[1:3]]
+    view = view[:, :: every[0], :: every[1]]
+    inputs, height, width = view.shape[:3]
     count = groups(layer)
-    grouped = found.reshape(count, inputs // count, height * width, -1)
+    grouped = view.reshape(count, inputs // count, height * width, -1)
     return np.ascontiguousarray(grouped.transpose(0, 2, 1, 3)).reshape(count, height * width, -1)

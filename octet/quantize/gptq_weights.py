@@ -57,11 +57,11 @@ def load(path: Path) -> dict[str, GptqWeights]:
     try:
         with np.load(io.BytesIO(raw), allow_pickle=False) as arrays:
             names = dict.fromkeys(key.rpartition("/")[0] for key in arrays.files)
-            found = {name: GptqWeights(arrays[f"{name}/weight"], arrays[f"{name}/bias"]) for name in names}
-        for one in found.values():
+            weights = {name: GptqWeights(arrays[f"{name}/weight"], arrays[f"{name}/bias"]) for name in names}
+        for one in weights.values():
             for array, dtype in ((one.weight, np.int8), (one.bias, np.float32)):
                 if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != 1:
                     raise ValueError("not a flat array of int8 or fp32")
-        return found
+        return weights
     except _DAMAGED:
         raise OctetError(f"{path}: not an .npz of rounded weights, or damaged; run the stage round again") from None

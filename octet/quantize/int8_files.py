@@ -47,10 +47,10 @@ def write(net: Net, param: Path, bin: Path, image: npt.NDArray[np.float32]) -> N
 
 
 def _check_same(net: Net, again: Net, param: Path) -> None:
-    for wanted, found in zip(net.layers, again.layers, strict=True):
-        same = wanted.params == found.params and wanted.weights.keys() == found.weights.keys()
+    for written, read in zip(net.layers, again.layers, strict=True):
+        same = written.params == read.params and written.weights.keys() == read.weights.keys()
         if not same or any(
-            tensor.tag != found.weights[role].tag or not np.array_equal(tensor.data, found.weights[role].data)
-            for role, tensor in wanted.weights.items()
+            tensor.tag != read.weights[role].tag or not np.array_equal(tensor.data, read.weights[role].data)
+            for role, tensor in written.weights.items()
         ):
-            raise OctetError(f"{param}: layer {wanted.name} did not read back as it was written")
+            raise OctetError(f"{param}: layer {written.name} did not read back as it was written")

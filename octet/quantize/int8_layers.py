@@ -113,9 +113,9 @@ def _quantize_gemm(layer: Layer, target: Target) -> None:
 
 
 def _quantize_attention(layer: Layer, table: Table, target: Target) -> None:
-    found = table.entries()
+    scales_by_entry = table.entries()
     for role, key in zip(scale_counts(layer), entries(layer), strict=True):
-        scales, name = found[key], role.removesuffix("_weight")
+        scales, name = scales_by_entry[key], role.removesuffix("_weight")
         weight = _integers(_fp32(layer, role).reshape(len(scales), -1), scales, target)
         layer.weights |= {role: weight, "out_scale" if name == "out" else f"{name}_scales": Tensor(scales)}
 

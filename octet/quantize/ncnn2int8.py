@@ -121,18 +121,18 @@ _DEFAULTS: dict[str, Callable[[str], Any]] = {
 
 def _weights(layer: Layer) -> dict[str, Tensor]:
     """int8 as it is, other tagged weights as fp16, plain numbers (and MemoryData's) as fp32 without the tiny ones."""
-    found = {}
+    converted = {}
     for role, tensor in layer.weights.items():
         if tensor.tag == TAG_INT8:
-            found[role] = tensor
+            converted[role] = tensor
             continue
         data = tensor.data.astype(np.float32)
         if tensor.tag is None or layer.type == "MemoryData":
             data[(np.abs(data.astype(np.float64)) < 1e-30) & (data != 0)] = 0
-            found[role] = Tensor(data)
+            converted[role] = Tensor(data)
         else:
-            found[role] = Tensor(to_fp16(data), TAG_FP16)
-    return found
+            converted[role] = Tensor(to_fp16(data), TAG_FP16)
+    return converted
 
 
 def round_as_ncnn2int8(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.int8]:

@@ -90,17 +90,17 @@ def tune(bench: Bench, fp32: tuple[Path, Path]) -> Tuned:
 
 def candidates(bench: Bench, base: Target) -> list[tuple[str, Choice]]:
     """For each layer, the choices other than the base's that mean something for it."""
-    found = []
+    choices = []
     int8 = base.int8_layers(bench.net)
     for layer in quantizable(bench.int8(base).layers):
         if layer.name not in int8:
             continue
         if could_run_winograd(layer):
-            found.append((layer.name, Choice(winograd=not base.winograd)))
+            choices.append((layer.name, Choice(winograd=not base.winograd)))
         if is_requantized(layer):
-            found.append((layer.name, Choice(requantize=False)))
-        found.append((layer.name, Choice(int8=False)))
-    return found
+            choices.append((layer.name, Choice(requantize=False)))
+        choices.append((layer.name, Choice(int8=False)))
+    return choices
 
 
 def chosen(tried: list[tuple[str, Choice, Gain]]) -> dict[str, tuple[Choice, float]]:

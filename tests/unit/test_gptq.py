@@ -11,7 +11,7 @@ from octet.graph.targets import Target
 from octet.ncnn.engine import Engine
 from octet.ncnn.layer import Layer
 from octet.ncnn.net import Net
-from octet.quantize.gptq import Grid, gather_moments, gptq_weights, round_together
+from octet.quantize.gptq import Grid, gather_moments, gptq_integers, gptq_weights
 from octet.quantize.gptq_weights import GptqWeights, load, save
 from octet.quantize.quantize import quantize
 from tests import nets
@@ -31,7 +31,7 @@ def test_errors_cancel_in_the_output():
     x = correlated(24)
     covariance = np.cov(x.T, bias=True)
     weight = np.random.Generator(np.random.PCG64(1)).uniform(-31, 31, (8, 24))
-    found, nearest = round_together(weight, covariance, 31), np.rint(weight)
+    found, nearest = gptq_integers(weight, covariance, 31), np.rint(weight)
 
     def lost(integers):
         return np.var(x @ (integers - weight).T, axis=0)
@@ -44,7 +44,7 @@ def test_errors_cancel_in_the_output():
 
 def test_inputs_that_do_not_depend_on_one_another_round_to_the_nearest():
     weight = np.random.Generator(np.random.PCG64(1)).uniform(-140, 140, (8, 24))
-    found = round_together(weight, np.diag(np.arange(1.0, 25)), 127)
+    found = gptq_integers(weight, np.diag(np.arange(1.0, 25)), 127)
     assert np.array_equal(found, np.clip(np.rint(weight), -127, 127))
 
 
@@ -52,8 +52,8 @@ def test_dead_inputs_round_to_the_nearest():
     covariance = np.cov(correlated(6).T)
     covariance[2] = covariance[:, 2] = 0
     weight = np.random.Generator(np.random.PCG64(1)).uniform(-31, 31, (5, 6))
-    assert np.array_equal(round_together(weight, covariance, 31)[:, 2], np.rint(weight[:, 2]))
-    assert np.array_equal(round_together(weight, np.zeros((6, 6)), 31), np.rint(weight))
+    assert np.array_equal(gptq_integers(weight, covariance, 31)[:, 2], np.rint(weight[:, 2]))
+    assert np.array_equal(gptq_integers(weight, np.zeros((6, 6)), 31), np.rint(weight))
 
 
 def windows_one_by_one(values, kernel, stride, pad, every):
