@@ -28,7 +28,7 @@ def main() -> None:
         raise OctetError(
             f"{stage.entry.data}: the images of the {settings.split} split have no labels; nothing can be evaluated on them"
         )
-    engine = runner(folder.ncnn(precision), stage.entry.partition)
+    engine = runner(folder.ncnn(precision), stage.entry.partition, steps.shape)
     top = evaluate(engine, images, f"evaluate {precision}", args.workers, args.readers, stage.params.parallel.scheduler)
     read, classes = images.pick(top.indices), distinct(steps.classes)
     figures = accuracy(read.labels, top.classes, classes, len(images) - len(read))

@@ -145,6 +145,12 @@ class Preprocess:
         """How many the network's input has."""
         return _CHANNELS[self.channel_order]
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of the network's input: (channels, height, width)."""
+        height, width = self.size
+        return self.channels, height, width
+
     def __call__(self, image: Pixels) -> Input:
         """An image, RGB or grey, as the network's input, contiguous.
 

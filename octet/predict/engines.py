@@ -36,7 +36,8 @@ class Engines:
         network = classifier(entry.config, entry.checkpoint, entry.trusted)[2]
         self.run: dict[str, Callable[[Array], Array]] = {"torch": lambda x: _logits(network, x)}
         for precision in PRECISIONS:
-            self.run[f"ncnn {precision}"] = Engine(*folder.ncnn(precision))
+            files = folder.ncnn(precision)
+            self.run[f"ncnn {precision}"] = Engine(files.param, files.bin, shape=steps.shape)
 
     def __call__(self, image: NamedImage) -> dict[str, Prediction]:
         """What each predicts, by its name, in the order of ENGINES."""

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from octet.core.errors import OctetError
+from octet.core.folder import NcnnFiles
 from octet.ncnn.engine import Engine, known_shape
 from octet.ncnn.layer import Layer
 from octet.ncnn.net import Net, save_net
-from octet.ncnn.partition import Chain, split
+from octet.ncnn.partition import Chain, runner, split
 from tests import nets
 
 pytestmark = pytest.mark.unit
@@ -78,3 +79,13 @@ def test_other_numbers_and_views_give_the_same():
     assert not turned.flags.c_contiguous
     assert np.array_equal(engine(turned), wanted)
     assert np.array_equal(engine(image.astype(np.float64)), wanted)
+
+
+def test_the_shape_that_preprocess_json_says(tmp_path):
+    files = NcnnFiles.named(tmp_path, "m")
+    save_net(nets.small(), *files)
+    for partition in ([], ["2"]):
+        with pytest.raises(OctetError, match="expected an input of the shape 3 x 8 x 8, found 3 x 9 x 9"):
+            runner(files, partition, (3, 8, 8))(nets.images(1, size=9)[0])
+        with pytest.raises(OctetError, match="its input has the shape 3 x any x any, not 1 x 8 x 8"):
+            runner(files, partition, (1, 8, 8))
