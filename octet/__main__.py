@@ -5,6 +5,9 @@ A command is a function below: its name, its docstring's first line as the help,
 
 from __future__ import annotations
 
+import octet.core  # noqa: F401 before all else: from here on Ctrl-C ends a command with one line
+
+# isort: split
 import argparse
 import inspect
 import shutil

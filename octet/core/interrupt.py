@@ -26,7 +26,12 @@ def is_own_command() -> bool:
     """Is this process one of Octet's commands, and not a program or a test that imports its modules?"""
     main = sys.modules["__main__"]
     spec = getattr(main, "__spec__", None)
-    name: str = spec.name if spec else Path(getattr(main, "__file__", None) or "").name
+    if spec:
+        name: str = spec.name
+    elif sys.argv[:1] == ["-m"] and "-m" in sys.orig_argv[:-1]:  # Python is still looking for the module to run
+        name = sys.orig_argv[sys.orig_argv.index("-m") + 1]
+    else:
+        name = Path(getattr(main, "__file__", None) or "").name
     return name.split(".")[0] in _OWN
 
 
