@@ -10,57 +10,63 @@ from importlib.metadata import version
 from pathlib import Path
 
 from octet.core.files import read_json, require, write_bytes
+from octet.core.folder import ModelFolder
 from octet.data import preprocess
-from octet.graph.profiles import target
+from octet.evaluate.accuracy import Accuracy
 from octet.ncnn.net import load_net
 from octet.package import sdk
-from octet.package.texts import card, cmake, cpp, python
+from octet.package.card import card
+from octet.package.examples import cmake, cpp, python
 from octet.project.provenance import provenance
-from octet.quantize.fp32_layers import by_reason, fp32_layers
-
-MODEL = ("fp32.param", "int8.param", "int8.bin", "preprocess.json")
-FIGURES = ("int8.json", "summary.json")
+from octet.quantize.fp32_layers import of_model
+from octet.summary.summary import Summary
 
 
 def package(name: str, checkpoint: str, out: Path) -> list[str]:
     """Writes the zip, its files in a folder of the model's name; returns their names.
 
-    Raises OctetError where the model or its figures are missing.
+    Args:
+        name: The model's.
+        checkpoint: The file that its weights are from, whose name the bundle tells.
+        out: The zip.
+
+    Raises:
+        OctetError: The model or its figures are missing.
     """
-    models, metrics = Path("models") / name, Path("metrics") / name
-    paths = [models / file for file in MODEL] + [metrics / file for file in FIGURES]
-    require(paths, f"'make quantize MODEL={name}' makes it")
-    found = contents(name, checkpoint, models, metrics)
-    write_bytes(out, zipped({f"{name}/{file}": data for file, data in found.items()}))
-    return sorted(found)
+    files = contents(ModelFolder(name), checkpoint)
+    write_bytes(out, zipped({f"{name}/{file}": data for file, data in files.items()}))
+    return sorted(files)
 
 
-def contents(name: str, checkpoint: str, models: Path, metrics: Path) -> dict[str, bytes]:
+def contents(folder: ModelFolder, checkpoint: str) -> dict[str, bytes]:
     """The bundle's files by their names, which are all different even without folders: MMDeploy's SDK wants that."""
-    made_with = provenance(name)
-    preprocess.load(models / "preprocess.json")  # checks it
-    steps = read_json(models / "preprocess.json", "the stage export makes it")
-    net = load_net(models / "int8.param", models / "int8.bin")
+    made_by = f"'make quantize MODEL={folder.name}' makes it"
+    required = folder.fp32.param, *folder.int8, folder.preprocess, folder.figures("int8"), folder.summary
+    require(required, made_by)
+    parameters = provenance(folder.name)
+    preprocess.load(folder.preprocess)  # checks it
+    steps = read_json(folder.preprocess, made_by)
+    net = load_net(*folder.int8)
     blobs = net.input, net.output
     jsons = {
-        "deploy.json": sdk.deploy(name),
-        "pipeline.json": sdk.pipeline(name, steps, blobs),
-        "detail.json": sdk.detail(made_with.config, checkpoint, version("mmcls"), made_with.opset, made_with.calibrate),
+        "deploy.json": sdk.deploy(folder.name),
+        "pipeline.json": sdk.pipeline(folder.name, steps, blobs),
+        "detail.json": sdk.detail(
+            parameters.config, checkpoint, version("mmcls"), parameters.opset, parameters.calibrate
+        ),
     }
-    found = {file: (models / file).read_bytes() for file in ("int8.param", "int8.bin", "preprocess.json")}
-    found |= {file: (json.dumps(content, indent=4) + "\n").encode() for file, content in jsons.items()}
-    found["labels.txt"] = "".join(f"{label}\n" for label in steps["classes"]).encode()
-    found["predict.py"] = python(steps, blobs).encode()
-    found["predict.cpp"] = cpp(steps, blobs).encode()
-    found["CMakeLists.txt"] = cmake().encode()
-    sums = {file: hashlib.sha256(found[file]).hexdigest() for file in sorted(found)}
-    figures = {file.removesuffix(".json"): read_json(metrics / file, "'make quantize' makes it") for file in FIGURES}
-    plan = models / "plan.json"
-    planned = read_json(plan, "the stage plan makes it")["keep_fp32"] if plan.is_file() else []
-    reasons = by_reason(fp32_layers(net, target(made_with.target), made_with.keep_fp32, planned))
-    found["README.md"] = card(name, made_with, steps, blobs, reasons, figures, sums).encode()
-    found["SHA256SUMS"] = "".join(f"{digest}  {file}\n" for file, digest in sums.items()).encode()
-    return found
+    files = {path.name: path.read_bytes() for path in (*folder.int8, folder.preprocess)}
+    files |= {file: (json.dumps(content, indent=4) + "\n").encode() for file, content in jsons.items()}
+    files["labels.txt"] = "".join(f"{label}\n" for label in steps["classes"]).encode()
+    files["predict.py"] = python(steps, blobs).encode()
+    files["predict.cpp"] = cpp(steps, blobs).encode()
+    files["CMakeLists.txt"] = cmake().encode()
+    sums = {file: hashlib.sha256(files[file]).hexdigest() for file in sorted(files)}
+    summary, int8 = Summary.load(folder.summary, made_by), Accuracy.load(folder.figures("int8"))
+    reasons = of_model(folder, net, parameters.target, parameters.keep_fp32)
+    files["README.md"] = card(folder.name, parameters, steps, blobs, reasons, summary, int8, sums).encode()
+    files["SHA256SUMS"] = "".join(f"{digest}  {file}\n" for file, digest in sums.items()).encode()
+    return files
 
 
 def zipped(files: dict[str, bytes]) -> bytes:

@@ -11,13 +11,16 @@ from __future__ import annotations
 from pathlib import PurePath
 from typing import Any
 
+from octet.package.geometry import Steps
+
+Json = dict[str, Any]
 VERSION = "1.3.1"
 _META_KEYS = (
     "filename flip flip_direction img_norm_cfg img_shape ori_filename ori_shape pad_shape scale_factor valid_ratio"
 )
 
 
-def deploy(name: str) -> dict:
+def deploy(name: str) -> Json:
     """deploy.json: which files, for which backend."""
     model = {
         "name": name,
@@ -31,8 +34,14 @@ def deploy(name: str) -> dict:
     return {"version": VERSION, "task": "Classifier", "models": [model], "customs": []}
 
 
-def pipeline(name: str, steps: dict[str, Any], blobs: tuple[str, str]) -> dict:
-    """pipeline.json: from an image to labels. steps: preprocess.json; blobs: the input's and the output's name."""
+def pipeline(name: str, steps: Steps, blobs: tuple[str, str]) -> Json:
+    """pipeline.json: from an image to labels.
+
+    Args:
+        name: The model's.
+        steps: What preprocess.json holds.
+        blobs: The names of the network's input and output.
+    """
     prepare = {
         "type": "Task",
         "module": "Transform",
@@ -64,8 +73,16 @@ def pipeline(name: str, steps: dict[str, Any], blobs: tuple[str, str]) -> dict:
     return {"pipeline": {"input": ["img"], "output": ["post_output"], "tasks": [prepare, infer, label]}}
 
 
-def detail(config: str, checkpoint: str, mmcls: str, opset: int, calibration: dict[str, Any]) -> dict:
-    """detail.json: where the model is from."""
+def detail(config: str, checkpoint: str, mmcls: str, opset: int, calibration: Json) -> Json:
+    """detail.json: where the model is from.
+
+    Args:
+        config: Its mmcls config, of which the name is told, without folders; so it is of the checkpoint.
+        checkpoint: Its weights.
+        mmcls: The version that exported it.
+        opset: The ONNX opset.
+        calibration: The section calibrate of params.yaml.
+    """
     codebase = {"task": "Classification", "codebase": "mmcls", "version": mmcls}
     onnx = {
         "type": "onnx",
@@ -88,7 +105,7 @@ def detail(config: str, checkpoint: str, mmcls: str, opset: int, calibration: di
     }
 
 
-def exact(steps: dict[str, Any]) -> bool:
+def exact(steps: Steps) -> bool:
     """Does the SDK resize and crop as the pipeline does? It knows OpenCV's filters alone, and no crop before a resize.
 
     What CenterCrop leaves over at odd sizes it puts on the other side: it rounds halves up, mmcls to the even number.
@@ -99,27 +116,27 @@ def exact(steps: dict[str, Any]) -> bool:
     )
 
 
-def _transforms(steps: dict[str, Any]) -> list[dict]:
+def _transforms(steps: Steps) -> list[Json]:
     """The SDK's transforms of an image, which it loads as BGR."""
     load: dict[str, Any] = {"type": "LoadImageFromFile"}
     if steps["channel_order"] == "GREY":
         load["color_type"] = "grayscale"
     if steps["to_float32"]:
         load["to_float32"] = True
-    found = [load]
+    transforms = [load]
     for step in steps["geometry"]:
         if step["step"] == "CenterCrop":
-            found.append({"type": "CenterCrop", "crop_size": [step["height"], step["width"]]})
+            transforms.append({"type": "CenterCrop", "crop_size": [step["height"], step["width"]]})
             continue
         size = step.get("size")  # of CropAndResize, which the SDK has not: the resize alone
         # The SDK's order is width, height; -1 is for the edge that follows the short one.
         both = [size, size] if size else [step["width"], step["height"]]
         resize = {"type": "Resize", "size": [step["height"], -1] if step.get("edge") else both, "keep_ratio": False}
-        found.append(resize | {"interpolation": _interpolation(step["interpolation"])})
+        transforms.append(resize | {"interpolation": _interpolation(step["interpolation"])})
     to_rgb = steps["channel_order"] == "RGB"
-    found.append({"type": "Normalize", "mean": steps["mean"], "std": steps["std"], "to_rgb": to_rgb})
-    found.append({"type": "ImageToTensor", "keys": ["img"]})
-    return [*found, {"type": "Collect", "keys": ["img"], "meta_keys": _META_KEYS.split()}]
+    transforms.append({"type": "Normalize", "mean": steps["mean"], "std": steps["std"], "to_rgb": to_rgb})
+    transforms.append({"type": "ImageToTensor", "keys": ["img"]})
+    return [*transforms, {"type": "Collect", "keys": ["img"], "meta_keys": _META_KEYS.split()}]
 
 
 def _interpolation(name: str) -> str:

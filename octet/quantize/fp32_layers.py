@@ -4,24 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+from octet.core.files import read_json
+from octet.core.folder import ModelFolder
 from octet.graph.layers import is_int8, no_int8, quantizable, uncalibrated
+from octet.graph.profiles import target
 from octet.graph.targets import Fp32Reason, Target
 from octet.ncnn.layer import Layer
 from octet.ncnn.net import Net
 
 
 def fp32_layers(
-    int8: Net, target: Target, keep_fp32: Collection[str], planned: Collection[str] = ()
+    int8: Net, profile: Target, keep_fp32: Collection[str], planned: Collection[str] = ()
 ) -> dict[str, Fp32Reason]:
     """Why each layer with weights that is not int8 in an int8 model stayed in fp32, by name, in the network's order.
 
     Args:
         int8: The model that `quantize` made.
-        target: The profile that it was made for.
+        profile: The target that it was made for.
         keep_fp32: The layers that the model's entry in params.yaml leaves in fp32.
         planned: Those that mixed precision leaves in fp32.
     """
-    of_target = target.fp32_reasons(int8)
+    of_target = profile.fp32_reasons(int8)
     could_be_int8 = {layer.name for layer in quantizable(int8.layers) + uncalibrated(int8.layers)}
 
     def reason(layer: Layer) -> Fp32Reason | None:
@@ -33,6 +36,19 @@ def fp32_layers(
         return of_target.get(layer.name) or chosen or (Fp32Reason.PLAN if layer.name in planned else None)
 
     return {layer.name: found for layer in int8.layers if (found := reason(layer))}
+
+
+def of_model(folder: ModelFolder, int8: Net, target_name: str, keep_fp32: Collection[str]) -> dict[str, Fp32Reason]:
+    """The same of a model in its folder.
+
+    Args:
+        folder: The model's files, of which the plan is read.
+        int8: Its int8 network.
+        target_name: The profile that it was made for.
+        keep_fp32: As above.
+    """
+    planned = read_json(folder.plan, "the stage plan makes it")["keep_fp32"] if folder.plan.is_file() else []
+    return fp32_layers(int8, target(target_name), keep_fp32, planned)
 
 
 def by_reason(reasons: Mapping[str, Fp32Reason]) -> dict[Fp32Reason, list[str]]:

@@ -19,11 +19,10 @@ from octet.data.images import named_images
 from octet.evaluate.accuracy import Accuracy
 from octet.evaluate.predictions import Prediction
 from octet.graph.layers import quantizable
-from octet.graph.profiles import target
 from octet.graph.targets import Fp32Reason
 from octet.ncnn.net import load_net
 from octet.project.provenance import Provenance, provenance
-from octet.quantize.fp32_layers import fp32_layers
+from octet.quantize.fp32_layers import of_model
 from octet.report import peers
 from octet.report.figures import Rows
 from octet.report.peers import PeersFigures
@@ -105,7 +104,6 @@ def collect(name: str, data: str) -> ReportData:
     require([*figures, *tables, folder.preprocess, *folder.int8], made_by)
     pairs, made_with = read_pairs(folder), provenance(name)
     different, net = differing(pairs), load_net(*folder.int8)
-    planned = read_json(folder.plan, made_by)["keep_fp32"] if folder.plan.is_file() else []
     return ReportData(
         name=name,
         summary=Summary.load(folder.summary, made_by),
@@ -117,7 +115,7 @@ def collect(name: str, data: str) -> ReportData:
         n_differing=len(different),
         differing=_images(different[:SHOWN], folder, data, made_with.split),
         n_quantizable=len(quantizable(net.layers)),
-        fp32_layers=fp32_layers(net, target(made_with.target), made_with.keep_fp32, planned),
+        fp32_layers=of_model(folder, net, made_with.target, made_with.keep_fp32),
         analysis=_analysis(folder.analysis) if folder.analysis.is_file() else None,
         peers=peers.read(folder.peers) if folder.peers.is_file() else None,
     )

@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 
 from octet.core.text import columns, shorten
 from octet.report.figures import CLASSES, COLOURS, WIDTH, Rows
-from octet.report.svg import BAD, GOOD, INK, LINE, figure, svg
+from octet.report.svg import BAD, GOOD, INK, LINE, figure, styled, svg
 
 _FEW = 12  # so many classes leave room for numbers
 
@@ -64,6 +64,7 @@ def _matrix(rows: Rows, key: str, names: Sequence[str]) -> Matrix:
     return Matrix([names[k] for k in shown], counts[np.ix_(shown, shown)])
 
 
+@styled
 def _draw(
     matrix: Matrix, colours: npt.NDArray[np.str_], strength: npt.NDArray[np.float64], label: str, form: str
 ) -> str:

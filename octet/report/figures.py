@@ -6,11 +6,12 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.ticker import FuncFormatter
 
 from octet.analyze.analyze import LayerCost
 from octet.core.folder import PRECISIONS
 from octet.core.text import shorten
-from octet.report.svg import BAD, FP32, INK, INT8, LINE, figure, pair, svg
+from octet.report.svg import BAD, FP32, INK, INT8, LINE, figure, pair, styled, svg
 
 Rows = Sequence[dict[str, str]]  # of a CSV file
 CLASSES = 30  # shown at most; of more, those that tell most
@@ -18,6 +19,7 @@ COLOURS = {"fp32": FP32, "int8": INT8}
 WIDTH = 4.0  # inches of a figure
 
 
+@styled
 def classes(rows: Rows) -> str:
     """F1 of every class, fp32 beside int8; of many classes those that differ most. rows: of classes.csv."""
     names = list(dict.fromkeys(row["class"] for row in rows))
@@ -36,6 +38,7 @@ def classes(rows: Rows) -> str:
     return svg(drawn, "F1 by class, fp32 and int8")
 
 
+@styled
 def latency(rows: Rows, threads: int, median_ms: Mapping[str, float]) -> str:
     """Every timed run with so many threads, fp32 and int8, and their medians.
 
@@ -77,6 +80,7 @@ def activations(rows: Rows, fp32_layers: Collection[str]) -> list[tuple[str, str
     ]
 
 
+@styled
 def layers(rows: Sequence[LayerCost]) -> str:
     """The error of every layer in the network's order: its output's SQNR, and what it alone does to the probabilities.
     rows: of analyze.json; the three layers with the largest KL divergence stand out.
@@ -90,6 +94,7 @@ def layers(rows: Sequence[LayerCost]) -> str:
         noise.barh(places, noise_db[part], 0.7, color=colour, alpha=alpha)
         shift.plot(kl[part], places, "o", color=colour, alpha=alpha, markersize=5)
     shift.set_xscale("log")
+    shift.xaxis.set_major_formatter(FuncFormatter(_power))
     noise.set_yticks(range(count), [shorten(row.layer, 18) for row in rows])
     noise.set_ylim(count - 0.4, -0.6)
     for axes, label in ((noise, "SQNR, dB"), (shift, "KL divergence, nats")):
@@ -100,6 +105,7 @@ def layers(rows: Sequence[LayerCost]) -> str:
     return svg(drawn, "error of every layer")
 
 
+@styled
 def _activation(name: str, bins: Rows, clips: bool) -> str:
     begin, share = (_column(bins, key) for key in ("value", "share_pct"))
     width = begin[1] - begin[0] if len(begin) > 1 else 1.0
@@ -118,6 +124,15 @@ def _activation(name: str, bins: Rows, clips: bool) -> str:
     axes.set_yticks([10.0**k for k in steps], [f"{10.0**k:g}" for k in steps])
     axes.minorticks_off()
     return svg(drawn, f"what {name} reads" + ", and its threshold" * clips)
+
+
+def _power(value: float, _: int | None = None) -> str:
+    """A power of ten as one text.
+
+    >>> _power(1e-5)
+    '10⁻⁵'
+    """
+    return "10" + str(round(np.log10(value))).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
 def _column(rows: Rows, key: str) -> npt.NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -135,7 +136,7 @@ def binomial_error_pct(share_pct: float, count: int) -> float:
     >>> binomial_error_pct(50, 100)
     5.0
     """
-    return float(share_pct * (100 - share_pct) / count) ** 0.5
+    return math.sqrt(share_pct * (100 - share_pct) / count)
 
 
 def _speed(report: ReportData, threads: int, speedup: float) -> list[list[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from html import escape
 from typing import Any
 
@@ -24,6 +25,7 @@ _PAGE = {
 _STYLE: dict[str, Any] = {
     "svg.fonttype": "none",  # text stays text
     "svg.hashsalt": "octet",
+    "text.parse_math": False,  # a class may be called « $5 or $10 »
     "font.family": ["DejaVu Sans"],
     "font.size": 9,
     "axes.titlesize": 9,
@@ -48,19 +50,20 @@ _STYLE: dict[str, Any] = {
 SCALE = 1.3  # CSS pixels a point: 9 points are 11.7 pixels
 
 
+styled = matplotlib.style.context(_STYLE)  # a decorator for what draws in the report's style
+
+
 def figure(width: float, height: float) -> tuple[Figure, Axes]:
-    """A figure in the report's style, and its axes. Width and height in inches: 4 fill a phone's screen."""
-    with matplotlib.style.context(_STYLE):
-        drawn = Figure(figsize=(width, height), layout="constrained")
-        return drawn, drawn.subplots()
+    """A figure and its axes. Width and height in inches: 4 fill a phone's screen."""
+    drawn = Figure(figsize=(width, height), layout="constrained")
+    return drawn, drawn.subplots()
 
 
 def pair(width: float, height: float) -> tuple[Figure, Axes, Axes]:
     """A figure with two axes beside each other, which share the vertical one."""
-    with matplotlib.style.context(_STYLE):
-        drawn = Figure(figsize=(width, height), layout="constrained")
-        left, right = drawn.subplots(1, 2, sharey=True)
-        return drawn, left, right
+    drawn = Figure(figsize=(width, height), layout="constrained")
+    left, right = drawn.subplots(1, 2, sharey=True)
+    return drawn, left, right
 
 
 def svg(drawn: Figure, label: str) -> str:
@@ -71,7 +74,8 @@ def svg(drawn: Figure, label: str) -> str:
         label: what it shows, for those who cannot see it.
     """
     buffer = io.StringIO()
-    with matplotlib.style.context(_STYLE):
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # the reader's browser has it
         drawn.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]

@@ -15,7 +15,7 @@ from octet.data.preprocess import CenterCrop, CropAndResize, Preprocess, Resize
 from octet.ncnn.net import Net, save_net
 from octet.package import sdk
 from octet.package.bundle import zipped
-from octet.package.texts import cpp, python
+from octet.package.examples import cpp, python
 from tests import nets
 
 pytestmark = pytest.mark.unit
@@ -80,7 +80,8 @@ def test_the_python_example_pre_processes_bit_for_bit(case, tmp_path, monkeypatc
     for name in ("small.png", "wide.png", "high.png", "turned.png") if steps.geometry else ("small.png",):
         found = run(tmp_path, name, monkeypatch)["x"]
         wanted = steps(read(tmp_path / name, steps.color_type if steps.channels == 3 else "grayscale"))
-        assert found.dtype == np.float32 and np.array_equal(found, wanted), name
+        assert found.dtype == np.float32
+        assert np.array_equal(found, wanted), name
     first = capsys.readouterr().out.splitlines()[0]
     assert first.startswith(f"{tmp_path / 'small.png'}: ")
     assert first.endswith(" %")

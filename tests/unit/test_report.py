@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import warnings
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 
@@ -32,6 +33,7 @@ def texts(drawn):
     ]
 
 
+@svg.styled
 def test_a_figure_takes_its_colours_and_its_font_from_the_page():
     made, axis = svg.figure(2, 1)
     axis.plot([0, 1], [0, 1], color=svg.INT8)
@@ -44,6 +46,14 @@ def test_a_figure_takes_its_colours_and_its_font_from_the_page():
     assert "#01010" not in drawn
     assert "DejaVu" not in drawn
     assert "metadata" not in drawn
+
+
+def test_names_in_any_script_and_with_dollars():
+    names = ["虎斑猫", "$5 or $10", "a_{b}^c$x$"]
+    of = [{"model": key, "class": name, "f1_pct": "90"} for key in ("fp32", "int8") for name in names]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert [name for name in texts(figures.classes(of)) if name in names] == names
 
 
 def test_of_many_classes_those_that_differ_most():

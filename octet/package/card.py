@@ -1,0 +1,75 @@
+"""The bundle's model card: what the model is, what was measured, how it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import version
+
+from octet.evaluate.accuracy import Accuracy
+from octet.graph.targets import Fp32Reason
+from octet.package import sdk
+from octet.package.examples import Blobs, fill
+from octet.package.geometry import Steps, needs, resizes, sentence
+from octet.project.provenance import Provenance
+from octet.quantize.fp32_layers import by_reason
+from octet.summary.summary import Summary
+
+OLDEST = "20221128"  # ncnn's first release with the layers' feature masks
+_PIP = {"Pillow": "pillow", "OpenCV (cv2)": "opencv-python-headless"}  # where the package has another name
+
+
+def card(
+    name: str,
+    provenance: Provenance,
+    steps: Steps,
+    blobs: Blobs,
+    fp32_layers: Mapping[str, Fp32Reason],
+    summary: Summary,
+    int8: Accuracy,
+    sums: Mapping[str, str],
+) -> str:
+    """README.md.
+
+    Args:
+        name: The model's.
+        provenance: The parameters that it was made with.
+        steps: What preprocess.json holds.
+        blobs: The names of the network's input and output.
+        fp32_layers: The layers that stay in fp32, and why.
+        summary: fp32 beside int8.
+        int8: The accuracy of int8.
+        sums: The sha256 of each file of the bundle.
+    """
+    filters = " and ".join(way.words for way in resizes(steps) if not way.plain)
+    return fill(
+        "README.md.j2",
+        steps,
+        blobs,
+        name=name,
+        octet=version("octet"),
+        oldest=OLDEST,
+        summary=summary,
+        machine=summary.machine,
+        int8=int8,
+        split=provenance.split,
+        config=provenance.config,
+        calibration=provenance.calibration,
+        images=provenance.calibration_images,
+        target=provenance.target,
+        reasons=by_reason(fp32_layers),
+        pip=" ".join(_PIP.get(package, package) for package in needs(steps)),
+        cpp_note=f"It resizes by ncnn's bilinear filter; the figures above were measured with {filters}."
+        if filters
+        else "",
+        sdk_note=_sdk_note(steps),
+        geometry=[sentence(step, steps) for step in steps["geometry"]],
+        sums=sums,
+    )
+
+
+def _sdk_note(steps: Steps) -> str:
+    if not sdk.exact(steps):
+        return "Its resizing differs from the pipeline's, so its predictions may, too."
+    if any(step["step"] == "CenterCrop" for step in steps["geometry"]):
+        return "Its CenterCrop lies one pixel beside the pipeline's where an odd number of pixels is cut off."
+    return ""

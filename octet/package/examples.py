@@ -1,0 +1,75 @@
+"""The bundle's examples in Python and in C++, filled in for the model's own pre-processing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jinja2
+
+from octet.package.geometry import Steps, is_grey, needs, resize, resizes
+
+Blobs = tuple[str, str]  # the names of the network's input and output
+
+
+def python(steps: Steps, blobs: Blobs) -> str:
+    """predict.py: the pipeline's own pre-processing, bit for bit, with ncnn, numpy and Pillow.
+
+    Pillow resizes as the pipeline does; of OpenCV's filters for 8 bits the bilinear one is written out in numpy. For
+    the others the example imports OpenCV.
+
+    Args:
+        steps: What preprocess.json holds.
+        blobs: The names of the network's input and output.
+    """
+    reader = "Image.open(name)"
+    turn = "ignore_orientation" not in steps["color_type"] and steps["color_type"] != "unchanged"
+    if turn:
+        reader = f"ImageOps.exif_transpose({reader})"
+    if steps["color_type"] != "unchanged":
+        reader += f'.convert("{"L" if is_grey(steps) else "RGB"}")'
+    return fill("predict.py.j2", steps, blobs, needs=", ".join(needs(steps)), read=reader, turn=turn)
+
+
+def cpp(steps: Steps, blobs: Blobs) -> str:
+    """predict.cpp: the same on ncnn alone, whose bilinear filter is the only one. Arguments as above."""
+    order = "GRAY" if is_grey(steps) else "RGB" if steps["channel_order"] == "RGB" else "RGB2BGR"
+    ways = resizes(steps)
+    return fill(
+        "predict.cpp.j2",
+        steps,
+        blobs,
+        pixel=f"PIXEL_{order}",
+        means=[f"{value!r}f" for value in map(float, steps["mean"])],
+        factors=[f"{1 / value:.9g}f" for value in steps["std"]],
+        plain=all(way.plain for way in ways),
+        filters=" and ".join(way.words for way in ways),
+    )
+
+
+def cmake() -> str:
+    """CMakeLists.txt: builds predict.cpp."""
+    return _ENVIRONMENT.get_template("CMakeLists.txt").render()
+
+
+def fill(template: str, steps: Steps, blobs: Blobs, **more: Any) -> str:
+    """A template of this room with what all of them use, and with more."""
+    geometry = [step | {"function": way.name if (way := resize(step, steps)) else ""} for step in steps["geometry"]]
+    grey = is_grey(steps)
+    return _ENVIRONMENT.get_template(template).render(
+        steps=steps | {"geometry": geometry},
+        blobs=blobs,
+        resizes=resizes(steps),
+        grey=grey,
+        channels=1 if grey else 3,
+        **more,
+    )
+
+
+_ENVIRONMENT = jinja2.Environment(
+    loader=jinja2.PackageLoader("octet.package"),
+    autoescape=False,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+    undefined=jinja2.StrictUndefined,
+)
