@@ -126,7 +126,7 @@ clean:  ## Remove the pipeline's outputs and what tools left behind (not checkpo
 	@if [ -e .venv/.ready ]; then $(PY) -c 'from dvc.repo import Repo; \
 		stages = Repo(config={"core": {"no_scm": True}}).index.stages; \
 		[o.remove() for s in stages if s.path_in_repo == "dvc.yaml" for o in s.outs if o.use_cache]'; fi
-	@rm -rf .pytest_cache .ruff_cache .mypy_cache .import_linter_cache build reports
+	@rm -rf .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis build reports
 	@find . \( -path ./.git -o -path ./.venv -o -path ./.venv-bench -o -path ./.dvc \) -prune -o \
 		\( -name __pycache__ -o -name '*.partial' \) -prune -exec rm -rf {} +
 
