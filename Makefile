@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help quantize zoo tune predict report package dump env test test-unit test-slow check schema lint format
-.PHONY: sweep-calibrators sweep-helps bench-pipeline bench-data bench-cifar bench-int8 bench-peers chart zoo-table clean distclean git-or-not
+.PHONY: sweep-calibrators sweep-helps bench-pipeline bench-data bench-cifar bench-int8 bench-peers chart screenshots zoo-table clean distclean git-or-not
 
 # The interpreter that .venv is made from; empty: the first of python3.11, python3 and python that is a Python 3.11.
 PYTHON ?=
@@ -112,6 +112,9 @@ bench-peers: .venv/.ready .venv-bench/.locked  ## Compare with ncnn2int8, ONNX R
 
 chart: .venv/.ready  ## Draw what bench-peers measured as docs/images/peers.svg
 	@$(PY) -m octet chart
+
+screenshots: .venv/.ready git-or-not  ## Take the README's pictures of the report and of predict, into docs/images; needs chromium; MODEL=name
+	@$(PY) -m tests.bench.screenshots $(if $(MODEL),--model '$(MODEL)')
 
 sweep-calibrators: .venv/.ready  ## Compare all calibrators with 32 to 2,048 images by DVC experiments, into docs/calibrators.md
 	@$(PY) -m tests.bench.sweep calibrators $(if $(MODEL),--model '$(MODEL)')

@@ -19,9 +19,9 @@ from octet.predict.show import ENGINES, Answers, difference
 
 COLOURS = dict(zip(ENGINES, ("#7a7a7a", "#3b6ea8", "#c8641e"), strict=True))
 _DIFFER = "#b00020"
-# In inches: the page's width, a row's height, the room above the rows, the image's column, and of an engine's column the
-# room for class names and that for bars.
-_WIDE, _ROW, _ABOVE, _IMAGE, _NAMES, _BARS = 11.0, 1.85, 0.7, 2.2, 1.4, 1.4
+# In inches: the page's width, a row's height, the room above the rows, the image's column, and, of an engine's column,
+# the most that class names may take.
+_WIDE, _ROW, _ABOVE, _IMAGE, _NAMES = 11.0, 1.85, 0.7, 2.2, 1.5
 _CAPTION = 0.7  # inches below an image
 
 
@@ -39,7 +39,7 @@ def png(images: Sequence[NamedImage], answers: Sequence[Answers], title: str) ->
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # not that a font has no bold face
     style = {"font.family": fonts.families, "font.size": 8, "text.parse_math": False}
     with matplotlib.style.context(style):
-        page = _Page(len(images), fonts)
+        page = _Page(len(images), fonts, {label for prediction in predictions for label in prediction.top})
         page.drawn.text(
             0.5, 1 - 0.2 / page.high, page.fit(title, _WIDE - 0.4, 11), fontsize=11, ha="center", va="center"
         )
@@ -66,9 +66,11 @@ def _tell(missing: Collection[str]) -> None:
 class _Page:
     """The drawing, on which every text has its room in inches."""
 
-    def __init__(self, rows: int, fonts: Fonts):
+    def __init__(self, rows: int, fonts: Fonts, classes: Collection[str]):
         self.fonts, self.high = fonts, _ABOVE + rows * _ROW
         self.drawn = Figure(figsize=(_WIDE, self.high), dpi=110, facecolor="white")
+        width = self._width(8, "bold")
+        self.names = min(_NAMES, 0.2 + max(width(fonts.drawable(name)) for name in classes))
 
     def axes(self, left: float, row: int, width: float, height: float) -> Axes:
         """Axes in a row, by inches from the page's left edge."""
@@ -88,15 +90,17 @@ class _Page:
 
     def bars(self, row: int, column: int, prediction: Prediction, colour: str) -> Axes:
         """The most likely classes and their probabilities; the label's class is bold."""
-        left = _IMAGE + column * (_WIDE - _IMAGE) / len(ENGINES) + _NAMES
-        axes = self.axes(left, row, _BARS, _ROW - _CAPTION)
+        room = (_WIDE - _IMAGE) / len(ENGINES)
+        axes = self.axes(_IMAGE + column * room + self.names, row, room - self.names - 0.1, _ROW - _CAPTION)
         places, shares = range(len(prediction.top)), [100 * share for share in prediction.probabilities]
         weights = ["bold" if prediction.actual == label else "normal" for label in prediction.top]
         axes.barh(places, shares, color=colour, height=0.7)
         axes.invert_yaxis()
-        axes.set_xlim(0, 140)  # room for the figure behind a full bar
+        axes.set_xlim(0, 140)  # room for the number behind a full bar
         axes.set_xticks([])
-        names = [self.fit(name, _NAMES - 0.15, 8, weight) for name, weight in zip(prediction.top, weights, strict=True)]
+        names = [
+            self.fit(name, self.names - 0.15, 8, weight) for name, weight in zip(prediction.top, weights, strict=True)
+        ]
         axes.set_yticks(places, names)
         for tick, weight in zip(axes.get_yticklabels(), weights, strict=True):
             tick.set_fontweight(weight)
