@@ -18,11 +18,11 @@ Logits = npt.NDArray[np.float32]  # of shape (n, classes)
 class Divergence:
     """How far a model is from another one on the same images.
 
-    Attributes:
-        agreement_pct: the images on which both predict the same class.
-        agreement_se_pct: its standard error.
-        kl_nats: the mean KL divergence of the model's probabilities from those of the other.
-        kl_se_nats: its standard error.
+    Args:
+        agreement_pct: The images on which both predict the same class.
+        agreement_se_pct: Its standard error.
+        kl_nats: The mean KL divergence of the model's probabilities from those of the other.
+        kl_se_nats: Its standard error.
     """
 
     agreement_pct: float

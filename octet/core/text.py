@@ -67,10 +67,10 @@ def table(rows: Iterable[Sequence[str]], headers: Sequence[str] = (), align: str
     size   44.7 MB
 
     Args:
-        rows: the cells, as many in each row; numbers as the texts that are to be shown.
-        headers: one for each column; none: a table without a head.
+        rows: The cells, as many in each row; numbers as the texts that are to be shown.
+        headers: One for each column; none: a table without a head.
         align: « l » or « r » for each column; empty: the first is left-aligned, the others right-aligned.
-        markdown: a table of Markdown instead of one for a terminal.
+        markdown: A table of Markdown instead of one for a terminal.
     """
     import tabulate  # here, since on a board, where the tuner runs, there may be nothing but ncnn and numpy
 

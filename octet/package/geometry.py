@@ -64,7 +64,11 @@ def needs(steps: Steps) -> list[str]:
 
 
 def sentence(step: dict[str, Any], steps: Steps) -> str:
-    """A step of the geometry in words."""
+    """A step of the geometry in words.
+
+    >>> sentence({"step": "CenterCrop", "height": 32, "width": 32}, {"to_float32": False})
+    'Cut to the middle 32 x 32 pixels.'
+    """
     way = resize(step, steps)
     if way is None:
         return f"Cut to the middle {step['height']} x {step['width']} pixels."

@@ -85,7 +85,7 @@ def write(folders: Sequence[ModelFolder], out: Path) -> None:
     """Writes the chart of those of the models that were measured beside other engines, each in a panel of its own.
 
     Raises:
-        OctetError: none of them was.
+        OctetError: None of them was.
     """
     panels = {folder.name: dots(peers.read(folder.peers)) for folder in folders if folder.peers.is_file()}
     panels = {name: panel for name, panel in panels.items() if panel}
@@ -99,7 +99,7 @@ def chart(panels: Mapping[str, Sequence[Dot]]) -> str:
     """The SVG.
 
     Args:
-        panels: by title, the dots of each; they share the axis of the divergences.
+        panels: By title, the dots of each; they share the axis of the divergences.
     """
     every = [dot for panel in panels.values() for dot in panel]
     low, high = _step_below(min(dot.kl - dot.kl_se for dot in every)), _step_above(max(d.kl + d.kl_se for d in every))

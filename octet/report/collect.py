@@ -37,11 +37,11 @@ _EDGE = 96  # pixels of an image's longer edge, at most
 class DifferingImage:
     """An image for which int8 and fp32 predict different classes.
 
-    Attributes:
-        source: the image itself, as a data: address.
-        small: so few pixels that each is to be seen?
-        fp32: what fp32 predicts.
-        int8: what int8 predicts.
+    Args:
+        source: The image itself, as a data: address.
+        small: So few pixels that each is to be seen?
+        fp32: What fp32 predicts.
+        int8: What int8 predicts.
     """
 
     source: str
@@ -54,20 +54,20 @@ class DifferingImage:
 class ReportData:
     """What the report shows of a model.
 
-    Attributes:
-        name: the model's.
+    Args:
+        name: The model's.
         summary: fp32 beside int8.
-        accuracy: by precision.
-        topk_pct: by k, the top-k accuracies of fp32 and int8.
-        speeds: by number of threads and precision.
-        classes: rows of classes.csv; confusion, activations, latency_samples: alike.
-        provenance: the parameters with which the model was made.
-        n_differing: for how many images the two predict different classes.
-        differing: some of these images.
-        n_quantizable: how many layers can be int8.
-        fp32_layers: those of them that are not, and why.
-        analysis: what each int8 layer costs; None where that was not measured.
-        peers: other engines; None likewise.
+        accuracy: By precision.
+        topk_pct: By k, the top-k accuracies of fp32 and int8.
+        speeds: By number of threads and precision.
+        classes: Rows of classes.csv; confusion, activations, latency_samples: alike.
+        provenance: The parameters with which the model was made.
+        n_differing: For how many images the two predict different classes.
+        differing: Some of these images.
+        n_quantizable: How many layers can be int8.
+        fp32_layers: Those of them that are not, and why.
+        analysis: What each int8 layer costs; None where that was not measured.
+        peers: Other engines; None likewise.
     """
 
     name: str
@@ -92,11 +92,11 @@ def collect(name: str, data: str) -> ReportData:
     """Reads what there is of a model.
 
     Args:
-        name: the model's.
-        data: its data set's folder.
+        name: The model's.
+        data: Its data set's folder.
 
     Raises:
-        OctetError: a file is missing or damaged, because the pipeline did not run.
+        OctetError: A file is missing or damaged, because the pipeline did not run.
     """
     folder, made_by = ModelFolder(name), f"'make quantize MODEL={name}' makes it"
     tables = folder.classes, folder.confusion, folder.activations, folder.latency_samples

@@ -28,9 +28,9 @@ def confusion(rows: Rows, key: str, names: Sequence[str]) -> str:
     """One model's confusion matrix. The colour is that of the mistakes: what is right stands beside, in grey.
 
     Args:
-        rows: of confusion.csv.
+        rows: Of confusion.csv.
         key: « fp32 » or « int8 ».
-        names: the classes.
+        names: The classes.
     """
     matrix = _matrix(rows, key, names)
     wrong = matrix.counts.copy()

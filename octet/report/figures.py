@@ -43,9 +43,9 @@ def latency(rows: Rows, threads: int, median_ms: Mapping[str, float]) -> str:
     """Every timed run with so many threads, fp32 and int8, and their medians.
 
     Args:
-        rows: of latency_samples.csv.
-        threads: which of the rows.
-        median_ms: by precision, as latency.json has them.
+        rows: Of latency_samples.csv.
+        threads: Which of the rows.
+        median_ms: By precision, as latency.json has them.
     """
     drawn, axes = figure(WIDTH, 1.45)
     slowest = 1e-9

@@ -45,9 +45,9 @@ def last_change(name: str, now: dict[str, dict[str, Any]], params: str) -> Chang
     other figures. None without git or without earlier figures.
 
     Args:
-        name: the model's.
-        now: the workspace's figures, by FILES' names.
-        params: params.yaml's text.
+        name: The model's.
+        now: The workspace's figures, by FILES' names.
+        params: The text of params.yaml.
     """
     commits = _git("log", "--format=%h", "-n", "30", "--", *(f"metrics/{name}/{file}.json" for file in FILES))
     if not commits:

@@ -38,12 +38,12 @@ def write(name: str, data: str, out: Path) -> None:
     """Writes the report of a model.
 
     Args:
-        name: the model's.
-        data: its data set's folder.
-        out: the file to write.
+        name: The model's.
+        data: Its data set's folder.
+        out: The file to write.
 
     Raises:
-        OctetError: the pipeline did not run, or not to its end.
+        OctetError: The pipeline did not run, or not to its end.
     """
     report = collect(name, data)
     write_text(out, page(report, Path("params.yaml").read_text(encoding="utf-8")))

@@ -20,15 +20,15 @@ _MADE_BY = "'make bench-peers' makes it"
 class EngineFigures:
     """What was measured of one engine's fp32 or int8 model.
 
-    Attributes:
-        engine: the row's name, one for each engine and precision.
-        top1_pct: right predictions of the test images.
-        fps_1_thread: frames per second with one thread, from the median latency.
-        fps_all_threads: the same with a thread for each core.
-        bytes: the size of the model's files.
-        peak_mib: the peak memory of a process that loads the model and runs it 20 times.
-        calibration_s: seconds from the calibration images to the int8 model; None for an fp32 model.
-        divergence: of int8 from the same engine's fp32; None for an fp32 model.
+    Args:
+        engine: The row's name, one for each engine and precision.
+        top1_pct: Right predictions of the test images.
+        fps_1_thread: Frames per second with one thread, from the median latency.
+        fps_all_threads: The same with a thread for each core.
+        bytes: The size of the model's files.
+        peak_mib: The peak memory of a process that loads the model and runs it 20 times.
+        calibration_s: Seconds from the calibration images to the int8 model; None for an fp32 model.
+        divergence: Of int8 from the same engine's fp32; None for an fp32 model.
     """
 
     engine: str
@@ -45,14 +45,14 @@ class EngineFigures:
 class PeersFigures:
     """All engines on one network, and what they were measured on.
 
-    Attributes:
-        engines: one for each row of the table, in its order.
+    Args:
+        engines: One for each row of the table, in its order.
         machine: octet.ncnn.machine's.
-        versions: of each package.
-        n_images: test images.
-        n_rounds: timed rounds, in which the engines take turns.
-        calibration_images: training images that each int8 model was calibrated on.
-        threads_all: how many threads `fps_all_threads` is of.
+        versions: Of each package.
+        n_images: Test images.
+        n_rounds: Timed rounds, in which the engines take turns.
+        calibration_images: Training images that each int8 model was calibrated on.
+        threads_all: How many threads `fps_all_threads` is of.
     """
 
     engines: list[EngineFigures]
@@ -73,7 +73,7 @@ def read(path: Path) -> PeersFigures:
     """Reads peers.json.
 
     Raises:
-        OctetError: it is missing, or is not what this version of Octet writes.
+        OctetError: It is missing, or is not what this version of Octet writes.
     """
     content = read_json(path, _MADE_BY)
     try:

@@ -70,8 +70,8 @@ def svg(drawn: Figure, label: str) -> str:
     """The figure as an <svg> element, the same text from the same figure.
 
     Args:
-        drawn: what `figure` or `pair` made.
-        label: what it shows, for those who cannot see it.
+        drawn: What `figure` or `pair` made.
+        label: What it shows, for those who cannot see it.
     """
     buffer = io.StringIO()
     with warnings.catch_warnings():

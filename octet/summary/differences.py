@@ -78,13 +78,21 @@ def sheet(images: Sequence[Pixels], pairs: Pairs) -> bytes:
         x, y = 8 + k % _COLUMNS * (_CELL + 8), 8 + k // _COLUMNS * (_CELL + _TEXT)
         drawn.paste(thumbnail(pixels, _CELL), (x, y))
         lines = f"label {fp32.actual}", f"fp32 {fp32.top[0]}, int8 {int8.top[0]}"
-        for n, line in enumerate(lines):
+        for n, line in enumerate(_drawable(line, font) for line in lines):
             while pen.textlength(line, font) > _CELL:
                 line = line.rstrip("…")[:-1] + "…"
             pen.text((x, y + _CELL + 3 + 15 * n), line, "black", font)
     buffer = io.BytesIO()
     drawn.save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def _drawable(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+    """The text with escapes for what the font, which comes with Pillow, has no more than a box for."""
+    box = bytes(font.getmask("\uffff"))
+    return "".join(
+        letter if letter.isascii() or bytes(font.getmask(letter)) != box else ascii(letter)[1:-1] for letter in text
+    )
 
 
 def thumbnail(pixels: Pixels, size: int) -> Image.Image:

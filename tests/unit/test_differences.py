@@ -57,3 +57,11 @@ def test_the_sheet_holds_the_images():
     assert (drawn == 128).all(axis=2).sum() >= 128 * 128
     assert data == sheet([red, grey], both)
     assert sheet([], [])[:4] == b"\x89PNG"
+
+
+def test_what_the_sheet_s_font_has_not_is_escaped():
+    """No boxes stand for it, and the bytes do not depend on the fonts of the machine."""
+    grey = np.full((16, 16), 128, np.uint8)
+    chinese, escaped = (sheet([grey], pairs([name], ["é"], [name])) for name in ("虎x", "\\u864ex"))
+    assert chinese == escaped
+    assert chinese != sheet([grey], pairs(["\\u6591x"], ["é"], ["\\u6591x"]))
