@@ -1,4 +1,4 @@
-"""How two engines' logits are compared."""
+"""How the logits of two models, or of one model in two engines, are compared."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import numpy.typing as npt
 
 from octet.core.files import decimals
 
-Floats = npt.NDArray[np.floating[Any]]
-Logits = npt.NDArray[np.float32]  # of shape (n, classes)
+Logits = npt.NDArray[np.floating[Any]]  # of shape (n, classes)
 
 
 @dataclass(frozen=True)
@@ -19,7 +18,7 @@ class Divergence:
     """How far a model is from another one on the same images.
 
     Args:
-        agreement_pct: The images on which both predict the same class.
+        agreement_pct: On how many of them both predict the same class.
         agreement_se_pct: Its standard error.
         kl_nats: The mean KL divergence of the model's probabilities from those of the other.
         kl_se_nats: Its standard error.
@@ -31,43 +30,37 @@ class Divergence:
     kl_se_nats: float
 
 
-def spread_difference(found: Floats, wanted: Floats) -> float:
+def spread_difference(logits: Logits, reference: Logits) -> float:
     """The largest absolute difference of two arrays of logits, as a share of the second's spread (max - min).
+
+    >>> spread_difference(np.array([[0.0, 8.5]]), np.array([[0.0, 10.0]]))
+    0.15
 
     Logits, not probabilities: where no class is likely, any output's probabilities agree.
     """
-    return float(np.abs(found - wanted).max() / max(np.ptp(wanted), np.finfo(np.float32).tiny))
+    return float(np.abs(logits - reference).max() / max(np.ptp(reference), np.finfo(np.float32).tiny))
 
 
-def kl_divergence(wanted: Floats, found: Floats) -> float:
-    """The mean KL divergence of the probabilities that `found` gives from those of `wanted`, in nats; logits of shape
-    (n, classes) both.
+def kl_divergence(reference: Logits, logits: Logits) -> float:
+    """The mean KL divergence of the probabilities that `logits` give from those of `reference`, in nats.
+
+    >>> kl_divergence(np.log([[0.5, 0.5]]), np.log([[0.25, 0.75]]))
+    0.14384103622589045
     """
-    return float(kl_divergences(wanted, found).mean())
+    return float(kl_divergences(reference, logits).mean())
 
 
-def kl_divergences(wanted: Floats, found: Floats) -> npt.NDArray[np.float64]:
-    """kl_divergence of every image: fp64 of shape (n,)."""
-    p, q = (_log_softmax(values.astype(np.float64)) for values in (wanted, found))
-    each: npt.NDArray[np.float64] = (np.exp(p) * (p - q)).sum(axis=1)
-    return each
+def kl_divergences(reference: Logits, logits: Logits) -> npt.NDArray[np.float64]:
+    """The KL divergence of each image, of shape (n,); arguments as for kl_divergence."""
+    p, q = (_log_softmax(values.astype(np.float64)) for values in (reference, logits))
+    divergences: npt.NDArray[np.float64] = (np.exp(p) * (p - q)).sum(axis=1)
+    return divergences
 
 
-def decibels(signal: float, noise: float) -> float:
-    """The ratio of two powers in dB, at most 200: where there is no noise at all, or nothing else."""
-    return 10 * float(np.log10(max(signal, 1e-30) / max(noise, signal * 1e-20, 1e-50)))
-
-
-def _log_softmax(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    shifted = values - values.max(axis=1, keepdims=True)
-    logs: npt.NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return logs
-
-
-def divergence(wanted: Logits, found: Logits) -> Divergence:
-    """How far the model that gave the logits `found` is from the one that gave `wanted`, for a tracked file."""
-    same = 100.0 * (wanted.argmax(axis=1) == found.argmax(axis=1))
-    kl = kl_divergences(wanted, found)
+def divergence(reference: Logits, logits: Logits) -> Divergence:
+    """How far the model that gave `logits` is from the one that gave `reference`, for a tracked file."""
+    same = 100.0 * (reference.argmax(axis=1) == logits.argmax(axis=1))
+    kl = kl_divergences(reference, logits)
     return Divergence(
         decimals(float(same.mean()), 4),
         decimals(standard_error(same), 4),
@@ -77,5 +70,20 @@ def divergence(wanted: Logits, found: Logits) -> Divergence:
 
 
 def standard_error(values: npt.NDArray[np.float64]) -> float:
-    """Of the mean of the values, of shape (n,)."""
+    """That of the mean of values, of shape (n,), which are at least two."""
     return float(values.std(ddof=1) / np.sqrt(len(values)))
+
+
+def decibels(signal: float, noise: float) -> float:
+    """The ratio of two powers in dB, at most 200: where there is no noise at all, or nothing else.
+
+    >>> decibels(100.0, 1.0)
+    20.0
+    """
+    return 10 * float(np.log10(max(signal, 1e-30) / max(noise, signal * 1e-20, 1e-50)))
+
+
+def _log_softmax(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    shifted = values - values.max(axis=1, keepdims=True)
+    logs: npt.NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return logs
