@@ -8,6 +8,7 @@ import sys
 import types
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -23,11 +24,19 @@ with warnings.catch_warnings():
     from mmcls.models import build_classifier
     from mmcv import Config
 
+__all__ = ["ZOO", "Config", "build", "dataset_classes", "mmcls", "read_config", "transforms"]
 ZOO = Path(mmcls.__file__).parent / ".mim" / "configs"
 
 
 def read_config(name: str) -> Config:
-    """Reads an mmcls config: a file of yours, or one of mmcls's zoo, as 'resnet/resnet18_8xb16_cifar10.py'."""
+    """Reads an mmcls config, which is Python code and runs.
+
+    Args:
+        name: A file of yours, or one of mmcls's zoo, as 'resnet/resnet18_8xb16_cifar10.py'.
+
+    Raises:
+        OctetError: There is none of that name, or it cannot be read, or has no model.
+    """
     path = Path(name)
     if not path.is_file():
         path = ZOO / name
@@ -55,21 +64,37 @@ def read_config(name: str) -> Config:
 
 
 def build(config: Config, name: str) -> torch.nn.Module:
-    """Builds the config's classifier with random weights, in evaluation mode."""
+    """The config's classifier with random weights, in evaluation mode.
+
+    Args:
+        config: As read_config gives it.
+        name: The config's, for the error.
+
+    Raises:
+        OctetError: mmcls cannot build it.
+    """
     model = config.model.copy()
     model.pop("pretrained", None)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            built = build_classifier(model).eval()
+            built: torch.nn.Module = build_classifier(model).eval()
     except (KeyError, TypeError, ValueError, AssertionError, ImportError, AttributeError) as error:
         raise OctetError(f"{name}: mmcls cannot build the model: {error}") from None
     logging.getLogger("mmcv").setLevel(logging.WARNING)  # init_weights has two lines to say of each weight
     return built
 
 
-def transforms(pipeline: list, where: str) -> list:
-    """A config's pipeline as mmcls's own transforms. `where` begins the error."""
+def transforms(pipeline: list[Any], where: str) -> list[Any]:
+    """A config's pipeline as mmcls's own transforms.
+
+    Args:
+        pipeline: The config's.
+        where: What it is called in the error.
+
+    Raises:
+        OctetError: mmcls cannot build it.
+    """
     from mmcls.datasets import PIPELINES
     from mmcv.utils import build_from_cfg
 
@@ -80,8 +105,9 @@ def transforms(pipeline: list, where: str) -> list:
 
 
 def dataset_classes(data: Config) -> list[str]:
-    """The class names of a config's data set: its own `classes` (names, or a file with one a line), or those that
-    mmcls's data set of this type has.
+    """The class names of a config's data set.
+
+    Its own `classes` (names, or a file with one a line), or those that mmcls's data set of this type has; else none.
     """
     from mmcls.datasets import DATASETS
 

@@ -6,50 +6,67 @@ import inspect
 import io
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
 from octet.core.errors import OctetError
-from octet.export.rewrites.apply import rewritten
+from octet.export.apply_rewrites import rewritten
 
 
-class Logits(torch.nn.Module):
-    """The classifier without its softmax or sigmoid: an image (1, C, H, W) -> logits (1, classes)."""
+class LogitsModel(torch.nn.Module):
+    """The classifier without its softmax or sigmoid: an image of shape (1, C, H, W) gives logits of shape (1, classes).
+
+    Args:
+        classifier: One of mmcls's.
+    """
 
     def __init__(self, classifier: torch.nn.Module):
         super().__init__()
-        self.classifier = classifier
+        self.classifier: Any = classifier
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The logits of an image."""
         test = self.classifier.head.simple_test
         raw = {name: False for name in ("softmax", "sigmoid") if name in inspect.signature(test).parameters}
-        found = test(self.classifier.extract_feat(x), **raw, post_process=False)
-        if isinstance(found, list):  # Conformer's two heads
-            found = sum(found[1:], found[0])
-        return found.reshape(1, -1) if found.dim() == 1 else found  # LeNet squeezes the batch away
+        logits = test(self.classifier.extract_feat(x), **raw, post_process=False)
+        if isinstance(logits, list):  # Conformer's two heads
+            logits = sum(logits[1:], logits[0])
+        row: torch.Tensor = logits.reshape(1, -1) if logits.dim() == 1 else logits  # LeNet squeezes the batch away
+        return row
 
 
 def deploy(module: torch.nn.Module) -> None:
     """Puts re-parameterized modules (RepVGG, RepMLP) into their deploy form, in place."""
-    if hasattr(module, "switch_to_deploy"):
+    switch: Any = getattr(module, "switch_to_deploy", None)
+    if switch:
         for block in module.modules():
-            if getattr(block, "se_layer", None) is not None and not block.deploy:
+            se_layer: Any = getattr(block, "se_layer", None)
+            if se_layer is not None and not block.deploy:
                 # mmcls's own deploy form of RepVGG-D2se leaves this layer out.
-                block.act = torch.nn.Sequential(block.se_layer, block.act)
-        module.switch_to_deploy()
+                activation: Any = block.act
+                block.act = torch.nn.Sequential(se_layer, activation)
+        switch()
         return
     for child in module.children():
         deploy(child)
 
 
 def to_onnx(network: torch.nn.Module, shape: Sequence[int], opset: int, where: str) -> bytes:
-    """The ONNX model: input 'input' of shape (1, *shape), output 'output'. The network is left in its deploy form.
+    """The ONNX model: its input is 'input', of shape (1, *shape), its output 'output'.
 
-    Raises OctetError for an operator that torch cannot write; `where` names the model in it.
+    Args:
+        network: In evaluation mode; it is left in its deploy form.
+        shape: (C, H, W) of the network's input.
+        opset: ONNX's.
+        where: What names the model in the error.
+
+    Raises:
+        OctetError: torch cannot write an operator.
     """
     deploy(network)
     network.eval()
-    buffer = io.BytesIO()
+    buffer: Any = io.BytesIO()
     try:
         with warnings.catch_warnings(), rewritten(network), torch.no_grad():
             warnings.simplefilter("ignore")
@@ -66,6 +83,7 @@ def to_onnx(network: torch.nn.Module, shape: Sequence[int], opset: int, where: s
         reason = str(error).strip().splitlines()[0]
         raise OctetError(
             f"{where}: torch cannot write the model as ONNX of opset {opset}: {reason} "
-            "Express that operator by others in the model, or see octet/export_rewrites"
+            "Express that operator by others in the model, or see octet/export/rewrites"
         ) from None
-    return buffer.getvalue()
+    content: bytes = buffer.getvalue()
+    return content

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 CLASSES = tuple("0123456789")
@@ -43,10 +44,12 @@ _FONTS = (
     "cmti10.ttf",
     "cmtt10.ttf",
 )
+Floats = npt.NDArray[np.float32]
+Bytes = npt.NDArray[np.uint8]
 _CELL, _GLYPH = 48, 28  # a glyph of 28 pixels' height in the middle of a cell of 48x48
 
 
-def _glyphs() -> np.ndarray:
+def _glyphs() -> Floats:
     """Every font's ten digits as coverage in [0, 1], shape (fonts, 10, 48, 48), all of the same height."""
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     cells = np.zeros((len(_FONTS), len(CLASSES), _CELL, _CELL), np.float32)
@@ -54,7 +57,7 @@ def _glyphs() -> np.ndarray:
         font = ImageFont.truetype(str(folder / name), 120, layout_engine=ImageFont.Layout.BASIC)
         for d, text in enumerate(CLASSES):
             left, top, right, bottom = font.getbbox(text)
-            large = Image.new("L", (right - left, bottom - top))
+            large = Image.new("L", (int(right - left), int(bottom - top)))
             ImageDraw.Draw(large).text((-left, -top), text, fill=255, font=font)
             width = max(1, min(_CELL - 4, round(large.width * _GLYPH / large.height)))
             small = np.asarray(large.resize((width, _GLYPH), Image.Resampling.BOX), np.float32) / 255
@@ -63,16 +66,18 @@ def _glyphs() -> np.ndarray:
     return cells
 
 
-def _between(rng: np.random.Generator, low: float, high: float, *shape: int) -> np.ndarray:
-    return (low + (high - low) * rng.random(shape)).astype(np.float32)
+def _between(rng: np.random.Generator, low: float, high: float, *shape: int) -> Floats:
+    values: Floats = (low + (high - low) * rng.random(shape)).astype(np.float32)
+    return values
 
 
-def _bell(rng: np.random.Generator, *shape: int) -> np.ndarray:
+def _bell(rng: np.random.Generator, *shape: int) -> Floats:
     """Numbers of mean 0 and variance 1 without a logarithm: the sum of three uniform ones."""
-    return ((rng.random((3, *shape), np.float32).sum(axis=0) - 1.5) * 2).astype(np.float32)
+    values: Floats = ((rng.random((3, *shape), np.float32).sum(axis=0) - 1.5) * 2).astype(np.float32)
+    return values
 
 
-def _bilinear(images: np.ndarray, index: np.ndarray, v: np.ndarray, u: np.ndarray) -> np.ndarray:
+def _bilinear(images: Floats, index: npt.NDArray[np.int64], v: Floats, u: Floats) -> Floats:
     """images[index] at row v, column u (in pixels), bilinear, zero outside."""
     height, width = images.shape[-2:]
     flat = images.reshape(-1)
@@ -89,7 +94,7 @@ def _bilinear(images: np.ndarray, index: np.ndarray, v: np.ndarray, u: np.ndarra
     return out
 
 
-def _background(rng: np.random.Generator, n: int, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
+def _background(rng: np.random.Generator, n: int, xs: Floats, ys: Floats) -> Floats:
     """A colour with a gradient and soft blotches, shape (n, 3, 32, 32), in grey levels 0..255."""
     colour = _between(rng, 20, 235, n, 3, 1, 1)
     slope_x, slope_y = _between(rng, -1.2, 1.2, n, 3, 1, 1), _between(rng, -1.2, 1.2, n, 3, 1, 1)
@@ -101,7 +106,8 @@ def _background(rng: np.random.Generator, n: int, xs: np.ndarray, ys: np.ndarray
     return colour + slope_x * (xs - 16) + slope_y * (ys - 16) + soft[:, None]
 
 
-def _draw_chunk(glyphs: np.ndarray, seed: int, split: int, chunk: int) -> tuple[np.ndarray, np.ndarray]:
+def _draw_chunk(glyphs: Floats, seed: int, split: int, chunk: int) -> tuple[Bytes, Bytes]:
+    """CHUNK images, of shape (CHUNK, 3, 32, 32), and their labels."""
     rng = np.random.Generator(np.random.PCG64([seed, split, chunk]))
     n = CHUNK
     labels = rng.permutation(np.arange(n) % len(CLASSES))
@@ -151,11 +157,17 @@ def _draw_chunk(glyphs: np.ndarray, seed: int, split: int, chunk: int) -> tuple[
     return np.clip(np.rint(image), 0, 255).astype(np.uint8), labels.astype(np.uint8)
 
 
-def draw(n: int, seed: int, split: int, workers: int = 2) -> tuple[np.ndarray, np.ndarray]:
-    """Draws n images: uint8 RGB of shape (n, 3, 32, 32), and their labels, uint8 of shape (n,).
+def draw(n: int, seed: int, split: int, workers: int = 2) -> tuple[Bytes, Bytes]:
+    """Draws images, always the same ones.
 
-    n is a multiple of 500; split separates the random streams of training (0) and test (1). The result does
-    not depend on workers.
+    Args:
+        n: How many; a multiple of CHUNK.
+        seed: Another one draws other images.
+        split: Separates the random streams of training (0) and test (1).
+        workers: How many threads draw; the result does not depend on it.
+
+    Returns:
+        The images, RGB of shape (n, 3, 32, 32), and their labels, of shape (n,).
     """
     if n % CHUNK:
         raise ValueError(f"n must be a multiple of {CHUNK}, not {n}")

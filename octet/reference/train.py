@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,11 +21,19 @@ from octet.data.preprocess import Preprocess
 
 @dataclass(frozen=True)
 class Recipe:
-    """epochs: [[resolution in pixels, number of epochs], …] in order; lr: the highest learning rate; dtype: of the
-    forward pass, 'bfloat16' or 'float32', which is faster for depthwise convolutions.
+    """How a model is trained.
+
+    Args:
+        epochs: [[resolution in pixels, number of epochs], …], in order.
+        batch: Images a step.
+        lr: The highest learning rate.
+        weight_decay: Of the weights that are no vectors.
+        label_smoothing: The share of a label's probability that the other classes get.
+        seed: Of the weights and of the images' order.
+        dtype: Of the forward pass: 'bfloat16', or 'float32', which is faster for depthwise convolutions.
     """
 
-    epochs: list
+    epochs: list[list[int]]
     batch: int
     lr: float
     weight_decay: float
@@ -44,8 +53,15 @@ def _augment(images: torch.Tensor, random: torch.Generator) -> torch.Tensor:
     return torch.where(invert, 255 - images, images)
 
 
-def train(model: torch.nn.Module, dataset: Cifar, steps: Preprocess, recipe: Recipe) -> None:
-    """Trains the mmcls classifier in place. steps: the test pipeline's, of which the mean and std are taken."""
+def train(model: Any, dataset: Cifar, steps: Preprocess, recipe: Recipe) -> None:
+    """Trains a classifier in place.
+
+    Args:
+        model: One of mmcls's.
+        dataset: The training split.
+        steps: The test pipeline's, of which the mean and std are taken.
+        recipe: How it is trained.
+    """
     torch.manual_seed(recipe.seed)
     random = torch.Generator().manual_seed(recipe.seed)
     model.init_weights()
@@ -90,8 +106,8 @@ def train(model: torch.nn.Module, dataset: Cifar, steps: Preprocess, recipe: Rec
 
 
 @torch.no_grad()
-def top1_pct(model: torch.nn.Module, dataset: Cifar, steps: Preprocess) -> float:
-    """fp32 top-1 in percent on all dataset, each taken through the test pipeline's steps."""
+def top1_pct(model: Any, dataset: Cifar, steps: Preprocess) -> float:
+    """fp32's top-1 on all images of a split, each taken through the test pipeline's steps, in percent."""
     right = 0
     for at in progress(range(0, len(dataset), 100), "test", unit="batch"):
         batch = range(at, min(at + 100, len(dataset)))
@@ -101,7 +117,7 @@ def top1_pct(model: torch.nn.Module, dataset: Cifar, steps: Preprocess) -> float
     return 100 * right / len(dataset)
 
 
-def half_checkpoint(model: torch.nn.Module, classes: tuple[str, ...], meta: dict) -> bytes:
+def half_checkpoint(model: torch.nn.Module, classes: tuple[str, ...], meta: dict[str, object]) -> bytes:
     """An mmcls checkpoint with the weights in half precision, to be kept in git; same bytes for the same weights.
 
     Rounds the model's own weights too, so that what is measured afterwards is what was saved.

@@ -60,14 +60,14 @@ def network(folder: Path) -> preprocess.Preprocess:
 
     from octet.export.mmcls_model import build, read_config
     from octet.export.mmcls_pipeline import derive
-    from octet.export.onnx_model import Logits, to_onnx
+    from octet.export.onnx_model import LogitsModel, to_onnx
 
     torch.manual_seed(0)
     settings = read_config(CONFIG)
     steps = derive(settings, CONFIG)
     model = build(settings, CONFIG)
     model.init_weights()
-    onnx = to_onnx(Logits(model).eval(), (3, *steps.size), 13, CONFIG)
+    onnx = to_onnx(LogitsModel(model).eval(), (3, *steps.size), 13, CONFIG)
     (folder / "fp32.onnx").write_bytes(onnx)
     convert(folder / "fp32.onnx", NcnnFiles.named(folder, "fp32"), [steps(x) for x in steps.noise(2)])
     return steps

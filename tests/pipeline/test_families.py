@@ -1,6 +1,8 @@
 """Tiny networks of the families that export rewrites, against mmcls's own computation of them in torch."""
 
+import importlib
 from copy import deepcopy
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ from tests import nets
 
 pytestmark = pytest.mark.pipeline
 
+FOLDER = Path(__file__).parents[2] / "octet/export/rewrites"
 SWIN = dict(embed_dims=16, depths=[2, 2], num_heads=[2, 2])
 TWINS = dict(
     embed_dims=[8, 16, 16, 16],
@@ -121,7 +124,7 @@ def network(request):
     from mmcv import Config
 
     from octet.export.mmcls_model import build
-    from octet.export.onnx_model import Logits
+    from octet.export.onnx_model import LogitsModel
     from tests.bench.zoo.weights import images, randomize
 
     name = request.param
@@ -131,7 +134,7 @@ def network(request):
     model = dict(type="ImageClassifier", backbone=BACKBONES[name], neck=neck, head=head)
     classifier = build(Config(dict(model=model)), name)
     images = images(STEPS, 12, seed=0)
-    found = Logits(classifier).eval()
+    found = LogitsModel(classifier).eval()
     randomize(classifier, found, images[:8])
     return found, images[:8], images[8:]
 
@@ -144,8 +147,8 @@ def logits(network, images):
 
 
 def test_it_computes_the_same(network):
+    from octet.export.apply_rewrites import rewritten
     from octet.export.onnx_model import deploy
-    from octet.export.rewrites.apply import rewritten
 
     network, _, images = network
     network, wanted = deepcopy(network), logits(network, images)
@@ -155,6 +158,19 @@ def test_it_computes_the_same(network):
         found = logits(network, images)
     assert spread_difference(found, wanted) < 1e-5
     assert not any("forward" in vars(module) for module in network.modules())
+
+
+def test_every_file_s_rewrites_are_of_classes_with_a_forward():
+    """mmcls and torch have them where the rewrites say; one that was renamed would go unnoticed."""
+    from octet.export.apply_rewrites import collected, modules
+
+    assert {path.stem for path in FOLDER.glob("[!_]*.py")} == {
+        module.__name__.rpartition(".")[2] for module in modules()
+    }
+    for name in collected("REWRITES"):
+        module, _, kind = name.rpartition(".")
+        assert "forward" in vars(getattr(importlib.import_module(module), kind)), name
+    assert set(collected("OPERATORS")) == {"aten::sum"}
 
 
 def test_it_converts_and_runs_in_int8(network, tmp_path):

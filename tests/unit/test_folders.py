@@ -48,7 +48,8 @@ def test_class_folders(folder):
     assert data.classes == tuple(ANIMALS)
     assert [data.name(k) for k in (0, 1, 6)] == ["cat/a.png", "cat/b.PNG", "owl/more/c.jpeg.png"]
     assert red(data) == [0, 1, 10, 11, 20, 21, 50]
-    assert data.image(0).dtype == np.uint8 and data.image(1)[0, 0].tolist() == [1, 9, 7], "RGB"
+    assert data.image(0).dtype == np.uint8
+    assert data.image(1)[0, 0].tolist() == [1, 9, 7], "RGB"
     assert len(open_split(folder, "test", ANIMALS)) == 7
 
 

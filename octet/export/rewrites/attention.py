@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch.nn import functional as F
 
-
-def constant(value: torch.Tensor) -> torch.Tensor:
-    """A value that depends on the weights alone, as a constant of the exported model."""
-    return torch.from_numpy(value.detach().numpy().copy())
-
-
-def sizes(x: torch.Tensor) -> list[int]:
-    """Its shape as numbers: x.shape would be traced, and pnnx would be left to find out what is constant."""
-    return [int(n) for n in x.shape]
+from octet.export.rewrites._tensors import constant, sizes
 
 
 def thirds(linear: torch.nn.Linear, parts: int = 3) -> list[tuple[torch.Tensor, torch.Tensor | None]]:
@@ -32,23 +26,35 @@ def heads(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, coun
     return y.reshape(*outer, count, weight.shape[0] // count).transpose(-3, -2)
 
 
-def attend(q, k, v, scale: float, *biases: torch.Tensor) -> torch.Tensor:
-    """Attention; (1, …, heads, N, D) each; biases are added before the softmax. Returns (1, N of all windows, C)."""
+def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float, *biases: torch.Tensor) -> torch.Tensor:
+    """Attention.
+
+    Args:
+        q: Queries, of shape (1, …, heads, N, D); k, the keys, and v, the values, alike.
+        k: See q.
+        v: See q.
+        scale: By which the scores are multiplied.
+        biases: Added to them before the softmax.
+
+    Returns:
+        Of shape (1, N of all windows, C).
+    """
     scores = q @ k.transpose(-2, -1) * scale
     for bias in biases:
         scores = scores + bias
     count, _, width = sizes(v)[-3:]
-    return (scores.softmax(-1) @ v).transpose(-3, -2).reshape(1, -1, count * width)
+    attended: torch.Tensor = scores.softmax(-1) @ v
+    return attended.transpose(-3, -2).reshape(1, -1, count * width)
 
 
-def multihead_attention(self, x):
+def multihead_attention(self: Any, x: torch.Tensor) -> torch.Tensor:
     """VisionTransformer, DeiT, T2T, Conformer: pnnx cannot unbind a reshape to (1, N, 3, heads, D)."""
     q, k, v = (heads(x, weight, bias, self.num_heads) for weight, bias in thirds(self.qkv))
-    y = self.proj(attend(q, k, v, self.scale))
+    y: torch.Tensor = self.proj(attend(q, k, v, self.scale))
     return v.squeeze(1) + y if self.v_shortcut else y
 
 
-def subsampled_attention(self, x, hw_shape):
+def subsampled_attention(self: Any, x: torch.Tensor, hw_shape: tuple[int, int]) -> torch.Tensor:
     """Twins' global attention: the same of key and value."""
     c = sizes(x)[-1]
     q = heads(x, self.q.weight, self.q.bias, self.num_heads)
@@ -56,7 +62,8 @@ def subsampled_attention(self, x, hw_shape):
         x = self.sr(x.transpose(1, 2).reshape(1, c, *hw_shape))
         x = self.norm(x.reshape(1, c, -1).transpose(1, 2))
     k, v = (heads(x, weight, bias, self.num_heads) for weight, bias in thirds(self.kv, 2))
-    return self.proj(attend(q, k, v, self.scale))
+    y: torch.Tensor = self.proj(attend(q, k, v, self.scale))
+    return y
 
 
 REWRITES = {

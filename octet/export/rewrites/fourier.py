@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch.nn import functional as F
 
-from octet.export.rewrites.attention import constant, sizes
+from octet.export.rewrites._tensors import constant, sizes
 
 
-def global_local_filter(self, x):
+def global_local_filter(self: Any, x: torch.Tensor) -> torch.Tensor:
     """HorNet-GF: the product of spectra is a convolution that wraps around, with a kernel as large as the image."""
     x = self.pre_norm(x)
     local, x = x.chunk(2, 1)
@@ -24,7 +26,8 @@ def global_local_filter(self, x):
     x = torch.cat([x[:, :, :, 1:], x], 3)
     x = F.conv2d(x, kernel, groups=c)
     pairs = [y.reshape(1, c, 1, h * w) for y in (self.dw(local), x)]
-    return self.post_norm(torch.cat(pairs, 2).reshape(1, 2 * c, h, w))
+    y: torch.Tensor = self.post_norm(torch.cat(pairs, 2).reshape(1, 2 * c, h, w))
+    return y
 
 
 REWRITES = {"mmcls.models.backbones.hornet.GlobalLocalFilter": global_local_filter}

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch.nn import functional as F
 
-from octet.export.rewrites.attention import constant, sizes, thirds
+from octet.export.rewrites._tensors import constant, sizes
+from octet.export.rewrites.attention import thirds
+
+Size = tuple[int, int]  # rows and columns
 
 
-def multiscale_attention(self, x, in_size):
+def multiscale_attention(self: Any, x: torch.Tensor, in_size: Size) -> tuple[torch.Tensor, Size]:
     """MViT: the heads are channels of one depthwise convolution."""
     pools = (self.pool_q, self.pool_k, self.pool_v)
     norms = (self.norm_q, self.norm_k, self.norm_v)
@@ -27,17 +32,19 @@ def multiscale_attention(self, x, in_size):
     return self.proj(x.transpose(1, 2).reshape(1, -1, self.out_dims)), size
 
 
-def _pooled(x, pool, norm, heads, size):
+def _pooled(x: torch.Tensor, pool: Any, norm: Any, heads: int, size: Size) -> tuple[torch.Tensor, Size]:
     """(1, N, C) -> (1, heads, N', D) and the size (H', W')."""
     c = sizes(x)[-1]
     x = x.transpose(1, 2).reshape(1, c, *size)
     weight = constant(pool.weight).repeat(heads, 1, 1, 1)
     x = F.conv2d(x, weight, None, pool.stride, pool.padding, pool.dilation, groups=c)
-    size = tuple(sizes(x)[2:])
-    return norm(x.reshape(1, heads, c // heads, -1).transpose(2, 3)), size
+    _, _, height, width = sizes(x)
+    return norm(x.reshape(1, heads, c // heads, -1).transpose(2, 3)), (height, width)
 
 
-def _positions(q, q_size, k_size, rel_pos_h, rel_pos_w):
+def _positions(
+    q: torch.Tensor, q_size: Size, k_size: Size, rel_pos_h: torch.Tensor, rel_pos_w: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     """What query row y adds for key row k, (1, heads, N, KH, 1), and the same of columns, (1, heads, N, 1, KW)."""
     (h, w), (_, heads, _, d) = q_size, sizes(q)
     q = q.reshape(1, heads, h, w, d)
@@ -50,7 +57,7 @@ def _positions(q, q_size, k_size, rel_pos_h, rel_pos_w):
     return rows, columns
 
 
-def _table(rel_pos, q_size: int, k_size: int) -> torch.Tensor:
+def _table(rel_pos: torch.Tensor, q_size: int, k_size: int) -> torch.Tensor:
     """The embeddings of relative positions, (Q, D, K), stretched where the sizes differ (as in mmcls's own function)."""
     rel_pos, longest = rel_pos.detach(), 2 * max(q_size, k_size) - 1
     if rel_pos.shape[0] != longest:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch.nn import functional as F
 from torch.nn.modules.utils import _pair
 
-from octet.export.rewrites.attention import sizes
+from octet.export.rewrites._tensors import sizes
 
 
-def unfold(self, x):
-    """T2T, TNT, Swin's patch merging: patches side by side are reshaped, overlapping ones picked by a convolution
-    in groups whose kernels are one 1 among zeros. (1, C, H, W) -> (1, C * kernel, patches).
+def unfold(self: Any, x: torch.Tensor) -> torch.Tensor:
+    """T2T, TNT, Swin's patch merging: (1, C, H, W) -> (1, C * kernel, patches).
+
+    Patches side by side are reshaped, overlapping ones picked by a convolution in groups whose kernels are one 1 among
+    zeros.
     """
     kernel, stride, padding, dilation = map(_pair, (self.kernel_size, self.stride, self.padding, self.dilation))
     (_, c, h, w), count = sizes(x), kernel[0] * kernel[1]

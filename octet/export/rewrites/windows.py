@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch.nn import functional as F
 
-from octet.export.rewrites.attention import attend, constant, heads, sizes, thirds
+from octet.export.rewrites._tensors import constant, sizes
+from octet.export.rewrites.attention import attend, heads, thirds
 
 
 def cut(x: torch.Tensor, size: int) -> torch.Tensor:
@@ -39,17 +41,17 @@ def pad(x: torch.Tensor, size: int) -> torch.Tensor:
     return F.pad(x, (0, 0, 0, right, 0, down)) if down or right else x
 
 
-def shifted_windows(self, query, hw_shape):
+def shifted_windows(self: Any, query: torch.Tensor, hw_shape: tuple[int, int]) -> torch.Tensor:
     """Swin and Swin v2: also torch.roll, and a mask that is a constant for a fixed size of the image."""
     (h, w), size, shift = map(int, hw_shape), self.window_size, self.shift_size
     if min(h, w) == size and not self.pad_small_map:
         shift = 0
     x = pad(query.reshape(1, h, w, -1), size)
-    padded = tuple(sizes(x)[1:3])
-    mask = self.get_attn_mask(padded, size, shift)
+    height, width = sizes(x)[1:3]
+    mask = self.get_attn_mask((height, width), size, shift)
     x = self.w_msa(cut(roll(x, -shift), size), None if mask is None else constant(mask))
-    x = roll(join(x, *padded, size), shift)
-    return x[:, :h, :w].reshape(1, h * w, -1) if padded != (h, w) else x.reshape(1, h * w, -1)
+    x = roll(join(x, height, width, size), shift)
+    return x[:, :h, :w].reshape(1, h * w, -1) if (height, width) != (h, w) else x.reshape(1, h * w, -1)
 
 
 def _biases(bias: torch.Tensor, mask: torch.Tensor | None) -> list[torch.Tensor]:
@@ -57,15 +59,16 @@ def _biases(bias: torch.Tensor, mask: torch.Tensor | None) -> list[torch.Tensor]
     return [constant(bias)[None, None]] + ([mask[None, :, None]] if mask is not None else [])
 
 
-def window_attention(self, x, mask=None):
+def window_attention(self: Any, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
     """Swin: x is (1, windows, N, C); the bias of relative positions is a constant."""
     n = sizes(x)[2]
     q, k, v = (heads(x, weight, bias, self.num_heads) for weight, bias in thirds(self.qkv))
     bias = self.relative_position_bias_table[self.relative_position_index.reshape(-1)].reshape(n, n, -1)
-    return self.proj(attend(q, k, v, self.scale, *_biases(bias.permute(2, 0, 1), mask)))
+    y: torch.Tensor = self.proj(attend(q, k, v, self.scale, *_biases(bias.permute(2, 0, 1), mask)))
+    return y
 
 
-def cosine_attention(self, x, mask=None):
+def cosine_attention(self: Any, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
     """Swin v2: query and key of length 1, F.normalize's ONNX form being an Expand that pnnx does not have."""
     n = sizes(x)[2]
     biases = (self.q_bias, None, self.v_bias)
@@ -76,10 +79,11 @@ def cosine_attention(self, x, mask=None):
     q = q * constant(self.logit_scale.clamp(max=math.log(100)).exp())[None, None]
     bias = self.cpb_mlp(self.relative_coords_table).reshape(-1, self.num_heads)
     bias = 16 * bias[self.relative_position_index.reshape(-1)].reshape(n, n, -1).sigmoid()
-    return self.proj(attend(q, k, v, 1, *_biases(bias.permute(2, 0, 1), mask)))
+    y: torch.Tensor = self.proj(attend(q, k, v, 1, *_biases(bias.permute(2, 0, 1), mask)))
+    return y
 
 
-def local_attention(self, x, hw_shape):
+def local_attention(self: Any, x: torch.Tensor, hw_shape: tuple[int, int]) -> torch.Tensor:
     """Twins' local attention. Its mask, as it is written, is zero unless both sides are padded."""
     (h, w), size = map(int, hw_shape), self.window_size
     x = pad(x.reshape(1, h, w, -1), size)
@@ -93,7 +97,8 @@ def local_attention(self, x, hw_shape):
         outside = cut(outside, size)
         biases = [constant(-1000.0 * (outside != outside.transpose(2, 3)))[:, :, None]]
     x = join(attend(q, k, v, self.scale, *biases), height, width, size)
-    return self.proj(x[:, :h, :w].reshape(1, h * w, -1))
+    y: torch.Tensor = self.proj(x[:, :h, :w].reshape(1, h * w, -1))
+    return y
 
 
 REWRITES = {

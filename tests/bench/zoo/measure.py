@@ -21,7 +21,7 @@ from octet.core.parallel import cores
 from octet.export.export import export
 from octet.export.mmcls_model import build, read_config
 from octet.export.mmcls_pipeline import derive
-from octet.export.onnx_model import Logits
+from octet.export.onnx_model import LogitsModel
 from octet.graph.layer_types import UNCALIBRATED
 from octet.graph.layers import is_int8, quantizable
 from octet.graph.profiles import target
@@ -61,7 +61,7 @@ def measure(config: str, folder: Path) -> dict:
 
 def _torch(model, steps) -> tuple:
     """The logits of four images, the number of classes, the weights, and the images: six to calibrate, those four."""
-    network = Logits(model).eval()
+    network = LogitsModel(model).eval()
     seen, unseen = images(steps, 6, seed=0), images(steps, 4, seed=1)
     more = images(steps, 58, seed=2) if max(steps.size) <= 64 else []  # a network may leave one pixel of a small one
     randomize(model, network, seen + more + [steps(image) for image in steps.noise(2)])  # noise: export compares on it
