@@ -25,6 +25,11 @@ def derive(config: Config, name: str, classes: Sequence[str] | None = None) -> P
     An array data set gives RGB, a loader of files BGR (mmcv's imread); Normalize with to_rgb swaps either. What comes
     out always starts from RGB.
 
+    >>> from octet.export.mmcls_model import read_config
+    >>> steps = derive(read_config("lenet/lenet5_mnist.py"), "lenet5_mnist.py")
+    >>> steps.channel_order, steps.size, steps.mean
+    ('GREY', [32, 32], [33.46])
+
     Args:
         config: As read_config gives it.
         name: The config's, for the errors.
