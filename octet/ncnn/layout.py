@@ -38,14 +38,19 @@ def possible_slots(layer: Layer) -> list[Slot]:
 
 def input_channels(layer: Layer) -> int | None:
     """How many channels a convolution with weights of its own reads; None for any other layer."""
-    if layer.type not in ("Convolution", "ConvolutionDepthWise") or layer.int(19):
+    if layer.type not in ("Convolution", "ConvolutionDepthWise") or has_dynamic_weight(layer):
         return None
     group = layer.int(7, 1) if layer.type == "ConvolutionDepthWise" else 1
     return layer.int(6) * group // (layer.int(0) * layer.int(1) * layer.int(11, layer.int(1)))
 
 
+def has_dynamic_weight(layer: Layer) -> bool:
+    """Does a convolution of any kind read its weight as an input? Then there is none in the .bin."""
+    return bool(layer.int(28 if layer.type.startswith("Deconvolution") else 19))
+
+
 def _convolution(layer: Layer) -> list[Slot]:
-    if layer.int(28 if layer.type.startswith("Deconvolution") else 19):  # dynamic weight: an input, not in the .bin
+    if has_dynamic_weight(layer):
         return []
     outputs, term = layer.int(0), layer.int(8) if layer.type in ("Convolution", "ConvolutionDepthWise") else 0
     places = [Slot("weight", layer.int(6), True), Slot("bias", outputs if layer.int(5) else 0, False)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from octet.ncnn.layer import Layer
-from octet.ncnn.layout import CONVOLUTIONS, possible_slots
+from octet.ncnn.layout import CONVOLUTIONS, has_dynamic_weight, possible_slots
 
 
 def check_sizes(layer: Layer) -> str:
@@ -44,6 +44,8 @@ def _check_activation(layer: Layer) -> None:
 
 
 def _check_convolution(layer: Layer) -> None:
+    if has_dynamic_weight(layer):  # its sizes are those of an input; pnnx writes 0 where it does not know them
+        return
     outputs, width = _at_least(layer, 0, 1), _at_least(layer, 1, 1)
     window = width
     if not layer.type.endswith("1D"):

@@ -143,7 +143,16 @@ def test_parameters_that_cannot_be(line, message):
         loads(f"{HEAD}{line}\n", b"", "m.param")
 
 
-@pytest.mark.parametrize("line", ["Clip c 1 1 in0 b 0=0.0 1=6", "Slice c 1 1 in0 b 0=58,", "Unheard c 1 1 in0 b 0=abc"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Clip c 1 1 in0 b 0=0.0 1=6",
+        "Slice c 1 1 in0 b 0=58,",
+        "Unheard c 1 1 in0 b 0=abc",
+        "Convolution c 1 1 in0 b 0=0 1=0 6=0 19=1",  # a weight that is an input, of a shape that pnnx does not know
+        "Deconvolution c 1 1 in0 b 0=-1 1=3 6=-9 28=1",
+    ],
+)
 def test_parameters_that_ncnn_reads(line):
     assert loads(f"{HEAD}{line}\n", b"").layers[1].name == "c"
 
