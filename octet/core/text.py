@@ -32,6 +32,18 @@ def shorten(name: str, most: float, width: Width = columns) -> str:
     return next((short for end in ends if width(short := name[:end] + "…") <= most), "…")
 
 
+def printable(text: str, most: int = 300) -> str:
+    """A stranger's text for a terminal: at most so many characters, with a question mark for each that is not to be seen.
+
+    >>> printable(f"models{chr(27)}[2J{chr(10)}x")
+    'models?[2J?x'
+    >>> printable("abcdef", 4)
+    'abc…'
+    """
+    cut = text if len(text) <= most else text[: most - 1] + "…"
+    return "".join(character if character.isprintable() else "?" for character in cut)
+
+
 def wrap(text: str, most: float, lines: int, width: Width = columns) -> list[str]:
     """A text in at most so many lines of so many columns of a terminal; the last is shortened where that is not enough.
 

@@ -11,6 +11,7 @@ from octet.core.errors import OctetError
 from octet.core.pickle_reader import BadPickle
 from octet.core.pickled_arrays import CONSTRUCTORS, Array
 from octet.core.pickles import loads
+from octet.core.text import printable
 from octet.data.arrays import Labels
 
 _PIXELS = 3 * 32 * 32
@@ -67,7 +68,7 @@ def _dictionary(data: bytes, path: Path) -> dict[object, object]:
     try:
         loaded = loads(data, CONSTRUCTORS)
         if loaded.opaque:
-            raise BadPickle(f"it names {loaded.opaque[0]}")
+            raise BadPickle(f"it names {printable(loaded.opaque[0])}")
     except BadPickle as error:
         raise OctetError(
             f"{path}: not a pickle of numpy arrays alone, or damaged ({error}); expected a batch of CIFAR's python version. "

@@ -16,7 +16,7 @@ import torch
 
 from octet.core.errors import OctetError
 from octet.core.pickle_reader import BadPickle, Opaque
-from octet.core.text import shorten
+from octet.core.text import printable
 from octet.export import torch_file
 from octet.export.stored_tensors import StoredTensor, UnreadTensor
 from octet.export.torch_file import TorchFile
@@ -80,7 +80,7 @@ def read(path: str | Path, trusted: bool = False) -> Checkpoint:
         raise OctetError(f"{path}: holds no weights; expected a dictionary with 'state_dict' as mmcls writes it")
     checkpoint = Checkpoint(state, _classes(content.get("meta"), path))
     if file.opaque:
-        names = ", ".join(shorten(name, 80) for name in file.opaque[:5])
+        names = ", ".join(printable(name, 80) for name in file.opaque[:5])
         more = f" and {len(file.opaque) - 5} more" if len(file.opaque) > 5 else ""
         print(f"note: {path}: stepped over what is no weight, without running it: {names}{more}", file=sys.stderr)
     return checkpoint
@@ -107,7 +107,7 @@ def load_weights(model: torch.nn.Module, weights: Mapping[str, Weights], path: s
     weights = averages | {key: value for key, value in weights.items() if key not in copies}
     optional = {key for key in wanted if key.endswith("num_batches_tracked")}
     lines = [f"  missing: {k} {tuple(v.shape)}" for k, v in wanted.items() if k not in weights and k not in optional]
-    lines += [f"  unexpected: {key} {tuple(v.shape)}" for key, v in weights.items() if key not in wanted]
+    lines += [f"  unexpected: {printable(key)} {tuple(v.shape)}" for key, v in weights.items() if key not in wanted]
     lines += [
         f"  wrong shape: {key} is {tuple(weights[key].shape)}, the model's is {tuple(v.shape)}"
         for key, v in wanted.items()
@@ -158,13 +158,13 @@ def _run(path: Path) -> object:
         *(pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, TypeError),
         *(KeyError, AttributeError, ImportError, IndexError),
     ) as error:
-        reason = shorten((str(error).strip() or type(error).__name__).splitlines()[0].rstrip("."), 200)
+        reason = printable((str(error).strip() or type(error).__name__).splitlines()[0].rstrip("."))
         raise OctetError(f"{path}: not a PyTorch checkpoint, or damaged ({reason}); fetch it again") from None
 
 
 def _opaque(path: Path, what: Opaque) -> str:
     return (
-        f"{path}: the file holds more than weights: they lie in an object that {shorten(what.what, 80)} makes, whose code could "
+        f"{path}: the file holds more than weights: they lie in an object that {printable(what.what, 80)} makes, whose code could "
         "do anything. If you trust where the file is from, set 'trusted: true' in the model's entry in params.yaml"
     )
 
@@ -174,7 +174,9 @@ def _weights(state: object, path: Path) -> dict[str, Weights]:
     weights: dict[str, Weights] = {}
     for key, value in state.items() if isinstance(state, dict) else ():
         if isinstance(value, UnreadTensor):
-            raise OctetError(f"{path}: {key} is {value.what}; expected a plain tensor. Save the model's plain weights")
+            raise OctetError(
+                f"{path}: {printable(str(key))} is {printable(value.what)}; expected a plain tensor. Save the model's plain weights"
+            )
         if isinstance(key, str) and isinstance(value, torch.Tensor | StoredTensor):
             weights[key] = value
     return weights

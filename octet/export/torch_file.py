@@ -24,6 +24,7 @@ from octet.core.errors import OctetError
 from octet.core.pickle_reader import BadPickle, Loaded
 from octet.core.pickled_arrays import CONSTRUCTORS
 from octet.core.pickles import loads
+from octet.core.text import printable
 from octet.export.stored_tensors import TORCH, Storage, code_of, item_bytes
 
 _MAGIC, _VERSION = 0x1950A86A20F9469CFC6C, 1001
@@ -51,7 +52,9 @@ def read(path: Path) -> TorchFile:
             del raw[file.readinto(raw) :]
         loaded = _zip(path, raw) if raw[:4] == b"PK\3\4" else _pickles(raw)
     except BadPickle as error:
-        raise OctetError(f"{path}: not a PyTorch checkpoint, or damaged ({error}); fetch it again") from None
+        raise OctetError(
+            f"{path}: not a PyTorch checkpoint, or damaged ({printable(str(error))}); fetch it again"
+        ) from None
     return TorchFile(loaded.value, loaded.opaque)
 
 

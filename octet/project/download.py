@@ -6,16 +6,16 @@ import http.client
 import os
 import time
 import urllib.error
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from octet.core.errors import OctetError
 from octet.core.files import checksum
-from octet.core.progress import progress
+from octet.core.text import printable
+from octet.project import transfer
 
-ATTEMPTS, TIMEOUT_S, CHUNK = 4, 30, 1 << 20
+ATTEMPTS = 4
+_PASSING = (408, 425, 429)  # of the answers that blame who asks, those that may be others next time
 MIRROR = "OCTET_MIRROR"  # an environment variable: scheme and host to take instead of an address's own
 
 
@@ -37,6 +37,8 @@ def download(url: str, path: Path, algorithm: str, digest: str) -> bool:
         OctetError: The checksum differs, or the address cannot be reached: then with which file to put where.
     """
     if path.exists():
+        if not path.is_file():
+            raise OctetError(f"{path}: expected a file; remove what is there, and it will be fetched")
         found = checksum(path, algorithm)
         if not found.startswith(digest):
             raise OctetError(
@@ -50,12 +52,14 @@ def download(url: str, path: Path, algorithm: str, digest: str) -> bool:
     for attempt in range(ATTEMPTS):
         time.sleep(min(attempt, 3))
         try:
-            _fetch(mirrored(url), partial)
+            transfer.fetch(mirrored(url), partial, path)
             break
         except urllib.error.HTTPError as error:
             problem = f"HTTP {error.code} {error.reason}"
-            if error.code in (404, 403):
-                _by_hand(url, path, problem)
+            if error.code < 500 and error.code not in _PASSING:
+                _by_hand(url, path, printable(problem))
+        except transfer.Refused as error:
+            _by_hand(url, path, printable(str(error)))
         except (OSError, http.client.HTTPException) as error:  # URLError is an OSError
             problem = str(getattr(error, "reason", error)) or type(error).__name__
     else:
@@ -64,7 +68,7 @@ def download(url: str, path: Path, algorithm: str, digest: str) -> bool:
             if partial.exists()
             else ""
         )
-        _by_hand(url, path, f"{problem}{kept}")
+        _by_hand(url, path, f"{printable(problem)}{kept}")
     found = checksum(partial, algorithm)
     if not found.startswith(digest):
         partial.unlink()
@@ -87,27 +91,3 @@ def _by_hand(url: str, path: Path, problem: str) -> None:
         f"{url}: cannot be fetched ({problem}). Without a network, fetch it elsewhere and put it there by hand: {path}. "
         f"A mirror's address can be given as {MIRROR}"
     ) from None
-
-
-def _fetch(url: str, partial: Path) -> None:
-    """Appends to partial what it lacks. Raises OSError where less comes than was announced."""
-    have = partial.stat().st_size if partial.exists() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
-    try:
-        response = urllib.request.urlopen(request, timeout=TIMEOUT_S)
-    except urllib.error.HTTPError as error:
-        if error.code == 416:  # nothing lies behind what we have: it is whole, or not this file
-            return
-        raise
-    with response, partial.open("ab" if response.status == 206 else "wb") as file:
-        rest = int(response.headers.get("Content-Length") or 0)
-        start, parts = file.tell(), -(-rest // CHUNK)
-        for data in progress(_chunks(response), url.rsplit("/", 1)[1], total=parts or None, unit="MiB"):
-            file.write(data)
-        if rest and file.tell() - start < rest:
-            raise OSError(f"the connection broke after {file.tell():,} of {start + rest:,} bytes")
-
-
-def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
-    while data := response.read(CHUNK):
-        yield data
