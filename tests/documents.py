@@ -45,7 +45,7 @@ ENDINGS = "py|yaml|json|jsonl|md|csv|png|svg|html|param|bin|table|npz|npy|zip|tx
 
 _FENCE = re.compile(r"\s*```(\w*)")
 _SPAN = re.compile(r"`([^`]+)`")
-_LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)|<img[^>]* src=\"([^\"]+)\"")
+_LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)|(?:src|srcset)=\"([^\"]+)\"")
 _FILE = re.compile(rf"[\w.<>*/-]*/[\w.<>*/-]*|[\w<>*-]*\.({ENDINGS})")
 _PLACEHOLDER = re.compile(r"<[^>]*>|NAME|CLASS")
 _COMMAND = re.compile(r"(make|dvc|octet|python -m|pip|dask|git|pre-commit) [a-z-]")

@@ -24,6 +24,7 @@ def test_all_that_a_document_names_is_there(path):
         ("[x](nothing.md)", "nothing.md: no such file"),
         ("![x](images/nothing.svg)", "images/nothing.svg: no such file"),
         ('<img src="images/nothing.png" width="300">', "images/nothing.png: no such file"),
+        ('<source srcset="images/nothing.png">', "images/nothing.png: no such file"),
         ("[x](pipeline.md#nothing)", "pipeline.md#nothing: no heading of that name"),
         ("# A heading\n[x](#another)", "#another: no heading of that name"),
         ("[x](../../elsewhere.md)", "neither https nor a file of the project"),
