@@ -113,7 +113,7 @@ bench-peers: .venv/.ready .venv-bench/.locked  ## Compare with ncnn2int8, ONNX R
 chart: .venv/.ready  ## Draw what bench-peers measured as docs/images/peers.svg
 	@$(PY) -m octet chart
 
-screenshots: .venv/.ready git-or-not  ## Take the README's pictures of the report and of predict, into docs/images; needs chromium; MODEL=name
+screenshots: .venv/.ready git-or-not  ## Take the README's images of the report and of predict, into docs/images; needs chromium; MODEL=name
 	@$(PY) -m tests.bench.screenshots $(if $(MODEL),--model '$(MODEL)')
 
 sweep-calibrators: .venv/.ready  ## Compare all calibrators with 32 to 2,048 images by DVC experiments, into docs/calibrators.md
