@@ -92,11 +92,11 @@ def open_split(folder: str | Path, split: str, classes: Sequence[str], color_typ
 
 
 def _no_split(folder: Path, split: str) -> OctetError:
-    there = ", ".join(sorted(path.name for path in folder.iterdir())[:8])
+    names = ", ".join(sorted(path.name for path in folder.iterdir())[:8])
     return OctetError(
         f"{folder}: no data for the {split} split; expected CIFAR-10 or CIFAR-100, or a folder {' or '.join(_FOLDERS[split])} with "
         f"a folder for each class in it or with an annotation file meta/{_FOLDERS[split][-1]}.txt"
-        f"{', or without labels' if split == 'train' else ''}; found {there or 'nothing'}"
+        f"{', or without labels' if split == 'train' else ''}; found {names or 'nothing'}"
     )
 
 

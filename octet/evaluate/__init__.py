@@ -1,1 +1,6 @@
-"""How accurate a model is: ncnn on a split of the data set, and what it predicted for each image."""
+"""How accurate a model is: ncnn on a split of the data set, and what it predicted for each image.
+
+evaluate.py     runs a model on all images: the five most likely classes of each
+accuracy.py     top-1, top-5, precision, recall and F1, as mmcls's own test computes them
+predictions.py  the file with what was predicted for each image
+"""

@@ -111,8 +111,8 @@ def dataset_classes(data: Config) -> list[str]:
     """
     from mmcls.datasets import DATASETS
 
-    own = data.get("classes")
-    if isinstance(own, str):
-        lines = read_bytes(own, "the config's data.test.classes names it").decode().splitlines()
+    classes = data.get("classes")
+    if isinstance(classes, str):
+        lines = read_bytes(classes, "the config's data.test.classes names it").decode().splitlines()
         return [line.strip() for line in lines if line.strip()]
-    return list(own or getattr(DATASETS.get(data.type), "CLASSES", None) or [])
+    return list(classes or getattr(DATASETS.get(data.type), "CLASSES", None) or [])

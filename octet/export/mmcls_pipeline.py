@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from octet.core.errors import OctetError
+from octet.data.geometry import CenterCrop, CropAndResize, Raster, Resize, Step
 from octet.data.image_files import FLAGS
-from octet.data.preprocess import CenterCrop, CropAndResize, Preprocess, Raster, Resize, Step
+from octet.data.preprocess import Preprocess
 from octet.export.mmcls_model import Config, dataset_classes, transforms
 
 # mmcls's data sets that hold arrays, not files: the shape of an image, RGB or grey.

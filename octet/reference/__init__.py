@@ -1,1 +1,1 @@
-"""The embedded models and data: how they were trained and drawn."""
+"""The embedded models and their data set: digits32.py draws it, train.py trained them."""

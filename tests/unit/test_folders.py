@@ -8,8 +8,9 @@ import pytest
 
 from octet.core.errors import OctetError, Unreadable
 from octet.data.dataset import open_split
+from octet.data.geometry import Resize
 from octet.data.images import Images
-from octet.data.preprocess import Preprocess, Resize
+from octet.data.preprocess import Preprocess
 from octet.data.subset import balanced
 from octet.data.unreadable import Unread
 

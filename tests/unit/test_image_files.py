@@ -16,9 +16,10 @@ import pytest
 from octet.core.errors import Unreadable
 from octet.data import PIXELS_VARIABLE
 from octet.data.dataset import open_split
+from octet.data.geometry import Resize
 from octet.data.image_files import read
 from octet.data.images import Images
-from octet.data.preprocess import Preprocess, Resize
+from octet.data.preprocess import Preprocess
 
 pytestmark = pytest.mark.unit
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from octet.data.geometry import CenterCrop, CropAndResize, Resize
 from octet.data.image_files import read
-from octet.data.preprocess import CenterCrop, CropAndResize, Preprocess, Resize
+from octet.data.preprocess import Preprocess
 from octet.ncnn.net import Net, save_net
 from octet.package import sdk
 from octet.package.bundle import zipped

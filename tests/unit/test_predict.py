@@ -10,7 +10,8 @@ from matplotlib.font_manager import FontEntry
 from PIL import Image
 
 from octet.core.errors import OctetError
-from octet.data.preprocess import CenterCrop, Preprocess
+from octet.data.geometry import CenterCrop
+from octet.data.preprocess import Preprocess
 from octet.evaluate.predictions import Prediction
 from octet.predict import fonts
 from octet.predict.draw import png

@@ -22,8 +22,9 @@ from octet.data import preprocess
 from octet.data.cifar import Cifar
 from octet.data.cifar_layouts import LAYOUTS
 from octet.data.dataset import open_split
+from octet.data.geometry import CenterCrop, CropAndResize, Resize
 from octet.data.image_files import FLAGS, read
-from octet.data.preprocess import CenterCrop, CropAndResize, Preprocess, Resize
+from octet.data.preprocess import Preprocess
 from octet.evaluate.predictions import Prediction, distinct, predictions_csv, read_predictions
 from octet.graph import profiles
 from octet.quantize import gptq_weights
