@@ -73,6 +73,7 @@ def scales(layer):
 
 @pytest.mark.parametrize("name", [*QUANTIZABLE, *UNCALIBRATED])
 def test_ncnn_computes_it_in_int8(name):
+    assert name in SAMPLES, "a new type needs a layer and the shape of its input among SAMPLES"
     layer, shape = SAMPLES[name]
     image = np.random.Generator(np.random.PCG64(1)).normal(0, 1, shape).astype(np.float32)
     wanted = Engine.of(network(layer))(image)
