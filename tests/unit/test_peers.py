@@ -11,9 +11,10 @@ import pytest
 from octet.core.errors import OctetError
 from octet.core.folder import ModelFolder
 from octet.core.logits import Divergence, divergence
-from octet.report.chart import Dot, chart, dots
+from octet.report.chart import NAMES, Dot, chart, dots
 from octet.report.chart import write as write_chart
 from octet.report.peers import BASE, NCNN2INT8, OCTET, EngineFigures, PeersFigures, markdown, read, write
+from tests.bench.compare import rows
 
 pytestmark = pytest.mark.unit
 
@@ -44,6 +45,17 @@ def test_divergence_by_hand():
     each = 0.5 * np.log(0.5 / 0.25) + 0.5 * np.log(0.5 / 0.75), 0
     assert found.kl_nats == pytest.approx(np.mean(each), abs=1e-6)
     assert found.kl_se_nats == pytest.approx(np.std(each, ddof=1) / 2**0.5, abs=1e-6)
+
+
+def test_the_rows_of_the_comparison():
+    """Each int8 model is set beside its own engine's fp32; ncnn2int8's where Octet's is another."""
+    for target, mine in (("dotprod", [OCTET, NCNN2INT8]), ("ncnn2int8", [OCTET])):
+        table = rows(target)
+        assert [row.title for row in table if row.fp32 == BASE] == mine
+        names = [row.name for row in table]
+        assert len(set(names)) == len(names)
+        assert all(row.fp32 is None or row.fp32 in names for row in table)
+        assert {row.title for row in table if row.fp32} <= set(NAMES), "the chart has a name for each int8 model"
 
 
 def test_figures_are_read_as_they_were_written(tmp_path):
@@ -102,7 +114,7 @@ def test_no_label_of_the_chart_covers_another_or_a_dot(panel):
         boxes.append((x - 6, y - 6, x + 6, y + 6))
     count = len(labels)
     for k, a in enumerate(boxes[:count]):
-        assert 0 <= a[0]
+        assert a[0] >= 0
         for n, b in enumerate(boxes):
             if n != k:
                 apart = a[2] < b[0] or b[2] < a[0] or a[3] < b[1] or b[3] < a[1]
