@@ -122,9 +122,10 @@ def load_weights(model: torch.nn.Module, weights: Mapping[str, Weights], path: s
     state = {key: as_tensor(key, value, path) for key, value in weights.items()}
     bad = [_not_finite(key, value) for key, value in state.items() if not torch.isfinite(value).all()]
     if bad:
+        more = f"; and {len(bad) - 5} more" if len(bad) > 5 else ""
         raise OctetError(
-            f"{path}: {len(bad)} of its weights hold what is no finite number; train the model again, or take an earlier "
-            "checkpoint:\n" + "\n".join(bad[:30])
+            f"{path}: numbers that are not finite in {'; '.join(bad[:5])}{more}. Train the model again, or take an earlier "
+            "checkpoint; fp16 holds numbers up to 65,504 only"
         )
     model.load_state_dict(state, strict=False)
 
@@ -142,7 +143,7 @@ def as_tensor(key: str, value: Weights, path: str | Path) -> torch.Tensor:
 def _not_finite(key: str, value: torch.Tensor) -> str:
     nan, infinite = int(value.isnan().sum()), int(value.isinf().sum())
     kinds = [f"{count:,} {what}" for count, what in ((nan, "NaN"), (infinite, "infinite")) if count]
-    return f"  {key} {tuple(value.shape)}: {' and '.join(kinds)}"
+    return f"{key} {tuple(value.shape)}: {' and '.join(kinds)}"
 
 
 def _run(path: Path) -> object:

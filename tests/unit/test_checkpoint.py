@@ -370,11 +370,9 @@ def test_numbers_that_are_not_finite_are_named_by_their_key(tmp_path):
     torch.save({"state_dict": state}, tmp_path / "x.pth")
     with pytest.raises(OctetError) as caught:
         checkpoint.load_weights(network, checkpoint.read(tmp_path / "x.pth").weights, tmp_path / "x.pth")
-    assert str(caught.value).splitlines()[1:] == [
-        "  conv.weight (4, 3, 3, 3): 2 NaN",
-        "  bn.running_var (4,): 1 infinite",
-    ]
-    assert "x.pth: 2 of its weights hold what is no finite number" in str(caught.value)
+    assert str(caught.value).startswith(
+        f"{tmp_path / 'x.pth'}: numbers that are not finite in conv.weight (4, 3, 3, 3): 2 NaN; bn.running_var (4,): 1 infinite. "
+    )
     with pytest.raises(OctetError, match="conv.weight"):
         checkpoint.load_weights(network, checkpoint.read(tmp_path / "x.pth", trusted=True).weights, "x.pth")
 
