@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help quantize zoo tune predict report package dump env test test-unit test-slow check schema lint format
-.PHONY: sweep-calibrators sweep-helps bench-pipeline bench-data bench-cifar bench-int8 bench-peers chart screenshots zoo-table clean distclean git-or-not
+.PHONY: accuracy-baselines sweep-calibrators sweep-helps bench-pipeline bench-data bench-cifar bench-int8 bench-peers chart screenshots zoo-table clean distclean git-or-not
 
 # The interpreter that .venv is made from; empty: the first of python3.11, python3 and python that is a Python 3.11.
 PYTHON ?=
@@ -57,6 +57,9 @@ test-unit: .venv/.ready  ## Run the tests of the library alone
 
 test-slow: .venv/.ready git-or-not  ## Run the slow tests
 	@$(PY) -m pytest -m slow $(PYTEST)
+
+accuracy-baselines: .venv/.ready  ## Measure again how far int8 is from fp32, which the tests hold, into tests/accuracy_baselines.yaml
+	@$(PY) -m tests.accuracy
 
 predict: .venv/.ready  ## Show what torch, ncnn fp32 and int8 predict for IMAGE=file or folder, or for a few test images; MODEL=name
 	@$(PY) -m octet predict $(if $(MODEL),--model '$(MODEL)') $(if $(IMAGE),--image $(IMAGE))

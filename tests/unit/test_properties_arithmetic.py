@@ -35,7 +35,7 @@ ARRAYS = st_numpy.arrays(np.float32, st.integers(1, 40), elements=FLOATS)
 
 
 @given(st.lists(st_numpy.arrays(np.float32, st.integers(0, 20), elements=FLOATS), min_size=1, max_size=6), st.randoms())
-@damage.examples(150)
+@damage.examples(100)
 def test_histograms_of_any_numbers_merge_in_any_order(parts, random):
     """Two by two, like the shards of a cluster: any two of those that are left."""
     whole = Histogram.of(np.concatenate(parts))
@@ -144,7 +144,7 @@ def windows(draw):
 
 
 @given(windows(), st.data(), st.sampled_from([31, 127]))
-@damage.examples(150)
+@damage.examples(100)
 def test_gptq_s_integers_are_within_the_levels(seen, data, levels):
     """For any inputs, weights beyond the levels among them; inputs that never change round to the nearest."""
     weight = data.draw(st_numpy.arrays(np.float64, (3, seen.shape[1]), elements=st.floats(-1e4, 1e4)))

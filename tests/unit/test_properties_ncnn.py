@@ -136,7 +136,7 @@ def same(net, again):
 
 
 @given(any_net())
-@damage.examples(150)
+@damage.examples(100)
 def test_any_net_reads_back_as_it_was_written(net):
     text, data = dumps(net)
     again = loads(text, data)
@@ -154,7 +154,7 @@ PARAM, BIN = dumps(nets.small())
 
 
 @given(damage.contents(PARAM.encode()))
-@damage.examples(400)
+@damage.examples(100)
 def test_any_param_is_read_or_refused(tmp_path, content):
     """The whole small network's .bin beside it. What is read, is written and read again."""
     (tmp_path / "m.param").write_bytes(content)
@@ -165,7 +165,7 @@ def test_any_param_is_read_or_refused(tmp_path, content):
 
 
 @given(any_net().flatmap(lambda net: st.tuples(st.just(net), damage.damaged(dumps(net)[0].encode()))))
-@damage.examples(300)
+@damage.examples(120)
 def test_any_damage_of_any_param_is_read_or_refused(tmp_path, case):
     net, content = case
     (tmp_path / "m.param").write_bytes(content)
@@ -176,7 +176,7 @@ def test_any_damage_of_any_param_is_read_or_refused(tmp_path, case):
 
 
 @given(any_net().flatmap(lambda net: st.tuples(st.just(net), damage.contents(dumps(net)[1]))))
-@damage.examples(200)
+@damage.examples(80)
 def test_any_bin_is_read_or_refused(case):
     """Of the wrong size it is refused; of the right size it may hold any numbers."""
     net, data = case
@@ -208,7 +208,7 @@ def tables(draw):
 
 
 @given(tables())
-@damage.examples(200)
+@damage.examples(80)
 def test_any_table_reads_back_as_it_was_written(tmp_path, made):
     table.save(made, tmp_path / "t")
     again = table.load(tmp_path / "t")
@@ -223,7 +223,7 @@ TABLE = b"# calibrated\nconv_1_param_0 412.6 398.1 1.5e-05\nmha_param_0 1 2\nmha
 
 
 @given(damage.contents(TABLE))
-@damage.examples(400)
+@damage.examples(100)
 def test_any_table_file_is_read_or_refused(tmp_path, content):
     """And whatever is read holds finite numbers above zero, and is written and read again."""
     (tmp_path / "t").write_bytes(content)

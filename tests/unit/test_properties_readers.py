@@ -50,7 +50,7 @@ def finite(value):
 
 
 @given(damage.contents((ROOT / "params.yaml").read_bytes()))
-@damage.examples(150)
+@damage.examples(100)
 def test_params_yaml(tmp_path, content):
     (tmp_path / "params.yaml").write_bytes(content)
     loaded = damage.result_or_octet_error(lambda: params.load(tmp_path / "params.yaml"))
@@ -75,7 +75,7 @@ fp32_costs_us:
 
 @given(damage.contents(PROFILE))
 @example(PROFILE.replace(b"  fc: -3", b"  2: -3"))
-@damage.examples(250)
+@damage.examples(120)
 def test_a_target_s_profile(tmp_path, content):
     (tmp_path / "board.yaml").write_bytes(content)
     found = damage.result_or_octet_error(lambda: profiles.load(tmp_path / "board.yaml"))
@@ -88,7 +88,7 @@ def test_a_target_s_profile(tmp_path, content):
 @example(b"[1e400]").via("overflows")
 @example(b"[" * 10_000).via("nested too deep")
 @given(damage.contents(b'{"keep_fp32": ["conv_1"], "budget": 1e-3, "layers": [{"kl_alone": 1.5}]}'))
-@damage.examples(250)
+@damage.examples(120)
 def test_any_json(tmp_path, content):
     """plan.json, analyze.json and all figures: what is not a number never comes out of one."""
     (tmp_path / "x.json").write_bytes(content)
@@ -112,7 +112,7 @@ def written_steps(folder, channel_order):
 
 
 @given(data=st.data(), channel_order=st.sampled_from(["RGB", "BGR", "GREY"]))
-@damage.examples(300)
+@damage.examples(120)
 def test_preprocess_json(tmp_path, data, channel_order):
     """What is read also runs: on an image of any size, to a finite input of the network's shape or an OctetError."""
     content = data.draw(damage.contents(written_steps(tmp_path, channel_order)))
@@ -196,7 +196,7 @@ def test_archives_that_are_none(tmp_path):
 
 
 @given(data=st.data())
-@damage.examples(400)
+@damage.examples(100)
 def test_rounding_npz(tmp_path, data):
     content = data.draw(damage.contents(npz(CHOSEN, tmp_path), npz({}, tmp_path)) | archives())
     (tmp_path / "rounding.npz").write_bytes(content)
@@ -216,7 +216,7 @@ PREDICTIONS = predictions_csv(
 
 @given(damage.contents(PREDICTIONS))
 @example(PREDICTIONS.replace(b"0.500000", b"nan"))
-@damage.examples(300)
+@damage.examples(120)
 def test_a_predictions_file(tmp_path, content):
     (tmp_path / "p.csv").write_bytes(content)
     for row in damage.result_or_octet_error(lambda: read_predictions(tmp_path / "p.csv")) or []:
@@ -282,7 +282,7 @@ def pickled(layout):
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.folder)
 @given(data=st.data())
-@damage.examples(150)
+@damage.examples(100)
 def test_cifar_s_batches(tmp_path, layout, data):
     """Of every version, the class names and one batch spoiled."""
     files = (pickled if layout.keys else binary)(layout)
@@ -311,7 +311,7 @@ def test_cifar_s_batches(tmp_path, layout, data):
 @example(b"cat/a.png 0\n\xff.png 1\n").via("not UTF-8")
 @example(b"x" * 300 + b" 0\n").via("a name that is too long for the operating system")
 @example(b"cat/a.png " + b"1" * 5000 + b"\n").via("an integer that is too long for Python")
-@damage.examples(250)
+@damage.examples(120)
 def test_an_annotation_file(tmp_path, content):
     for name in ("meta/val.txt", "val/cat/a.png", "val/dog/b c.png", "val/meta.txt"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -355,7 +355,7 @@ HUGE = b"RIFF\0\0\0\x02WEBPVP8 \0\0\0\x01\x10\0\0\x9d\x01*\0\x02\0\x11\0\0"  # c
 
 @example(HUGE, "color")
 @given(damage.contents(*IMAGES).filter(no_piece_is_larger_than_the_file), st.sampled_from(sorted(FLAGS)))
-@damage.examples(400)
+@damage.examples(100)
 def test_an_image_file(tmp_path, content, color_type):
     (tmp_path / "x.png").write_bytes(content)
     image = damage.result_or_octet_error(lambda: read(tmp_path / "x.png", color_type))
