@@ -66,12 +66,14 @@ def add(model: str | None, zoo: str | None, config: str | None, checkpoint: str 
 def validate(model: str | None) -> None:
     """Fill in what entries of params.yaml leave out, and check it as a whole."""
     from octet.project import entries
+    from octet.project.splits import check_splits
 
     entries.fill()
     loaded, names = _models(model)
     for name in names:
         entry = loaded.models[name]
         entries.present(name, entry.config, entry.checkpoint, entry.data)
+        check_splits(name, entry, loaded.evaluate.split)
 
 
 def partition(model: str | None) -> None:

@@ -8,7 +8,7 @@ from octet.core.errors import run
 from octet.core.files import write_text
 from octet.core.stage import arguments, begin
 from octet.data import preprocess
-from octet.data.images import training_images
+from octet.data.images import report_source, training_images
 from octet.graph.equalize import fp32_net
 from octet.graph.profiles import target
 from octet.graph.ranges import save as save_ranges
@@ -22,6 +22,7 @@ def main() -> None:
     profile.check(net)
     steps = preprocess.load(folder.preprocess)
     images = training_images(stage.entry.data, steps, settings.images, "calibrate.images", "calibrate")
+    report_source(f"{stage.name}: train split", images)
     job = Job(net, images, settings, profile, folder.onnx, scheduler=stage.params.parallel.scheduler)
     histograms = job.histograms  # first: it names a blob whose values are not finite
     scales = table(job)

@@ -5,7 +5,7 @@ from octet.core.files import write_json, write_text
 from octet.core.folder import PRECISIONS
 from octet.core.stage import arguments, begin
 from octet.data import preprocess
-from octet.data.images import split_images
+from octet.data.images import report_source, split_images
 from octet.evaluate.accuracy import accuracy
 from octet.evaluate.evaluate import evaluate
 from octet.evaluate.predictions import distinct, predictions_csv
@@ -28,10 +28,11 @@ def main() -> None:
         raise OctetError(
             f"{stage.entry.data}: the images of the {settings.split} split have no labels; nothing can be evaluated on them"
         )
+    report_source(f"{stage.name}: {settings.split} split", images)
     engine = runner(folder.ncnn(precision), stage.entry.partition, steps.shape)
     top = evaluate(engine, images, f"evaluate {precision}", args.workers, args.readers, stage.params.parallel.scheduler)
     read, classes = images.pick(top.indices), distinct(steps.classes)
-    figures = accuracy(read.labels, top.classes, classes, len(images) - len(read))
+    figures = accuracy(read.labels, top.classes, classes, len(images) - len(read), str(images.source))
     write_text(folder.predictions(precision), predictions_csv(top.predictions(read.names, read.labels, classes)))
     write_json(folder.figures(precision), figures.to_json())
     print(f"{stage.name}: {precision} top-1 {figures.top1_pct:.2f} % of {figures.n_images} images")

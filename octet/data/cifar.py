@@ -20,6 +20,7 @@ from octet.core.files import new_folder
 from octet.data.arrays import Labels, Pixels
 from octet.data.cifar_layouts import BINARY10, Layout, check_md5, find
 from octet.data.cifar_pickle import read_batch, read_names
+from octet.data.source import Source
 
 _PIXELS = 3 * 32 * 32
 Bytes = npt.NDArray[np.uint8]
@@ -46,6 +47,7 @@ class Cifar:
     Attributes:
         labels: Of shape (n,).
         classes: Their names, by label.
+        source: Which files they are.
 
     Raises:
         OctetError: For a missing folder or batch, one that is no whole number of records, a label without a class name,
@@ -66,6 +68,7 @@ class Cifar:
         self.classes = _class_names(read(layout.names), layout, place / layout.names)
         self._batches = [_batch(read(name), layout, place / name, len(self.classes)) for name in layout.files[split]]
         self._starts = np.cumsum([0, *(len(batch.labels) for batch in self._batches)])
+        self.source = Source(",".join(layout.files[split]), layout.title)
         self.labels: Labels = np.concatenate([batch.labels for batch in self._batches])
 
     def __reduce__(self) -> tuple[type[Cifar], tuple[Path, str]]:

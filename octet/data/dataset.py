@@ -11,6 +11,10 @@ from octet.data import folders
 from octet.data.arrays import Labels, Pixels
 from octet.data.cifar import Cifar
 from octet.data.cifar_layouts import find
+from octet.data.config_split import EXTENSIONS, ConfigSplit
+from octet.data.folders import Annotations, ImageFiles
+from octet.data.listing import folders_in
+from octet.data.source import Source, one_label_remark
 
 _FOLDERS = {"train": ("train", "calibration"), "test": ("test", "val", "validation")}
 
@@ -22,11 +26,13 @@ class Dataset(Protocol):
         labels: Of shape (n,), all 0 where not `labelled`.
         classes: Their names, by label.
         labelled: Are the labels known?
+        source: Where all this comes from.
     """
 
     labels: Labels
     classes: tuple[str, ...]
     labelled: bool
+    source: Source
 
     def __len__(self) -> int: ...
 
@@ -37,13 +43,22 @@ class Dataset(Protocol):
         """Where it is: the same image has the same name in every run and on every machine."""
 
 
-def open_split(folder: str | Path, split: str, classes: Sequence[str], color_type: str = "color") -> Dataset:
-    """The split of the data set in a folder: which layout it has, what lies there tells.
+def open_split(
+    folder: str | Path,
+    split: str,
+    classes: Sequence[str],
+    color_type: str = "color",
+    config: ConfigSplit | None = None,
+) -> Dataset:
+    """The split of the data set in a folder.
+
+    What the mmcls config names is read as mmcls reads it, where it lies there. Otherwise what lies there tells which
+    layout it has:
 
     - CIFAR-10 or CIFAR-100, binary or python version, unpacked or the official archive
-    - train/, and test/ or val/, with a folder for each class
+    - train/, and test/ or val/, with a folder for each class, labelled by the folders' sorted order
     - the same with images anywhere in them, and an annotation file meta/train.txt, meta/test.txt or meta/val.txt (or
-      without meta/) of lines « path label »
+      without meta/) of lines « path label »; one for test in which every label is 0 is passed over, as ImageNet's is
     - for training, which then can only calibrate, a folder train/ or calibration/ of images without labels
 
     >>> import cv2, tempfile
@@ -53,15 +68,16 @@ def open_split(folder: str | Path, split: str, classes: Sequence[str], color_typ
     ...         folder = Path(name) / "test" / label
     ...         folder.mkdir(parents=True)
     ...         _ = cv2.imwrite(str(folder / "1.png"), np.zeros((4, 6, 3), np.uint8))
-    ...     test = open_split(name, "test", ["dog", "cat"])
+    ...     test = open_split(name, "test", ["cat", "dog"])
     ...     test.name(0), test.labels.tolist(), test.image(0).shape
-    ('cat/1.png', [1, 0], (4, 6, 3))
+    ('cat/1.png', [0, 1], (4, 6, 3))
 
     Args:
         folder: The data set's.
         split: 'train' or 'test'.
         classes: The model's class names; labels count in their order.
         color_type: How files are read, as in preprocess.json.
+        config: The split as the mmcls config has it.
 
     Raises:
         OctetError: There is no such split, or it does not fit the classes.
@@ -71,32 +87,79 @@ def open_split(folder: str | Path, split: str, classes: Sequence[str], color_typ
         raise OctetError(
             f"{folder}: no such folder; 'dvc repro' draws data/digits32, other data sets have to be put there"
         )
-    if find(folder):
-        cifar = Cifar(folder, split)
-        if len(cifar.classes) != len(classes):
-            raise OctetError(
-                f"{folder}: has {len(cifar.classes)} classes, the model {len(classes)}; take the data that it is for"
-            )
-        return cifar
+    if config and config.lies_in(folder):
+        dataset: Dataset = _as_config(folder, classes, color_type, config)
+    elif find(folder):
+        dataset = _cifar(folder, split, classes, config)
+    else:
+        dataset = _as_it_lies(folder, split, classes, color_type, config)
+    if split == "test" and dataset.labelled:
+        dataset.source.remarks.extend(one_label_remark(dataset.labels.tolist(), classes))
+    return dataset
+
+
+def _as_config(folder: Path, classes: Sequence[str], color_type: str, config: ConfigSplit) -> ImageFiles:
+    """What the config names."""
+    root = folder / config.folder
+    if config.annotations is not None:
+        return Annotations.read(folder / config.annotations, classes).images([root], classes, color_type, folder)
+    return folders.class_folders(root, classes, color_type, config.extensions, config.has_names, folder)
+
+
+def _cifar(folder: Path, split: str, classes: Sequence[str], config: ConfigSplit | None) -> Cifar:
+    cifar = Cifar(folder, split if config is None or config.test_mode else "train")
+    if len(cifar.classes) != len(classes):
+        raise OctetError(
+            f"{folder}: has {len(cifar.classes)} classes, the model {len(classes)}; take the data that it is for"
+        )
+    if config and not config.test_mode and split == "test":
+        cifar.source.remarks.append("the config's data.test.test_mode is False: these are the training images")
+    return cifar
+
+
+def _as_it_lies(
+    folder: Path, split: str, classes: Sequence[str], color_type: str, config: ConfigSplit | None
+) -> ImageFiles:
+    """What lies there tells which layout it has."""
+    remarks = []
+    if config and config.reads == "files":
+        named = " and ".join(filter(None, (config.folder, config.annotations)))
+        remarks.append(f"what the config names, {named}, is not in {folder}; taken is what lies there")
+    if config and config.reads == "unknown":
+        remarks.append(
+            f"how the config's data set, {config.type}, labels images is not known; taken is what lies there"
+        )
+    extensions, has_names = (config.extensions, config.has_names) if config else (EXTENSIONS, True)
     for name in _FOLDERS[split]:
         root = folder / name
         for file in (folder / "meta" / f"{name}.txt", folder / f"{name}.txt"):
-            if file.is_file():
-                return folders.annotated([root, folder], file, classes, color_type)
-        if root.is_dir() and folders.inside(root):
-            return folders.class_folders(root, classes, color_type)
+            if not file.is_file():
+                continue
+            lines = Annotations.read(file, classes)
+            if split == "test" and len(classes) > 1 and lines.without_labels:
+                remarks.append(f"{file}: passed over, as every label in it is 0, like ImageNet's, which has no labels")
+                continue
+            return _with(remarks, lines.images([root, folder], classes, color_type, folder))
+        if root.is_dir() and folders_in(root):
+            return _with(remarks, folders.class_folders(root, classes, color_type, extensions, has_names, folder))
     for name in _FOLDERS["train"] if split == "train" else ():
         if (folder / name).is_dir():
-            return folders.unlabelled(folder / name, classes, color_type)
-    raise _no_split(folder, split)
+            return _with(remarks, folders.unlabelled(folder / name, classes, color_type))
+    raise _no_split(folder, split, remarks)
 
 
-def _no_split(folder: Path, split: str) -> OctetError:
+def _with(remarks: Sequence[str], dataset: ImageFiles) -> ImageFiles:
+    dataset.source.remarks[:0] = remarks
+    return dataset
+
+
+def _no_split(folder: Path, split: str, remarks: Sequence[str]) -> OctetError:
     names = ", ".join(sorted(path.name for path in folder.iterdir())[:8])
     return OctetError(
         f"{folder}: no data for the {split} split; expected CIFAR-10 or CIFAR-100, or a folder {' or '.join(_FOLDERS[split])} with "
         f"a folder for each class in it or with an annotation file meta/{_FOLDERS[split][-1]}.txt"
         f"{', or without labels' if split == 'train' else ''}; found {names or 'nothing'}"
+        f"{''.join(f'. {remark}' for remark in remarks)}"
     )
 
 

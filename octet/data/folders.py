@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,13 @@ import numpy as np
 
 from octet.core.errors import OctetError
 from octet.data.arrays import Labels, Pixels
+from octet.data.config_split import EXTENSIONS
 from octet.data.image_files import read
+from octet.data.listing import Listing, folders_in
+from octet.data.source import Source, naming_remark, some
+from octet.data.text_lines import read_lines
 
-ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+UNLABELLED_EXTENSIONS = (*EXTENSIONS, ".tiff", ".webp")  # where there is no label, there is no figure of mmcls's
 
 
 class ImageFiles:
@@ -26,13 +30,20 @@ class ImageFiles:
         labels: A class for each; None where they are not known.
         classes: Their names, by label.
         color_type: How files are read, as in preprocess.json.
+        source: Where all this comes from.
     """
 
     def __init__(
-        self, root: Path, names: Sequence[str], labels: Sequence[int] | None, classes: Sequence[str], color_type: str
+        self,
+        root: Path,
+        names: Sequence[str],
+        labels: Sequence[int] | None,
+        classes: Sequence[str],
+        color_type: str,
+        source: Source,
     ):
         self.root, self.names, self.classes, self.color_type = root, names, tuple(classes), color_type
-        self.labelled = labels is not None
+        self.source, self.labelled = source, labels is not None
         self.labels: Labels = np.zeros(len(names), np.int64) if labels is None else np.array(labels, np.int64)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -55,80 +66,147 @@ class ImageFiles:
         return self.names[index]
 
 
-def class_folders(root: Path, classes: Sequence[str], color_type: str) -> ImageFiles:
-    """A folder for each class.
-
-    Their names are the classes' or, where they are not, their sorted order gives the labels (ImageNet's n01440764, …,
-    as mmcls has it); then there are as many as classes.
+def class_folders(
+    root: Path,
+    classes: Sequence[str],
+    color_type: str,
+    extensions: Sequence[str] = EXTENSIONS,
+    has_names: bool = True,
+    data: Path | None = None,
+) -> ImageFiles:
+    """A folder for each class; their sorted order gives the labels, whatever they are called, as mmcls has it.
 
     Args:
         root: The folder that they are in.
         classes: The model's class names.
         color_type: As for ImageFiles.
+        extensions: The endings of images, in small letters.
+        has_names: Does mmcls know class names, so that it wants as many folders?
+        data: The data set's folder; None: root.
 
     Raises:
-        OctetError: The folders are not the classes, or hold no image.
+        OctetError: There are not as many folders as classes, or they hold no image.
     """
-    folders = inside(root)
-    if set(folders) <= set(classes):
-        label = {name: list(classes).index(name) for name in folders}
-    elif len(folders) == len(classes):
-        label = {name: k for k, name in enumerate(folders)}
-    else:
-        strangers = [name for name in folders if name not in classes]
-        raise OctetError(
-            f"{root}: {len(folders)} class folders, the model has {len(classes)} classes; expected one for each, or folders "
-            f"with the names of some. No class is called {_some(strangers)}; classes are {_some(classes)}"
-        )
-    names, labels = [], []
-    for folder in folders:
-        images = _images(root / folder)
+    folders = folders_in(root)
+    remarks = naming_remark(folders, classes)
+    if len(folders) != len(classes):
+        if has_names or len(folders) > len(classes):
+            raise OctetError(f"{root}: {_unequal(folders, classes)}")
+        remarks.insert(0, f"{root}: {_unequal(folders, classes)}")
+    listing, names, labels = Listing(extensions), list[str](), list[int]()
+    for label, folder in enumerate(folders):
+        images = listing.images(root / folder)
         names += [f"{folder}/{name}" for name in images]
-        labels += [label[folder]] * len(images)
+        labels += [label] * len(images)
     if not names:
-        raise OctetError(f"{root}: no image in its class folders; expected files ending in {', '.join(ENDINGS)}")
-    return ImageFiles(root, names, labels, classes, color_type)
+        raise OctetError(f"{root}: no image in its class folders; expected files ending in {', '.join(extensions)}")
+    if listing.others:
+        remarks.append(
+            f"{root}: {listing.others:,} files are no images to mmcls and left out; images end in {', '.join(extensions)}"
+        )
+    data = data or root
+    links = [path for path in (root, *(root / name for name in folders)) if path.is_symlink() and path != data]
+    remarks += _links([*links, *listing.links])
+    source = Source(_inside(root, data), f"class folders in sorted order, {len(folders)}", remarks)
+    return ImageFiles(root, names, labels, classes, color_type, source)
 
 
-def annotated(roots: Sequence[Path], file: Path, classes: Sequence[str], color_type: str) -> ImageFiles:
+def _unequal(folders: Sequence[str], classes: Sequence[str]) -> str:
+    """What is wrong where there are other numbers of class folders and classes."""
+    strangers = [name for name in folders if name not in classes]
+    lacking = [name for name in classes if name not in folders]
+    hidden = [name for name in folders if name.startswith(".")]
+    parts = [
+        f"{len(folders)} class folders, the model has {len(classes)} classes; expected one for each, since mmcls labels them "
+        "by their sorted order",
+        f"No class is called {some(strangers)}" if strangers else "",
+        f"no folder is called {some(lacking)}" if lacking else "",
+        f"hidden folders count, as in mmcls: take {some(hidden)} away" if hidden else "",
+    ]
+    return "; ".join(filter(None, parts))
+
+
+def _links(paths: Sequence[Path]) -> list[str]:
+    if not paths:
+        return []
+    return [
+        f"{paths[0]}: a link to a folder{f', and {len(paths) - 1} more' if len(paths) > 1 else ''}; its images are read, but "
+        "DVC does not see that they change: after a change, run 'dvc repro --force', or put the folders themselves there"
+    ]
+
+
+def _inside(path: Path, data: Path) -> str:
+    return path.relative_to(data).as_posix() if path.is_relative_to(data) else path.name
+
+
+@dataclass(frozen=True)
+class Annotations:
     """An annotation file: a line for each image, its path and its label, with a space between them.
 
     Args:
-        roots: The folders in one of which the paths are.
-        file: The annotation file.
-        classes: The model's class names.
-        color_type: As for ImageFiles.
-
-    Raises:
-        OctetError: A line is not so, or an image is not there.
+        file: The file.
+        names: The images' paths.
+        labels: Their labels.
     """
-    names, labels = [], []
-    for number, line in enumerate(_lines(file), 1):
-        if not line.strip():
-            continue
-        name, _, label = line.strip().rpartition(" ")
-        if not name or not label.isdecimal() or len(label) > 9 or int(label) >= len(classes):
+
+    file: Path
+    names: list[str]
+    labels: list[int]
+
+    @classmethod
+    def read(cls, file: Path, classes: Sequence[str]) -> Annotations:
+        """Reads it as mmcls does: the label is what follows the line's last space.
+
+        Raises:
+            OctetError: A line is not so, or a label is none of the classes.
+        """
+        names, labels = [], []
+        for number, line in enumerate(read_lines(file, "a line for each image, its path, a space and its label"), 1):
+            if not line.strip():
+                continue
+            name, _, label = line.strip().rpartition(" ")
+            if not name or not label.isdecimal() or len(label) > 9 or int(label) >= len(classes):
+                raise OctetError(
+                    f"{file}: line {number} is {line!r}; expected an image's path, a space, and a label from 0 to "
+                    f"{len(classes) - 1}"
+                )
+            names.append(name)
+            labels.append(int(label))
+        if not names:
+            raise OctetError(f"{file}: has no line; expected one for each image")
+        return cls(file, names, labels)
+
+    @property
+    def without_labels(self) -> bool:
+        """Has every line the label 0, as the file has that names ImageNet's test images, whose labels are not known?"""
+        return len(self.labels) > 1 and not any(self.labels)
+
+    def images(self, roots: Sequence[Path], classes: Sequence[str], color_type: str, data: Path) -> ImageFiles:
+        """The images.
+
+        Args:
+            roots: The folders in one of which the paths are.
+            classes: The model's class names.
+            color_type: As for ImageFiles.
+            data: The data set's folder.
+
+        Raises:
+            OctetError: An image is not there.
+        """
+        names = self.names
+        root = next((root for root in roots if _is_file(root / names[0])), roots[0])
+        missing = [name for name in names if not _is_file(root / name)]
+        if missing:
             raise OctetError(
-                f"{file}: line {number} is {line!r}; expected an image's path, a space, and a label from 0 to {len(classes) - 1}"
+                f"{self.file}: {len(missing):,} of the {len(names):,} images that it names are not in {root}: {some(missing)}"
             )
-        names.append(name)
-        labels.append(int(label))
-    if not names:
-        raise OctetError(f"{file}: has no line; expected one for each image")
-    root = next((root for root in roots if _is_file(root / names[0])), roots[0])
-    missing = [name for name in names if not _is_file(root / name)]
-    if missing:
-        raise OctetError(
-            f"{file}: {len(missing):,} of the {len(names):,} images that it names are not in {root}: {_some(missing)}"
+        folders = {(root / name).parent for name in names}
+        links = {path for folder in folders for path in (folder, *folder.parents) if path.is_symlink()}
+        inside = sorted(path for path in links if path.is_relative_to(data) and path != data)
+        source = Source(
+            _inside(self.file, data), f"annotation file of the images in {_inside(root, data)}", _links(inside)
         )
-    return ImageFiles(root, names, labels, classes, color_type)
-
-
-def _lines(file: Path) -> list[str]:
-    try:
-        return file.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise OctetError(f"{file}: not UTF-8 ({error}); expected a line for each image") from None
+        return ImageFiles(root, names, self.labels, classes, color_type, source)
 
 
 def unlabelled(root: Path, classes: Sequence[str], color_type: str) -> ImageFiles:
@@ -142,24 +220,13 @@ def unlabelled(root: Path, classes: Sequence[str], color_type: str) -> ImageFile
     Raises:
         OctetError: There is no image in it.
     """
-    names = sorted(_images(root), key=lambda name: hashlib.sha256(name.encode()).digest())
+    listing = Listing(UNLABELLED_EXTENSIONS)
+    names = sorted(listing.images(root), key=lambda name: hashlib.sha256(name.encode()).digest())
     if not names:
-        raise OctetError(f"{root}: no image in it; expected files ending in {', '.join(ENDINGS)}")
-    return ImageFiles(root, names, None, classes, color_type)
-
-
-def inside(root: Path) -> list[str]:
-    """The names of the folders in a folder, sorted, but for hidden ones."""
-    return sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith("."))
-
-
-def _images(folder: Path) -> list[str]:
-    """The paths of all images in a folder and below, sorted."""
-    images: list[str] = []
-    for path, _, files in os.walk(folder):
-        here = Path(path).relative_to(folder)
-        images += [(here / name).as_posix() for name in files if name.lower().endswith(ENDINGS) and name[0] != "."]
-    return sorted(images)
+        raise OctetError(f"{root}: no image in it; expected files ending in {', '.join(UNLABELLED_EXTENSIONS)}")
+    links = [root] if root.is_symlink() else []
+    source = Source(root.name, "images without labels", _links([*links, *listing.links]))
+    return ImageFiles(root, names, None, classes, color_type, source)
 
 
 def _is_file(path: Path) -> bool:
@@ -168,7 +235,3 @@ def _is_file(path: Path) -> bool:
         return path.is_file()
     except OSError:
         return False
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(map(repr, names[:3])) + (", …" if len(names) > 3 else "")

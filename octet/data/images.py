@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import overload
@@ -13,6 +14,7 @@ from octet.core.parallel import map_ordered
 from octet.data.arrays import Indices, Input, Labels, Pixels
 from octet.data.dataset import Dataset, indices_of, open_split
 from octet.data.preprocess import Preprocess
+from octet.data.source import Source
 from octet.data.subset import balanced, held_out
 from octet.data.unreadable import Unread
 
@@ -67,6 +69,11 @@ class Images(Sequence[Input]):
     def labels(self) -> Labels | None:
         """Their labels; None where the split has none."""
         return self.dataset.labels[self.indices] if self.dataset.labelled else None
+
+    @property
+    def source(self) -> Source:
+        """Where the split comes from."""
+        return self.dataset.source
 
     @property
     def names(self) -> list[str]:
@@ -161,5 +168,18 @@ def named_images(folder: str | Path, split: str, preprocess: Preprocess, names: 
     return Images(dataset, preprocess, np.array(indices_of(dataset, names), np.int64))
 
 
+def report_source(what: str, images: Images) -> None:
+    """Prints where a split comes from; on standard error, what to know before trusting a figure on it.
+
+    Args:
+        what: Which split of which model.
+        images: Some of the split.
+    """
+    print(f"{what}: {images.source}, {len(images.dataset):,} images", flush=True)
+    for remark in images.source.remarks:
+        print(f"warning: {what}: {remark}", file=sys.stderr, flush=True)
+
+
 def _open(folder: str | Path, split: str, preprocess: Preprocess) -> Dataset:
-    return open_split(folder, split, preprocess.classes, preprocess.color_type)
+    config = preprocess.splits.get(split)
+    return open_split(folder, split, preprocess.classes, preprocess.color_type, config)

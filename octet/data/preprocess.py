@@ -17,6 +17,7 @@ import numpy as np
 from octet.core.errors import OctetError
 from octet.core.files import read_json, write_json
 from octet.data.arrays import Input, Pixels
+from octet.data.config_split import ConfigSplit, from_json, to_json
 from octet.data.geometry import STEPS, Raster, Step, can_run, is_pixels
 from octet.data.image_files import FLAGS
 
@@ -41,6 +42,7 @@ class Preprocess:
         geometry: Resizing and cropping, in order.
         to_float32: Do they compute in fp32?
         to_half: Is the result rounded to fp16?
+        splits: Where the config's images lie, by split ('train', 'test').
     """
 
     channel_order: str
@@ -52,6 +54,7 @@ class Preprocess:
     geometry: Sequence[Step] = field(default_factory=list)
     to_float32: bool = False
     to_half: bool = False
+    splits: dict[str, ConfigSplit] = field(default_factory=dict)
 
     @property
     def channels(self) -> int:
@@ -102,7 +105,9 @@ class Preprocess:
 def save(preprocess: Preprocess, path: str | Path) -> None:
     """Writes preprocess.json."""
     geometry = [{"step": type(step).__name__, **asdict(step)} for step in preprocess.geometry]
-    write_json(path, asdict(preprocess) | {"geometry": geometry})
+    content = asdict(preprocess) | {"geometry": geometry}
+    del content["splits"]
+    write_json(path, content | ({"splits": to_json(preprocess.splits)} if preprocess.splits else {}))
 
 
 def load(path: str | Path) -> Preprocess:
@@ -114,7 +119,8 @@ def load(path: str | Path) -> Preprocess:
     content = read_json(path, "the stage export makes it")
     try:
         geometry = [STEPS[step.pop("step")](**step) for step in content.pop("geometry")]
-        steps = Preprocess(**content, geometry=geometry)
+        splits = from_json(content.pop("splits", {}))
+        steps = Preprocess(**content, geometry=geometry, splits=splits)
     except (AttributeError, KeyError, TypeError):
         fields = ", ".join(Preprocess.__dataclass_fields__)
         raise OctetError(f"{path}: expected the keys {fields}; run the stage export again") from None

@@ -24,6 +24,7 @@ class Accuracy:
         top5_pct: On how many the label is among the five most likely classes.
         precision_pct: The mean of all classes' precision; recall_pct and f1_pct alike.
         n_unreadable: How many images more could not be read.
+        split_source: Where images and labels come from: a place in the data set's folder, and what it is.
     """
 
     n_images: int
@@ -33,6 +34,7 @@ class Accuracy:
     recall_pct: float
     f1_pct: float
     n_unreadable: int = 0
+    split_source: str = ""
 
     @classmethod
     def load(cls, path: Path) -> Accuracy:
@@ -63,7 +65,9 @@ class ClassAccuracy:
     support: int
 
 
-def accuracy(labels: Labels, top: npt.NDArray[np.int64], classes: Sequence[str], n_unreadable: int = 0) -> Accuracy:
+def accuracy(
+    labels: Labels, top: npt.NDArray[np.int64], classes: Sequence[str], n_unreadable: int = 0, split_source: str = ""
+) -> Accuracy:
     """The accuracy of a model.
 
     >>> top = np.array([[0, 1], [1, 0], [0, 1]])
@@ -75,6 +79,7 @@ def accuracy(labels: Labels, top: npt.NDArray[np.int64], classes: Sequence[str],
         top: The most likely classes of each, best first, of shape (n, 5), or fewer where there are fewer classes.
         classes: The names of all classes, by label; those without an image count in the means, as in mmcls.
         n_unreadable: How many images more could not be read.
+        split_source: Where images and labels come from.
     """
     rows = by_class(labels, top[:, 0], classes)
     return Accuracy(
@@ -85,6 +90,7 @@ def accuracy(labels: Labels, top: npt.NDArray[np.int64], classes: Sequence[str],
         recall_pct=decimals(float(np.mean([row.recall_pct for row in rows])), 4),
         f1_pct=decimals(float(np.mean([row.f1_pct for row in rows])), 4),
         n_unreadable=n_unreadable,
+        split_source=split_source,
     )
 
 

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 
 from octet.core.errors import OctetError, nearest
-from octet.core.files import read_bytes
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -24,7 +23,7 @@ with warnings.catch_warnings():
     from mmcls.models import build_classifier
     from mmcv import Config
 
-__all__ = ["ZOO", "Config", "build", "dataset_classes", "mmcls", "read_config", "transforms"]
+__all__ = ["ZOO", "Config", "build", "mmcls", "read_config", "transforms"]
 ZOO = Path(mmcls.__file__).parent / ".mim" / "configs"
 
 
@@ -102,17 +101,3 @@ def transforms(pipeline: list[Any], where: str) -> list[Any]:
         return [build_from_cfg(step, PIPELINES) for step in pipeline]
     except (KeyError, TypeError, ValueError, AssertionError, AttributeError) as error:
         raise OctetError(f"{where}: mmcls cannot build it: {str(error) or 'a value is not allowed'}") from None
-
-
-def dataset_classes(data: Config) -> list[str]:
-    """The class names of a config's data set.
-
-    Its own `classes` (names, or a file with one a line), or those that mmcls's data set of this type has; else none.
-    """
-    from mmcls.datasets import DATASETS
-
-    classes = data.get("classes")
-    if isinstance(classes, str):
-        lines = read_bytes(classes, "the config's data.test.classes names it").decode().splitlines()
-        return [line.strip() for line in lines if line.strip()]
-    return list(classes or getattr(DATASETS.get(data.type), "CLASSES", None) or [])

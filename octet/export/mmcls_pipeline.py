@@ -13,7 +13,8 @@ from octet.core.errors import OctetError
 from octet.data.geometry import CenterCrop, CropAndResize, Raster, Resize, Step
 from octet.data.image_files import FLAGS
 from octet.data.preprocess import Preprocess
-from octet.export.mmcls_model import Config, dataset_classes, transforms
+from octet.export.mmcls_data import config_splits, dataset_classes
+from octet.export.mmcls_model import Config, transforms
 
 # mmcls's data sets that hold arrays, not files: the shape of an image, RGB or grey.
 ARRAYS = {"CIFAR10": (32, 32, 3), "CIFAR100": (32, 32, 3), "MNIST": (28, 28), "FashionMNIST": (28, 28)}
@@ -66,6 +67,7 @@ def derive(config: Config, name: str, classes: Sequence[str] | None = None) -> P
         derived.geometry,
         derived.to_float32,
         derived.to_half,
+        config_splits(config, name),
     )
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import ast
-import os.path
 import pprint
 from pathlib import Path
 
 from octet.core.errors import OctetError
+from octet.data.config_split import common_folder
 
 CONFIGS = Path("configs/models")
-_SPLITS = ("train", "test", "val", "validation", "meta")
 
 
 def local_config(name: str, config: str) -> tuple[str, str | None]:
@@ -70,6 +69,7 @@ def data_folder(config: str) -> str:
         raise OctetError(
             f"{config}: its data section names no folder; give the model's entry in params.yaml a key 'data'"
         )
-    folders = [str(Path(p).parent if Path(p).suffix or Path(p).name in _SPLITS else Path(p)) for p in places]
-    common = Path(os.path.commonpath(folders))
-    return str(common.parent if common.name in _SPLITS else common)
+    try:
+        return common_folder(places)
+    except OctetError as error:
+        raise OctetError(f"{config}: {error}; give the model's entry in params.yaml a key 'data'") from None

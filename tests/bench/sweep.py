@@ -27,8 +27,9 @@ from octet.core.folder import PRECISIONS, ModelFolder
 from octet.core.logits import kl_divergences
 from octet.core.progress import progress
 from octet.data import cifar, preprocess
-from octet.data.folders import ImageFiles, class_folders, inside
+from octet.data.folders import ImageFiles, class_folders
 from octet.data.images import split_images
+from octet.data.listing import folders_in
 from octet.ncnn.engine import Engine, logits
 from octet.ncnn.machine import machine
 from tests.bench import cifar_jpeg
@@ -136,7 +137,7 @@ def arrays(images: Path, folder: Path) -> None:
     """The JPEGs' pixels as CIFAR-10's binary version has them: six files for DVC to look at instead of 60,000."""
     with tempfile.TemporaryDirectory() as unpacked:
         cifar_jpeg.unpack(images, Path(unpacked))
-        classes = inside(Path(unpacked) / "train")
+        classes = folders_in(Path(unpacked) / "train")
         splits = (class_folders(Path(unpacked) / split, classes, "color") for split in ("train", "test"))
         folder.parent.mkdir(exist_ok=True)
         cifar.write(folder, *(_pixels(data) for data in splits), classes)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from octet.core.errors import OctetError, Unreadable
+from octet.data.config_split import ConfigSplit
 from octet.data.dataset import open_split
 from octet.data.geometry import Resize
 from octet.data.images import Images
@@ -38,7 +39,6 @@ def folder(tmp_path):
             image(tmp_path / split / name / "a.png", start + 10 * k)
         image(tmp_path / split / "owl" / "more" / "c.jpeg.png", start + 50)
         (tmp_path / split / "owl" / "notes.txt").write_text("not an image")
-        (tmp_path / split / ".hidden").mkdir()
     return tmp_path
 
 
@@ -54,11 +54,113 @@ def test_class_folders(folder):
     assert len(open_split(folder, "test", ANIMALS)) == 7
 
 
-def test_names_give_the_labels_where_they_are_the_classes(folder):
+def test_sorted_folders_give_the_labels_where_the_names_are_in_another_order(folder):
     turned = open_split(folder, "test", ["owl", "dog", "cat"])
-    assert turned.labels.tolist() == [2, 2, 1, 1, 0, 0, 0]
-    some = open_split(folder, "test", ["owl", "emu", "dog", "cat", "asp"])
-    assert some.labels.tolist() == [3, 3, 2, 2, 0, 0, 0]
+    assert turned.labels.tolist() == [0, 0, 1, 1, 2, 2, 2]
+    assert turned.source.remarks[0] == (
+        "class folders are labelled by their sorted order, as mmcls does it, and not by name: folder 'cat' is label 0, which "
+        "is called 'owl'; folder 'owl' is label 2, which is called 'cat'"
+    )
+    assert str(turned.source) == "val (class folders in sorted order, 3)"
+
+
+def test_a_name_that_differs_is_named(folder):
+    some = open_split(folder, "test", ["cat", "dog", "barn owl"])
+    assert "folder 'owl' is label 2, which is called 'barn owl'" in some.source.remarks[0]
+    assert not open_split(folder, "test", ["n1", "n2", "n3"]).source.remarks[:-1]
+
+
+@pytest.mark.parametrize("has_names", [True, False])
+def test_a_folder_that_is_missing(folder, has_names):
+    """mmcls stops where it has class names; otherwise it labels what is there from 0 on."""
+    config = ConfigSplit("CustomDataset", "files", "val", has_names=has_names)
+    classes = ["ant", "cat", "dog", "owl"]
+    if has_names:
+        with pytest.raises(
+            OctetError, match="val: 3 class folders, the model has 4 classes.*no folder is called 'ant'"
+        ):
+            open_split(folder, "test", classes, config=config)
+    else:
+        data = open_split(folder, "test", classes, config=config)
+        assert data.labels.tolist() == [0, 0, 1, 1, 2, 2, 2]
+        assert "3 class folders, the model has 4 classes" in data.source.remarks[0]
+
+
+@pytest.mark.parametrize("has_names", [True, False])
+def test_a_folder_too_many_and_a_hidden_one(folder, has_names):
+    image(folder / "val" / ".thumbs" / "a.png", 3)
+    config = ConfigSplit("CustomDataset", "files", "val", has_names=has_names)
+    with pytest.raises(OctetError, match="val: 4 class folders.*No class is called '.thumbs'.*take '.thumbs' away"):
+        open_split(folder, "test", ANIMALS, config=config)
+
+
+def test_images_behind_links_are_read_and_said(folder, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    image(elsewhere / "new.png", 77)
+    (folder / "val" / "dog" / "more").symlink_to(elsewhere)
+    data = open_split(folder, "test", ANIMALS)
+    assert "dog/more/new.png" in data.names
+    assert any(
+        "dog/more: a link to a folder; its images are read, but DVC does not see" in r for r in data.source.remarks
+    )
+    (elsewhere / "back").symlink_to(folder / "val" / "dog")
+    with pytest.raises(OctetError, match="back: leads back to a folder that it is in"):
+        open_split(folder, "test", ANIMALS)
+
+
+def test_endings_that_mmcls_leaves_out(folder):
+    image(folder / "val" / "dog" / "c.webp", 3)
+    data = open_split(folder, "test", ANIMALS)
+    assert len(data) == 7
+    assert "2 files are no images to mmcls and left out; images end in .jpg" in data.source.remarks[-1]
+
+
+def test_a_file_of_test_labels_that_are_all_0_is_no_test_split(tmp_path):
+    """As ImageNet's archive of annotation files has it."""
+    for k in range(3):
+        image(tmp_path / "val" / f"{k}.png", k)
+        image(tmp_path / "test" / f"{k}.png", k)
+    (tmp_path / "meta").mkdir()
+    (tmp_path / "meta/test.txt").write_text("0.png 0\n1.png 0\n2.png 0\n")
+    with pytest.raises(
+        OctetError, match=r"no data for the test split.*meta/test.txt: passed over, as every label in it is 0"
+    ):
+        open_split(tmp_path, "test", ANIMALS)
+    (tmp_path / "meta/val.txt").write_text("0.png 0\n1.png 1\n2.png 2\n")
+    data = open_split(tmp_path, "test", ANIMALS)
+    assert data.labels.tolist() == [0, 1, 2]
+    assert str(data.source) == "meta/val.txt (annotation file of the images in val)"
+    assert "meta/test.txt: passed over" in data.source.remarks[0]
+    (tmp_path / "meta/val.txt").write_text("0.png 2\n1.png 2\n2.png 2\n")
+    assert "all of its 3 images have label 2 ('owl')" in open_split(tmp_path, "test", ANIMALS).source.remarks[-1]
+
+
+def test_what_the_config_names_counts_before_what_lies_there(folder):
+    """A config that says meta/other.txt, beside a val.txt."""
+    (folder / "val.txt").write_text("cat/a.png 0\n")
+    (folder / "other.txt").write_text("owl/b.PNG 2\ncat/a.png 0\n")
+    config = ConfigSplit("ImageNet", "files", "val", "other.txt")
+    assert open_split(folder, "test", ANIMALS, config=config).labels.tolist() == [2, 0]
+    elsewhere = ConfigSplit("ImageNet", "files", "pictures", "pictures.txt")
+    data = open_split(folder, "test", ANIMALS, config=elsewhere)
+    assert data.labels.tolist() == [0]
+    assert "what the config names, pictures and pictures.txt, is not in" in data.source.remarks[0]
+
+
+def test_a_config_that_names_the_folder_itself(folder):
+    config = ConfigSplit("CustomDataset", "files", ".")
+    assert len(open_split(folder, "test", ANIMALS, config=config)) == 7, "train/ and val/ are no classes"
+    assert len(open_split(folder / "val", "test", ANIMALS, config=config)) == 7
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf"])
+def test_annotation_files_as_windows_writes_them(folder, start, end):
+    """A name with a line separator of Unicode is one name, as in mmcls."""
+    image(folder / "val" / "owl" / "a\u2028b\x0b.png", 3)
+    lines = ["cat/a.png 0", "owl/a\u2028b\x0b.png 2", ""]
+    (folder / "val.txt").write_bytes(start + end.join(lines).encode())
+    assert open_split(folder, "test", ANIMALS).names == ["cat/a.png", "owl/a\u2028b\x0b.png"]
 
 
 def test_sorted_folders_give_the_labels_where_names_differ(folder):

@@ -79,8 +79,15 @@ def test_figures_by_hand():
     assert rows[1:] == [ClassAccuracy("b", 0, 0, 0, 1)] + [ClassAccuracy(name, 0, 0, 0, 0) for name in "cdef"]
     # Unweighted means over all six classes, those without an image among them, as in mmcls.
     means = {"precision_pct": 16.6667, "recall_pct": 5.5556, "f1_pct": 8.3333}
-    whole = accuracy(labels, order, classes, n_unreadable=2)
-    assert whole.to_json() == {"n_images": 4, "top1_pct": 25.0, "top5_pct": 100.0, "n_unreadable": 2, **means}
+    whole = accuracy(labels, order, classes, n_unreadable=2, split_source="val (class folders)")
+    assert whole.to_json() == {
+        "n_images": 4,
+        "top1_pct": 25.0,
+        "top5_pct": 100.0,
+        "n_unreadable": 2,
+        "split_source": "val (class folders)",
+        **means,
+    }
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])

@@ -1,0 +1,92 @@
+"""Where an mmcls config's data set lies, and how mmcls reads it: what export tells later stages in preprocess.json."""
+
+from __future__ import annotations
+
+import os.path
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from octet.core.errors import OctetError
+
+SPLIT_NAMES = ("train", "test", "val", "validation", "meta")
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif")  # mmcls 0.25's, datasets/custom.py
+
+
+@dataclass(frozen=True)
+class ConfigSplit:
+    """The data set of one split, as an mmcls config has it; its fields are the keys in preprocess.json.
+
+    Args:
+        type: mmcls's name for its kind, such as 'ImageNet'.
+        reads: 'files': image files, as mmcls's CustomDataset; 'arrays': CIFAR; 'unknown': in a way of its own.
+        folder: Its data_prefix, in the data set's folder; 'arrays' and 'unknown' have ''.
+        annotations: Its ann_file, there; None: class folders.
+        extensions: The endings of image files, in small letters.
+        has_names: Has the data set class names itself? Then mmcls wants as many class folders.
+        test_mode: Does mmcls take the test images? Only CIFAR asks.
+    """
+
+    type: str
+    reads: str
+    folder: str = ""
+    annotations: str | None = None
+    extensions: list[str] = field(default_factory=lambda: list(EXTENSIONS))
+    has_names: bool = True
+    test_mode: bool = True
+
+    def lies_in(self, data: Path) -> bool:
+        """Is all that it names in a data set's folder?"""
+        if self.reads != "files":
+            return False
+        root = data / self.folder
+        if self.annotations is not None:
+            return root.is_dir() and (data / self.annotations).is_file()
+        # Where the config names the folder itself, any folder looks like it: one with train/ and test/ is another.
+        return root.is_dir() and not (self.folder == "." and any((root / name).is_dir() for name in SPLIT_NAMES))
+
+
+def to_json(splits: dict[str, ConfigSplit]) -> dict[str, Any]:
+    """The splits as they stand in preprocess.json."""
+    return {name: asdict(split) for name, split in splits.items()}
+
+
+def from_json(content: dict[str, Any]) -> dict[str, ConfigSplit]:
+    """The splits of preprocess.json.
+
+    Raises:
+        TypeError: They are not as to_json writes them.
+    """
+    splits = {name: ConfigSplit(**values) for name, values in content.items()}
+    for name, split in splits.items():
+        texts = [split.type, split.reads, split.folder, *split.extensions, *filter(None, [split.annotations])]
+        if name not in ("train", "test") or not all(isinstance(text, str) and "\0" not in text for text in texts):
+            raise TypeError(name)
+        if not isinstance(split.extensions, list) or not isinstance(split.has_names and split.test_mode, bool):
+            raise TypeError(name)
+    return splits
+
+
+def common_folder(places: Sequence[str]) -> str:
+    """The folder of a data set, of which a config names these places.
+
+    >>> common_folder(["data/imagenet/train", "data/imagenet/val", "data/imagenet/meta/val.txt"])
+    'data/imagenet'
+    >>> common_folder(["data/cifar10"])
+    'data/cifar10'
+
+    Args:
+        places: Folders and annotation files; one at least.
+
+    Raises:
+        OctetError: Some are absolute and some are not.
+    """
+    folders = [str(Path(p).parent if Path(p).suffix or Path(p).name in SPLIT_NAMES else Path(p)) for p in places]
+    try:
+        common = Path(os.path.commonpath(folders))
+    except ValueError:
+        raise OctetError(
+            f"the data section names {', '.join(places)}; expected absolute paths alone, or none"
+        ) from None
+    return str(common.parent if common.name in SPLIT_NAMES else common)

@@ -1,0 +1,60 @@
+"""Where the images and labels of a split come from: what is printed, and what fp32.json says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a split comes from.
+
+    >>> print(Source("meta/val.txt", "annotation file of the images in val"))
+    meta/val.txt (annotation file of the images in val)
+
+    Args:
+        path: Its folder or file, in the data set's folder.
+        kind: What that is, in a few words.
+        remarks: What a user should know before trusting a figure, one line each.
+    """
+
+    path: str
+    kind: str
+    remarks: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return f"{self.path} ({self.kind})"
+
+
+def some(names: Sequence[str], most: int = 3) -> str:
+    """The first few names, in quotes."""
+    return ", ".join(map(repr, names[:most])) + (", …" if len(names) > most else "")
+
+
+def naming_remark(folders: Sequence[str], classes: Sequence[str]) -> list[str]:
+    """One remark where some class folders are called as classes are, and not all by their sorted order.
+
+    >>> naming_remark(["ant", "mole"], ["mole", "ant"])[0].partition(": ")[2]
+    "folder 'ant' is label 0, which is called 'mole'; folder 'mole' is label 1, which is called 'ant'"
+    >>> naming_remark(["n01440764", "n01443537"], ["tench", "goldfish"])
+    []
+    """
+    names = set(classes)
+    unlike = [k for k, pair in enumerate(zip(folders, classes, strict=False)) if pair[0] != pair[1]]
+    if not unlike or not names.intersection(folders):
+        return []
+    examples = "; ".join(f"folder {folders[k]!r} is label {k}, which is called {classes[k]!r}" for k in unlike[:3])
+    more = f"; {len(unlike) - 3} more" if len(unlike) > 3 else ""
+    return [f"class folders are labelled by their sorted order, as mmcls does it, and not by name: {examples}{more}"]
+
+
+def one_label_remark(labels: Sequence[int], classes: Sequence[str]) -> list[str]:
+    """One remark where all images have the same label, and the model has several classes."""
+    if len(classes) < 2 or len(set(labels)) != 1:
+        return []
+    label = labels[0]
+    return [
+        f"all of its {len(labels):,} images have label {label} ({classes[label]!r}), and the model has {len(classes):,} "
+        "classes: a figure on them says little. Does it hold labels at all?"
+    ]

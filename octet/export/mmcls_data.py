@@ -1,0 +1,102 @@
+"""An mmcls config's data sets: their class names, and where they lie and how mmcls reads them."""
+
+from __future__ import annotations
+
+import inspect
+import os.path
+from pathlib import Path
+from typing import Any
+
+from mmcls.datasets import CIFAR10, DATASETS, MNIST, CustomDataset, MultiLabelDataset
+
+from octet.core.errors import OctetError
+from octet.data.config_split import EXTENSIONS, ConfigSplit, common_folder
+from octet.data.text_lines import read_lines
+from octet.export.mmcls_model import Config
+
+
+def dataset_classes(data: Config) -> list[str]:
+    """The class names of a config's data set: its own `classes`, or those that mmcls's data set of this type has.
+
+    Its own are names, or a file with one a line, as mmcls reads it; empty lines at its end are no names.
+    """
+    own = data.get("classes")
+    if isinstance(own, str):
+        lines = read_lines(Path(own).expanduser(), "the names that the config's data.test.classes has, one a line")
+        while lines and not lines[-1].strip():
+            lines.pop()
+        return lines
+    return list(own or getattr(DATASETS.get(data.type), "CLASSES", None) or [])
+
+
+def config_splits(config: Config, name: str) -> dict[str, ConfigSplit]:
+    """What the config's data.train and data.test say of where images and labels are, if it is more than CIFAR's place.
+
+    Places are in the folder in which all lies that the config names.
+
+    Args:
+        config: The config.
+        name: Its file, for errors.
+
+    Raises:
+        OctetError: A data set has several labels an image.
+    """
+    parts = {split: _unwrapped(config.data.get(split)) for split in ("train", "test")}
+    places = [part[key] for part in parts.values() for key in ("data_prefix", "ann_file") if _is_place(part.get(key))]
+    try:
+        root = common_folder(places) if places else "."
+    except OctetError:  # absolute and other paths: of no one folder
+        return {}
+    splits = {split: _split(part, root, f"{name}: data.{split}") for split, part in parts.items() if "type" in part}
+    return {split: found for split, found in splits.items() if found}
+
+
+def _unwrapped(part: Any) -> dict[str, Any]:
+    """A data set's settings, out of a wrapper such as RepeatDataset; {} of several data sets in one."""
+    while isinstance(part, dict) and "dataset" in part:
+        part = part["dataset"]
+    return part if isinstance(part, dict) else {}
+
+
+def _is_place(value: object) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+def _split(part: dict[str, Any], root: str, where: str) -> ConfigSplit | None:
+    kind = DATASETS.get(part["type"])
+    if kind is None:
+        return None  # reading the pipeline says so
+    if issubclass(kind, MultiLabelDataset):
+        raise OctetError(
+            f"{where}: {part['type']} gives an image several labels; Octet judges classifiers that choose one class of several"
+        )
+    if issubclass(kind, (CIFAR10, MNIST)):
+        told = part.get("test_mode", True)
+        return None if told else ConfigSplit(part["type"], "arrays", test_mode=False)
+    has_names = bool(part.get("classes") or getattr(kind, "CLASSES", None))
+    if not _reads_as_custom(kind) or not _is_place(part.get("data_prefix")):
+        return ConfigSplit(part["type"], "unknown", has_names=has_names)
+    annotations = part.get("ann_file")
+    return ConfigSplit(
+        part["type"],
+        "files",
+        os.path.relpath(str(part["data_prefix"]), root),
+        os.path.relpath(str(annotations), root) if _is_place(annotations) else None,
+        _extensions(kind, part),
+        has_names,
+    )
+
+
+def _reads_as_custom(kind: type) -> bool:
+    """Does it find images and labels as CustomDataset does?"""
+    methods = ("load_annotations", "_find_samples", "is_valid_file", "get_gt_labels")
+    return issubclass(kind, CustomDataset) and all(getattr(kind, m) is getattr(CustomDataset, m) for m in methods)
+
+
+def _extensions(kind: type, part: dict[str, Any]) -> list[str]:
+    """The endings of images, in small letters, sorted."""
+    if "extensions" in part:
+        return sorted({ending.lower() for ending in part["extensions"]})
+    default = inspect.signature(kind).parameters.get("extensions")
+    found = default.default if default and default.default is not inspect.Parameter.empty else None
+    return sorted({ending.lower() for ending in found or getattr(kind, "IMG_EXTENSIONS", None) or EXTENSIONS})

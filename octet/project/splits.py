@@ -1,0 +1,56 @@
+"""A model's images and labels, looked at before any stage runs: a wrong split costs a minute, not an hour."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from octet.core.errors import OctetError
+from octet.core.folder import ModelFolder
+from octet.core.params import Model
+from octet.data import preprocess
+from octet.data.cifar_layouts import find
+from octet.data.images import Images, report_source, split_images
+from octet.data.preprocess import Preprocess
+from octet.project.configs import CONFIGS
+
+
+def check_splits(name: str, entry: Model, split: str) -> None:
+    """Checks that the splits fit the model where they are image files; of one that was not evaluated yet, says which.
+
+    Args:
+        name: The model's.
+        entry: Its entry in params.yaml.
+        split: On which split it is evaluated.
+
+    Raises:
+        OctetError: There is no such split, or it does not fit the classes, or has no labels.
+    """
+    data = Path(entry.data)
+    if not data.is_dir() or find(data):
+        return  # data that a stage makes or fetches; CIFAR's batches are checked where they are read
+    steps, is_new = _steps(ModelFolder(name), entry.config)
+    for what in dict.fromkeys((split, "train")):
+        images: Images = split_images(data, what, steps, None, "evaluate.limit")
+        if what == split and images.labels is None:
+            raise OctetError(
+                f"{data}: the images of the {split} split have no labels; nothing can be evaluated on them"
+            )
+        if is_new:
+            report_source(f"{name}: {what} split", images)
+
+
+def _steps(folder: ModelFolder, config: str) -> tuple[Preprocess, bool]:
+    """What export wrote, or the same from the config where that is newer; and is it?"""
+    configs = [Path(config), *CONFIGS.rglob("*.py")]
+    newest = max((path.stat().st_mtime for path in configs if path.is_file()), default=0.0)
+    if folder.preprocess.is_file() and folder.preprocess.stat().st_mtime > newest:
+        return preprocess.load(folder.preprocess), not folder.figures("fp32").is_file()
+    from octet.export.mmcls_model import read_config  # imports torch
+    from octet.export.mmcls_pipeline import derive
+
+    settings = read_config(config)
+    steps = derive(settings, config)
+    count = settings.model.get("head", {}).get("num_classes", len(steps.classes))
+    if len(steps.classes) != count:  # the names stand in the checkpoint
+        steps.classes[:] = [str(k) for k in range(count)]
+    return steps, True
