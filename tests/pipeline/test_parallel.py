@@ -209,8 +209,8 @@ def test_all_workers_lost(cluster):
         on_cluster(lambda _: os.kill(os.getpid(), signal.SIGKILL), 100, cluster.address)
 
 
-def test_a_worker_without_octet(cluster, tmp_path):
+def test_a_worker_that_cannot_import_octet(cluster, tmp_path):
     (tmp_path / "code/octet").mkdir(parents=True)
-    (tmp_path / "code/octet/__init__.py").touch()
+    (tmp_path / "code/octet/__init__.py").write_text("raise ModuleNotFoundError(\"No module named 'octet'\")\n")
     cluster.worker(tmp_path / "code")
     assert "all its workers were lost, or too many; see what they logged" in refusal(cluster.address)
