@@ -4,11 +4,12 @@ import argparse
 
 import torch
 
-from octet.core import errors, files, yaml
+from octet.core import errors, files
 from octet.data.cifar import Cifar
 from octet.export.mmcls_model import build, read_config
 from octet.export.mmcls_pipeline import derive
-from octet.reference.train import Recipe, half_checkpoint, top1_pct, train
+from octet.reference import params
+from octet.reference.train import half_checkpoint, top1_pct, train
 
 
 def main() -> None:
@@ -22,13 +23,13 @@ def main() -> None:
     parser.add_argument("--metrics", required=True, help="JSON to write")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    recipe = yaml.load(args.recipe, "it says how each reference model is trained")[args.model]
+    recipe, as_written = params.recipe(args.recipe, args.model)
     config = read_config(args.config)
     model = build(config, args.config)
     images = Cifar(args.data, "train")
     steps = derive(config, args.config, images.classes)
-    train(model, images, steps, Recipe(**recipe))
-    checkpoint = half_checkpoint(model, images.classes, {"recipe": recipe})
+    train(model, images, steps, recipe)
+    checkpoint = half_checkpoint(model, images.classes, {"recipe": as_written})
     test = Cifar(args.data, "test")
     score = top1_pct(model, test, steps)
     files.write_bytes(args.checkpoint, checkpoint)

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from octet.core import fields
-from octet.core.errors import nearest
+from octet.core.errors import OctetError, nearest
 from octet.core.fields import Form, Keys, Section, former_key, is_section, show
+from octet.core.yaml import Duplicate
+
+S = TypeVar("S", bound=Section)
+NAME_RULE = "Names are text (18 needs quotes) of letters, digits, _ and -, no - in front: DVC splits at dots"
 
 
 @dataclass(frozen=True)
@@ -148,6 +153,30 @@ class Check:
             text = f"expected {fields.expected(place.field, self.folder)}, found {show(value)}"
             text += f". For example {fields.example(place.field)}"
         yield Problem(place.at, text)
+
+
+def checked(top: type[S], path: str | Path, values: Any, duplicates: Iterable[Duplicate] = ()) -> S:
+    """The content of a YAML file as the section that it should be.
+
+    Args:
+        top: What the whole file should be.
+        path: The file, for errors; some choices lie beside it.
+        values: The file's content; None where it is empty.
+        duplicates: The keys given twice.
+
+    Raises:
+        OctetError: With one line for each problem.
+    """
+    values = {} if values is None else values
+    check = Check(top, Path(path).parent, values, NAME_RULE)
+    problems = [Problem(twice.path, twice.text) for twice in duplicates]
+    try:
+        section = top.model_validate(values, context={"folder": check.folder})
+    except ValidationError as error:
+        problems += check.problems(error.errors(include_url=False))
+    if problems:
+        raise OctetError("\n".join(f"{path}: {problem}" for problem in sorted(problems, key=check.rank)))
+    return section
 
 
 _WORDS: dict[str, Callable[[Check, ErrorDetails, Place], Iterator[Problem]]] = {

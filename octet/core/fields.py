@@ -80,7 +80,7 @@ class FormerValues:
 
 @dataclass(frozen=True)
 class Form:
-    """What a text has to be, in words, where it has a pattern."""
+    """What a text has to be, in words, where it has a pattern; or what a list has to hold, where that is no text."""
 
     words: str
 
@@ -133,7 +133,9 @@ def choices(field: FieldInfo, folder: Path) -> dict[str, str]:
 def expected(field: FieldInfo, folder: Path) -> str:
     """What a parameter may be, in words: « a whole number of at least 1 or null »."""
     kind, null = _plain(field)
-    names = sorted(choices(field, folder))
+    names, form = sorted(choices(field, folder)), metadata(field, Form)
+    if form and get_origin(kind) is tuple:
+        return form.words
     low, high = (next((getattr(m, key) for m in field.metadata if hasattr(m, key)), None) for key in ("ge", "le"))
     span = "" if low is None else f" of at least {low}" if high is None else f" from {low} to {high}"
     words = f"one of {', '.join(names)}" if names else _KINDS[get_origin(kind) or kind] + span

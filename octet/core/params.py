@@ -12,18 +12,17 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from octet.core import registry, yaml
-from octet.core.check import Check, Problem
+from octet.core.check import NAME_RULE, checked
 from octet.core.errors import OctetError, nearest
 from octet.core.fields import Form, FormerKey, FormerValues, OneOf, Section, ask, examples, show
 from octet.core.renaming import Renaming, renamed
 
 FILE = "params.yaml"
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
-NAME_RULE = "Names are text (18 needs quotes) of letters, digits, _ and -, no - in front: DVC splits at dots"
 ADDRESS = r"^(tcp|tls|wss?|ucx)://\S+:[0-9]+$"
 
 Name = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
@@ -196,15 +195,7 @@ def load(path: str | Path = FILE) -> Params:
     values, renamings = with_new_names({} if document.values is None else document.values)
     for renaming in renamings:
         print(f"note: {path}: {renaming}; 'make quantize' writes it so", file=sys.stderr)
-    check = Check(Params, Path(path).parent, values, NAME_RULE)
-    problems = [Problem(twice.path, twice.text) for twice in document.duplicates]
-    try:
-        params = Params.model_validate(values, context={"folder": check.folder})
-    except ValidationError as error:
-        problems += check.problems(error.errors(include_url=False))
-    if problems:
-        raise OctetError("\n".join(f"{path}: {problem}" for problem in sorted(problems, key=check.rank)))
-    return params
+    return checked(Params, path, values, document.duplicates)
 
 
 def with_new_names(values: Any) -> tuple[Any, list[Renaming]]:

@@ -14,16 +14,13 @@ from octet.core import params, yaml
 from octet.core.errors import OctetError
 from octet.core.files import read_bytes, write_text
 from octet.core.params import NAME, NAME_RULE, Model
-from octet.project import splice
+from octet.project import downloads, splice
 from octet.project.configs import CONFIGS, data_folder, is_outside, local_config
 from octet.project.data_sets import FETCHED
 from octet.zoo import catalogue
 
-PARAMS, DOWNLOADS = Path(params.FILE), Path("downloads/params.yaml")
+PARAMS = Path(params.FILE)
 _MADE = Path("data/dvc.yaml"), Path("models/dvc.yaml")  # their stages' outs are told from this folder
-_HEAD = """\
-# What DVC fetches for the models in the top params.yaml. 'make quantize' keeps it so; keep it in git.
-"""
 
 
 def add(name: str | None, entry: dict[str, str]) -> str:
@@ -107,23 +104,9 @@ def fill() -> None:
                 text = splice.add_keys(text, ["models", name], missing, f"{PARAMS}: models.{name}")
                 write_text(PARAMS, text)
                 print(f"{PARAMS}: models.{name}: filled in {', '.join(missing)}")
-    content = _downloads(list(params.load(PARAMS).models.values()))
-    if not DOWNLOADS.exists() or DOWNLOADS.read_text() != content:
-        write_text(DOWNLOADS, content)
-
-
-def _downloads(entries: list[Model]) -> str:
-    """The text of downloads/params.yaml: the weights and data sets that the entries need and Octet can fetch."""
-    weights = [m for e in entries if (m := catalogue.by_file(e.checkpoint)) and m.file == Path(e.checkpoint)]
-    names = {name for name in FETCHED if any(Path(entry.data) == Path("data", name) for entry in entries)}
-    values = {
-        "weights": {
-            model.name.replace(".", "_"): {"zoo": model.name, "file": str(model.file)}
-            for model in sorted(weights, key=lambda model: model.name)
-        },
-        "data_sets": {name: {"folder": f"data/{name}"} for name in sorted(names)},
-    }
-    return _HEAD + yaml.dumps(values)
+    content = downloads.text(params.load(PARAMS).models.values())
+    if not downloads.FILE.exists() or downloads.FILE.read_bytes() != content.encode():
+        write_text(downloads.FILE, content)
 
 
 def _same(name: str, entry: dict[str, str], listed: dict[str, Any]) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,29 +16,7 @@ import torch.nn.functional as F
 from octet.core.progress import progress
 from octet.data.cifar import Cifar
 from octet.data.preprocess import Preprocess
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a model is trained.
-
-    Args:
-        epochs: [[resolution in pixels, number of epochs], …], in order.
-        batch: Images a step.
-        lr: The highest learning rate.
-        weight_decay: Of the weights that are no vectors.
-        label_smoothing: The share of a label's probability that the other classes get.
-        seed: Of the weights and of the images' order.
-        dtype: Of the forward pass: 'bfloat16', or 'float32', which is faster for depthwise convolutions.
-    """
-
-    epochs: list[list[int]]
-    batch: int
-    lr: float
-    weight_decay: float
-    label_smoothing: float
-    seed: int
-    dtype: str = "bfloat16"
+from octet.reference.params import Recipe
 
 
 def _augment(images: torch.Tensor, random: torch.Generator) -> torch.Tensor:

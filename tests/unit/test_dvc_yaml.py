@@ -73,7 +73,14 @@ def test_deps_are_the_rooms_that_the_stage_imports_from(script, stage):
 
 @pytest.mark.parametrize(("script", "stage"), list(stages()))
 def test_every_stage_runs_in_the_environment_of_the_project(script, stage):
-    assert stage["cmd"].startswith(f"stages/python -m {script.removesuffix('.py').replace('/', '.')} ")
+    module = script.removesuffix(".py").replace("/", ".")
+    assert stage["cmd"].split()[:3] == ["stages/python", "-m", module]
+
+
+@pytest.mark.parametrize(("script", "stage"), list(stages()))
+def test_no_text_of_a_file_gets_into_a_shell(script, stage):
+    """DVC hands cmd to a shell as it is, before any of Octet runs."""
+    assert re.fullmatch(r"[a-z0-9_/. -]+", stage["cmd"].lower()), stage["cmd"]
 
 
 def test_the_pipeline_names_rooms_and_not_modules():
