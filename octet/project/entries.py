@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from octet.core import params, yaml
+from octet.core.check import NAME_RULE
 from octet.core.errors import OctetError
 from octet.core.files import read_bytes, write_text
-from octet.core.params import NAME, NAME_RULE, Model
+from octet.core.params import NAME, Model
 from octet.project import downloads, splice
 from octet.project.configs import CONFIGS, data_folder, is_outside, local_config
 from octet.project.data_sets import FETCHED
