@@ -1,13 +1,4 @@
-"""The named paths of a model's files: what each stage writes and who reads it.
-
-models/NAME/   fp32.onnx preprocess.json            export      -> all later stages
-               fp32.param fp32.bin                  convert     -> calibrate, round, plan, quantize, evaluate, benchmark
-               int8.table ranges.json               calibrate   -> round, plan, quantize; analyze
-               rounding.npz                         round       -> plan, quantize, analyze
-               plan.json                            plan        -> quantize
-               int8.param int8.bin                  quantize    -> evaluate, benchmark, and the device
-metrics/NAME/  fp32.json int8.json *.predictions.csv, latency.json, analyze.json, summary.json, …: the figures
-"""
+"""The named paths of a model's files. Who writes and who reads each: docs/architecture.md, « Which file goes where »."""
 
 from __future__ import annotations
 

@@ -34,16 +34,16 @@ class Model(Section):
     """Which models? One entry a model: its name is that of its folders in models/ and metrics/ and of its stages."""
 
     config: Text = ask("Which mmcls config?", "configs/models/NAME.py")
-    """A file, or a name in mmcls's zoo as `resnet/resnet18_8xb16_cifar10.py`. A config is Python code and runs when it
+    """A file, or a name in mmcls's zoo such as `resnet/resnet18_8xb16_cifar10.py`. A config is Python code and runs when it
     is read."""
     checkpoint: Text = ask("Which weights?", "models/NAME.pth")
     """A `.pth`, of which only the weights are read."""
     trusted: bool = ask("May reading the checkpoint run code?", False)
-    """Only for files whose origin you trust: needed where a checkpoint holds more than weights."""
+    """Only for files whose origin you trust. Needed only where the weights are in a pickled object, as in a network saved whole."""
     data: Text = ask("Which data set folder?", "data/digits32")
     """It holds the images to calibrate with and those to test on: CIFAR's files, class folders, annotation files."""
     keep_fp32: Texts = ask("Which ncnn layers stay in fp32?", [])
-    """Names as in `fp32.param`."""
+    """By their names in `fp32.param`, which are also those in the report."""
     partition: Annotated[Texts, FormerKey("cuts")] = ask(
         "At which ncnn blobs or layers is the model cut into several?", []
     )
@@ -52,7 +52,7 @@ class Model(Section):
     max_drop_pt: float = ask("How many points of top-1 may int8 lose?", 0.3, ge=0, le=100)
     """Where it loses more, `make check` fails."""
     zoo: Text | None = ask("Which model of mmcls's zoo?", "resnet18_8xb16_cifar10", default=None)
-    """May be left out. 'make quantize' fills in from it what the entry lacks; `make zoo` lists the names."""
+    """May be left out. `make quantize` fills in from it what the entry lacks; `make zoo` lists the names."""
 
     advice: ClassVar = {"zoo": "'make quantize' fills in what an entry with 'zoo' leaves out"}
 
@@ -61,7 +61,7 @@ class Export(Section):
     """How is the model exported?"""
 
     opset: int = ask("Which ONNX opset?", 13, ge=11, le=13)
-    """What both PPQ and pnnx read."""
+    """PPQ and pnnx both read these."""
 
 
 class Ppq(Section):
@@ -70,7 +70,7 @@ class Ppq(Section):
     algorithm: Literal["percentile", "kl", "mse", "minmax"] = ask("Which PPQ algorithm?", "percentile")
     """PPQ's own observer of that name."""
     batch: int = ask("How many images a step?", 32, ge=1)
-    """PPQ's observers see so many at once, so the scales depend on it."""
+    """PPQ's observers see this many at once, so the scales depend on it."""
 
 
 class Calibrate(Section):
@@ -79,9 +79,9 @@ class Calibrate(Section):
     method: Annotated[str, OneOf(registry.calibrators)] = ask("Which calibrator?", "kl")
     """All but PPQ are Octet's own, in one pass over the images. `docs/calibrators.md` compares them."""
     images: int = ask("How many training images?", 256, ge=1)
-    """Balanced over the classes. Beyond 128 little changes; PPQ needs at least 8."""
+    """Balanced over the classes. More than 128 change little; PPQ needs at least 8."""
     weights: Literal["absmax", "mse"] = ask("How are the weights' scales found?", "absmax")
-    """By each channel's largest weight, or by the least squared error; PPQ has its own way."""
+    """`absmax`: by each channel's largest weight; `mse`: by the least squared error. Not read where the method is ppq."""
     percentile: float = ask("Which share of the values does method percentile keep, in percent?", 99.99, ge=50, le=100)
     """Zeros count. Only read where the method is percentile."""
     ppq: Ppq
@@ -102,8 +102,8 @@ class Rounding(Section):
     method: Annotated[Literal["nearest", "gptq"], FormerValues({"learned": "gptq"})] = ask(
         "To the nearest, or by GPTQ?", "nearest"
     )
-    """`gptq` chooses the integers of a layer together, from what the layer reads, so that their errors cancel, and takes
-    the mean error out by the bias."""
+    """`gptq` chooses the integers of a layer together, from what the layer reads, so that their errors cancel. The bias takes up
+    the mean error."""
     images: int = ask("From how many training images does GPTQ learn?", 256, ge=1)
     """Only read where the method is gptq."""
 
@@ -118,21 +118,21 @@ class Analyze(Section):
 class MixedPrecision(Section):
     """Which layers stay in fp32 by themselves, so that int8 keeps a budget of loss?"""
 
-    metric: Literal["none", "kl", "top1"] = ask("In what is the budget?", "none")
-    """`none`: there is no budget; `kl`: the divergence of the probabilities, in nats; `top1`: points of top-1."""
+    metric: Literal["none", "kl", "top1"] = ask("In which unit is the budget?", "none")
+    """`none`: there is no budget; `kl`: the KL divergence of the probabilities, in nats; `top1`: points of top-1."""
     budget: float = ask("How much may int8 lose?", 0.001, ge=0)
-    """On held-out training images, with twice the loss's standard error to spare."""
-    images: int = ask("On how many held-out training images?", 1000, ge=1)
-    """From the end of the training split, which a smaller calibration set, from its front, lacks."""
+    """The loss on hold-out images, with twice its standard error to spare, stays below it. In the unit of the metric."""
+    images: int = ask("On how many hold-out images?", 1000, ge=1)
+    """From the end of the training split. Calibration takes its images from the front, so a small set has none of these."""
 
 
 class Evaluate(Section):
     """On what is the accuracy measured?"""
 
     split: Literal["test", "train"] = ask("On which split?", "test")
-    """`train`: images from its end, which a smaller calibration set, from its front, lacks."""
+    """`train`: hold-out images, from the end of the training split. Calibration takes its images from the front."""
     limit: int | None = ask("How many images?", None, ge=1)
-    """null means all."""
+    """null: all of the test split; of the training split half."""
 
 
 class Benchmark(Section):

@@ -1,5 +1,6 @@
 """What happens to an image before the network sees it, as export derived it from the config: preprocess.json.
 
+The config's test pipeline decides; octet/export/mmcls_pipeline.py reads it, once.
 Calibration, evaluation and the shipped model all read this one file, so they cannot disagree. The arithmetic is that
 of mmcls 0.25 and mmcv 1.7, by the same libraries, and gives the same bits; geometry.py resizes and crops.
 """

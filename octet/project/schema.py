@@ -19,7 +19,7 @@ _HEAD = """\
 
 All are in `params.yaml`, each with the question that it answers, and all must be there, as DVC tracks them. The file is
 checked as a whole before any work: an error names the key with its full path, what was expected, and the nearest name.
-Editors that know JSON schemas complete and check it as you type, by the line at its head.
+Editors that know JSON schemas complete and check it as you type: its first line names the schema.
 
 One parameter changed for one experiment: `dvc exp run -S calibrate.method=minmax`.
 
@@ -74,7 +74,8 @@ def _values(field: FieldInfo) -> str:
     """What a parameter may be, in words."""
     names, form, registry = fields.choices(field, _NOWHERE), metadata(field, Form), metadata(field, OneOf)
     if not names:
-        return f"{form.words if form else fields.expected(field, _NOWHERE)}, as `{fields.example(field).replace('NAME', '<name>')}`"
+        words = form.words if form else fields.expected(field, _NOWHERE)
+        return f"{words}; for example `{fields.example(field).replace('NAME', '<name>')}`"
     if not any(names.values()):
         return ", ".join(f"`{name}`" for name in names)
     lines = [f"`{name}`: {sentence}" for name, sentence in names.items()]

@@ -1,4 +1,7 @@
-"""summary: what int8 costs and what it gives, from the other stages' figures."""
+"""summary: what int8 costs and what it gives, from the other stages' figures.
+
+A new figure is a field of Summary, computed in summarize; _block prints it. docs/pipeline.md, « The figures », explains them.
+"""
 
 from __future__ import annotations
 

@@ -11,7 +11,8 @@ To add one, write octet/calibrate/methods/NAME.py with two things in it:
    It gets the histogram of the magnitudes that the layer reads (octet.calibrate.histogram), the integer that will stand
    for the threshold (127, or 254 where the input is never negative and gets a zero point: octet.graph.zero_points), and the section
    `calibrate` of params.yaml. It returns the largest magnitude that int8 shall hold, above 0 and at most
-   histogram.largest; what is larger is clipped. Inputs that are always 0 do not come to it. The weights' scales follow
+   histogram.largest; what is larger is clipped. Where all values have one magnitude, that is the threshold: such an input is
+   not clipped. Inputs that are always 0 do not come to it. The weights' scales follow
    `calibrate.weights`. A calibrator that finds the weights' scales too, or needs more than histograms, has instead
 
        def calibrate(job: Job) -> Table:
