@@ -18,6 +18,7 @@ import numpy as np
 from octet.core.errors import OctetError
 from octet.core.files import read_json, write_json
 from octet.data.arrays import Input, Pixels
+from octet.data.class_names import problem
 from octet.data.config_split import ConfigSplit, from_json, to_json
 from octet.data.geometry import STEPS, Raster, Step, can_run, is_pixels
 from octet.data.image_files import FLAGS
@@ -140,7 +141,7 @@ def _fitting(steps: Preprocess) -> dict[str, bool]:
         "std": _numbers(steps.std, count) and all(abs(value) > 1e-6 for value in steps.std),
         "size": isinstance(steps.size, list) and len(steps.size) == 2 and all(map(is_pixels, steps.size)),
         "classes": isinstance(steps.classes, list)
-        and all(isinstance(name, str) and _one_line(name) for name in steps.classes),
+        and all(isinstance(name, str) and not problem(name) for name in steps.classes),
         "color_type": isinstance(steps.color_type, str) and steps.color_type in FLAGS,
         "to_float32": isinstance(steps.to_float32, bool),
         "to_half": isinstance(steps.to_half, bool),
@@ -152,7 +153,3 @@ def _numbers(values: Any, count: int) -> bool:
     if not isinstance(values, list) or len(values) != count:
         return False
     return all(type(value) in (int, float) and abs(value) < 1e6 for value in values)
-
-
-def _one_line(name: str) -> bool:
-    return not {"\n", "\r", "\0"} & set(name)

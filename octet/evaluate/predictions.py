@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from octet.core.files import csv_text, read_bytes
 
 COLUMNS = ["image", "actual", "predicted", "probability", "top5", "top5_probability"]
 _SEPARATOR = " | "
+_ESCAPED = re.compile(r"\\([|\\])")
 
 
 @dataclass(frozen=True)
@@ -43,14 +45,11 @@ def distinct(classes: Sequence[str]) -> list[str]:
 
     >>> distinct(["crane", "owl", "crane"])
     ['crane (0)', 'owl', 'crane (2)']
-
-    « | », which stands between names in the file of predictions, becomes « / » in them.
     """
-    names = [name.replace("|", "/") for name in classes]
-    times = Counter(names)
-    told_apart = [f"{name} ({k})" if times[name] > 1 else name for k, name in enumerate(names)]
-    if len(set(told_apart)) < len(names):  # one is called « crane (0) » itself
-        return [f"{name} ({k})" for k, name in enumerate(names)]
+    times = Counter(classes)
+    told_apart = [f"{name} ({k})" if times[name] > 1 else name for k, name in enumerate(classes)]
+    if len(set(told_apart)) < len(classes):  # one is called « crane (0) » itself
+        return [f"{name} ({k})" for k, name in enumerate(classes)]
     return told_apart
 
 
@@ -60,12 +59,27 @@ def predictions_csv(predictions: Iterable[Prediction]) -> str:
     >>> print(predictions_csv([Prediction("1.png", "cat", ["dog", "cat"], [0.75, 0.25])]), end="")
     image,actual,predicted,probability,top5,top5_probability
     1.png,cat,dog,0.750000,dog | cat,0.750000 | 0.250000
+
+    In the column of five a bar or backslash that belongs to a name has a backslash before it.
     """
     rows = []
     for row in predictions:
         texts = [f"{probability:.6f}" for probability in row.probabilities]
-        rows.append([row.image, row.actual, row.top[0], texts[0], _SEPARATOR.join(row.top), _SEPARATOR.join(texts)])
+        rows.append(
+            [
+                row.image,
+                row.actual,
+                row.top[0],
+                texts[0],
+                _SEPARATOR.join(map(_escaped, row.top)),
+                _SEPARATOR.join(texts),
+            ]
+        )
     return csv_text(COLUMNS, rows)
+
+
+def _escaped(name: str) -> str:
+    return name.replace("\\", "\\\\").replace("|", "\\|")
 
 
 def read_predictions(path: Path) -> list[Prediction]:
@@ -88,7 +102,7 @@ def read_predictions(path: Path) -> list[Prediction]:
 
 def _prediction(row: dict[str, str], path: Path, number: int) -> Prediction:
     try:
-        top = row["top5"].split(_SEPARATOR)
+        top = [_ESCAPED.sub(r"\1", name) for name in row["top5"].split(_SEPARATOR)]
         probabilities = [float(text) for text in row["top5_probability"].split(_SEPARATOR)]
         fits = len(top) == len(probabilities) and None not in (row["image"], row["actual"])
         if fits and all(0 <= probability <= 1 for probability in probabilities):  # NaN is not

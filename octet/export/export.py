@@ -12,8 +12,10 @@ import torch
 from octet.core.errors import OctetError
 from octet.core.files import write_bytes
 from octet.core.logits import spread_difference
+from octet.data.class_names import check_names
 from octet.data.preprocess import save
 from octet.export import checkpoint as checkpoints
+from octet.export.heads import check_head
 from octet.export.mmcls_model import Config, build, read_config
 from octet.export.mmcls_pipeline import derive
 from octet.export.onnx_model import LogitsModel, to_onnx
@@ -34,6 +36,7 @@ def classifier(config: str, checkpoint: str, trusted: bool) -> tuple[Config, lis
     """
     settings = read_config(config)
     model = build(settings, config)
+    check_head(model, config)
     content = checkpoints.read(checkpoint, trusted)
     checkpoints.load_weights(model, content.weights, checkpoint)
     return settings, content.classes, LogitsModel(model).eval()
@@ -69,6 +72,7 @@ def export(config: str, checkpoint: str, trusted: bool, opset: int, onnx: Path, 
             f"{checkpoint}: {len(steps.classes)} class names, but the model of {config} has {reference.shape[1]} outputs; "
             "set meta.CLASSES in the checkpoint to the names of the classes that it was trained on"
         )
+    check_names(steps.classes, checkpoint if classes else config)
     data = to_onnx(network, images[0].shape, opset, config)
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
     logits = np.concatenate([session.run(None, {"input": x[None]})[0] for x in images])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import io
 import warnings
 from collections.abc import Sequence
@@ -15,10 +14,10 @@ from octet.export.apply_rewrites import rewritten
 
 
 class LogitsModel(torch.nn.Module):
-    """The classifier without its softmax or sigmoid: an image of shape (1, C, H, W) gives logits of shape (1, classes).
+    """The classifier without its softmax: an image of shape (1, C, H, W) gives logits of shape (1, classes).
 
     Args:
-        classifier: One of mmcls's.
+        classifier: One of mmcls's, whose head check_head lets pass.
     """
 
     def __init__(self, classifier: torch.nn.Module):
@@ -27,9 +26,8 @@ class LogitsModel(torch.nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """The logits of an image."""
-        test = self.classifier.head.simple_test
-        raw = {name: False for name in ("softmax", "sigmoid") if name in inspect.signature(test).parameters}
-        logits = test(self.classifier.extract_feat(x), **raw, post_process=False)
+        features = self.classifier.extract_feat(x)
+        logits = self.classifier.head.simple_test(features, softmax=False, post_process=False)
         if isinstance(logits, list):  # Conformer's two heads
             logits = sum(logits[1:], logits[0])
         row: torch.Tensor = logits.reshape(1, -1) if logits.dim() == 1 else logits  # LeNet squeezes the batch away
