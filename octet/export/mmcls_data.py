@@ -7,12 +7,10 @@ import os.path
 from pathlib import Path
 from typing import Any
 
-from mmcls.datasets import CIFAR10, DATASETS, MNIST, CustomDataset, MultiLabelDataset
-
 from octet.core.errors import OctetError
 from octet.data.config_split import EXTENSIONS, ConfigSplit, common_folder
 from octet.data.text_lines import read_lines
-from octet.export.mmcls_model import Config
+from octet.export.mmcls_model import CIFAR10, DATASETS, MNIST, Config, CustomDataset, MultiLabelDataset
 
 
 def dataset_classes(data: Config) -> list[str]:

@@ -20,10 +20,23 @@ with warnings.catch_warnings():
         # mmcv imports torchvision only to resolve torchvision:// addresses, which Octet does not use.
         sys.modules["torchvision"] = types.ModuleType("torchvision")
     import mmcls
+    from mmcls.datasets import CIFAR10, DATASETS, MNIST, PIPELINES, CustomDataset, MultiLabelDataset
     from mmcls.models import build_classifier
     from mmcv import Config
 
-__all__ = ["ZOO", "Config", "build", "mmcls", "read_config", "transforms"]
+__all__ = [
+    "CIFAR10",
+    "DATASETS",
+    "MNIST",
+    "ZOO",
+    "Config",
+    "CustomDataset",
+    "MultiLabelDataset",
+    "build",
+    "mmcls",
+    "read_config",
+    "transforms",
+]
 ZOO = Path(mmcls.__file__).parent / ".mim" / "configs"
 
 
@@ -94,7 +107,6 @@ def transforms(pipeline: list[Any], where: str) -> list[Any]:
     Raises:
         OctetError: mmcls cannot build it.
     """
-    from mmcls.datasets import PIPELINES
     from mmcv.utils import build_from_cfg
 
     try:

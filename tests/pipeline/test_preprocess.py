@@ -1,5 +1,8 @@
 """Pre-processing equals mmcls's own bit for bit, for the same images as arrays and as files."""
 
+import subprocess
+import sys
+
 import cv2
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ from octet.data import preprocess
 from octet.data.image_files import read
 from octet.export.mmcls_model import ZOO, Config, read_config
 from octet.export.mmcls_pipeline import ARRAYS, derive
+from tests.pipeline.project import ROOT
 
 pytestmark = pytest.mark.pipeline
 
@@ -202,6 +206,14 @@ def test_a_image_in_the_loaders_order_gives_the_same_as_the_array(images):
 def test_what_cannot_be_read(kind, pipeline, message):
     with pytest.raises(OctetError, match=f"^my.py: data.test.pipeline: .*{message}"):
         derive(config(kind, pipeline), "my.py")
+
+
+@pytest.mark.parametrize("module", ["mmcls_data", "mmcls_pipeline", "mmcls_model"])
+def test_any_module_that_needs_mmcls_can_be_the_first(module):
+    """mmcv needs a stand-in for torchvision, whoever imports it, and its warnings are no user's."""
+    command = [sys.executable, "-c", f"import octet.export.{module}"]
+    done = subprocess.run(command, check=True, cwd=ROOT, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("", "")
 
 
 def test_images_that_do_not_fit():
