@@ -2,22 +2,29 @@
 
 A header of a few bytes may say that an image has a billion pixels. OpenCV refuses those that have more than the
 environment variable OPENCV_IO_MAX_IMAGE_PIXELS says when it is loaded, for which octet/data/__init__.py has a default.
+
+Of a PNG, OpenCV 4.11 makes room for what a chunk says that it has, up to 4 GB, and a damaged animation makes it write where
+it must not. So a PNG's chunks are looked through first, and those of an animation are left out: what remains is the image
+that a reader without animations shows, the first of the frames.
 """
 
 from __future__ import annotations
 
 import os
 import stat
+import struct
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from octet.core.errors import Unreadable
 from octet.data import MOST_PIXELS, PIXELS_VARIABLE
 from octet.data.arrays import Pixels
 
+_PNG, _ANIMATION = b"\x89PNG\r\n\x1a\n", (b"acTL", b"fcTL", b"fdAT")
 cv2.setLogLevel(0)  # what OpenCV says of a damaged file, Unreadable says
 # mmcv's flags, with the channels in RGB: CMYK becomes RGB, 16 bits become 8, and an image is turned as its EXIF entry
 # says, all but where 'unchanged' or 'ignore_orientation' forbid it.
@@ -58,7 +65,7 @@ def read(path: str | Path, color_type: str = "color") -> Pixels:
     except OSError as error:
         raise Unreadable(f"{path}: cannot be read: {error.strerror}") from None
     try:
-        image: Any = cv2.imdecode(raw, FLAGS[color_type]) if raw.size else None
+        image: Any = cv2.imdecode(_still(raw), FLAGS[color_type]) if raw.size else None
     except cv2.error as error:
         if "validateInputImageSize" in str(error):
             raise Unreadable(f"{path}: no pixels, or {_too_many()}") from None
@@ -69,6 +76,23 @@ def read(path: str | Path, color_type: str = "color") -> Pixels:
         image = cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA if image.shape[2] == 4 else cv2.COLOR_BGR2RGB)
     pixels: Pixels = image
     return pixels
+
+
+def _still(raw: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """A file as it is; of a PNG its chunks up to one that is cut off, without those of an animation."""
+    if raw[:8].tobytes() != _PNG:
+        return raw
+    parts, start, at = [], 0, 8
+    while at + 12 <= len(raw):
+        length, kind = struct.unpack_from(">I4s", raw.data, at)
+        end = at + 12 + length
+        if end > len(raw):
+            break
+        if kind in _ANIMATION:
+            parts.append(raw[start:at])
+            start = end
+        at = end
+    return np.concatenate([*parts, raw[start:at]])
 
 
 def most_pixels() -> int:

@@ -1,6 +1,8 @@
 """Image files that are none, or say that they are huge: left out, named, in little time and memory."""
 
+import io
 import os
+import resource
 import socket
 import struct
 import subprocess
@@ -135,3 +137,32 @@ def test_of_several_frames_the_first_counts(tmp_path, ending):
     found = read(tmp_path / f"x.{ending}")
     assert found.shape == (4, 6, 3)
     assert found[0, 0].tolist() == [200, 0, 0]
+
+
+def animation() -> bytearray:
+    """A PNG of two frames."""
+    frames, out = [PIL.Image.new("RGB", (6, 4), (value, 0, 0)) for value in (200, 50)], io.BytesIO()
+    frames[0].save(out, "PNG", save_all=True, append_images=frames[1:])
+    return bytearray(out.getvalue())
+
+
+def test_a_damaged_animation_does_not_make_opencv_write_where_it_must_not(tmp_path):
+    """The first frame begins far below the image: OpenCV 4.11 ended the process. The still image is whole."""
+    data = animation()
+    place = data.index(b"fcTL") + 4
+    data[place + 16 : place + 20] = struct.pack(">I", 1 << 24)
+    (tmp_path / "x.png").write_bytes(data)
+    assert read(tmp_path / "x.png")[0, 0].tolist() == [200, 0, 0]
+
+
+@pytest.mark.parametrize("kind", [b"IHDR", b"IDAT", b"fdAT", b"IEND"])
+def test_a_chunk_that_says_that_it_is_larger_than_the_file_takes_no_memory(tmp_path, kind):
+    """A gigabyte, for which OpenCV made room."""
+    data = animation()
+    place = data.index(kind) - 4
+    data[place : place + 4] = struct.pack(">I", 1 << 30)
+    (tmp_path / "x.png").write_bytes(data)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(Unreadable):
+        read(tmp_path / "x.png")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10
