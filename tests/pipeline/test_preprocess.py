@@ -31,7 +31,6 @@ ZOO_KINDS = [
     "repmlp/repmlp-base_8xb64_in1k.py",  # exact, and a crop
     "deit/deit-base-distilled_ft-16xb32_in1k-384px.py",  # exact, no crop
     "swin_transformer/swin-large_8xb8_cub_384px.py",
-    "csra/resnet101-csra_1xb16_voc07-448px.py",
     "vision_transformer/vit-base-p16_ft-4xb544-ipu_in1k.py",  # fp16
 ]
 LOAD = dict(type="LoadImageFromFile")
@@ -116,7 +115,12 @@ def test_every_config_of_the_zoo(images, tmp_path):
     for path in sorted(ZOO.rglob("*.py")):
         if "_base_" in path.parts or "cifar" in path.name or "mnist" in path.name:
             continue
-        check(read_config(str(path)), images, tmp_path, "plain.jpg")
+        settings = read_config(str(path))
+        if settings.data.test.type == "VOC":
+            with pytest.raises(OctetError, match="gives an image several labels"):
+                derive(settings, "config")
+            continue
+        check(settings, images, tmp_path, "plain.jpg")
         count += 1
     assert count > 250
 
