@@ -9,26 +9,26 @@ To add one, write octet/calibrate/methods/NAME.py with two things in it:
        def threshold(histogram: Histogram, levels: int, settings: Calibrate) -> float:
 
    It gets the histogram of the magnitudes that the layer reads (octet.calibrate.histogram), the integer that will stand
-   for the threshold (127, or 254 where the input is never negative and gets a zero point: octet.graph.zero_points), and the section
-   `calibrate` of params.yaml. It returns the largest magnitude that int8 shall hold, above 0 and at most
-   histogram.largest; what is larger is clipped. Where all values have one magnitude, that is the threshold: such an input is
-   not clipped. Inputs that are always 0 do not come to it. The weights' scales follow
+   for the threshold (127, or 254 where the input is never negative and gets a zero point: octet.graph.zero_points), and
+   the section `calibrate` of params.yaml. It returns the threshold, the largest magnitude that int8 represents: above 0
+   and at most histogram.largest; what is larger is clipped. Where all values have one magnitude, that is the threshold:
+   such an input is not clipped. It is never called for an input that is always 0. The weights' scales follow
    `calibrate.weights`. A calibrator that finds the weights' scales too, or needs more than histograms, has instead
 
        def calibrate(job: Job) -> Table:
 
-   with octet.calibrate.job.Job: the network, the images, the target, the ONNX model. ppq.py is one.
+   Its argument, octet.calibrate.job.Job, has the network, the images, the target and the ONNX model. ppq.py is one.
 
 A parameter of its own is a field of its own name in the section `calibrate`, as `percentile` and `ppq` are: add it to
 Calibrate in octet/core/params.py and to params.yaml, and read it as settings.NAME.
 
-A calibrator that cannot do well on some inputs may say so: `remark(histogram) -> str`, empty where all is well; the
-stage calibrate prints it with the layer's name, as kl.py does.
+A calibrator that does badly on some inputs may warn of them by a function `remark(histogram) -> str`, empty where all is
+well. The stage calibrate prints it with the layer's name. kl.py has one.
 
-Nothing else names a calibrator. From the folder follow params.yaml's check and its messages, the sweep
-(`make sweep-calibrators`), the benchmarks, and the tests: tests/unit/test_calibrate.py runs every `threshold` on inputs of
-all kinds (it lies within what was seen, does not depend on the number of workers, keeps a constant input), and wants its
-line in docs/calibrators.md, which the sweep writes. What the new one promises beyond that is yours to test there.
+No other code names a calibrator. The check of params.yaml and its messages, the sweep, the benchmarks and the tests take
+the names from this folder. tests/unit/test_calibrate.py runs every `threshold` on inputs of all kinds: the threshold is at
+most the largest magnitude, does not depend on the number of workers, and does not clip a constant input. CONTRIBUTING.md,
+« Add a calibrator », names the documents and tables that you then write anew by a command.
 """
 
 from __future__ import annotations
