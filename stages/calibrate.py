@@ -23,7 +23,7 @@ def main() -> None:
     steps = preprocess.load(folder.preprocess)
     images = training_images(stage.entry.data, steps, settings.images, "calibrate.images", "calibrate")
     report_source(f"{stage.name}: train split", images)
-    job = Job(net, images, settings, profile, folder.onnx, scheduler=stage.params.parallel.scheduler)
+    job = Job(net, images, settings, profile, folder.onnx, scheduler=stage.params.parallel.scheduler, model=stage.name)
     histograms = job.histograms  # first: it names a blob whose values are not finite
     scales = table(job)
     write_text(folder.activations, activations_csv(net, histograms, scales))

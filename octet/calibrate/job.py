@@ -32,6 +32,7 @@ class Job:
         onnx: The ONNX model that the network was made from, for calibrators that work on that; None: there is none.
         workers: As in octet.core.parallel.
         scheduler: As in octet.core.parallel.
+        model: The model's name, for the calibrator that reads a table.
     """
 
     net: Net
@@ -41,6 +42,7 @@ class Job:
     onnx: Path | None = None
     workers: int | None = None
     scheduler: str | None = None
+    model: str = "model"
 
     @cached_property
     def histograms(self) -> dict[str, Histogram]:

@@ -81,10 +81,12 @@ class Calibrate(Section):
     images: int = ask("How many training images?", 256, ge=1)
     """Balanced over the classes. More than 128 change little; PPQ needs at least 8."""
     weights: Literal["absmax", "mse"] = ask("How are the weights' scales found?", "absmax")
-    """`absmax`: by each channel's largest weight; `mse`: by the least squared error. Not read where the method is ppq."""
+    """`absmax`: by each channel's largest weight; `mse`: by the least squared error. Not read where the method is ppq or file."""
     percentile: float = ask("Which share of the values does method percentile keep, in percent?", 99.99, ge=50, le=100)
     """Zeros count. Only read where the method is percentile."""
     ppq: Ppq
+    file: Text | None = ask("Which table does method file take?", None, default=None)
+    """A file in `configs/tables`. Null, or left out: the model's name with `.table`, there. Only read where the method is file."""
 
     @field_validator("images")
     @classmethod

@@ -23,6 +23,15 @@ def calibrators(_: Path | None = None) -> dict[str, str]:
     return {path.stem: (ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n")[0] for path in files}
 
 
+def computing_calibrators() -> dict[str, str]:
+    """The calibrators that find scales themselves: all but `file`, which reads a table. Those are compared and timed.
+
+    >>> "mse" in computing_calibrators(), "file" in computing_calibrators()
+    (True, False)
+    """
+    return {name: line for name, line in calibrators().items() if name != "file"}
+
+
 def targets(folder: Path) -> dict[str, str]:
     """The target profiles: those built in, and the files in configs/targets.
 

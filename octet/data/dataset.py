@@ -88,7 +88,7 @@ def open_split(
             f"{folder}: no such folder; 'dvc repro' draws data/digits32, other data sets have to be put there"
         )
     if config and config.lies_in(folder):
-        dataset: Dataset = _as_config(folder, classes, color_type, config)
+        dataset: Dataset = _as_config(folder, split, classes, color_type, config)
     elif find(folder):
         dataset = _cifar(folder, split, classes, config)
     else:
@@ -98,12 +98,18 @@ def open_split(
     return dataset
 
 
-def _as_config(folder: Path, classes: Sequence[str], color_type: str, config: ConfigSplit) -> ImageFiles:
+def _as_config(folder: Path, split: str, classes: Sequence[str], color_type: str, config: ConfigSplit) -> ImageFiles:
     """What the config names."""
     root = folder / config.folder
     if config.annotations is not None:
         return Annotations.read(folder / config.annotations, classes).images([root], classes, color_type, folder)
-    return folders.class_folders(root, classes, color_type, config.extensions, config.has_names, folder)
+    files = [file for name in _FOLDERS[split] for file in _annotation_files(folder, name) if file.is_file()]
+    remarks = [f"{files[0]}: not read, since the config's data.{split} has no ann_file"] if files else []
+    return _with(remarks, folders.class_folders(root, classes, color_type, config.extensions, config.has_names, folder))
+
+
+def _annotation_files(folder: Path, name: str) -> tuple[Path, Path]:
+    return folder / "meta" / f"{name}.txt", folder / f"{name}.txt"
 
 
 def _cifar(folder: Path, split: str, classes: Sequence[str], config: ConfigSplit | None) -> Cifar:
@@ -132,7 +138,7 @@ def _as_it_lies(
     extensions, has_names = (config.extensions, config.has_names) if config else (EXTENSIONS, True)
     for name in _FOLDERS[split]:
         root = folder / name
-        for file in (folder / "meta" / f"{name}.txt", folder / f"{name}.txt"):
+        for file in _annotation_files(folder, name):
             if not file.is_file():
                 continue
             lines = Annotations.read(file, classes)

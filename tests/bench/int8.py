@@ -20,7 +20,7 @@ from octet.core import params
 from octet.core.errors import run
 from octet.core.logits import Logits, divergence
 from octet.core.parallel import cores
-from octet.core.registry import calibrators
+from octet.core.registry import computing_calibrators
 from octet.core.text import table
 from octet.ncnn.machine import machine
 from tests.bench.peers import Timed
@@ -123,7 +123,7 @@ def calibrators_table(bench: Bench, count: int, rounds: int) -> str:
     bench.calibrate("ppq", 8)  # imports PPQ and torch, which is not to be timed
     ways = {
         plain: lambda: bench.evaluate("fp32", cores(), count),
-        **{method: partial(bench.calibrate, method, count) for method in calibrators()},
+        **{method: partial(bench.calibrate, method, count) for method in computing_calibrators()},
         mmdeploys: lambda: mmdeploys_ppq(bench, count),
     }
     speeds = [{name: way() for name, way in ways.items()} for _ in range(rounds)]

@@ -19,7 +19,7 @@ from octet.core import params
 from octet.core.errors import run
 from octet.core.folder import ModelFolder
 from octet.core.parallel import cores
-from octet.core.registry import calibrators
+from octet.core.registry import computing_calibrators
 from octet.data import preprocess
 from octet.data.dataset import Dataset, open_split
 from octet.data.images import Images
@@ -97,7 +97,7 @@ def main() -> None:
     print(
         f"{args.model} on {about['cpu']}, {cores()} cores, ncnn {about['ncnn']}; medians of {ROUNDS} rounds in turn\n"
     )
-    methods = [name for name in calibrators() if threshold(name)]
+    methods = [name for name in computing_calibrators() if threshold(name)]
     speeds = {method: [] for method in methods}
     for _ in range(ROUNDS):
         for method in methods:
@@ -107,7 +107,9 @@ def main() -> None:
     for method in methods:
         speed = statistics.median(speeds[method])
         print(f"| {method} | {speed:.0f} | {speed / plain:.2f} |")
-    for method in (name for name in calibrators() if name not in methods):  # those that work on the ONNX model are slow
+    for method in (
+        name for name in computing_calibrators() if name not in methods
+    ):  # those that work on the ONNX model are slow
         speed = bench.calibrate(method, 128)
         print(f"| {method} (128 images) | {speed:.0f} | {speed / plain:.2f} |")
     print()

@@ -156,7 +156,7 @@ def calibrators(project: Project) -> list[str]:
         "|---|---:|---:|---:|---:|---:|",
     ]
     for method, images in progress(
-        [(m, n) for m in registry.calibrators() for n in IMAGES], project.name, unit="experiment"
+        [(m, n) for m in registry.computing_calibrators() for n in IMAGES], project.name, unit="experiment"
     ):
         settings = [*quick, f"calibrate.method={method}", f"calibrate.images={images}"]
         held = project.experiment([*settings, "evaluate.split=train", f"evaluate.limit={HELD_OUT}"])

@@ -116,7 +116,8 @@ class Project:
             (folder / name).parent.mkdir(exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
         (folder / "configs/models").mkdir(parents=True)
-        shutil.copytree(ROOT / "configs/targets", folder / "configs/targets")
+        for name in ("configs/tables", "configs/targets"):
+            shutil.copytree(ROOT / name, folder / name)
         (folder / "models").mkdir()
         shutil.copytree(ROOT / ".dvc/plots", folder / ".dvc/plots")
         shutil.copy(ROOT / ".dvc/config", folder / ".dvc/config")

@@ -147,6 +147,13 @@ def test_what_the_config_names_counts_before_what_lies_there(folder):
     assert "what the config names, pictures and pictures.txt, is not in" in data.source.remarks[0]
 
 
+def test_an_annotation_file_that_the_config_does_not_name_is_not_read_and_said(folder):
+    (folder / "val.txt").write_text("cat/a.png 1\n")
+    data = open_split(folder, "test", ANIMALS, config=ConfigSplit("CustomDataset", "files", "val"))
+    assert data.labels.tolist() == [0, 0, 1, 1, 2, 2, 2]
+    assert "val.txt: not read, since the config's data.test has no ann_file" in data.source.remarks[0]
+
+
 def test_a_config_that_names_the_folder_itself(folder):
     config = ConfigSplit("CustomDataset", "files", ".")
     assert len(open_split(folder, "test", ANIMALS, config=config)) == 7, "train/ and val/ are no classes"

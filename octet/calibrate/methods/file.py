@@ -1,0 +1,77 @@
+"""A table that is there already, in `configs/tables`: ncnn2table's, PPQ's or an int8.table of Octet's; nothing is computed.
+
+`calibrate.file` names it; where it is null, it is configs/tables/MODEL.table, so that each model has its own. The
+entries are named by the layers of fp32.param, or, as PPQ writes them, by the nodes of fp32.onnx.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+from octet.calibrate.job import Job
+from octet.calibrate.match import match
+from octet.core.errors import OctetError
+from octet.core.files import read_bytes
+from octet.graph.layers import quantizable
+from octet.graph.scales import add_attention, check_table, entries
+from octet.ncnn.table import Table, load
+
+TABLES = Path("configs/tables")  # a dependency of the stage calibrate: DVC sees that a table changes
+_WEIGHTS = re.compile(r"_param_[0-3]\Z")
+
+
+def calibrate(job: Job) -> Table:
+    """The table of the file.
+
+    Raises:
+        OctetError: There is no such file, it lies where DVC does not see that it changes, or it does not fit the model.
+    """
+    path = _path(job)
+    table, layers = load(path), [layer for layer in job.net.layers if entries(layer)]
+    known = {layer.name for layer in layers}
+    if job.onnx and not known.intersection(table.inputs):
+        table = _renamed(table, _layers_of_nodes(job, job.onnx))
+    add_attention(table, job.net.layers)
+    check_table(table, layers, str(path))
+    return table
+
+
+def _path(job: Job) -> Path:
+    """The table's file."""
+    name = job.settings.file
+    path = Path(name) if name else TABLES / f"{job.model}.table"
+    if not path.resolve().is_relative_to(TABLES.resolve()):
+        raise OctetError(
+            f"calibrate.file: {path}: lies outside {TABLES}, where DVC sees that a table changes; move it there"
+        )
+    if not path.is_file():
+        raise OctetError(f"{path}: no such file; calibrate.method is file, so expected there is the model's table")
+    return path
+
+
+def _layers_of_nodes(job: Job, path: Path) -> dict[str, str]:
+    """By the name of a node of the ONNX model, the layer that it became."""
+    try:
+        model = onnx.load_model_from_string(read_bytes(path, "the stage export makes it"))
+    except DecodeError:
+        raise OctetError(f"{path}: not an ONNX model, or damaged; run the stage export again") from None
+    if not quantizable(job.net.layers):
+        return {}
+    return {node: layer for layer, node in match(job.net, model, str(path)).items()}
+
+
+def _renamed(table: Table, layers: dict[str, str]) -> Table:
+    """The same table with the names of layers where it has those of nodes."""
+    more = {}
+    for key, scales in table.more.items():
+        name = _WEIGHTS.sub("", key)
+        more[layers.get(name, name) + key[len(name) :]] = scales
+    return Table(
+        {layers.get(name, name): scales for name, scales in table.weights.items()},
+        {layers.get(name, name): scale for name, scale in table.inputs.items()},
+        more,
+    )
