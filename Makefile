@@ -18,13 +18,22 @@ DATA ?=
 FIND ?=
 # Of `make tune`: the profile's name, for `target` in params.yaml; empty: the model's.
 NAME ?=
-# Of `make predict`: images and folders with images, with a space between them; empty: a few of the test split.
+# Of `make predict`: an image, a folder with images, a pattern as a*.png, or several with a space or a line break between
+# them; empty: a few of the test split.
 IMAGE ?=
 # More options for pytest, such as -k table or -x.
 PYTEST ?=
 
+# All of these but PYTEST are names and nothing else, whatever is in them: make does not expand them, and recipes get them
+# through the environment, so no shell does.
+GIVEN := PYTHON MODEL ZOO CONFIG CHECKPOINT DATA FIND NAME IMAGE
+$(foreach given,$(GIVEN),$(eval override $(given) := $$(value $(given))))
+$(foreach given,$(GIVEN),$(if $(value $(given)),$(eval export $(given)),$(eval unexport $(given))))
+FOR_MODEL := $${MODEL:+--model="$$MODEL"}
+FOR_FIND := $${FIND:+--find="$$FIND"}
+
 # The stages find .venv by themselves (stages/python); on the PATH it is for copies of the project, which tests and sweeps make.
-PY := PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/python
+PY := PATH="$$PWD/.venv/bin:$$PATH" .venv/bin/python
 PIP := .venv/bin/python -m pip --disable-pip-version-check --no-input -qq
 
 help:  ## List the targets
@@ -33,21 +42,21 @@ help:  ## List the targets
 		/^[a-z0-9-]+:.*## / { printf "%s%-17s%s %s\n", bold, $$1, off, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 quantize: .venv/.ready git-or-not  ## Export, quantize, evaluate and time all models of params.yaml, or MODEL=name; ZOO=name or CONFIG= CHECKPOINT= add one
-	@set -e; name='$(MODEL)'; if [ -n '$(ZOO)$(CONFIG)$(CHECKPOINT)$(DATA)' ]; then name=$$($(PY) -m octet add --model "$$name" \
-		--zoo '$(ZOO)' --config '$(CONFIG)' --checkpoint '$(CHECKPOINT)' --data '$(DATA)'); fi; \
-	$(PY) -m octet validate $${name:+--model "$$name"}; \
+	@set -e; name=$$MODEL; if [ -n "$$ZOO$$CONFIG$$CHECKPOINT$$DATA" ]; then name=$$($(PY) -m octet add --model="$$MODEL" \
+		--zoo="$$ZOO" --config="$$CONFIG" --checkpoint="$$CHECKPOINT" --data="$$DATA"); fi; \
+	$(PY) -m octet validate $${name:+--model="$$name"}; \
 	$(PY) -m dvc repro $${name:+"analyze@$$name" "summary@$$name"}; \
-	$(PY) -m octet partition $${name:+--model "$$name"}; \
-	$(PY) -m octet summary $${name:+--model "$$name"}
+	$(PY) -m octet partition $${name:+--model="$$name"}; \
+	$(PY) -m octet summary $${name:+--model="$$name"}
 
 zoo: .venv/.ready  ## List the models of mmcls's zoo: input size, parameters, published top-1, whether Octet converts them; FIND=part
-	@$(PY) -m octet zoo $(if $(FIND),--find '$(FIND)')
+	@$(PY) -m octet zoo $(FOR_FIND)
 
 tune: .venv/.ready git-or-not  ## Find the fastest kernel for each layer of MODEL=name on this machine, as the target profile NAME=name
-	@[ -n '$(MODEL)' ] || { echo "make tune: which model? MODEL=name, a name under 'models' in params.yaml" >&2; exit 1; }
-	@$(PY) -m octet validate --model '$(MODEL)'
-	@$(PY) -m dvc repro --quiet 'calibrate@$(MODEL)'
-	@$(PY) -m octet.tune 'models/$(MODEL)' --out 'configs/targets/$(or $(NAME),$(MODEL)).yaml'
+	@[ -n "$$MODEL" ] || { echo "make tune: which model? MODEL=name, a name under 'models' in params.yaml" >&2; exit 1; }
+	@$(PY) -m octet validate --model="$$MODEL" $${NAME:+--profile="$$NAME"}
+	@$(PY) -m dvc repro --quiet "calibrate@$$MODEL"
+	@$(PY) -m octet.tune "models/$$MODEL" --out "configs/targets/$${NAME:-$$MODEL}.yaml"
 
 test: .venv/.ready git-or-not  ## Run all tests but the slow ones; PYTEST='-k table -x' gives pytest more options
 	@$(PY) -m pytest -m 'not slow' $(PYTEST)
@@ -62,22 +71,22 @@ accuracy-baselines: .venv/.ready  ## Measure again how far int8 is from fp32, wh
 	@$(PY) -m tests.accuracy
 
 predict: .venv/.ready  ## Show what torch, ncnn fp32 and int8 predict for IMAGE=file or folder, or for a few test images; MODEL=name
-	@$(PY) -m octet predict $(if $(MODEL),--model '$(MODEL)') $(if $(IMAGE),--image $(IMAGE))
+	@$(PY) -m octet predict $(FOR_MODEL) $${IMAGE:+--image="$$IMAGE"}
 
 report: .venv/.ready git-or-not  ## Write reports/NAME/report.html, one page with all figures, layers and images, of all models or MODEL=name
-	@$(PY) -m octet report $(if $(MODEL),--model '$(MODEL)')
+	@$(PY) -m octet report $(FOR_MODEL)
 
 package: .venv/.ready  ## Write dist/NAME-int8.zip: model, examples, model card, MMDeploy SDK files; of all models or MODEL=name
-	@$(PY) -m octet package $(if $(MODEL),--model '$(MODEL)')
+	@$(PY) -m octet package $(FOR_MODEL)
 
 dump: .venv/.ready  ## Write what fp32 and int8 predict for every test image as JSON lines, of all models or MODEL=name
-	@$(PY) -m octet dump $(if $(MODEL),--model '$(MODEL)')
+	@$(PY) -m octet dump $(FOR_MODEL)
 
 env: .venv/.ready  ## Print what a bug report needs: versions, processor, threads, which target fits
 	@$(PY) -m octet env
 
 check: .venv/.ready  ## Fail where int8 loses more accuracy than params.yaml allows, for all models or MODEL=name
-	@$(PY) -m octet check $(if $(MODEL),--model '$(MODEL)')
+	@$(PY) -m octet check $(FOR_MODEL)
 
 schema: .venv/.ready  ## Write configs/params.schema.json and docs/parameters.md anew, from octet/core/params.py
 	@$(PY) -m octet schema
@@ -105,25 +114,25 @@ bench-cifar: .venv/.ready  ## Run the pipeline on CIFAR-10 as JPEG class folders
 	@$(PY) -m tests.bench.cifar_jpeg
 
 zoo-table: .venv/.ready  ## Export, convert and quantize every network of mmcls's zoo with random weights, into docs/; hours; FIND=part
-	@$(PY) -m tests.bench.zoo $(if $(FIND),--find '$(FIND)')
+	@$(PY) -m tests.bench.zoo $(FOR_FIND)
 
 bench-int8: .venv/.ready .venv-bench/.locked  ## Time int8 beside ONNX Runtime's and OpenVINO's, and the calibrators
 	@$(PY) -m tests.bench.int8
 
 bench-peers: .venv/.ready .venv-bench/.locked  ## Compare with ncnn2int8, ONNX Runtime and OpenVINO: top-1, divergence, speed, size, memory; MODEL=name
-	@$(PY) -m tests.bench.compare $(if $(MODEL),--model '$(MODEL)')
+	@$(PY) -m tests.bench.compare $(FOR_MODEL)
 
 chart: .venv/.ready  ## Draw what bench-peers measured as docs/images/peers.svg
 	@$(PY) -m octet chart
 
 screenshots: .venv/.ready git-or-not  ## Take the README's images of the report and of predict, into docs/images; needs chromium; MODEL=name
-	@$(PY) -m tests.bench.screenshots $(if $(MODEL),--model '$(MODEL)')
+	@$(PY) -m tests.bench.screenshots $(FOR_MODEL)
 
 sweep-calibrators: .venv/.ready  ## Compare all calibrators with 32 to 2,048 images by DVC experiments, into docs/calibrators.md
-	@$(PY) -m tests.bench.sweep calibrators $(if $(MODEL),--model '$(MODEL)')
+	@$(PY) -m tests.bench.sweep calibrators $(FOR_MODEL)
 
 sweep-helps: .venv/.ready  ## Compare GPTQ, equalization and mixed precision by DVC experiments, into docs/helps.md
-	@$(PY) -m tests.bench.sweep helps $(if $(MODEL),--model '$(MODEL)')
+	@$(PY) -m tests.bench.sweep helps $(FOR_MODEL)
 
 # Of the pipeline's outputs those that git ignores go: dvc.yaml's cached ones. The metrics in git stay, and so do
 # what data/dvc.yaml and models/dvc.yaml made (data sets, checkpoints) and DVC's cache, .dvc/cache: the next
@@ -175,7 +184,7 @@ git-or-not: .venv/.ready
 # requirements.cuda.lock only says which versions of what torch's CUDA build asks for, where pip finds that build.
 .venv/.locked: requirements.lock requirements.cuda.lock
 	@if cat $^ | cmp -s - $@; then touch $@; exit 0; fi; set -e; \
-	if [ -n '$(PYTHON)' ]; then set -- '$(PYTHON)'; else set -- python3.11 python3 python; fi; \
+	if [ -n "$$PYTHON" ]; then set -- "$$PYTHON"; else set -- python3.11 python3 python; fi; \
 	python=; for name in "$$@"; do \
 		if "$$name" -c 'import sys, ensurepip, venv; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; \
 		then python=$$name; break; fi; done; \

@@ -20,6 +20,7 @@ from octet.core import params
 from octet.core.errors import OctetError, run
 from octet.core.files import require
 from octet.core.folder import PRECISIONS, ModelFolder
+from octet.core.names import usable
 from octet.core.params import Params
 
 if TYPE_CHECKING:
@@ -29,7 +30,13 @@ REPORTS = Path("reports")  # one folder a model, as in models/ and metrics/; git
 CHART = Path("docs/images/peers.svg")  # the README shows it
 OPTIONS: dict[str, dict[str, Any]] = {
     "model": {"help": "a model of params.yaml (default: all; of `add`: the name of the zoo's model, or of the config)"},
-    "image": {"nargs": "+", "default": [], "help": "images, or folders with images (default: some of the test split)"},
+    "image": {
+        "nargs": "+",
+        "default": [],
+        "help": "images, folders with images, patterns as 'a*.png', or several with a space or a line break between them "
+        "(default: some of the test split)",
+    },
+    "profile": {"help": "the name of a target profile that is to be written"},
     "find": {"help": "part of a name or family (default: all)"},
     "zoo": {"help": "a model of mmcls's zoo"},
     "config": {"help": "an mmcls config"},
@@ -63,11 +70,13 @@ def add(model: str | None, zoo: str | None, config: str | None, checkpoint: str 
     print(entries.add(model, {key: value for key, value in given.items() if value}))
 
 
-def validate(model: str | None) -> None:
+def validate(model: str | None, profile: str | None) -> None:
     """Fill in what entries of params.yaml leave out, and check it as a whole."""
     from octet.project import entries
     from octet.project.splits import check_splits
 
+    if profile is not None:
+        usable(profile, "NAME")
     entries.fill()
     loaded, names = _models(model)
     for name in names:

@@ -206,7 +206,8 @@ def make_problems(words: list[str]) -> Iterator[str]:
             yield f"the Makefile has no target '{target}'"
             return
     for name in (word.partition("=")[0] for word in words if "=" in word):
-        if not any(_MARK in (_dry_run(target, name) or "") for target in targets or [""]):
+        read = re.compile(rf"\$\{{?{name}\b|{_MARK}")  # most variables reach a recipe through the environment
+        if not any(read.search(_dry_run(target, name) or "") for target in targets or [""]):
             yield f"the target does not read {name}"
 
 

@@ -14,10 +14,10 @@ from pydantic_core import ErrorDetails
 from octet.core import fields
 from octet.core.errors import OctetError, nearest
 from octet.core.fields import Form, Keys, Section, former_key, is_section, show
+from octet.core.names import NAME_RULE
 from octet.core.yaml import Duplicate
 
 S = TypeVar("S", bound=Section)
-NAME_RULE = "Names are text (18 needs quotes) of letters, digits, _ and -, no - in front: DVC splits at dots"
 
 
 @dataclass(frozen=True)

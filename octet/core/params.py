@@ -7,7 +7,6 @@ configs/params.schema.json, and docs/parameters.md (octet.project.schema writes 
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -16,13 +15,13 @@ from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from octet.core import registry, yaml
-from octet.core.check import NAME_RULE, checked
+from octet.core.check import checked
 from octet.core.errors import OctetError, nearest
 from octet.core.fields import Form, FormerKey, FormerValues, OneOf, Section, ask, examples, show
+from octet.core.names import NAME, NAME_RULE
 from octet.core.renaming import Renaming, renamed
 
 FILE = "params.yaml"
-NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
 ADDRESS = r"^(tcp|tls|wss?|ucx)://\S+:[0-9]+$"
 
 Name = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]

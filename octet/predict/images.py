@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,19 +36,56 @@ class NamedImage:
 
 
 def files(paths: Sequence[str]) -> list[Path]:
-    """The files named, and of each folder the images in it, sorted."""
+    """The files named, and of each folder the images in it, sorted.
+
+    Args:
+        paths: Each a file or a folder, whatever is in its name; where there is none of that name, a pattern as `a*.png`, or
+            several with a space or a line break between them.
+
+    Raises:
+        OctetError: Something is not there, or a folder has no image.
+    """
     chosen: list[Path] = []
-    for path in map(Path, paths):
+    for path in (path for text in paths for path in _existing(text)):
         if path.is_dir():
             inside = sorted(p for p in path.iterdir() if p.suffix.lower() in ENDINGS and p.is_file())
             if not inside:
                 raise OctetError(f"{path}: no image in this folder; expected files ending in {', '.join(ENDINGS)}")
             chosen += inside
-        elif path.exists():
-            chosen.append(path)  # what is no regular file, `read` refuses
         else:
-            raise OctetError(f"{path}: no such file or folder; IMAGE names images, or folders with images")
+            chosen.append(path)  # what is no regular file, `read` refuses
     return chosen
+
+
+def _existing(text: str) -> list[Path]:
+    """What a text names: one path, a pattern's, or several; of those with spaces in their names the longest that is there."""
+    chosen = _matching(text)
+    if chosen:
+        return chosen
+    words = re.split(r"([ \n])", text.strip())  # words, and between them what parts them
+    start = 0
+    while start < len(words):
+        for stop in range(len(words), start, -2):
+            part = _matching("".join(words[start:stop])) if words[start] else [Path()]
+            if part:
+                break
+        else:
+            what = text if len(words) == 1 else words[start]
+            raise OctetError(f"{what}: no such file or folder; IMAGE names images, or folders with images")
+        chosen += part if words[start] else []
+        start = stop + 1 if words[start] else start + 2
+    return chosen
+
+
+def _matching(text: str) -> list[Path]:
+    """The path of that name, or what matches it as a pattern; [] where nothing does."""
+    try:
+        path = Path(text)
+        if text and path.exists():
+            return [path]
+    except (OSError, ValueError):  # longer than a name may be, or with a NUL
+        return []
+    return [Path(name) for name in sorted(glob.glob(text))] if glob.has_magic(text) else []  # noqa: PTH207 its own takes no /
 
 
 def load(path: Path, steps: Preprocess) -> NamedImage:

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from octet.core import params, yaml
-from octet.core.check import NAME_RULE
 from octet.core.errors import OctetError
 from octet.core.files import read_bytes, write_text
-from octet.core.params import NAME, Model
+from octet.core.names import NAME, usable
+from octet.core.params import Model
 from octet.project import downloads, splice
 from octet.project.configs import CONFIGS, data_folder, is_outside, local_config
 from octet.project.data_sets import FETCHED
@@ -41,10 +41,11 @@ def add(name: str | None, entry: dict[str, str]) -> str:
     """
     if "zoo" not in entry and not {"config", "checkpoint"} <= entry.keys():
         raise OctetError("a new model needs ZOO=name, or CONFIG=file.py and CHECKPOINT=file.pth")
-    name = name or entry.get("zoo") or Path(entry["config"]).stem
-    name = "".join(c if NAME.fullmatch(f"x{c}") else "_" for c in name).lstrip("-")
-    if not NAME.fullmatch(name):
-        raise OctetError(f"MODEL={name}: no usable name. {NAME_RULE}")
+    if name:
+        usable(name, "MODEL")
+    else:
+        known = entry.get("zoo") or Path(entry["config"]).stem
+        name = usable("".join(c if NAME.fullmatch(f"x{c}") else "_" for c in known).lstrip("-"), "MODEL")
     entry, config, copy = dict(entry), entry.get("config"), None
     if config:
         entry["config"], copy = local_config(name, config)

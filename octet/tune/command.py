@@ -9,7 +9,6 @@ needs Python, ncnn and numpy, the folder octet/, and of the model fp32.param, fp
 from __future__ import annotations
 
 import argparse
-import re
 import tempfile
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import numpy as np
 
 from octet.core.errors import OctetError
 from octet.core.files import read_json, write_text
+from octet.core.names import NAME
 from octet.graph.layers import quantizable, uncalibrated
 from octet.graph.profiles import dumps
 from octet.graph.scales import check_table
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, nargs=2, help="height and width of the input (default: preprocess.json's)")
     args = parser.parse_args()
     name = args.out.stem
-    if args.out.suffix != ".yaml" or name in TARGETS or not re.fullmatch("[A-Za-z0-9_][A-Za-z0-9_-]*", name):
+    if args.out.suffix != ".yaml" or name in TARGETS or not NAME.fullmatch(name):
         raise OctetError(
             f"--out {args.out}: expected NAME.yaml, NAME of letters, digits, _ and -, none of {', '.join(TARGETS)}"
         )

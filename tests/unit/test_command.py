@@ -48,6 +48,13 @@ def test_its_help_has_a_sentence_for_each_command(octet):
             1,
             "error: a new model needs ZOO=name, or CONFIG=file.py and CHECKPOINT=file.pth",
         ),
+        (("validate", "--profile", "../../x"), 1, "error: NAME=../../x: no usable name. Names are text"),
+        (("validate", "--profile", "x" * 300), 1, "error: NAME=xxxxxxxxxxxxxxxxxxxx…: 300 characters; expected 200"),
+        (
+            ("add", "--model", "../x", "--config", "a.py", "--checkpoint", "b.pth"),
+            1,
+            "error: MODEL=../x: no usable name. Names are text",
+        ),
         (("nothing",), 2, "invalid choice: 'nothing'"),
         ((), 2, "the following arguments are required: COMMAND"),
         (("check", "--image", "x"), 2, "unrecognized arguments: --image x"),

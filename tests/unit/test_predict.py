@@ -41,6 +41,32 @@ def test_files_and_folders(folder):
         files([str(folder / "none.png")])
 
 
+def test_several_files_and_patterns_in_one_text(folder, monkeypatch):
+    """As make hands over IMAGE: a name that is there is that file, whatever is in it."""
+    monkeypatch.chdir(folder)
+    names = ["Bob's photo (1).png", "a b.png", "a", "*.JPG", "[x].png", "two\nlines.png", "$(x); `y`.png"]
+    for name in names:
+        (folder / name).write_bytes((folder / "b.png").read_bytes())
+        assert files([name]) == [folder.joinpath(name).relative_to(folder)]
+    for several, expected in (
+        ("a.JPG b.png", ["a.JPG", "b.png"]),
+        ("  a.JPG\n\nb.png\n", ["a.JPG", "b.png"]),
+        ("a b.png b.png", ["a b.png", "b.png"]),
+        ("a Bob's photo (1).png", ["a", "Bob's photo (1).png"]),
+        ("?.txt.png", ["c.txt.png"]),
+        ("*.JPG ?.txt.png", ["*.JPG", "c.txt.png"]),
+    ):
+        assert [str(path) for path in files([several])] == expected, several
+    for wrong, missing in (
+        ("a.JPG none.png b.png", "none.png"),
+        ("*.gif", r"\*.gif"),
+        ("x" * 5000, "x{5000}"),
+        ("\0", "\0"),
+    ):
+        with pytest.raises(OctetError, match=f"^{missing}: no such file or folder"):
+            files([wrong])
+
+
 def steps(order="RGB", geometry=()):
     channels = 1 if order == "GREY" else 3
     return Preprocess(order, [0.0] * channels, [1.0] * channels, [20, 30], ["a"], geometry=list(geometry))
