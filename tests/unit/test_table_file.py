@@ -1,11 +1,17 @@
 """calibrate.method: file takes a table of ncnn's, PPQ's or Octet's as it is, from where DVC sees it."""
 
+import re
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
+from onnx import helper, numpy_helper
 
 from octet.calibrate.calibrate import calibrate, remarks, table
 from octet.calibrate.job import Job
 from octet.core.errors import OctetError
+from octet.graph.layers import quantizable
 from octet.graph.profiles import target
 from octet.ncnn.table import load, save
 from tests import nets
@@ -40,7 +46,7 @@ def test_as_ppq_writes_it(job):
     """Six decimals, a blank at the end of each line, scales of weights first."""
     scales = written(job)
     lines = [f"{key} {''.join(f'{value:f} ' for value in values)}" for key, values in scales.entries().items()]
-    with open("configs/tables/m.table", "w") as file:
+    with Path("configs/tables/m.table").open("w") as file:
         file.write("".join(f"{line}\n" for line in lines))
     read = table(job)
     assert all(np.allclose(read.weights[name], scales.weights[name], atol=1e-6, rtol=1e-6) for name in scales.weights)
@@ -66,3 +72,43 @@ def test_a_table_that_is_missing_or_does_not_fit(job):
         OctetError, match=r"m\.table: the table does not fit the model:\n.*conv_9.*\n.*no entry 'conv_2'"
     ):
         table(job)
+
+
+def test_ppq_s_names_are_those_of_the_onnx_nodes(job, tmp_path):
+    """Which layer a node became is told by its weights; a table of neither's names is named."""
+    scales = written(job)
+    kinds = {"Convolution": "Conv", "ConvolutionDepthWise": "Conv", "InnerProduct": "Gemm"}
+    nodes, tensors = [], []
+    for layer in reversed(quantizable(job.net.layers)):
+        shape = weight_shape(layer)
+        tensor = numpy_helper.from_array(
+            layer.weights["weight"].data.astype(np.float32).reshape(shape), f"{layer.name}.w"
+        )
+        more = {"transB": 1} if layer.type == "InnerProduct" else {}
+        nodes.append(
+            helper.make_node(kinds[layer.type], ["x", tensor.name], ["y"], name=f"/net/{layer.name}/op", **more)
+        )
+        tensors.append(tensor)
+    (tmp_path / "fp32.onnx").write_bytes(
+        helper.make_model(helper.make_graph(nodes, "g", [], [], initializer=tensors)).SerializeToString()
+    )
+    text = (tmp_path / "configs/tables/m.table").read_text()
+    for name in scales.inputs:
+        text = re.sub(rf"^{name}(?= |_param)", f"/net/{name}/op", text, flags=re.MULTILINE)
+    (tmp_path / "configs/tables/m.table").write_text(text)
+    with pytest.raises(OctetError, match="'/net/conv_1/op' is no layer of the model"):
+        table(job)
+    with_onnx = replace(job, onnx=tmp_path / "fp32.onnx")
+    assert table(with_onnx).inputs == scales.inputs
+    assert table(with_onnx).weights.keys() == scales.weights.keys()
+    (tmp_path / "fp32.onnx").write_bytes(b"no model")
+    with pytest.raises(OctetError, match="fp32.onnx: not an ONNX model, or damaged"):
+        table(with_onnx)
+
+
+def weight_shape(layer):
+    """As ONNX has it: outputs first."""
+    outputs = layer.int(0)
+    if layer.type == "InnerProduct":
+        return outputs, -1
+    return outputs, -1, layer.int(1), layer.int(1)
