@@ -72,7 +72,11 @@ def project(tmp_path_factory):
 
 def test_the_entry_is_filled_in_and_a_wrong_checksum_stops_the_run(project):
     shown = project.python("-m", "octet", "validate").stdout
-    assert shown == "params.yaml: models.tiny: filled in checkpoint, trusted, data, keep_fp32, partition, max_drop_pt\n"
+    assert shown == (
+        "params.yaml: models.tiny: filled in checkpoint, trusted, data, keep_fp32, partition, max_drop_pt\n"
+        "tiny: test split: val (class folders in sorted order, 10), 150 images\n"
+        "tiny: train split: train (class folders in sorted order, 10), 40 images\n"
+    )
     text = (project.folder / "params.yaml").read_text()
     assert f"checkpoint: models/zoo/{WEIGHTS}" in text
     assert "data: data/jpeg\n" in text
@@ -97,6 +101,7 @@ def test_the_pipeline_on_image_files(project):
     metrics = project.folder / "metrics/tiny"
     fp32 = json.loads((metrics / "fp32.json").read_text())
     assert (fp32["n_images"], fp32["n_unreadable"]) == (149, 1)
+    assert fp32["split_source"] == "val (class folders in sorted order, 10)"
     for said in (
         "1 of 150 images cannot be read and were left out",
         project.damaged,
