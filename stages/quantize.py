@@ -1,11 +1,10 @@
 """quantize: the fp32 model and int8.table become int8.param and int8.bin, read back and run before they are kept."""
 
 from octet.core.errors import run
-from octet.core.files import read_json
 from octet.core.stage import arguments, begin
 from octet.data import preprocess
 from octet.graph.layers import is_int8, is_requantized, quantizable
-from octet.quantize.fp32_layers import by_reason, fp32_layers
+from octet.quantize.fp32_layers import by_reason, fp32_layers, read_plan
 from octet.quantize.int8_files import write
 from octet.quantize.recipe import Recipe
 
@@ -14,7 +13,7 @@ def main() -> None:
     stage = begin(arguments(__doc__).parse_args().model)
     folder, entry = stage.folder, stage.entry
     steps = preprocess.load(folder.preprocess)
-    planned = read_json(folder.plan, "the stage plan makes it")["keep_fp32"]
+    planned = read_plan(folder.plan)
     recipe = Recipe.load(folder, stage.params.target, stage.params.equalize, entry.keep_fp32, entry.partition)
     result = recipe.int8(planned)
     write(result, *folder.int8, steps(steps.noise(1)[0]))

@@ -98,17 +98,25 @@ def read_json(path: str | Path, made_by: str) -> Any:
 
 
 def read_dataclass(kind: type[T], path: str | Path, made_by: str) -> T:
-    """The object whose fields a JSON file holds.
+    """The object whose fields a JSON file holds, and whose types they have.
 
     Raises:
-        OctetError: The file is missing or has other keys; made_by says what makes it, as for read_bytes.
+        OctetError: The file is missing, or has other keys or types; made_by says what makes it, as for read_bytes.
     """
+    from pydantic import TypeAdapter, ValidationError  # here, since on a board, where the tuner runs, there is none
+
     content = read_json(path, made_by)
+    names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    if not isinstance(content, dict) or not content.keys() <= set(names):
+        raise OctetError(f"{path}: expected the keys {', '.join(names)}; {made_by}")
     try:
-        return kind(**content)
-    except TypeError:
-        keys = ", ".join(field.name for field in fields(kind))  # type: ignore[arg-type]
-        raise OctetError(f"{path}: expected the keys {keys}; {made_by}") from None
+        return TypeAdapter(kind).validate_json(json.dumps(content), strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise OctetError(
+            f"{path}: expected the keys {', '.join(names)}; at {place}: {first['msg'][:200].lower()}; {made_by}"
+        ) from None
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

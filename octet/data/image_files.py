@@ -5,12 +5,14 @@ environment variable OPENCV_IO_MAX_IMAGE_PIXELS says when it is loaded, for whic
 
 Of a PNG, OpenCV 4.11 makes room for what a chunk says that it has, up to 4 GB, and a damaged animation makes it write where
 it must not. So a PNG's chunks are looked through first, and those of an animation are left out: what remains is the image
-that a reader without animations shows, the first of the frames.
+that a reader without animations shows, the first of the frames. A damaged JPEG 2000 ends the process, so formats beside the
+usual ones, which data sets do not have, are not given to OpenCV at all.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import stat
 import struct
 from pathlib import Path
@@ -24,6 +26,8 @@ from octet.core.errors import Unreadable
 from octet.data import MOST_PIXELS, PIXELS_VARIABLE
 from octet.data.arrays import Pixels
 
+# How the formats that are read begin; PNM's six kinds, too: P1 to P6 and a blank.
+_FORMATS = re.compile(rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|BM|P[1-6]\s|II[*+]\0|MM\0[*+]|RIFF....WEBP", re.DOTALL)
 _PNG, _ANIMATION = b"\x89PNG\r\n\x1a\n", (b"acTL", b"fcTL", b"fdAT")
 cv2.setLogLevel(0)  # what OpenCV says of a damaged file, Unreadable says
 # mmcv's flags, with the channels in RGB: CMYK becomes RGB, 16 bits become 8, and an image is turned as its EXIF entry
@@ -64,6 +68,11 @@ def read(path: str | Path, color_type: str = "color") -> Pixels:
             raw = np.fromfile(file, np.uint8)
     except OSError as error:
         raise Unreadable(f"{path}: cannot be read: {error.strerror}") from None
+    if raw.size and not _FORMATS.match(raw[:12].tobytes()):
+        raise Unreadable(
+            f"{path}: not an image that OpenCV can decode, or damaged: expected JPEG, PNG, BMP, TIFF, WebP or PNM "
+            f"({raw.size:,} bytes)"
+        )
     try:
         image: Any = cv2.imdecode(_still(raw), FLAGS[color_type]) if raw.size else None
     except cv2.error as error:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from octet.core.errors import OctetError
-from octet.core.files import read_json, write_json
+from octet.core.files import read_dataclass, read_json, write_json
 from octet.core.logits import Divergence
+from octet.core.machine import is_machine
 from octet.core.text import table
 
 OCTET, NCNN2INT8 = "ncnn int8 (Octet)", "ncnn int8 (ncnn2int8)"
@@ -75,12 +76,17 @@ def read(path: Path) -> PeersFigures:
     Raises:
         OctetError: It is missing, or is not what this version of Octet writes.
     """
-    content = read_json(path, _MADE_BY)
+    read_json(path, _MADE_BY)
     try:
-        engines = [_engine(**engine) for engine in content.pop("engines")]
-        return PeersFigures(engines=engines, **content)
-    except (AttributeError, KeyError, TypeError) as error:
-        raise OctetError(f"{path}: not what this version of Octet writes ({error}); {_MADE_BY} anew") from None
+        found = read_dataclass(PeersFigures, path, _MADE_BY)
+        if is_machine(found.machine, "cpu", "cores", "features", "system") and any(
+            row.engine == BASE and row.fps_1_thread > 0 for row in found.engines
+        ):
+            return found
+        problem = f"no machine, or no {BASE} among the engines"
+    except OctetError as error:
+        problem = str(error)
+    raise OctetError(f"{path}: not what this version of Octet writes ({problem}); {_MADE_BY} anew")
 
 
 def write(path: Path, figures: PeersFigures) -> None:
@@ -139,7 +145,3 @@ ABOUT = (
 def int8(figures: PeersFigures) -> dict[str, EngineFigures]:
     """The int8 models whose divergence was measured, by their rows' names."""
     return {engine.engine: engine for engine in figures.engines if engine.divergence}
-
-
-def _engine(divergence: dict[str, float] | None = None, **figures: Any) -> EngineFigures:
-    return EngineFigures(divergence=Divergence(**divergence) if divergence else None, **figures)

@@ -13,6 +13,7 @@ from typing import Any
 from octet.core.errors import OctetError
 from octet.core.files import decimals, read_dataclass, read_json
 from octet.core.folder import PRECISIONS, ModelFolder
+from octet.core.machine import is_machine
 from octet.core.text import table
 from octet.evaluate.accuracy import Accuracy
 from octet.summary.pairs import agreement_pct, paired_drop, probability_shift_pct, read_pairs
@@ -63,7 +64,10 @@ class Summary:
     @classmethod
     def load(cls, path: Path, made_by: str = "the stage summary makes it") -> Summary:
         """Reads the file. Raises OctetError where it is missing or another one."""
-        return read_dataclass(cls, path, made_by)
+        found = read_dataclass(cls, path, made_by)
+        if not is_machine(found.machine, "cpu", "cores", "features", "ncnn"):
+            raise OctetError(f"{path}: 'machine' is not what the stage benchmark writes; {made_by}")
+        return found
 
     def to_json(self) -> dict[str, Any]:
         """The file's content."""

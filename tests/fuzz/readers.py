@@ -1,0 +1,312 @@
+"""The readers, each as a function of a file's bytes, with valid files to begin with.
+
+A new reader is a function below with @reader: that is all that the tests and `make fuzz` need.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import struct
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(1 << 21)  # else images alone would take a user's limit of 0.5 GiB
+
+import numpy as np
+from PIL import Image
+
+from octet.core import params
+from octet.core.errors import OctetError
+from octet.core.pickle_reader import BadPickle
+from octet.core.pickled_arrays import CONSTRUCTORS
+from octet.core.pickles import loads
+from octet.data import image_files, preprocess
+from octet.data.cifar import Cifar
+from octet.data.dataset import open_split
+from octet.data.geometry import CenterCrop, CropAndResize, Resize
+from octet.evaluate.accuracy import Accuracy
+from octet.evaluate.predictions import Prediction, predictions_csv, read_predictions
+from octet.export import torch_file
+from octet.export.stored_tensors import StoredTensor
+from octet.graph import profiles, ranges
+from octet.ncnn import table
+from octet.ncnn.net import load_layers, load_net, save_net
+from octet.project.provenance import provenance
+from octet.quantize import gptq_weights
+from octet.quantize.fp32_layers import read_plan
+from octet.quantize.gptq_weights import GptqWeights
+from octet.report import peers
+from octet.summary.summary import Summary, summary_table
+from tests import nets
+from tests.hand_made import HOSTILE, dictionary, list_of, whole
+
+ROOT = Path(__file__).parents[2]
+CLASSES = ["cat", "dog", "owl"]
+_LARGEST_TENSOR = 10_000  # numbers; a network says how many it wants before they are made
+
+
+@dataclass(frozen=True)
+class FuzzReader:
+    """A reader under test.
+
+    Args:
+        name: The folder of its cases.
+        read: Takes a file's bytes, and an empty folder of its own, which it may leave as it likes. Raises nothing but
+            OctetError.
+        seeds: Makes valid files in such a folder.
+        words: What its format is written with, beside the words of the seeds.
+    """
+
+    name: str
+    read: Callable[[bytes, Path], None]
+    seeds: Callable[[Path], list[bytes]]
+    words: tuple[bytes, ...] = ()
+
+
+READERS: dict[str, FuzzReader] = {}
+
+
+def reader(
+    seeds: Callable[[Path], list[bytes]], *words: bytes
+) -> Callable[[Callable[[bytes, Path], None]], Callable[[bytes, Path], None]]:
+    """Makes a function one of READERS, under its name."""
+
+    def register(read: Callable[[bytes, Path], None]) -> Callable[[bytes, Path], None]:
+        READERS[read.__name__] = FuzzReader(read.__name__, read, seeds, words)
+        return read
+
+    return register
+
+
+def _file(folder: Path, name: str, data: bytes) -> Path:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+def _project(*names: str) -> Callable[[Path], list[bytes]]:
+    return lambda _: [(ROOT / name).read_bytes() for name in names]
+
+
+# --- ncnn's files
+
+
+def _net(folder: Path) -> tuple[bytes, bytes]:
+    save_net(nets.small(), folder / "x.param", folder / "x.bin")
+    return (folder / "x.param").read_bytes(), (folder / "x.bin").read_bytes()
+
+
+@reader(
+    lambda folder: [_net(folder)[0]],
+    b"Convolution",
+    b"ConvolutionDepthWise",
+    b"Gemm",
+    b"MultiHeadAttention",
+    b"-23330=",
+)
+def param(data: bytes, folder: Path) -> None:
+    load_layers(_file(folder, "x.param", data))
+
+
+@reader(lambda folder: [_net(folder)[1]], struct.pack("<I", 0x000D4B38), struct.pack("<I", 0x01306B47))
+def bin_file(data: bytes, folder: Path) -> None:
+    graph, _ = _net(folder)
+    load_net(_file(folder, "x.param", graph), _file(folder, "x.bin", data))
+
+
+@reader(lambda folder: [b"".join((struct.pack("<H", len(_net(folder)[0])), *_net(folder)))])
+def param_and_bin(data: bytes, folder: Path) -> None:
+    """The length of the .param, the .param, the .bin."""
+    end = 2 + int.from_bytes(data[:2], "little")
+    load_net(_file(folder, "x.param", data[2:end]), _file(folder, "x.bin", data[end:]))
+
+
+@reader(lambda _: [b"conv_1_param_0 12.5 3.25 1e2\nconv_1 41.5\n", b"fc_param_0 1\nfc 0.5\n"], b"_param_0")
+def calibration_table(data: bytes, folder: Path) -> None:
+    table.load(_file(folder, "int8.table", data))
+
+
+# --- parameters and figures
+
+_PROFILE = b"base: dotprod\nlayers:\n  conv_1: {int8: true, requantize: false}\n  'fc': {int8: false}\nfp32_costs_us:\n  fc: 3\n"
+
+
+@reader(_project("params.yaml"), b"&a ", b"*a", b"!!binary", b"<<: ", b"? ", b"|\n", b"models.", b"null")
+def params_yaml(data: bytes, folder: Path) -> None:
+    params.load(_file(folder, "params.yaml", data))
+
+
+@reader(lambda _: [_PROFILE], b"&a ", b"*a", b"winograd")
+def profile(data: bytes, folder: Path) -> None:
+    profiles.load(_file(folder, "board.yaml", data))
+
+
+@reader(_project("dvc.lock"), b"&a ", b"*a")
+def dvc_lock(data: bytes, folder: Path) -> None:
+    provenance("resnet18_digits32", _file(folder, "dvc.lock", data))
+
+
+def _preprocess(folder: Path) -> list[bytes]:
+    geometry = [Resize(9, -1, "short", "bilinear", "cv2"), CenterCrop(9, 9), CropAndResize(8, 3, "area", "cv2")]
+    found = []
+    for order, count in (("RGB", 3), ("GREY", 1)):
+        steps = preprocess.Preprocess(order, [120.5] * count, [58.0] * count, [8, 8], CLASSES, geometry=geometry)
+        preprocess.save(steps, folder / "x.json")
+        found.append((folder / "x.json").read_bytes())
+    return found
+
+
+@reader(_preprocess, b"CenterCrop", b"CropAndResize", b"lanczos", b"pillow", b"NaN", b"null", b"1e999")
+def preprocess_json(data: bytes, folder: Path) -> None:
+    steps = preprocess.load(_file(folder, "preprocess.json", data))
+    for height, width in ((8, 8), (31, 50), (1, 60)):
+        image = np.full((height, width, 3) if steps.channels == 3 else (height, width), 77, np.uint8)
+        try:
+            steps(image)
+        except OctetError:
+            continue
+
+
+@reader(lambda _: [b'{"keep_fp32": ["conv_1"], "budget": 0.001}'], b"null", b"{}", b"[]")
+def plan(data: bytes, folder: Path) -> None:
+    read_plan(_file(folder, "plan.json", data))
+
+
+@reader(
+    lambda _: [b'{"conv_1": {"input_absmax": 3.5, "input_threshold": 2, "clipped_pct": 0.1}}'], b"null", b"{}", b"[]"
+)
+def ranges_json(data: bytes, folder: Path) -> None:
+    ranges.load(_file(folder, "ranges.json", data))
+
+
+@reader(_project("metrics/resnet18_digits32/fp32.json"), b"null", b"{}", b"[]")
+def accuracy(data: bytes, folder: Path) -> None:
+    Accuracy.load(_file(folder, "fp32.json", data))
+
+
+@reader(_project("metrics/resnet18_digits32/summary.json"), b"null", b"{}", b"[]")
+def summary(data: bytes, folder: Path) -> None:
+    summary_table({"x": Summary.load(_file(folder, "summary.json", data))})
+
+
+@reader(_project("metrics/resnet18_digits32/peers.json"), b"null", b"{}", b"[]")
+def peers_json(data: bytes, folder: Path) -> None:
+    peers.markdown(peers.read(_file(folder, "peers.json", data)))
+
+
+def _npz(folder: Path) -> list[bytes]:
+    gptq_weights.save({"a": GptqWeights(np.arange(3, dtype=np.int8), np.ones(2, np.float32))}, folder / "x.npz")
+    return [(folder / "x.npz").read_bytes()]
+
+
+@reader(_npz, b"'descr': '|O'", b"fortran_order", b"\x93NUMPY")
+def rounding(data: bytes, folder: Path) -> None:
+    gptq_weights.load(_file(folder, "rounding.npz", data))
+
+
+_ROWS = [Prediction("a.png", "cat", ["cat", 'a "dog"'], [0.75, 0.25]), Prediction("b", "ö", ["ö", "cat"], [1, 0])]
+
+
+@reader(lambda _: [predictions_csv(_ROWS).encode()], b'"', b"nan", b"\r")
+def predictions(data: bytes, folder: Path) -> None:
+    read_predictions(_file(folder, "p.csv", data))
+
+
+# --- data sets and images
+
+
+@reader(lambda _: [b"cat/a.png 0\ndog/b c.png 2\n"], b"\xef\xbb\xbf", b"\r", b" 2", b"\xe2\x80\xa8")
+def annotations(data: bytes, folder: Path) -> None:
+    for name in ("val/cat/a.png", "val/dog/b c.png"):
+        _file(folder, name, b"")
+    _file(folder, "meta/val.txt", data)
+    open_split(folder, "test", CLASSES)
+
+
+@reader(lambda _: [bytes([k % 3]) + bytes(range(256)) * 12 for k in range(2)])
+def cifar_binary(data: bytes, folder: Path) -> None:
+    _file(folder, "batches.meta.txt", b"cat\ndog\nowl\n")
+    _file(folder, "test_batch.bin", data)
+    Cifar(folder, "test").image(0)
+
+
+@reader(lambda _: [b"cat\ndog\nowl\n"], b"\xef\xbb\xbf", b"\x0b", b"\xe2\x80\xa8")
+def cifar_names(data: bytes, folder: Path) -> None:
+    _file(folder, "batches.meta.txt", data)
+    _file(folder, "test_batch.bin", bytes(3073))
+    open_split(folder, "test", CLASSES)
+
+
+def _batches(_: Path) -> list[bytes]:
+    content = {"data": np.zeros((2, 3072), np.uint8), "labels": [0, 2], "filenames": ["a.png"] * 2}
+    return [pickle.dumps(content, protocol) for protocol in (0, 2, 4, 5)]
+
+
+@reader(_batches, *HOSTILE.values())
+def cifar_python(data: bytes, folder: Path) -> None:
+    _file(folder, "batches.meta", pickle.dumps({"label_names": CLASSES}))
+    _file(folder, "test_batch", data)
+    Cifar(folder, "test").image(0)
+
+
+def _images(_: Path) -> list[bytes]:
+    pixels = np.random.Generator(np.random.PCG64(0)).integers(0, 256, (6, 5, 3), dtype=np.uint8)
+    still, found = Image.fromarray(pixels), []
+    for kind, mode, more in (
+        *(("PNG", "RGB", {}), ("PNG", "P", {}), ("PNG", "RGB", {"save_all": True, "append_images": [still]})),
+        *(("JPEG", "RGB", {}), ("JPEG", "CMYK", {}), ("JPEG", "RGB", {"progressive": True}), ("BMP", "RGB", {})),
+        *(("PPM", "RGB", {}), ("TIFF", "RGB", {}), ("TIFF", "RGB", {"compression": "tiff_lzw"})),
+        *(("WEBP", "RGB", {}), ("WEBP", "RGB", {"save_all": True, "append_images": [still]})),
+    ):
+        out = io.BytesIO()
+        still.convert(mode).save(out, kind, **more)
+        found.append(out.getvalue())
+    return found
+
+
+@reader(
+    _images, b"acTL", b"fcTL", b"fdAT", b"\xff\xd8", b"\xff\xff\xff\x7f", b"\x7f\xff\xff\xff", b"Exif\0\0", b"II*\0"
+)
+def image(data: bytes, folder: Path) -> None:
+    image_files.read(_file(folder, "x.png", data))
+
+
+# --- checkpoints
+
+
+@reader(lambda _: [*_batches(_), *(whole(value) for value in HOSTILE.values())], *HOSTILE.values())
+def pickled(data: bytes, folder: Path) -> None:
+    try:
+        loads(data, CONSTRUCTORS)
+    except BadPickle as error:
+        raise OctetError(str(error)) from None
+
+
+def _checkpoints(_: Path) -> list[bytes]:
+    """Hostile ones; two as torch.save writes them lie among the cases, since to import torch takes longer than all else."""
+    found = []
+    for value in HOSTILE.values():
+        out = io.BytesIO()
+        with zipfile.ZipFile(out, "w") as archive:
+            archive.writestr("x/data.pkl", whole(dictionary(state_dict=list_of(value))))
+        found.append(out.getvalue())
+    return found
+
+
+@reader(
+    _checkpoints, b"PK\1\2", b"PK\3\4", b"PK\5\6", b"ctorch._utils\n_rebuild_tensor_v2\n", b"data.pkl", b"byteorder"
+)
+def checkpoint(data: bytes, folder: Path) -> None:
+    file = torch_file.read(_file(folder, "x.pth", data))
+    state = file.value.get("state_dict") if isinstance(file.value, dict) else None
+    for value in state.values() if isinstance(state, dict) else ():
+        if isinstance(value, StoredTensor) and np.prod(value.shape, dtype=float) <= _LARGEST_TENSOR:
+            try:
+                value.values()
+            except BadPickle:
+                continue
