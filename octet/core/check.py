@@ -18,6 +18,7 @@ from octet.core.names import NAME_RULE
 from octet.core.yaml import Duplicate
 
 S = TypeVar("S", bound=Section)
+_MOST = 100  # problems that are told at once
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ class Check:
     def _unknown(self, error: ErrorDetails, place: Place) -> Iterator[Problem]:
         key = error["input"] if error["type"] == "invalid_key" else place.at[-1]
         known = place.holder.model_fields if place.holder else {}
-        now = next((name for name, field in known.items() if former_key(field) == key), None)
+        now = next((name for name, field in known.items() if key is not None and former_key(field) == key), None)
         text = f"is called '{now}' now, which is given, too. Keep that one" if now else nearest(str(key), known)
         yield Problem((*place.at[:-1], key), text if now else f"unknown key. {text}")
 
@@ -169,13 +170,13 @@ def checked(top: type[S], path: str | Path, values: Any, duplicates: Iterable[Du
     """
     values = {} if values is None else values
     check = Check(top, Path(path).parent, values, NAME_RULE)
-    problems = [Problem(twice.path, twice.text) for twice in duplicates]
+    problems = [Problem(twice.path, twice.text) for twice in duplicates][:_MOST]
     try:
         section = top.model_validate(values, context={"folder": check.folder})
     except ValidationError as error:
-        problems += check.problems(error.errors(include_url=False))
+        problems += check.problems(error.errors(include_url=False)[:_MOST])
     if problems:
-        raise OctetError("\n".join(f"{path}: {problem}" for problem in sorted(problems, key=check.rank)))
+        raise OctetError("\n".join(f"{path}: {problem}" for problem in sorted(problems, key=check.rank)[:_MOST]))
     return section
 
 

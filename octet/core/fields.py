@@ -16,6 +16,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 T = TypeVar("T")
 Keys = tuple[Any, ...]  # the way to a key from the top of the file
+_SHOWN = 400  # characters of a value
 _KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", tuple: "a list of texts"}
 
 
@@ -86,8 +87,9 @@ class Form:
 
 
 def show(value: Any) -> str:
-    """A value as JSON, as messages have it."""
-    return json.dumps(value, ensure_ascii=False, default=str, skipkeys=True)
+    """A value as JSON, as messages have it: cut where it is long."""
+    text = json.dumps(value, ensure_ascii=False, default=str, skipkeys=True)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN // 2]} … ({len(text):,} characters)"
 
 
 def example(field: FieldInfo) -> str:

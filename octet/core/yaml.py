@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from ruamel.yaml.nodes import MappingNode, Node
 
 MEND = "mend it there or just above"
+LARGEST_BYTES = 4_000_000  # ruamel.yaml reads some 100,000 bytes a second
+_REPEATED = 10  # times its own nodes, and 1,000 more, may be what a file stands for with its aliases
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,12 @@ def parse(data: str | bytes, name: str | Path, mend: str = MEND) -> Document:
     >>> parse("model: {images: 010, rate: 1e-3, fast: on}", "example").values
     {'model': {'images': 10, 'rate': 0.001, 'fast': 'on'}}
     """
+    if len(data) > LARGEST_BYTES:
+        raise OctetError(f"{name}: {len(data):,} bytes; expected {LARGEST_BYTES:,} at most")
     with _place(name, mend):
-        duplicates = tuple(_duplicates(compose(data), (), {}))
+        node = compose(data)
+        duplicates = tuple(_duplicates(node, (), {}))
+        _check_aliases(node)
         reader = _ruamel()
         reader.allow_duplicate_keys = bool(duplicates)
         values = reader.load(data)
@@ -86,7 +92,21 @@ def load(path: str | Path, made_by: str, mend: str = MEND) -> Any:
     """The values of a file that a program wrote: it is read once, and no key may be given twice. Otherwise as `read`."""
     data = read_bytes(path, made_by)
     with _place(path, mend):
+        if b"&" in data and b"*" in data:
+            _check_aliases(compose(data))
         return _ruamel().load(data)
+
+
+def read_text(path: str | Path, made_by: str) -> str:
+    """The text of a file that is to be changed in place. Arguments as for `read`.
+
+    Raises:
+        OctetError: The file is missing or not in UTF-8.
+    """
+    try:
+        return read_bytes(path, made_by).decode()
+    except UnicodeDecodeError as error:
+        raise OctetError(f"{path}: byte {error.start + 1:,}: not UTF-8; save it as UTF-8") from None
 
 
 def compose(data: str | bytes) -> Node | None:
@@ -113,7 +133,14 @@ def _place(name: str | Path, mend: str) -> Iterator[None]:
 
     try:
         yield
-    except (YAMLError, ValueError, LookupError, AttributeError) as error:  # the last three: « !!int x » and such
+    except (
+        YAMLError,
+        ValueError,
+        LookupError,
+        AttributeError,
+        TypeError,
+        ArithmeticError,
+    ) as error:  # « !!int x » and such
         mark, why = getattr(error, "problem_mark", None), " ".join(str(getattr(error, "problem", error)).split())
         place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "somewhere"
         raise OctetError(f"{name}: {place}: not valid YAML: {why}; {mend}") from None
@@ -153,6 +180,38 @@ def _duplicates(node: Node | None, at: tuple[str | int, ...], whole: dict[int, b
     for name, item in items:
         yield from _duplicates(item, (*at, name), whole)
     whole[id(node)] = True
+
+
+def _check_aliases(top: Node | None) -> None:
+    """Raises where aliases make of a small file a large one: « a: &a [x, x], b: &b [*a, *a], … » doubles with each.
+
+    Args:
+        top: No node of it lies in itself.
+    """
+    from ruamel.yaml.constructor import ConstructorError
+    from ruamel.yaml.nodes import CollectionNode
+
+    sizes: dict[int, int] = {}
+    once = 0
+
+    def size(node: Node) -> int:
+        nonlocal once
+        if not isinstance(node, CollectionNode):
+            return 1
+        if id(node) not in sizes:
+            sizes[id(node)] = -1
+            items = [item for entry in node.value for item in (entry if isinstance(entry, tuple) else (entry,))]
+            once += 1 + len(items)
+            sizes[id(node)] = 1 + sum(map(size, items))
+        if sizes[id(node)] < 0:
+            raise ConstructorError(None, None, "found unconstructable recursive node", node.start_mark)
+        return sizes[id(node)]
+
+    total = size(top) if top else 0
+    if total > _REPEATED * (1000 + once):
+        raise ConstructorError(
+            None, None, f"its aliases (*name) stand for {total:,} values", top.start_mark if top else None
+        )
 
 
 def _lines_of_keys(node: MappingNode) -> dict[tuple[str, str], tuple[int, ...]]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from octet.core import params, yaml
 from octet.core.errors import OctetError
-from octet.core.files import read_bytes, write_text
+from octet.core.files import write_text
 from octet.core.names import NAME, usable
 from octet.core.params import Model
 from octet.project import downloads, splice
@@ -147,7 +147,7 @@ def _with_new_names(text: str) -> str:
 
 def _read() -> tuple[str, dict[str, Any]]:
     """The text of params.yaml, and its models, whatever they look like."""
-    text = read_bytes(PARAMS, "run this in the project's top folder, where params.yaml lies").decode()
+    text = yaml.read_text(PARAMS, "run this in the project's top folder, where params.yaml lies")
     return text, _models(text)
 
 

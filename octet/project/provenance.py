@@ -52,14 +52,15 @@ def provenance(name: str, lock: str | Path = "dvc.lock") -> Provenance:
     """
     made_by = f"'make quantize MODEL={name}' makes it"
     values = yaml.load(lock, made_by)
-    stages = values.get("stages", {}) if isinstance(values, dict) else {}
+    stages = _mapping(_mapping(values).get("stages"))
     if f"summary@{name}" not in stages:
         raise OctetError(f"{lock}: the pipeline did not run for {name}; 'make quantize MODEL={name}' does that")
     parameters: dict[str, Any] = {}
     for stage, recorded in stages.items():
-        if stage.endswith(f"@{name}") and isinstance(recorded, dict):
-            parameters |= recorded.get("params", {}).get("params.yaml", {})
-    entry = {key.removeprefix(f"models.{name}."): value for key, value in parameters.items()}
+        if isinstance(stage, str) and stage.endswith(f"@{name}"):
+            recorded_params = _mapping(_mapping(recorded).get("params"))
+            parameters |= _mapping(recorded_params.get("params.yaml"))
+    entry = {str(key).removeprefix(f"models.{name}."): value for key, value in parameters.items()}
     try:
         return Provenance(
             config=entry["config"],
@@ -70,5 +71,12 @@ def provenance(name: str, lock: str | Path = "dvc.lock") -> Provenance:
             split=entry["evaluate"]["split"],
             runs=entry["benchmark"]["runs"],
         )
+    except TypeError:
+        raise OctetError(f"{lock}: damaged where it has the parameters of {name}; {made_by}") from None
     except KeyError as error:
         raise OctetError(f"{lock}: lacks the parameter {error} of {name}; {made_by}") from None
+
+
+def _mapping(value: Any) -> dict[Any, Any]:
+    """The value where it is a mapping; otherwise an empty one."""
+    return value if isinstance(value, dict) else {}

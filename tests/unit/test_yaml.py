@@ -1,0 +1,112 @@
+"""YAML that is meant to harm: each reader ends with a valid result or one short error, soon."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from octet.core import params, yaml
+from octet.core.errors import OctetError
+from octet.graph import profiles
+from octet.project import downloads, entries
+from octet.project.provenance import provenance
+from octet.reference import params as reference
+
+pytestmark = pytest.mark.unit
+
+LAUGHS = "a0: &a0 [x, x]\n" + "".join(f"a{k}: &a{k} [*a{k - 1}, *a{k - 1}]\n" for k in range(1, 60))
+MERGES = "a0: &a0 {x: 1}\n" + "".join(f"a{k}: &a{k} {{<<: [*a{k - 1}, *a{k - 1}]}}\n" for k in range(1, 40))
+TEXTS = {
+    "aliases that multiply": LAUGHS,
+    "merges that multiply": MERGES,
+    "models that multiply": "models:\n" + LAUGHS.replace("a", "  a"),
+    "deep": "[" * 50_000,
+    "deep blocks": "- " * 50_000,
+    "deep maps": "{a: " * 3_000,
+    "in itself": "&a [*a]",
+    "no bool": "a: !!bool x",
+    "no int": "a: !!int ''",
+    "python": "a: !!python/object/apply:os.system ['touch ran']",
+    "5,000 digits": "a: " + "9" * 5_000,
+    "4,299 digits": "digits32: " + "9" * 4_299,
+    "hex digits": "a: 0x" + "f" * 10_000,
+    "NUL": "a: \0",
+    "latin 1": b"a: \xe9",
+    "UTF-16": "a: 1".encode("utf-16"),
+    "BOM": b"\xef\xbb\xbfa: 1",
+    "a day that is none": "a: !!timestamp 2001-99-99",
+    "a zone that is none": "a: 2001-01-01 00:00:00 +99:99",
+    "a key of nothing": ": 1",
+    "a key of a list": "? [a]\n: 1",
+    "merged twice": "a: &a {x: 1}\nb: {<<: *a, x: 2, x: 3}",
+    "two documents": "a: 1\n---\nb: 2",
+    "many keys": "".join(f"k{k}: 1\n" for k in range(3_000)),
+    "long": "a: " + "x" * 300_000,
+    "models of nothing": "models: null",
+    "stages of a list": "stages: [1]",
+    "stages of a number": "stages: {summary@net: 5}",
+    "params of a list": "stages: {summary@net: {params: [1]}}",
+    "params of a number": "stages: {summary@net: {params: {params.yaml: {config: c, keep_fp32: [], export: 5}}}}",
+    "a number": "3",
+}
+READERS = {
+    "params.yaml": params.load,
+    "params.yaml, filled in": lambda path: entries.fill(),
+    "profile": profiles.load,
+    "data/params.yaml": reference.drawn,
+    "models/params.yaml": lambda path: reference.recipe(path, "net"),
+    "downloads/params.yaml": lambda path: downloads.weights("net", path),
+    "dvc.lock": lambda path: provenance("net", path),
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_no_text_ends_a_reader_otherwise_than_with_an_error(tmp_path, monkeypatch, reader):
+    monkeypatch.chdir(tmp_path)
+    path = Path("params.yaml")
+    for name, text in TEXTS.items():
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        start = time.process_time()
+        with pytest.raises(OctetError) as error:
+            READERS[reader](path)
+        assert time.process_time() - start < 2, name
+        assert len(str(error.value)) < 30_000, name
+    assert not list(tmp_path.rglob("ran"))
+
+
+@pytest.mark.parametrize(
+    ("name", "why"), [("aliases that multiply", "(*name) stand for 4,611,"), ("merges that multiply", "(*name) stand")]
+)
+def test_aliases_that_multiply_are_named(name, why):
+    with pytest.raises(OctetError, match="not valid YAML: its aliases") as error:
+        yaml.parse(TEXTS[name], "x.yaml")
+    assert why in str(error.value)
+
+
+def test_aliases_that_do_not_multiply_are_fine():
+    shared = "".join(f"m{k}: {{<<: *a, z: {k}}}\n" for k in range(500))
+    assert yaml.parse(f"a: &a {{x: 1, y: [2]}}\n{shared}", "x").values["m7"] == {"x": 1, "y": [2], "z": 7}
+
+
+def test_too_large_a_file(tmp_path):
+    with pytest.raises(OctetError, match=r"x: 4,000,009 bytes; expected 4,000,000 at most"):
+        yaml.parse("a: 1\n" * 800_001 + "a: 1", "x")
+
+
+def test_long_values_are_cut_in_messages(tmp_path):
+    (tmp_path / "params.yaml").write_text(f"target: {'x' * 100_000}\nequalize: {json.dumps(['y' * 50] * 1000)}\n")
+    with pytest.raises(OctetError) as error:
+        params.load(tmp_path / "params.yaml")
+    assert "… (100,002 characters)" in str(error.value)
+    assert len(str(error.value)) < 10_000
+
+
+def test_names_that_lead_out_of_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("configs/targets").mkdir(parents=True)
+    Path("outside.yaml").write_text("base: dotprod\n")
+    for name in ("../../outside", "/etc/passwd", "../targets/../../outside", "..", ""):
+        Path("params.yaml").write_text(f"target: {json.dumps(name)}\n")
+        with pytest.raises(OctetError, match=r"params\.yaml: target: unknown value"):
+            params.load()
