@@ -156,7 +156,10 @@ git-or-not: .venv/.ready
 	grep -Eqs '^[[:space:]]*no_scm[[:space:]]*=[[:space:]]*[Tt]rue' .dvc/config.local && off=yes || off=no; \
 	case $$git-$$off in \
 	no-no) $(PY) -m dvc config --quiet --local core.no_scm true && \
-		echo "No git work tree of this folder: DVC runs without git; dvc metrics diff, params diff and exp need a clone." ;; \
+		if LC_ALL=C git rev-parse 2>&1 | grep -q 'dubious ownership'; then \
+			echo "git does not trust this folder, which belongs to another user (dubious ownership): DVC runs without git."; \
+			echo "'git config --global --add safe.directory' with this folder's path behind it tells git that you do."; else \
+		echo "No git work tree of this folder: DVC runs without git; dvc metrics diff, params diff and exp need a clone."; fi ;; \
 	yes-yes) $(PY) -m dvc config --quiet --local --unset core.no_scm ;; \
 	esac
 

@@ -140,3 +140,24 @@ def test_names_in_the_environment_are_names_too(make):
 
 def test_options_of_pytest_are_options(make):
     assert make("test-unit", PYTEST="-k 'a or b' -x") == [["-m", "pytest", "-m", "unit", "-k", "a or b", "-x"]]
+
+
+@pytest.mark.parametrize("owner", ["another user", "nobody"])
+def test_why_git_is_not_used(tmp_path, owner):
+    """Of a checkout that belongs to another user git says so and nothing else, whatever it is asked."""
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    for name in ("Makefile", "pyproject.toml", "requirements.lock", "requirements.cuda.lock"):
+        shutil.copy(ROOT / name, tmp_path)
+        os.utime(tmp_path / name, (0, 0))
+    for name in (".locked", ".ready"):
+        (tmp_path / ".venv" / name).touch()
+    (tmp_path / ".venv/bin/python").symlink_to(shutil.which("true"))
+    environment = os.environ | {"GIT_CEILING_DIRECTORIES": str(tmp_path.parent)}
+    if owner == "another user":
+        subprocess.run(["git", "init", "-q", tmp_path], check=True)
+        environment["GIT_TEST_ASSUME_DIFFERENT_OWNER"] = "1"
+    done = subprocess.run(
+        ["make", "git-or-not"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert ("dubious ownership" in done.stdout) == (owner == "another user")
+    assert ("No git work tree" in done.stdout) == (owner == "nobody")
