@@ -150,7 +150,7 @@ def test_gptq_s_integers_are_within_the_levels(seen, data, levels):
     weight = data.draw(st_numpy.arrays(np.float64, (3, seen.shape[1]), elements=st.floats(-1e4, 1e4)))
     mean = seen.mean(axis=0)
     covariance = seen.T @ seen / len(seen) - np.outer(mean, mean)
-    integers = gptq.round_together(weight, covariance, levels)
+    integers = gptq.gptq_integers(weight, covariance, levels)
     assert integers.dtype == np.int8
     assert integers.shape == weight.shape
     assert np.abs(integers.astype(int)).max() <= levels
@@ -166,10 +166,10 @@ def test_gptq_in_blocks_is_gptq(seed, width, block):
     random = np.random.Generator(np.random.PCG64(seed))
     weight, seen = random.normal(0, 30, (4, width)), random.normal(0, 1, (3 * width, width))
     covariance = seen.T @ seen / len(seen)
-    whole = gptq.round_together(weight, covariance, 127)
+    whole = gptq.gptq_integers(weight, covariance, 127)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gptq, "BLOCK", block)
-        assert np.array_equal(gptq.round_together(weight, covariance, 127), whole)
+        assert np.array_equal(gptq.gptq_integers(weight, covariance, 127), whole)
 
 
 # --- a network in parts
