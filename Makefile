@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help quantize zoo tune predict report package dump env test test-unit test-slow check schema lint format
+.PHONY: help quantize zoo tune predict report package dump env test test-unit test-slow fuzz check schema lint format
 .PHONY: accuracy-baselines sweep-calibrators sweep-helps bench-pipeline bench-data bench-cifar bench-int8 bench-peers chart screenshots zoo-table clean distclean git-or-not
 
 # The interpreter that .venv is made from; empty: the first of python3.11, python3 and python that is a Python 3.11.
@@ -21,12 +21,14 @@ NAME ?=
 # Of `make predict`: an image, a folder with images, a pattern as a*.png, or several with a space or a line break between
 # them; empty: a few of the test split.
 IMAGE ?=
+# Of `make fuzz`: how long, in all; empty: 5.
+MINUTES ?=
 # More options for pytest, such as -k table or -x.
 PYTEST ?=
 
 # All of these but PYTEST are names and nothing else, whatever is in them: make does not expand them, and recipes get them
 # through the environment, so no shell does.
-GIVEN := PYTHON MODEL ZOO CONFIG CHECKPOINT DATA FIND NAME IMAGE
+GIVEN := PYTHON MODEL ZOO CONFIG CHECKPOINT DATA FIND NAME IMAGE MINUTES
 $(foreach given,$(GIVEN),$(eval override $(given) := $$(value $(given))))
 $(foreach given,$(GIVEN),$(if $(value $(given)),$(eval export $(given)),$(eval unexport $(given))))
 FOR_MODEL := $${MODEL:+--model="$$MODEL"}
@@ -66,6 +68,9 @@ test-unit: .venv/.ready  ## Run the tests of the library alone
 
 test-slow: .venv/.ready git-or-not  ## Run the slow tests
 	@$(PY) -m pytest -m slow $(PYTEST)
+
+fuzz: .venv/.ready  ## Give the readers files of any bytes for MINUTES=5 in all, led by what code they reach; what fails becomes a case of the tests
+	@$(PY) -m tests.fuzz $${MINUTES:+--minutes="$$MINUTES"}
 
 accuracy-baselines: .venv/.ready  ## Measure again how far int8 is from fp32, which the tests hold, into tests/accuracy_baselines.yaml
 	@$(PY) -m tests.accuracy

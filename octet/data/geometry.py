@@ -123,6 +123,8 @@ def is_pixels(value: object) -> bool:
 
 
 def _resize(image: Raster, height: int, width: int, interpolation: str, backend: str) -> Raster:
+    if 0 in image.shape:
+        raise Unreadable("an image of which cropping leaves nothing to resize")
     if backend == "pillow":
         return np.asarray(Image.fromarray(image).resize((width, height), _PILLOW[interpolation]))
     resized: Any = cv2.resize(image, (width, height), interpolation=_CV2[interpolation])

@@ -55,7 +55,10 @@ def load(path: Path) -> dict[str, GptqWeights]:
     """
     raw = read_bytes(path, "the stage round makes it")
     try:
-        with np.load(io.BytesIO(raw), allow_pickle=False) as arrays:
+        loaded = np.load(io.BytesIO(raw), allow_pickle=False)
+        if not isinstance(loaded, np.lib.npyio.NpzFile):
+            raise ValueError("a single array")
+        with loaded as arrays:
             names = dict.fromkeys(key.rpartition("/")[0] for key in arrays.files)
             weights = {name: GptqWeights(arrays[f"{name}/weight"], arrays[f"{name}/bias"]) for name in names}
         for one in weights.values():

@@ -8,13 +8,19 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import socket
 import struct
+import threading
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
+from http.client import HTTPException
 from pathlib import Path
 
 os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(1 << 21)  # else images alone would take a user's limit of 0.5 GiB
+os.environ["no_proxy"] = "127.0.0.1"
 
 import numpy as np
 from PIL import Image
@@ -35,6 +41,7 @@ from octet.export.stored_tensors import StoredTensor
 from octet.graph import profiles, ranges
 from octet.ncnn import table
 from octet.ncnn.net import load_layers, load_net, save_net
+from octet.project import transfer
 from octet.project.provenance import provenance
 from octet.quantize import gptq_weights
 from octet.quantize.fp32_layers import read_plan
@@ -274,6 +281,52 @@ def _images(_: Path) -> list[bytes]:
 )
 def image(data: bytes, folder: Path) -> None:
     image_files.read(_file(folder, "x.png", data))
+
+
+# --- a server's answers
+
+_ANSWERS = (
+    b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabcde",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    b"HTTP/1.1 302 Found\r\nLocation: /y\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 206 Partial\r\nContent-Range: bytes 3-7/8\r\nContent-Length: 5\r\n\r\nabcde",
+)
+
+
+class _Server:
+    """Answers whatever it is asked with the same bytes."""
+
+    def __init__(self) -> None:
+        self.data, self.listening = b"", socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.listening.getsockname()[1]}/x"
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            connection, _ = self.listening.accept()
+            with connection, suppress(OSError):
+                connection.settimeout(1)
+                connection.recv(1000)
+                connection.sendall(self.data)
+
+
+_server = cache(_Server)
+
+
+@reader(
+    lambda _: list(_ANSWERS),
+    b"Location: file:///etc/passwd\r\n",
+    b"Location: http://[",
+    b"100",
+    b"Connection: close\r\n",
+)
+def http_answer(data: bytes, folder: Path) -> None:
+    """What `download` makes an OctetError of, is one."""
+    _server().data = data
+    try:
+        transfer.fetch(_server().url, folder / ".x.partial", folder / "x")
+    except (OSError, HTTPException, transfer.Refused) as error:
+        raise OctetError(str(error)) from None
 
 
 # --- checkpoints

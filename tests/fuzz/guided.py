@@ -1,0 +1,38 @@
+"""One reader under atheris, in a process of its own: python -m tests.fuzz.guided READER [options of libFuzzer] CORPUS …
+
+Atheris, libFuzzer for Python, tells which code an input reached and changes those that reached something new. It ends the
+process at the first input that raises something else than OctetError, crashes, or takes too long or too much memory, and
+leaves that input behind.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+
+import atheris
+
+os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(1 << 21)  # before anything loads OpenCV
+with atheris.instrument_imports(include=["octet"]):
+    from octet.core.errors import OctetError
+    from tests.fuzz.readers import READERS
+
+from tests.fuzz import limits
+
+
+def main() -> None:
+    reader = READERS[sys.argv.pop(1)]
+    with limits.work_folder() as folder:
+
+        def one(data: bytes) -> None:
+            limits.clear(folder)
+            with suppress(OctetError):
+                reader.read(data, folder)
+
+        atheris.Setup(sys.argv, one)
+        atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
