@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from contextlib import redirect_stdout
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -84,6 +89,19 @@ open("models/tiny.pth", "wb").write(buffer.getvalue())
 """
 
 
+@cache
+def checkpoint() -> bytes:
+    """The tiny model's weights."""
+    with tempfile.TemporaryDirectory() as folder:
+        project = Project(Path(folder))
+        project.env["PYTHONPATH"] = str(ROOT)
+        (project.folder / "configs/models").mkdir(parents=True)
+        (project.folder / "configs/models/tiny.py").write_text(CONFIG)
+        (project.folder / "models").mkdir()
+        project.python("-c", CHECKPOINT)
+        return (project.folder / "models/tiny.pth").read_bytes()
+
+
 class Project:
     """A folder with the pipeline in it, and how to run things there."""
 
@@ -124,8 +142,8 @@ class Project:
         (folder / "configs/models/tiny.py").write_text(CONFIG)
         (folder / "params.yaml").write_text(PARAMS)
         (folder / "data/params.yaml").write_text("digits32:\n  train: 500\n  test: 500\n  seed: 0\n")
+        (folder / "models/tiny.pth").write_bytes(checkpoint())
         project = cls(folder)
-        project.python("-c", CHECKPOINT)
         project.git("init", "-q", "-b", "main")
         project.commit("a tiny project")
         return project
@@ -146,6 +164,22 @@ class Project:
     def stage(self, name: str, *args: str) -> subprocess.CompletedProcess:
         """One stage's script by itself, whatever its exit status."""
         return self.python("-m", f"stages.{name}", "--model", "tiny", *args, ok=False)
+
+    def stage_here(self, name: str, *args: str) -> str:
+        """One stage's script in this process, where torch and mmcls are imported already; what it printed.
+
+        Raises what it raises: octet.core.errors.run, which ends a command, is left out.
+        """
+        before, words, printed = Path.cwd(), sys.argv, io.StringIO()
+        os.chdir(self.folder)
+        sys.argv = [f"stages.{name}", "--model", "tiny", *args]
+        try:
+            with redirect_stdout(printed):
+                import_module(f"stages.{name}").main()
+        finally:
+            os.chdir(before)
+            sys.argv = words
+        return printed.getvalue()
 
     def dvc(self, *args: str) -> str:
         return self.python("-m", "dvc", *args).stdout

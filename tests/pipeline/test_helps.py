@@ -12,9 +12,9 @@ from octet.quantize.gptq_weights import load as load_gptq_weights
 pytestmark = pytest.mark.pipeline
 
 
-@pytest.fixture(scope="module")
-def project(finished, tmp_path_factory):
-    return finished.copy(tmp_path_factory.mktemp("helps") / "p")
+@pytest.fixture
+def project(finished, tmp_path):
+    return finished.copy(tmp_path / "p")
 
 
 def read(project, name):
@@ -57,7 +57,6 @@ def test_each_runs_where_it_is_on_and_its_layers_arrive(project):
     ],
 )
 def test_a_user_s_mistake(project, old, new, stage, message):
-    project.git("checkout", "-q", "params.yaml")
     project.edit("params.yaml", "metric: none", "metric: kl")
     project.edit("params.yaml", old, new)
     done = project.stage(stage)

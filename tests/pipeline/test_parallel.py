@@ -190,17 +190,23 @@ def test_a_worker_that_does_not_see_the_images(cluster, tmp_path):
         on_cluster(work, 2, cluster.address)
 
 
-def test_what_the_caller_does_not_wait_for_is_cancelled(cluster):
+def test_what_the_caller_does_not_wait_for_is_cancelled(cluster, tmp_path):
+    """The worker computes the first shard and begins another one, which ends when all is cancelled."""
     cluster.worker()
+    cancelled, count = tmp_path / "cancelled", 1000
 
     def work(shard: range) -> int:
-        time.sleep(0.02)
+        if shard.start:
+            until(cancelled.exists)
         return len(shard)
 
-    with map_shards(work, 1000, "x", scheduler=cluster.address) as results:
+    assert len(shards(count, 1)) > 10
+    with map_shards(work, count, "x", scheduler=cluster.address) as results:
         assert next(results) == 32
     until(lambda: cluster.client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)) == 0)
-    assert computed(cluster) < len(shards(1000, 1))
+    cancelled.touch()
+    until(lambda: not any(cluster.client.processing().values()))
+    assert computed(cluster) <= 3
 
 
 def test_all_workers_lost(cluster):

@@ -29,15 +29,15 @@ SAME += [
 SAME += [f"metrics/tiny/{name}" for name in ("activations.csv", "classes.csv", "confusion.csv", "differ.png")]
 
 
-@pytest.fixture(scope="module")
-def project(finished, tmp_path_factory):
-    """A copy of the finished run; the tests below change it one after the other."""
+@pytest.fixture
+def project(finished, tmp_path):
+    """A copy of the finished run, to change."""
+    return finished.copy(tmp_path / "p")
+
+
+def test_everything_is_there(finished):
     assert sorted(finished.ran) == sorted(["data/dvc.yaml:digits32", *ALL])
-    return finished.copy(tmp_path_factory.mktemp("project") / "p")
-
-
-def test_everything_is_there(project):
-    folder = project.folder
+    project, folder = finished, finished.folder
     net = load_net(folder / "models/tiny/int8.param", folder / "models/tiny/int8.bin")
     layers = quantizable(net.layers)
     assert len(layers) == 21
@@ -79,13 +79,11 @@ def test_plots_metrics_and_dag(project):
         assert f"metrics_tiny_{plot}_csv" in page
     assert "metrics/tiny/differ.png" in page
     assert "metrics_tiny_analyze_json" in page
-    project.run("rm", "-r", "plots")
 
 
 def test_nothing_waits_for_what_explains(project):
     project.edit("params.yaml", "analyze:\n  images: 16", "analyze:\n  images: 8")
     assert project.repro() == ["analyze"]
-    project.commit("fewer images to analyze")
 
 
 def test_another_method_reruns_int8_only(project):
@@ -94,7 +92,6 @@ def test_another_method_reruns_int8_only(project):
     assert sorted(project.repro()) == sorted(["calibrate", *INT8])
     assert project.files(*before) == before
     assert "summary.json" in project.dvc("metrics", "diff")
-    project.commit("kl")
 
 
 def test_a_kept_layer_reruns_int8(project):
@@ -103,19 +100,23 @@ def test_a_kept_layer_reruns_int8(project):
     net = load_net(project.folder / "models/tiny/int8.param", project.folder / "models/tiny/int8.bin")
     assert not is_int8(net.layer("linear_38"))
     assert is_int8(quantizable(net.layers)[1])
-    project.commit("keep one")
 
 
-def test_the_gate_and_parameters_that_no_stage_reads(project):
+def test_parameters_that_no_stage_reads(project):
     project.edit("params.yaml", "max_drop_pt: 100", "max_drop_pt: 0")
     assert project.repro() == []
-    summary = json.loads((project.folder / "metrics/tiny/summary.json").read_text())
+
+
+@pytest.mark.parametrize(("most", "status"), [(0.2, 1), (0.3, 0)])
+def test_the_gate(project, most, status):
+    """A drop of 0.25 points, whatever the tiny network's is."""
+    summary = project.folder / "metrics/tiny/summary.json"
+    summary.write_text(json.dumps(json.loads(summary.read_text()) | {"top1_drop_pt": 0.25}))
+    project.edit("params.yaml", "max_drop_pt: 100", f"max_drop_pt: {most}")
     check = project.python("-m", "octet", "check", ok=False)
-    assert check.returncode == (1 if summary["top1_drop_pt"] > 0 else 0)
-    assert "points of top-1" in check.stderr
+    assert check.returncode == status
+    assert f"tiny: int8 loses +0.25 points of top-1, allowed are {most:.2f}" in check.stderr
     assert "Traceback" not in check.stderr
-    project.edit("params.yaml", "max_drop_pt: 0", "max_drop_pt: 100")
-    assert project.python("-m", "octet", "check").returncode == 0
 
 
 def test_changed_library_code_reruns_the_stages_that_use_it(project):
@@ -125,7 +126,6 @@ def test_changed_library_code_reruns_the_stages_that_use_it(project):
     with (project.folder / "octet/evaluate/evaluate.py").open("a") as file:
         file.write("\n# changed\n")
     assert sorted(project.repro()) == ["evaluate_fp32", "evaluate_int8", "summary"]
-    project.commit("changed code")
 
 
 def test_an_experiment(project):
@@ -136,14 +136,11 @@ def test_an_experiment(project):
     page = (project.folder / "reports/tiny/report.html").read_text()
     cells = [cell.replace("\u200b", "") for cell in re.findall("<td>(.*?)</td>", page)]
     assert "with-mse" in cells
-    assert cells[cells.index("calibrate.method") + 1 :][:2] == ["kl", "mse"]
-    project.git("checkout", "-q", ".")
-    project.dvc("checkout")
+    assert cells[cells.index("calibrate.method") + 1 :][:2] == ["minmax", "mse"]
 
 
 def test_a_killed_run_recovers(project):
     """Killed at once, together with the stage that runs: the next `dvc repro` goes on and gives the same files."""
-    project.repro()
     wanted = project.files(*SAME)
     for name in ("fp32.param", "int8.table"):
         path = project.folder / "models/tiny" / name

@@ -41,12 +41,12 @@ class Quiet(SimpleHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory):
+def project(finished, tmp_path_factory):
     """digits32's images as JPEG class folders of 40x36; one test image is damaged. The tiny network's weights are a
     zoo model's: no file can be made that has the published checksum, so the project's own copy of zoo.py gets another."""
     made = Project.make(tmp_path_factory.mktemp("zoo"))
     folder = made.folder
-    made.python("-m", "stages.digits32", "--train", "500", "--test", "500", "--seed", "0", "--out", "data/digits32")
+    shutil.copytree(finished.folder / "data/digits32", folder / "data/digits32")
     for split, name, count in (("train", "train", 40), ("test", "val", 150)):
         data = Cifar(folder / "data/digits32", split)
         for k in range(count):
@@ -65,36 +65,49 @@ def project(tmp_path_factory):
     threading.Thread(target=server.serve_forever, daemon=True).start()
     made.env |= {"OCTET_MIRROR": f"http://127.0.0.1:{server.server_port}", "no_proxy": "127.0.0.1"}
     made.sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()[:8]
+    made.filled_in = made.python("-m", "octet", "validate").stdout
     yield made
     server.shutdown()
     server.server_close()
 
 
-def test_the_entry_is_filled_in_and_a_wrong_checksum_stops_the_run(project):
-    shown = project.python("-m", "octet", "validate").stdout
-    assert shown == (
-        "params.yaml: models.tiny: filled in checkpoint, trusted, data, keep_fp32, partition, max_drop_pt\n"
-        "tiny: test split: val (class folders in sorted order, 10), 150 images\n"
-        "tiny: train split: train (class folders in sorted order, 10), 40 images\n"
+@pytest.fixture(scope="module")
+def run(project, tmp_path_factory):
+    """A copy in which the weights' checksum is right, after `dvc repro`; `done` is what that said."""
+    copy = project.copy(tmp_path_factory.mktemp("zoo run") / "p")
+    copy.env |= {key: project.env[key] for key in ("OCTET_MIRROR", "no_proxy")}
+    copy.edit(
+        "octet/zoo/catalogue.py",
+        'return self.file.stem.rsplit("-", 1)[1]',
+        f'return "{project.sha256}"',
     )
+    copy.damaged, copy.sha256 = project.damaged, project.sha256
+    copy.done = copy.python("-m", "dvc", "repro", "summary@tiny", "analyze@tiny")
+    return copy
+
+
+def test_the_entry_is_filled_in(project):
+    assert project.filled_in.splitlines() == [
+        "params.yaml: models.tiny: filled in checkpoint, trusted, data, keep_fp32, partition, max_drop_pt",
+        "tiny: test split: val (class folders in sorted order, 10), 150 images",
+        "tiny: train split: train (class folders in sorted order, 10), 40 images",
+    ]
     text = (project.folder / "params.yaml").read_text()
     assert f"checkpoint: models/zoo/{WEIGHTS}" in text
     assert "data: data/jpeg\n" in text
     assert "# by name" in text
     assert WEIGHTS in (project.folder / "downloads/params.yaml").read_text()
+
+
+def test_a_wrong_checksum_stops_the_run(project):
     done = project.python("-m", "dvc", "repro", "summary@tiny", ok=False)
     assert done.returncode != 0
     assert "expected was bd6371c8; it was thrown away" in done.stderr
     assert not list((project.folder / "models/zoo").glob("*.pth"))
 
 
-def test_the_pipeline_on_image_files(project):
-    project.edit(
-        "octet/zoo/catalogue.py",
-        'return self.file.stem.rsplit("-", 1)[1]',
-        f'return "{project.sha256}"',
-    )
-    done = project.python("-m", "dvc", "repro", "summary@tiny", "analyze@tiny")
+def test_the_pipeline_on_image_files(run):
+    project, done = run, run.done
     ran = [line.split("'")[1] for line in done.stdout.splitlines() if line.startswith("Running stage")]
     assert ran[0] == "downloads/dvc.yaml:weights@resnet18_8xb16_cifar10"
     assert len(ran) == 12
@@ -121,13 +134,14 @@ def test_the_pipeline_on_image_files(project):
     assert steps["size"] == [32, 32]
 
 
-def test_what_was_fetched_stays_and_no_other_model_needs_it(project):
+def test_what_was_fetched_stays_and_no_other_model_needs_it(run, tmp_path):
+    project = run.copy(tmp_path / "p")
     weights = project.folder / "models/zoo" / WEIGHTS
-    project.env["OCTET_MIRROR"] = "http://127.0.0.1:9"
+    project.env |= {"OCTET_MIRROR": "http://127.0.0.1:9", "no_proxy": "127.0.0.1"}
     assert "weights" not in project.dvc("repro", "--dry", "export@own")
     assert "didn't change" in project.dvc("repro", "export@tiny")
     again = "repro", "--single-item", "--force", "downloads/dvc.yaml:weights@resnet18_8xb16_cifar10"
-    assert f"{WEIGHTS}: was there, sha256 {project.sha256}" in project.dvc(*again)
+    assert f"{WEIGHTS}: was there, sha256 {run.sha256}" in project.dvc(*again)
     weights.unlink()
     project.python("-c", "import shutil; shutil.rmtree('.dvc/cache')")
     done = project.python("-m", "dvc", *again, ok=False)
@@ -135,15 +149,15 @@ def test_what_was_fetched_stays_and_no_other_model_needs_it(project):
     assert f"put it there by hand: models/zoo/{WEIGHTS}" in done.stderr
 
 
-def test_the_mean_of_what_is_read_is_what_the_file_holds(project):
+def test_the_mean_of_what_is_read_is_what_the_file_holds(run):
     """The images as files and as arrays through the same preprocess.json: not equal, as JPEG loses, but close."""
     from octet.data import preprocess
     from octet.data.dataset import open_split
     from octet.data.images import Images
 
-    steps = preprocess.load(project.folder / "models/tiny/preprocess.json")
-    files = open_split(project.folder / "data/jpeg", "train", steps.classes)
-    arrays = open_split(project.folder / "data/digits32", "train", steps.classes)
+    steps = preprocess.load(run.folder / "models/tiny/preprocess.json")
+    files = open_split(run.folder / "data/jpeg", "train", steps.classes)
+    arrays = open_split(run.folder / "data/digits32", "train", steps.classes)
     k = int(Path(files.name(0)).stem)
     array = cv2.resize(arrays.image(k), (40, 36))
     assert np.abs(Images(files, steps, np.array([0]))[0] - steps(array)).mean() < 0.1

@@ -8,7 +8,11 @@ import pytest
 
 pytestmark = pytest.mark.unit
 
-FILES = sorted((Path(__file__).parents[1] / "bench").glob("*.py"))
+FILES = sorted(path for path in (Path(__file__).parents[1] / "bench").rglob("*.py") if path.stem != "__init__")
+
+
+def test_the_benchmarks_are_there():
+    assert {"int8", "peers", "measure"} <= {path.stem for path in FILES}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

@@ -188,7 +188,7 @@ def test_the_table_does_not_depend_on_workers(tmp_path, method):
     save_net(net, *files)
     one, four = (calibrate(net, images, nets.settings(method), target("dotprod"), workers=n) for n in (1, 4))
     assert one.inputs == four.inputs
-    assert list(one.inputs) == ["conv_1", "conv_2", "conv_3", "fc"]
+    assert list(one.inputs) == list(one.weights) == ["conv_1", "conv_2", "conv_3", "fc"]
     assert all(np.array_equal(one.weights[name], four.weights[name]) for name in one.weights)
     if method == "minmax":
         assert one.inputs["conv_1"] == np.float32(127 / max(np.abs(x).max() for x in images))

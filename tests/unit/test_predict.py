@@ -163,8 +163,12 @@ def test_a_long_name_is_not_cut(name):
 CHINESE = "虎斑猫"
 
 
+# The fonts of a machine that has none but matplotlib's own, which it has to find.
+MATPLOTLIB_S = [entry for entry in fonts.fontManager.ttflist if entry.name == fonts.OWN]
+
+
 def test_what_no_font_has_is_escaped_and_said_once(capsys, monkeypatch):
-    monkeypatch.setattr(fonts.fontManager, "ttflist", [])
+    monkeypatch.setattr(fonts.fontManager, "ttflist", MATPLOTLIB_S)
     found = Fonts.of(["cat", CHINESE, "naïve ±"])
     assert found == Fonts([fonts.OWN], frozenset(CHINESE))
     assert found.drawable(f"{CHINESE[0]} cat") == "\\u864e cat"
@@ -187,7 +191,7 @@ def test_a_font_of_this_machine_has_what_matplotlib_s_has_not(monkeypatch):
     real = fonts._has
     monkeypatch.setattr(fonts, "_has", lambda path, wanted: {"虎"} & wanted if path == "t.ttf" else real(path, wanted))
     entries = [FontEntry(fname="t.ttf", name="Tiger Sans"), FontEntry(fname="broken.ttf", name="Broken")]
-    monkeypatch.setattr(fonts.fontManager, "ttflist", entries)
+    monkeypatch.setattr(fonts.fontManager, "ttflist", entries + MATPLOTLIB_S)
     assert Fonts.of(["a tiger: 虎"]) == Fonts([fonts.OWN, "Tiger Sans"], frozenset())
     assert Fonts.of(["cat"]).families == [fonts.OWN]
     assert Fonts.of([CHINESE]).missing == {"斑", "猫"}

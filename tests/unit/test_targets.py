@@ -180,8 +180,9 @@ def test_a_table_for_another_profile(profile, small):
 
 
 def test_the_profiles_of_the_project():
-    for path in (Path(__file__).parents[2] / FOLDER).glob("*.yaml"):
-        assert load(path).name == path.stem
+    names = [path.stem for path in (Path(__file__).parents[2] / FOLDER).glob("*.yaml")]
+    assert "resnet18_digits32_avx512vnni" in names
+    assert [load(Path(__file__).parents[2] / FOLDER / f"{name}.yaml").name for name in names] == names
 
 
 @pytest.mark.parametrize("groups", [2, 4, 16])
