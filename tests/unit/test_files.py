@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from octet.core import files
 from octet.core.errors import OctetError
 from octet.core.files import new_folder, write_bytes
 
@@ -125,3 +126,22 @@ def test_a_full_and_a_read_only_disk(tmp_path, option, line):
     assert found.stderr.startswith(line)
     assert found.stderr.count("\n") == 1
     assert found.stdout.split() == ["exit", "1", "old"]
+
+
+def write_and_fail(folder):
+    (folder / "x").write_text("x")
+    raise KeyError
+
+
+def test_files_are_whole_or_absent(tmp_path):
+    with pytest.raises(ValueError, match="Out of range float values"):
+        files.write_json(tmp_path / "a.json", {"x": float("nan")})
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(KeyError), files.new_folder(tmp_path / "d") as new:
+        write_and_fail(new)
+    assert list(tmp_path.iterdir()) == []
+    files.write_json(tmp_path / "a.json", {"b": 1, "a": "é"})
+    assert (tmp_path / "a.json").read_bytes() == '{\n  "a": "é",\n  "b": 1\n}\n'.encode()
+    with files.new_folder(tmp_path / "d") as new:
+        (new / "x").write_text("new")
+    assert (tmp_path / "d" / "x").read_text() == "new"

@@ -25,7 +25,7 @@ from octet.data.dataset import open_split
 from octet.data.geometry import CenterCrop, CropAndResize, Resize
 from octet.data.image_files import FLAGS, read
 from octet.data.preprocess import Preprocess
-from octet.evaluate.predictions import Prediction, distinct, predictions_csv, read_predictions
+from octet.evaluate.predictions import Prediction, predictions_csv, read_predictions
 from octet.graph import profiles
 from octet.quantize import gptq_weights
 from octet.quantize.gptq_weights import GptqWeights
@@ -222,27 +222,6 @@ def test_a_predictions_file(tmp_path, content):
     for row in damage.result_or_octet_error(lambda: read_predictions(tmp_path / "p.csv")) or []:
         assert len(row.top) == len(row.probabilities) > 0
         assert all(0 <= share <= 1 for share in row.probabilities)
-
-
-NAMES = st.text(
-    st.characters(exclude_categories=["Cs"], exclude_characters="\r\n\0"), min_size=1, max_size=6
-) | st.text("| \\a")
-
-
-@given(st.lists(NAMES, min_size=1, max_size=6), st.data())
-def test_predictions_read_back_as_they_were_written(tmp_path, classes, data):
-    """Whatever the classes are called, once they are told apart, and whatever the images."""
-    names, most = distinct(classes), min(5, len(classes))
-    assert len(set(names)) == len(classes)
-
-    def one():
-        top = data.draw(st.permutations(names))[:most]
-        shares = data.draw(st.lists(st.integers(0, 10**6), min_size=most, max_size=most))
-        return Prediction(data.draw(NAMES), data.draw(st.sampled_from(names)), top, [share / 10**6 for share in shares])
-
-    made = [one() for _ in range(data.draw(st.integers(1, 4)))]
-    (tmp_path / "p.csv").write_bytes(predictions_csv(made).encode())
-    assert read_predictions(tmp_path / "p.csv") == made
 
 
 # --- data sets

@@ -1,4 +1,4 @@
-"""digits32's images, CIFAR's layouts, and balanced subsets."""
+"""CIFAR's layouts: binary and python version, unpacked and archived; damaged and hostile files."""
 
 import hashlib
 import pickle
@@ -12,29 +12,8 @@ from octet.core.errors import OctetError
 from octet.data import cifar, cifar_layouts
 from octet.data.cifar import Cifar
 from octet.data.dataset import open_split
-from octet.data.subset import balanced, held_out
-from octet.reference import digits32
 
 pytestmark = pytest.mark.unit
-
-
-def test_digits32_is_the_same_bytes_everywhere():
-    """Literal hash: the shipped checkpoint was trained on these images."""
-    images, labels = digits32.draw(500, seed=0, split=1)
-    assert images.shape == (500, 3, 32, 32)
-    assert images.dtype == np.uint8
-    assert hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest() == (
-        "d97e8faabfed0bb78692931cc2fe60c80f0a3a48b055f7ea3e69b922a7c14f05"
-    )
-    assert np.bincount(labels).tolist() == [50] * 10
-
-
-def test_digits32_does_not_depend_on_workers_and_differs_by_seed_and_split():
-    one, _ = digits32.draw(1000, seed=3, split=0, workers=1)
-    four, _ = digits32.draw(1000, seed=3, split=0, workers=4)
-    assert np.array_equal(one, four)
-    assert not np.array_equal(one, digits32.draw(1000, seed=4, split=0)[0])
-    assert not np.array_equal(one, digits32.draw(1000, seed=3, split=1)[0])
 
 
 @pytest.fixture
@@ -231,23 +210,3 @@ def test_damaged_batches(folder):
         OctetError, match="test_batch.bin: no such file; CIFAR-10's binary version has batches.meta.txt, test_batch.bin"
     ):
         Cifar(path, "test")
-
-
-def test_balanced_subsets():
-    labels = np.array([0, 0, 0, 0, 1, 1, 2, 2, 2, 2])
-    assert balanced(labels, 3, "x").tolist() == [0, 4, 6]
-    assert balanced(labels, 6, "x").tolist() == [0, 1, 4, 5, 6, 7]
-    assert balanced(labels, 10, "x").tolist() == list(range(10))
-    assert set(balanced(labels, 4, "x")) <= set(balanced(labels, 7, "x"))
-    with pytest.raises(OctetError, match="calibrate.images: 11 images asked for, the split has 10"):
-        balanced(labels, 11, "calibrate.images")
-
-
-def test_held_out_images_come_from_the_end():
-    labels = np.array([0, 0, 0, 0, 1, 1, 2, 2, 2, 2])
-    assert held_out(labels, 3, "x").tolist() == [3, 5, 9]
-    assert held_out(labels, None, "x").tolist() == held_out(labels, 5, "x").tolist() == [2, 3, 4, 5, 9]
-    many = np.arange(1000) * 7 % 10
-    assert not set(held_out(many, 500, "x")) & set(balanced(many, 500, "x"))
-    with pytest.raises(OctetError, match="evaluate.limit: 6 held-out images asked for; half of the split is 5"):
-        held_out(labels, 6, "evaluate.limit")

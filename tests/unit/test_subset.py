@@ -1,0 +1,29 @@
+"""Which images of a split are taken when not all are."""
+
+import numpy as np
+import pytest
+
+from octet.core.errors import OctetError
+from octet.data.subset import balanced, held_out
+
+pytestmark = pytest.mark.unit
+
+
+def test_balanced_subsets():
+    labels = np.array([0, 0, 0, 0, 1, 1, 2, 2, 2, 2])
+    assert balanced(labels, 3, "x").tolist() == [0, 4, 6]
+    assert balanced(labels, 6, "x").tolist() == [0, 1, 4, 5, 6, 7]
+    assert balanced(labels, 10, "x").tolist() == list(range(10))
+    assert set(balanced(labels, 4, "x")) <= set(balanced(labels, 7, "x"))
+    with pytest.raises(OctetError, match="calibrate.images: 11 images asked for, the split has 10"):
+        balanced(labels, 11, "calibrate.images")
+
+
+def test_held_out_images_come_from_the_end():
+    labels = np.array([0, 0, 0, 0, 1, 1, 2, 2, 2, 2])
+    assert held_out(labels, 3, "x").tolist() == [3, 5, 9]
+    assert held_out(labels, None, "x").tolist() == held_out(labels, 5, "x").tolist() == [2, 3, 4, 5, 9]
+    many = np.arange(1000) * 7 % 10
+    assert not set(held_out(many, 500, "x")) & set(balanced(many, 500, "x"))
+    with pytest.raises(OctetError, match="evaluate.limit: 6 held-out images asked for; half of the split is 5"):
+        held_out(labels, 6, "evaluate.limit")
