@@ -138,6 +138,7 @@ RULES: dict[str, list[Rule]] = {
 _INTEGER = re.compile(r"[-+]?\d+", re.ASCII)
 _FLOAT = re.compile(r"(?=[-+]?\.?\d)([-+]?)(\d*)(?:\.(\d*))?(?:[eE]([-+]?)(\d*))?", re.ASCII)
 _LONGEST = 15  # characters of a number that ncnn reads
+_INFINITE = 400  # beyond that power of ten all are as large
 
 
 def integer(text: str) -> int:
@@ -161,8 +162,8 @@ def real(text: str) -> np.float32:
     value = float(int(whole or 0) % 2**32)
     if fraction:
         value += int(fraction) % 2**32 / (10 ** len(fraction) % 2**32)
-    scale = 1.0
-    for factor in [1e8] * (int(exponent or 0) // 8) + [10.0] * (int(exponent or 0) % 8):
+    power, scale = min(int(exponent or 0), _INFINITE), 1.0
+    for factor in [1e8] * (power // 8) + [10.0] * (power % 8):
         scale *= factor
     value = value / scale if direction == "-" else value * scale
     with np.errstate(over="ignore"):

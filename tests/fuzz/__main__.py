@@ -88,7 +88,7 @@ def _guided(reader: FuzzReader, seconds: float, number: int, tally: Tally) -> No
         *(f"-max_total_time={max(1, int(seconds))}", f"-max_len={LONGEST_BYTES}", f"-artifact_prefix={found}/"),
         *(
             f"-timeout={max(2, int(limits.MOST_S))}",
-            f"-rss_limit_mb={1024}",
+            f"-rss_limit_mb={limits.MOST_MIB + 256}",
             "-malloc_limit_mb=512",
             f"-seed={number + 1}",
         ),

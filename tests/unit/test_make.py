@@ -92,7 +92,9 @@ def test_all_targets_that_read_names_are_tried():
     reads = re.compile(r"\$\$\{?[A-Z]{4,}|FOR_(MODEL|FIND)")
     rules = re.findall(r"^([a-z-]+):[^\n]*## [^\n]*\n((?:\t.*\n)+)", makefile, re.M)
     assert {name for name, recipe in rules if reads.search(recipe.replace("$$PWD", ""))} == set(TARGETS)
-    assert not re.search(r"^\t.*\$\((MODEL|ZOO|CONFIG|CHECKPOINT|DATA|FIND|NAME|IMAGE|PYTHON|MINUTES)\b", makefile, re.M)
+    assert not re.search(
+        r"^\t.*\$\((MODEL|ZOO|CONFIG|CHECKPOINT|DATA|FIND|NAME|IMAGE|PYTHON|MINUTES)\b", makefile, re.M
+    )
 
 
 @pytest.mark.parametrize("target", TARGETS)
