@@ -2,12 +2,11 @@
 
 from octet.core.errors import run
 from octet.core.stage import arguments, begin
+from octet.export.export import export
 
 
 def main() -> None:
     stage = begin(arguments(__doc__).parse_args().model)
-    from octet.export.export import export  # imports torch and mmcls: seconds, in which wrong parameters are told
-
     entry, folder = stage.entry, stage.folder
     difference = export(
         entry.config,
