@@ -150,8 +150,8 @@ clean:  ## Remove the pipeline's outputs and what tools left behind (not checkpo
 	@find . \( -path ./.git -o -path ./.venv -o -path ./.venv-bench -o -path ./.dvc \) -prune -o \
 		\( -name __pycache__ -o -name '*.partial' \) -prune -exec rm -rf {} +
 
-distclean: clean  ## clean, and remove .venv, .venv-bench and what zoo-table measured
-	@rm -rf .venv .venv-bench .zoo octet.egg-info
+distclean: clean  ## clean, and remove .venv, .venv-bench and what zoo-table measured and fuzz reached
+	@rm -rf .venv .venv-bench .zoo .fuzz octet.egg-info
 
 # DVC refuses to run outside git unless core.no_scm says so; it would also take an unrelated repository around
 # this folder for ours. So the setting follows what is there, in the file that git ignores.

@@ -112,7 +112,7 @@ def _guided(reader: FuzzReader, seconds: float, number: int, tally: Tally) -> No
         _keep(reader, path.read_bytes(), path.name.split("-")[0], tally)
         path.unlink()
     if done.returncode and not kept:
-        raise OctetError(f"{reader.name}: the fuzzer ended with {done.returncode}: {done.stderr[-2000:]}")
+        raise OctetError(f"{reader.name}: the fuzzer was ended, or failed ({done.returncode}): {done.stderr[-500:]}")
     if kept:
         print(f"{reader.name}: {_last_words(done.stderr)}", file=sys.stderr)
 
