@@ -1,4 +1,4 @@
-"""make screenshots: the README's pictures of the report and of predict, from what `make quantize MODEL=name` made.
+"""make screenshots: the README's images of the report and of predict, from what `make quantize MODEL=name` made.
 
 Writes docs/images/report.png and report-dark.png, an excerpt of the report as a real browser shows it, and predict.png.
 Needs a browser: Debian's package `chromium`.
@@ -21,7 +21,7 @@ from tests import browser
 
 ROOT = Path(__file__).parents[2]
 FOLDER = Path("docs/images")
-MOST_BYTES = 200_000  # of a picture
+MOST_BYTES = 200_000  # of an image
 WIDTH = 1280  # CSS pixels
 SECTIONS = ("confusion", "differ")  # of the report, below its tiles
 IMAGES = 4  # that predict looks at
