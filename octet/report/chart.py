@@ -141,7 +141,7 @@ def _panel(title: str, panel: Sequence[Dot], axes: _Axes, left: float, first: bo
         parts.append(f'<line x2="{_WIDE}" y1="{y:.1f}" y2="{y:.1f}"/>')
         if first:
             parts.append(f'<text x="-8" y="{y + 4:.1f}" text-anchor="end">{kl:g}</text>')
-    for speed in range(math.floor(axes.most) + 1):
+    for speed in range(0, math.floor(axes.most) + 1, 1 if axes.most < 8 else 2):
         x = axes.x(speed)
         parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{_HIGH}" y2="{_HIGH + 5}"/>')
         parts.append(f'<text x="{x:.1f}" y="{_HIGH + 21}" text-anchor="middle">{speed}×</text>')
