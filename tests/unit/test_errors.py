@@ -1,6 +1,7 @@
 """How a command ends: Ctrl-C at any moment, output that nobody takes, a terminal that is not UTF-8, too little memory."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,10 +17,13 @@ INTERRUPT = "import os, signal, time; os.kill(os.getpid(), signal.SIGINT); time.
 
 def python(*arguments: str, **how) -> subprocess.CompletedProcess:
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": ""} | how.pop("env", {})
-    return subprocess.run(
-        [sys.executable, *arguments],
-        **{"capture_output": True, "text": True, "cwd": ROOT, "env": environment, "timeout": 60} | how,
-    )
+    usual = {"capture_output": True, "text": True, "cwd": ROOT, "env": environment, "timeout": 60}
+    return subprocess.run([sys.executable, *arguments], **usual | {"preexec_fn": heeds_ctrl_c} | how)
+
+
+def heeds_ctrl_c() -> None:
+    """In a shell's background job Ctrl-C is ignored, and so it would be by what the tests start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def runs(body: str, **how) -> subprocess.CompletedProcess:
