@@ -6,22 +6,21 @@ this layer. The first says what it loses by itself, the second what leaving it i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from octet.core import text
 from octet.core.files import figure
 from octet.core.logits import decibels, kl_divergence
 from octet.core.parallel import map_ordered
-from octet.core.progress import progress
 from octet.graph.ranges import Range
-from octet.ncnn.engine import Engine, logits
+from octet.ncnn.engine import Floats, logits
 from octet.ncnn.layer import Layer
 from octet.ncnn.net import Net
-from octet.quantize.sensitivity import Images, Int8, alone, int8_layers, int8_weights, multiplications
+from octet.ncnn.variants import Base, Mats, Variant
+from octet.quantize.sensitivity import Bases, Images, Int8, groups, int8_layers, int8_weights, multiplications
 
 
 @dataclass(frozen=True)
@@ -118,47 +117,87 @@ def analyze(net: Net, int8: Int8, ranges: Mapping[str, Range], images: Images) -
         ranges: Of the layers' inputs, as the stage calibrate measured them.
         images: Calibration images.
     """
-    whole, engine = int8([]), Engine.of(net)
-    names = int8_layers(whole)
-    macs = multiplications(net, names, images[0])
-    fp32 = logits(engine, images, "analyze, fp32")
-    layers = []
-    for name in progress(names, "analyze", unit="layer"):
-        layer = net.layer(name)
-        sqnr_db, logits_alone = _alone(engine, alone(int8, names, name), layer, images)
-        without = logits(Engine.of(int8([name])), images, f"without {name}")
-        layers.append(
-            LayerCost(
-                name,
-                layer.type,
-                macs[name],
-                round(sqnr_db, 3),
-                figure(kl_divergence(fp32, logits_alone)),
-                figure(kl_divergence(fp32, without)),
-                figure(max((float(np.abs(t.data).max()) for t in int8_weights(layer)), default=0.0)),
-                **asdict(ranges[name]) if name in ranges else {},
+    whole = Base(int8([]))
+    names = int8_layers(whole.net)
+    macs, bases = multiplications(net, names, images[0]), Bases(net, int8, names)
+    fp32 = logits(bases.fp32.engine, images, "analyze, fp32")
+    together = logits(whole.engine, images, "analyze, int8")
+    costs: list[LayerCost] = []
+    for group in groups(net, names):
+        layers, withouts = [net.layer(name) for name in group], [Variant(whole, int8([name])) for name in group]
+        per_image = _costs_per_image(bases, whole, layers, bases.alone(group), withouts, images)
+        for layer, runs in zip(layers, zip(*per_image, strict=True), strict=True):
+            costs.append(
+                LayerCost(
+                    layer.name,
+                    layer.type,
+                    macs[layer.name],
+                    round(decibels(sum(run.signal for run in runs), sum(run.noise for run in runs)), 3),
+                    figure(kl_divergence(fp32, np.stack([run.alone for run in runs]))),
+                    figure(kl_divergence(fp32, np.stack([run.without for run in runs]))),
+                    figure(max((float(np.abs(t.data).max()) for t in int8_weights(layer)), default=0.0)),
+                    **asdict(ranges[layer.name]) if layer.name in ranges else {},
+                )
             )
-        )
-    together = logits(Engine.of(whole), images, "analyze, int8")
     noise = np.square(together.astype(np.float64) - fp32).sum()
     sqnr_db = decibels(np.square(fp32.astype(np.float64)).sum(), noise)
-    return Analysis(layers, ModelCost(len(images), round(sqnr_db, 3), figure(kl_divergence(fp32, together))))
+    return Analysis(costs, ModelCost(len(images), round(sqnr_db, 3), figure(kl_divergence(fp32, together))))
 
 
-def _alone(fp32: Engine, int8: Engine, layer: Layer, images: Images) -> tuple[float, npt.NDArray[np.float32]]:
-    """The SQNR of this layer's output in dB, and the logits, of shape (n, classes).
+@dataclass(frozen=True)
+class _ImageCost:
+    """One layer on one image.
 
-    The mean error of an image is no noise: a shift of the activations (octet.graph.zero_points) moves outputs by a
+    Args:
+        signal: The sum of its output's squares in fp32.
+        noise: The same of what int8 adds, with only this layer in int8.
+        alone: The logits then, of shape (classes,).
+        without: The logits with all int8 layers but this one.
+    """
+
+    signal: float
+    noise: float
+    alone: Floats
+    without: Floats
+
+
+def _costs_per_image(
+    bases: Bases,
+    whole: Base,
+    layers: Sequence[Layer],
+    alones: Sequence[Variant],
+    withouts: Sequence[Variant],
+    images: Images,
+) -> Iterator[list[_ImageCost]]:
+    """For each image what each of these layers costs.
+
+    Args:
+        bases: What `alones` run from.
+        whole: What `withouts` run from: all in int8.
+        layers: The layers.
+        alones: For each of them, the network in which only it is int8.
+        withouts: For each of them, the network in which only it is not.
+        images: Network inputs.
+    """
+    blobs = [layer.outputs[0] for layer in layers]
+    needs = {blob for variant in withouts for blob in variant.needs}
+
+    def run(k: int) -> list[_ImageCost]:
+        from_fp32, fp32 = bases.run(images[k], alones, blobs)
+        from_int8, _ = whole.run(images[k], needs, [])
+        return [
+            _image_cost(alone, from_fp32, blob, fp32[blob], without.logits(from_int8))
+            for alone, without, blob in zip(alones, withouts, blobs, strict=True)
+        ]
+
+    return map_ordered(run, range(len(images)), f"analyze, {layers[0].name} to {layers[-1].name}")
+
+
+def _image_cost(alone: Variant, mats: Mats, blob: str, fp32: Floats, without: Floats) -> _ImageCost:
+    """The mean error of an image is no noise: a shift of the activations (octet.graph.zero_points) moves outputs by a
     constant, which the next layer takes back.
     """
-    blob = layer.outputs[0]
-
-    def one(k: int) -> tuple[float, float, npt.NDArray[np.float32]]:
-        image = images[k]
-        reference = next(fp32.blobs(image, [blob])).astype(np.float64)
-        output, last = (np.array(values) for values in int8.blobs(image, [blob, int8.output]))
-        error = output - reference
-        return np.square(reference).sum(), np.square(error - error.mean()).sum(), last.reshape(-1)
-
-    signal, noise, last = zip(*map_ordered(one, range(len(images)), layer.name), strict=True)
-    return decibels(sum(signal), sum(noise)), np.stack(last)
+    outputs, reference = alone.run(mats, [blob]), fp32.astype(np.float64)
+    error = next(outputs) - reference
+    logits = np.array(next(outputs)).reshape(-1)
+    return _ImageCost(np.square(reference).sum(), np.square(error - error.mean()).sum(), logits, without)

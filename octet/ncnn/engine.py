@@ -107,7 +107,7 @@ class Engine:
     def bits(self, image: Floats, names: Sequence[str]) -> dict[str, int]:
         """How many bits a value of each named blob has inside ncnn: 8 where it was requantized, else 32."""
         extractor, _kept = self._extractor(image)
-        mats = {name: extractor.extract(name, 1)[1] for name in names}  # 1: as it is, not converted to fp32
+        mats = {name: extract(extractor, name, as_it_is=True) for name in names}
         return {name: 8 * mat.elemsize // mat.elempack for name, mat in mats.items()}
 
     def __call__(self, image: Floats) -> Floats:
@@ -141,9 +141,9 @@ class Engine:
         return extractor, [mat, values]
 
 
-def extract(extractor: Any, name: str) -> Any:
-    """A blob of an ncnn.Extractor, as an ncnn.Mat. Raises OctetError where ncnn fails."""
-    status, mat = extractor.extract(name)
+def extract(extractor: Any, name: str, as_it_is: bool = False) -> Any:
+    """A blob of an ncnn.Extractor, as an ncnn.Mat: as fp32 and not packed, or as it is. Raises OctetError where ncnn fails."""
+    status, mat = extractor.extract(name, int(as_it_is))
     if status != 0:
         raise OctetError(f"ncnn failed to compute blob '{name}' (status {status})")
     return mat

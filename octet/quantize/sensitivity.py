@@ -16,13 +16,15 @@ import numpy.typing as npt
 
 from octet.core.files import figure
 from octet.core.logits import kl_divergence
-from octet.core.progress import progress
+from octet.core.parallel import map_ordered
 from octet.graph.layers import is_int8, outputs
-from octet.ncnn.engine import Engine, logits
+from octet.ncnn.engine import Engine, Floats, logits
 from octet.ncnn.layer import Layer, Tensor
 from octet.ncnn.net import Net
+from octet.ncnn.variants import Base, Mats, Variant, same
 
 Images = Sequence[npt.NDArray[np.float32]]  # network inputs, fp32 of shape (C, H, W)
+GROUP_BYTES = 48 * 2**20  # ncnn's copies for Winograd are up to seven times as large
 Int8 = Callable[[Collection[str]], Net]  # the int8 network that leaves these layers, too, in fp32
 
 
@@ -51,16 +53,64 @@ def sensitivities(net: Net, int8: Int8, images: Images) -> list[Sensitivity]:
     """
     names = int8_layers(int8([]))
     macs = multiplications(net, names, images[0])
-    fp32 = logits(Engine.of(net), images, "sensitivity, fp32")
-    return [
-        Sensitivity(name, figure(kl_divergence(fp32, logits(alone(int8, names, name), images, name))), macs[name])
-        for name in progress(names, "sensitivity", unit="layer")
-    ]
+    bases, costs = Bases(net, int8, names), []
+    fp32 = logits(bases.fp32.engine, images, "sensitivity, fp32")
+    for group in groups(net, names):
+        variants = bases.alone(group)
+
+        def run(k: int, variants: list[Variant] = variants) -> list[Floats]:
+            mats, _ = bases.run(images[k], variants)
+            return [variant.logits(mats) for variant in variants]
+
+        runs = zip(*map_ordered(run, range(len(images)), f"sensitivity, {group[0]} to {group[-1]}"), strict=True)
+        for name, alone in zip(group, map(np.stack, runs), strict=True):
+            costs.append(Sensitivity(name, figure(kl_divergence(fp32, alone)), macs[name]))
+    return costs
 
 
-def alone(int8: Int8, names: Sequence[str], name: str) -> Engine:
-    """The network in which only the layer `name` of those that can be int8, `names`, is int8."""
-    return Engine.of(int8([other for other in names if other != name]))
+class Bases:
+    """The networks in which one layer alone is int8, and what they run from.
+
+    Args:
+        net: The fp32 network.
+        int8: Its int8 networks.
+        names: The layers that can be int8.
+    """
+
+    def __init__(self, net: Net, int8: Int8, names: Sequence[str]):
+        self._int8, self._names, none = int8, names, int8(names)
+        self.none = Base(none)  # no layer in int8; not the same as fp32 where weights are stored as fp16
+        self.fp32 = self.none if same(net, none) else Base(net)
+
+    def alone(self, group: Sequence[str]) -> list[Variant]:
+        """For each layer of the group the network in which only it is int8."""
+        return [Variant(self.none, self._int8([other for other in self._names if other != name])) for name in group]
+
+    def run(
+        self, image: Floats, variants: Sequence[Variant], blobs: Sequence[str] = ()
+    ) -> tuple[Mats, dict[str, Floats]]:
+        """Runs one image, fp32 of shape (C, H, W), up to where the variants begin.
+
+        Returns:
+            What the variants need; and these blobs of the fp32 network, as fp32.
+        """
+        needs = {blob for variant in variants for blob in variant.needs}
+        if self.none is self.fp32 or not blobs:
+            return self.none.run(image, needs, blobs)
+        return self.none.run(image, needs, [])[0], self.fp32.run(image, [], blobs)[1]
+
+
+def groups(net: Net, names: Sequence[str]) -> list[list[str]]:
+    """The layers in groups whose variants are in memory together: a few dozen MB of weights, or one layer."""
+    grouped: list[list[str]] = []
+    filled = GROUP_BYTES
+    for name in names:
+        size = sum(tensor.data.nbytes for tensor in net.layer(name).weights.values())
+        if filled + size > GROUP_BYTES:
+            grouped, filled = [*grouped, []], 0
+        grouped[-1].append(name)
+        filled += size
+    return grouped
 
 
 def int8_layers(net: Net) -> list[str]:
