@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help quantize zoo tune predict report package dump env test test-unit test-slow fuzz check schema lint format
-.PHONY: accuracy-baselines sweep-calibrators sweep-helps bench-pipeline bench-data bench-cifar bench-int8 bench-peers chart screenshots zoo-table clean distclean git-or-not
+.PHONY: accuracy-baselines sweep-calibrators sweep-recovery bench-pipeline bench-data bench-cifar bench-int8 bench-peers chart screenshots zoo-table clean distclean git-or-not
 
 # The interpreter that .venv is made from; empty: the first of python3.11, python3 and python that is a Python 3.11.
 PYTHON ?=
@@ -136,8 +136,8 @@ screenshots: .venv/.ready git-or-not  ## Take the README's images of the report 
 sweep-calibrators: .venv/.ready  ## Compare all calibrators with 32 to 2,048 images by DVC experiments, into docs/calibrators.md
 	@$(PY) -m tests.bench.sweep calibrators $(FOR_MODEL)
 
-sweep-helps: .venv/.ready  ## Compare GPTQ, equalization and mixed precision by DVC experiments, into docs/helps.md
-	@$(PY) -m tests.bench.sweep helps $(FOR_MODEL)
+sweep-recovery: .venv/.ready  ## Compare GPTQ, equalization and mixed precision by DVC experiments, into docs/accuracy-recovery.md
+	@$(PY) -m tests.bench.sweep recovery $(FOR_MODEL)
 
 # Of the pipeline's outputs those that git ignores go: dvc.yaml's cached ones. The metrics in git stay, and so do
 # what data/dvc.yaml and models/dvc.yaml made (data sets, checkpoints) and DVC's cache, .dvc/cache: the next

@@ -4,7 +4,7 @@ from octet.core.errors import run
 from octet.core.files import write_json
 from octet.core.stage import Stage, arguments, begin
 from octet.data import preprocess
-from octet.data.images import held_out_images, some_training_images
+from octet.data.images import hold_out_images, some_training_images
 from octet.ncnn.engine import Engine, logits
 from octet.quantize.mixed_precision import HoldOut, Plan, fp32_costs, plan
 from octet.quantize.recipe import Recipe
@@ -28,7 +28,7 @@ def search(stage: Stage) -> Plan:
     entry, settings = stage.entry, stage.params.mixed_precision
     recipe = Recipe.load(stage.folder, stage.params.target, stage.params.equalize, entry.keep_fp32, entry.partition)
     steps = preprocess.load(stage.folder.preprocess)
-    images = held_out_images(entry.data, steps, settings.images, "mixed_precision.images", "plan")
+    images = hold_out_images(entry.data, steps, settings.images, "mixed_precision.images", "plan")
     hold_out = HoldOut(images, logits(Engine.of(recipe.net), images, "plan, fp32"), images.labels)
     layers = sensitivities(recipe.net, recipe.int8, some_training_images(entry.data, steps, IMAGES, "plan"))
     costs = fp32_costs(layers, recipe.target.fp32_costs_us)

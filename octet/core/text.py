@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tabulate import TableFormat
 
 Width = Callable[[str], float]
 
@@ -77,12 +81,17 @@ def table(rows: Iterable[Sequence[str]], headers: Sequence[str] = (), align: str
     -----  -------
     top-1  95.72 %
     size   44.7 MB
+    >>> print(table([["fp32", ""], ["int8", "0.04"]], ["", "drop"], markdown=True))
+    | | drop |
+    |---|---:|
+    | fp32 | |
+    | int8 | 0.04 |
 
     Args:
         rows: The cells, as many in each row; numbers as the texts that are to be shown.
         headers: One for each column; none: a table without a head.
         align: « l » or « r » for each column; empty: the first is left-aligned, the others right-aligned.
-        markdown: A table of Markdown instead of one for a terminal.
+        markdown: A table of Markdown instead of one for a terminal. Its cells are not padded: a longer cell changes one line.
     """
     import tabulate  # here, since on a board, where the tuner runs, there may be nothing but ncnn and numpy
 
@@ -95,11 +104,24 @@ def table(rows: Iterable[Sequence[str]], headers: Sequence[str] = (), align: str
     lines = tabulate.tabulate(
         cells,
         headers,
-        tablefmt="pipe" if markdown else "simple" if headers else "plain",
+        tablefmt=_markdown() if markdown else "simple" if headers else "plain",
         disable_numparse=True,
         colalign=[{"l": "left", "r": "right"}[letter] for letter in align or "l" + "r" * (count - 1)],
     )
     return "\n".join(line.rstrip() for line in lines.splitlines())
+
+
+def _markdown() -> TableFormat:
+    """Tabulate's format of a table in Markdown whose cells are as wide as what is in them."""
+    from tabulate import TableFormat
+
+    def row(cells: Sequence[str], _widths: Sequence[int], _align: Sequence[str]) -> str:
+        return "|" + "|".join(f" {cell.strip()} " if cell.strip() else " " for cell in cells) + "|"
+
+    def rule(_widths: Sequence[int], align: Sequence[str]) -> str:
+        return "|" + "|".join("---:" if side == "right" else "---" for side in align) + "|"
+
+    return TableFormat(None, rule, None, None, row, row, 1, None)
 
 
 def _pieces(word: str, most: float, width: Width) -> list[str]:

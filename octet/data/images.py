@@ -15,7 +15,7 @@ from octet.data.arrays import Indices, Input, Labels, Pixels
 from octet.data.dataset import Dataset, indices_of, open_split
 from octet.data.preprocess import Preprocess
 from octet.data.source import Source
-from octet.data.subset import balanced, held_out
+from octet.data.subset import balanced, hold_out
 from octet.data.unreadable import Unread
 
 
@@ -133,7 +133,7 @@ def training_images(folder: str | Path, preprocess: Preprocess, count: int, key:
     return Images(dataset, preprocess, balanced(dataset.labels, count, key)).readable(what)
 
 
-def held_out_images(folder: str | Path, preprocess: Preprocess, count: int | None, key: str, what: str) -> Images:
+def hold_out_images(folder: str | Path, preprocess: Preprocess, count: int | None, key: str, what: str) -> Images:
     """The last `count` training images, balanced (None: half of them), without those that cannot be read.
 
     Apart from those of `training_images` as long as the two together are not more than the split. Arguments as there.
@@ -147,7 +147,7 @@ def split_images(folder: str | Path, split: str, preprocess: Preprocess, count: 
     Those that cannot be read are among them. Arguments as for `training_images`.
     """
     dataset = _open(folder, split, preprocess)
-    pick = held_out if split == "train" else balanced
+    pick = hold_out if split == "train" else balanced
     return Images(dataset, preprocess, pick(dataset.labels, count, key))
 
 

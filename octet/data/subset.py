@@ -34,10 +34,10 @@ def balanced(labels: Labels, count: int | None, where: str) -> Indices:
     return np.sort(np.lexsort((labels, rank))[:count])
 
 
-def held_out(labels: Labels, count: int | None, where: str) -> Indices:
+def hold_out(labels: Labels, count: int | None, where: str) -> Indices:
     """The indices of `count` images from the end of a split, balanced and ascending.
 
-    >>> held_out(np.array([0, 0, 0, 0, 1, 1, 1, 1]), 2, "mixed_precision.images").tolist()
+    >>> hold_out(np.array([0, 0, 0, 0, 1, 1, 1, 1]), 2, "mixed_precision.images").tolist()
     [3, 7]
 
     Apart from what `balanced` takes from the front as long as the two together are not more than the split. Arguments
@@ -48,5 +48,5 @@ def held_out(labels: Labels, count: int | None, where: str) -> Indices:
     """
     half = len(labels) // 2
     if count is not None and count > half:
-        raise OctetError(f"{where}: {count} held-out images asked for; half of the split is {half}")
+        raise OctetError(f"{where}: {count} hold-out images asked for; half of the split is {half}")
     return np.sort(len(labels) - 1 - balanced(labels[::-1], half if count is None else count, where))

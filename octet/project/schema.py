@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 from octet.core import fields, params
 from octet.core.fields import Form, OneOf, Section, metadata
 from octet.core.files import write_text
+from octet.core.text import table
 
 SCHEMA, DOCUMENT = Path("configs/params.schema.json"), Path("docs/parameters.md")
 _NOWHERE = Path("no/folder")  # so that no file beside params.yaml adds to the choices
@@ -59,15 +60,15 @@ def _chapter(section: type[Section], at: str) -> Iterator[str]:
         else:
             rows.append(_row(f"{at}{key}", field))
     if rows:
-        yield from ["| parameter | what it asks | values |", "|---|---|---|", *rows, ""]
+        yield from [table(rows, ["parameter", "what it asks", "values"], "lll", markdown=True), ""]
     for path, (kind, below) in inner.items():
         yield f"## `{path}`\n\n{_sentence(kind.__doc__)}\n"
         yield from _chapter(kind, below)
 
 
-def _row(path: str, field: FieldInfo) -> str:
+def _row(path: str, field: FieldInfo) -> list[str]:
     """A parameter as a row of a table."""
-    return f"| `{path}` | {field.title} {_sentence(field.description)} | {_values(field)} |"
+    return [f"`{path}`", f"{field.title} {_sentence(field.description)}", _values(field)]
 
 
 def _values(field: FieldInfo) -> str:

@@ -108,7 +108,7 @@ class Plan:
         """The plan in words."""
         unit = UNITS[self.metric]
         head = (
-            f"all int8 loses up to {self.plain:.3g} {unit} by {self.n_images} held-out images, "
+            f"all int8 loses up to {self.plain:.3g} {unit} by {self.n_images} hold-out images, "
             f"the budget is {self.budget:g}"
         )
         if not self.layers:
@@ -158,7 +158,7 @@ def plan(
     if fp32 is None:
         best = min(losses, key=lambda names: losses[names])
         raise OctetError(
-            f"mixed_precision.budget: {budget:g} {UNITS[metric]} cannot be kept on {len(hold_out.fp32)} held-out images: all in "
+            f"mixed_precision.budget: {budget:g} {UNITS[metric]} cannot be kept on {len(hold_out.fp32)} hold-out images: all in "
             f"int8 lose up to {loss([]):.3g}, and with {len(best)} of {len(alone)} layers in fp32 still {losses[best]:.3g}. Allow "
             "that much, judge by more mixed_precision.images, or lower the loss: rounding.method gptq, another "
             "calibrate.method, more calibrate.images"

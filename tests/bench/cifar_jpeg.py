@@ -18,6 +18,7 @@ from pathlib import Path
 
 from octet.core import yaml
 from octet.core.errors import OctetError, run
+from octet.core.text import table
 
 ROOT = Path(__file__).parents[2]
 MODEL = "resnet18_cifar10_jpeg"
@@ -61,23 +62,23 @@ def _dvc(folder: Path, *command: str) -> None:
         raise OctetError(f"dvc {command[0]} failed, see above")
 
 
-def table(summary: dict) -> str:
-    threads = summary["threads_all"]
-    lines = [f"| ResNet-18, ncnn | top-1 | FPS, 1 thread | FPS, {threads} threads |", "|---|---:|---:|---:|"]
+def result(summary: dict) -> str:
+    """MMDeploy's table in Markdown, with what it published, and a line on the accuracy and the machine."""
+    rows = []
     for precision in ("fp32", "int8"):
         fps = [summary[f"{precision}_fps_{suffix}"] for suffix in ("1_thread", "all_threads")]
         top1 = summary[f"{precision}_top1_pct"]
-        lines.append(f"| {precision}, CIFAR-10, JPEG | {top1:.2f} % | {fps[0]:.1f} | {fps[1]:.1f} |")
+        rows.append([f"{precision}, CIFAR-10, JPEG", f"{top1:.2f} %", *(f"{rate:.1f}" for rate in fps)])
     for precision, (top1, fps) in PUBLISHED.items():
-        lines.append(f"| {precision}, published by MMDeploy, CIFAR-10 | {top1:.2f} % | {fps:.1f} | |")
+        rows.append([f"{precision}, published by MMDeploy, CIFAR-10", f"{top1:.2f} %", f"{fps:.1f}", ""])
+    headers = ["ResNet-18, ncnn", "top-1", "FPS, 1 thread", f"FPS, {summary['threads_all']} threads"]
     machine = summary["machine"]
-    lines += [
-        "",
+    return (
+        f"{table(rows, headers, markdown=True)}\n\n"
         f"drop {summary['top1_drop_pt']:+.2f} ± {summary['top1_drop_se_pt']:.2f} points, agreement "
         f"{summary['agreement_pct']:.2f} %, n = {summary['n_images']:,}; {machine['cpu']}, {machine['cores']} cores, "
-        f"{' '.join(machine['features'])}, ncnn {machine['ncnn']}",
-    ]
-    return "\n".join(lines)
+        f"{' '.join(machine['features'])}, ncnn {machine['ncnn']}"
+    )
 
 
 def main() -> None:
@@ -92,7 +93,7 @@ def main() -> None:
         project(folder, (args.shared / "checkpoints" / "resnet18_cifar10_jpeg.pth").resolve())
         _dvc(folder, "repro")
         summary = json.loads((folder / "metrics" / MODEL / "summary.json").read_text())
-    print(table(summary))
+    print(result(summary))
 
 
 if __name__ == "__main__":

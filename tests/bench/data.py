@@ -20,6 +20,7 @@ import numpy as np
 from octet.core.errors import run
 from octet.core.folder import NcnnFiles
 from octet.core.parallel import cores, map_ordered
+from octet.core.text import table
 from octet.data import preprocess
 from octet.data.dataset import open_split
 from octet.data.images import Images
@@ -82,18 +83,32 @@ def main() -> None:
         folder = Path(name)
         images(folder, args.count)
         steps = network(folder)
-        found = measure(folder, steps, args.count, args.rounds)
+        medians = measure(folder, steps, args.count, args.rounds)
     about = machine()
     sizes = json.dumps(steps.size)
     print(f"MobileNetV2 fp32, input {sizes}, {args.count:,} JPEGs, medians of {args.rounds} rounds in turn")
     print(f"{about['cpu']}, {cores()} cores, ncnn {about['ncnn']}\n")
-    print("| one thread reads, one computes | images/s | share |\n|---|---:|---:|")
-    print(f"| ready tensors | {found['ready']:.1f} | |")
-    print(f"| JPEG files | {found['files']:.1f} | {100 * found['files_share']:.1f} % |\n")
-    print(f"| {cores()} threads | ms per image and thread | images/s | share |\n|---|---:|---:|---:|")
-    print(f"| reading alone | {found['reading_ms']:.2f} | | |\n| computing alone | {found['computing_ms']:.2f} | | |")
-    print(f"| what both times allow | {found['reading_ms'] + found['computing_ms']:.2f} | {found['allowed']:.1f} | |")
-    print(f"| both | | {found['both']:.1f} | {100 * found['both_share']:.1f} % |")
+    print(tables(medians))
+
+
+def tables(medians: dict[str, float]) -> str:
+    """What was measured, in Markdown."""
+    reading, computing = medians["reading_ms"], medians["computing_ms"]
+    one = [
+        ["ready tensors", f"{medians['ready']:.1f}", ""],
+        ["JPEG files", f"{medians['files']:.1f}", f"{100 * medians['files_share']:.1f} %"],
+    ]
+    every = [
+        ["reading alone", f"{reading:.2f}", "", ""],
+        ["computing alone", f"{computing:.2f}", "", ""],
+        ["what both times allow", f"{reading + computing:.2f}", f"{medians['allowed']:.1f}", ""],
+        ["both", "", f"{medians['both']:.1f}", f"{100 * medians['both_share']:.1f} %"],
+    ]
+    parts = [
+        table(one, ["one thread reads, one computes", "images/s", "share"], markdown=True),
+        table(every, [f"{cores()} threads", "ms per image and thread", "images/s", "share"], markdown=True),
+    ]
+    return "\n\n".join(parts)
 
 
 def measure(folder: Path, steps: preprocess.Preprocess, count: int, rounds: int) -> dict[str, float]:

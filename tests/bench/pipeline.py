@@ -20,6 +20,7 @@ from octet.core.errors import run
 from octet.core.folder import ModelFolder
 from octet.core.parallel import cores
 from octet.core.registry import computing_calibrators
+from octet.core.text import table
 from octet.data import preprocess
 from octet.data.dataset import Dataset, open_split
 from octet.data.images import Images
@@ -103,24 +104,24 @@ def main() -> None:
         for method in methods:
             speeds[method].append(bench.calibrate(method, 512))
     plain = statistics.median(bench.evaluate("fp32", cores(), 512) for _ in range(ROUNDS))
-    print("| calibrate, 512 images | images/s | of plain fp32 inference |\n|---|---:|---:|")
-    for method in methods:
-        speed = statistics.median(speeds[method])
-        print(f"| {method} | {speed:.0f} | {speed / plain:.2f} |")
-    for method in (
-        name for name in computing_calibrators() if name not in methods
-    ):  # those that work on the ONNX model are slow
-        speed = bench.calibrate(method, 128)
-        print(f"| {method} (128 images) | {speed:.0f} | {speed / plain:.2f} |")
-    print()
-    print("| evaluate, 1,000 images | 1 worker, images/s | 2 workers | ratio |\n|---|---:|---:|---:|")
+    rates = {method: statistics.median(speeds[method]) for method in methods}
+    for method in computing_calibrators():
+        if method not in methods:  # those that work on the ONNX model are slow
+            rates[f"{method} (128 images)"] = bench.calibrate(method, 128)
+    rows = [[method, f"{rate:.0f}", f"{rate / plain:.2f}"] for method, rate in rates.items()]
+    print(table(rows, ["calibrate, 512 images", "images/s", "of plain fp32 inference"], markdown=True))
+    rows = []
     for precision in ("fp32", "int8"):
         pairs = [[bench.evaluate(precision, workers, 1000) for workers in (1, 2)] for _ in range(ROUNDS)]
         one, two = np.median(pairs, axis=0)
-        print(f"| {precision} | {one:.0f} | {two:.0f} | {np.median([b / a for a, b in pairs]):.2f} |")
-    print("\n| peak memory, MiB | 500 images | 4,000 images |\n|---|---:|---:|")
-    for what in ("calibrate", "evaluate"):
-        print(f"| {what} | {' | '.join(f'{memory_mib(args.model, what, n):.0f}' for n in (500, 4000))} |")
+        rows.append([precision, f"{one:.0f}", f"{two:.0f}", f"{np.median([b / a for a, b in pairs]):.2f}"])
+    headers = ["evaluate, 1,000 images", "1 worker, images/s", "2 workers", "ratio"]
+    print(f"\n{table(rows, headers, markdown=True)}\n")
+    rows = [
+        [what, *(f"{memory_mib(args.model, what, count):.0f}" for count in (500, 4000))]
+        for what in ("calibrate", "evaluate")
+    ]
+    print(table(rows, ["peak memory, MiB", "500 images", "4,000 images"], markdown=True))
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def save(png: bytes, path: Path) -> None:
-    """Writes a picture, with as few colours as its size asks for."""
+    """Writes an image, with as few colours as its size asks for."""
     whole = Image.open(io.BytesIO(png)).convert("RGB")
     for colours in (None, 256, 128, 64, 32):
         buffer = io.BytesIO()

@@ -1,4 +1,4 @@
-"""make sweep-calibrators and make sweep-helps: DVC experiments over parameters, and the tables of them in docs/.
+"""make sweep-calibrators and make sweep-recovery: DVC experiments over parameters, and the tables of them in docs/.
 
 They run in a scratch copy of the project, `dvc exp run` after `dvc exp run`, on the embedded models and, where the images and
 the checkpoint lie in ../shared, on CIFAR-10, JPEG (tests/bench/cifar_jpeg.py). Nothing is timed but what a table says is.
@@ -24,8 +24,9 @@ from octet.core import registry, yaml
 from octet.core.errors import OctetError, run
 from octet.core.files import write_text
 from octet.core.folder import PRECISIONS, ModelFolder
-from octet.core.logits import kl_divergences
+from octet.core.logits import Divergence, divergence
 from octet.core.progress import progress
+from octet.core.text import table
 from octet.data import cifar, preprocess
 from octet.data.folders import ImageFiles, class_folders
 from octet.data.images import split_images
@@ -36,7 +37,7 @@ from tests.bench import cifar_jpeg
 
 ROOT = Path(__file__).parents[2]
 IMAGES = (32, 128, 512, 2048)
-HELD_OUT = 5000
+HOLD_OUT = 5000
 NAMES = {
     "resnet18_digits32": "ResNet-18, digits32",
     "mobilenetv2_digits32": "MobileNetV2, digits32",
@@ -47,7 +48,7 @@ SETTINGS = {
     "ncnn2int8, 256 images": ["target=ncnn2int8", "mixed_precision.budget=0.0003"],
 }
 GPTQ, EQUALIZED, MIXED = "rounding.method=gptq", "equalize=true", "mixed_precision.metric=kl"
-HELPS = {
+TECHNIQUES = {
     "plain": [],
     "GPTQ": [GPTQ],
     "equalization": [EQUALIZED],
@@ -68,10 +69,10 @@ class Project:
 
     @classmethod
     def make(cls, name: str, folder: Path, shared: Path) -> Project:
-        made = cls(name, folder, os.environ | {"PYTHONPATH": str(folder)})
+        project = cls(name, folder, os.environ | {"PYTHONPATH": str(folder)})
         keep = shutil.ignore_patterns("__pycache__")
-        made.run("git", "init", "-q")
-        made.python("-m", "dvc", "init", "--quiet")
+        project.run("git", "init", "-q")
+        project.python("-m", "dvc", "init", "--quiet")
         for part in ("octet", "stages", "configs", ".dvc/plots"):
             shutil.copytree(ROOT / part, folder / part, ignore=keep)
         for part in ("dvc.yaml", ".dvcignore"):
@@ -92,9 +93,9 @@ class Project:
         params["mixed_precision"]["budget"] = 3e-5
         (folder / "params.yaml").write_text(json.dumps(params, indent=2))  # JSON is YAML
         (folder / ".gitignore").write_text("/data\n/models/*\n/metrics/*/*.csv\n")
-        made.run("git", "add", "-A")
-        made.run("git", "-c", "user.name=sweep", "-c", "user.email=sweep@localhost", "commit", "-qm", "the project")
-        return made
+        project.run("git", "add", "-A")
+        project.run("git", "-c", "user.name=sweep", "-c", "user.email=sweep@localhost", "commit", "-qm", "the project")
+        return project
 
     def run(self, *command: str) -> None:
         done = subprocess.run(command, cwd=self.folder, env=self.environment, capture_output=True, text=True)
@@ -113,8 +114,8 @@ class Project:
         self.run("git", "checkout", "-q", ".")
         return summary
 
-    def divergence(self, count: int = 2000) -> tuple[float, float]:
-        """KL divergence of int8's probabilities from fp32's on test images, in nats, and its standard error."""
+    def divergence(self, count: int = 2000) -> Divergence:
+        """How far int8 is from fp32 on test images."""
         folder = ModelFolder(self.name, self.folder)
         steps = preprocess.load(folder.preprocess)
         entry = json.loads((self.folder / "params.yaml").read_text())["models"][self.name]
@@ -122,9 +123,7 @@ class Project:
         fp32, int8 = (Engine(*folder.ncnn(precision)) for precision in PRECISIONS)
         if self.fp32_logits is None:
             self.fp32_logits = logits(fp32, images, "divergence, fp32")
-        wanted, found = self.fp32_logits, logits(int8, images, "divergence")
-        each = kl_divergences(wanted, found)
-        return float(each.mean()), float(each.std() / count**0.5)
+        return divergence(self.fp32_logits, logits(int8, images, "divergence"))
 
     def seconds(self, stage: str) -> float:
         """How long a stage takes, as the experiment left its inputs."""
@@ -150,43 +149,48 @@ def _pixels(data: ImageFiles) -> tuple[np.ndarray, np.ndarray]:
 
 def calibrators(project: Project) -> list[str]:
     quick = ["analyze.images=1", "benchmark.runs=1", "benchmark.warmup=0"]
-    lines = [
-        f"\n## {NAMES[project.name]}\n",
-        "| method | images | held-out: agreement | held-out: probability shift | test: drop in points | test: agreement |",
-        "|---|---:|---:|---:|---:|---:|",
-    ]
+    headers = ["method", "images", "hold-out: agreement", "hold-out: probability shift"]
+    headers += ["test: drop in points", "test: agreement"]
+    rows = []
     for method, images in progress(
         [(m, n) for m in registry.computing_calibrators() for n in IMAGES], project.name, unit="experiment"
     ):
         settings = [*quick, f"calibrate.method={method}", f"calibrate.images={images}"]
-        held = project.experiment([*settings, "evaluate.split=train", f"evaluate.limit={HELD_OUT}"])
+        hold_out = project.experiment([*settings, "evaluate.split=train", f"evaluate.limit={HOLD_OUT}"])
         test = project.experiment(settings)
-        lines.append(
-            f"| `{method}` | {images:,} | {held['agreement_pct']:.2f} % | {held['probability_shift_pct']:.3f} % "
-            f"| {_drop(test)} | {test['agreement_pct']:.2f} % |"
-        )
+        shift = f"{hold_out['probability_shift_pct']:.3f} %"
+        rows.append([f"`{method}`", f"{images:,}", _agreement(hold_out), shift, _drop(test), _agreement(test)])
     fp32 = f"fp32 has {test['fp32_top1_pct']:.2f} % of {test['n_images']:,} test images."
-    return [lines[0], f"{fp32}\n", *lines[1:]]
+    return [f"\n## {NAMES[project.name]}\n", f"{fp32}\n", table(rows, headers, markdown=True)]
 
 
-def helps(project: Project) -> list[str]:
+def recovery(project: Project) -> list[str]:
+    headers = ["", "drop in points", "agreement", "KL divergence, 10⁻⁵ nats", "speed-up", "int8 size", "work"]
     lines = [f"\n## {NAMES[project.name]}\n"]
     for title, base in SETTINGS.items():
-        lines += [
-            f"\n{title}:\n",
-            "| | drop in points | agreement | KL divergence, 10⁻⁵ nats | speed-up | int8 size | work |",
-            "|---|---:|---:|---:|---:|---:|---:|",
-        ]
-        for help, more in progress(HELPS.items(), f"{project.name}, {title}", total=len(HELPS), unit="experiment"):
-            timed = [WORK[setting] for setting in more if setting in WORK]
-            found = project.experiment([*base, *more, "analyze.images=1"], timed)
-            kl, error = project.divergence()
-            work = found["work_s"]
-            lines.append(
-                f"| {help} | {_drop(found)} | {found['agreement_pct']:.2f} % | {1e5 * kl:.1f} ± {1e5 * error:.1f} "
-                f"| {found['speedup_1_thread']:.2f} | {found['int8_bytes'] / 1e6:.1f} MB | {f'{work:.0f} s' if work else ''} |"
+        rows = []
+        bar = progress(TECHNIQUES.items(), f"{project.name}, {title}", total=len(TECHNIQUES), unit="experiment")
+        for technique, settings in bar:
+            timed = [WORK[setting] for setting in settings if setting in WORK]
+            summary = project.experiment([*base, *settings, "analyze.images=1"], timed)
+            far = project.divergence()
+            rows.append(
+                [
+                    technique,
+                    _drop(summary),
+                    _agreement(summary),
+                    f"{1e5 * far.kl_nats:.1f} ± {1e5 * far.kl_se_nats:.1f}",
+                    f"{summary['speedup_1_thread']:.2f}",
+                    f"{summary['int8_bytes'] / 1e6:.1f} MB",
+                    f"{summary['work_s']:.0f} s" if summary["work_s"] else "",
+                ]
             )
+        lines += [f"\n{title}:\n", table(rows, headers, markdown=True)]
     return lines
+
+
+def _agreement(summary: dict) -> str:
+    return f"{summary['agreement_pct']:.2f} %"
 
 
 def _drop(summary: dict) -> str:
@@ -203,7 +207,7 @@ def head(title: str, command: str) -> list[str]:
 
 ABOUT = {
     "calibrators": [
-        "Every calibrator with 32 to 2,048 calibration images, target `dotprod`. *Held-out* are 5,000 images from the end of "
+        "Every calibrator with 32 to 2,048 calibration images, target `dotprod`. *Hold-out* images are 5,000 from the end of "
         "the training split, which calibration does not see: by them the defaults were chosen. The test split's figures were read "
         "afterwards. Agreement is the share of images on which int8 agrees with fp32; the probability shift is the mean "
         "difference of the two models' probabilities of what they predict; the drop is fp32's top-1 less int8's, with its "
@@ -211,31 +215,35 @@ ABOUT = {
         "",
         *(f"- `{name}`: {line}" for name, line in registry.calibrators().items()),
     ],
-    "helps": [
+    "recovery": [
         "What wins int8's loss back, each alone and together, on all test images: GPTQ (`rounding.method=gptq`), "
         "cross-layer equalization (`equalize=true`), mixed precision (`mixed_precision.metric=kl`, a budget of 3e-5 nats on "
-        "target `dotprod`, of 3e-4 on `ncnn2int8`). Drop: fp32's top-1 less int8's, with its paired standard error. Speed-up: "
-        "int8's frames a second over fp32's, one thread, batch 1, 100 runs in turn. Work: what the stages round and plan took.",
+        "target `dotprod`, of 3e-4 on `ncnn2int8`). Drop: fp32's top-1 less int8's, with its paired standard error. KL "
+        "divergence: of int8's probabilities from fp32's, on 2,000 of the images. Speed-up: int8's frames a "
+        "second over fp32's, one thread, batch 1, 100 runs in turn. Work: what the stages round and plan took.",
     ],
 }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("calibrators", "helps"))
+    parser.add_argument("what", choices=("calibrators", "recovery"))
     parser.add_argument("--model", action="append", choices=NAMES, help="default: all that are there")
     parser.add_argument(
         "--shared", type=Path, default=ROOT.parent / "shared", help="with cifar10-jpeg/ and checkpoints/"
     )
     args = parser.parse_args()
     models = args.model or [name for name in NAMES if name != cifar_jpeg.MODEL or args.shared.is_dir()]
-    title = {"calibrators": "Calibrators", "helps": "Winning accuracy back"}[args.what]
+    title, page = {
+        "calibrators": ("Calibrators", "calibrators"),
+        "recovery": ("Accuracy recovery", "accuracy-recovery"),
+    }[args.what]
     lines = [*head(title, f"make sweep-{args.what}"), "", *ABOUT[args.what]]
     for name in models:
         with tempfile.TemporaryDirectory() as folder:
             project = Project.make(name, Path(folder), args.shared)
-            lines += {"calibrators": calibrators, "helps": helps}[args.what](project)
-        write_text(ROOT / "docs" / f"{args.what}.md", "\n".join(lines) + "\n")
+            lines += {"calibrators": calibrators, "recovery": recovery}[args.what](project)
+        write_text(ROOT / "docs" / f"{page}.md", "\n".join(lines) + "\n")
     print("\n".join(lines))
 
 

@@ -1,13 +1,20 @@
-"""The benchmarks, which take too long for a test: what they import, also within functions, is there."""
+"""The benchmarks, which take too long for a test: what they import, also within functions, is there; and their tables."""
 
 import ast
 import importlib
+import re
 from pathlib import Path
 
 import pytest
 
+from octet.core.text import table
+from tests.bench import cifar_jpeg
+from tests.bench.zoo import report
+from tests.bench.zoo.networks import Network
+
 pytestmark = pytest.mark.unit
 
+DOCS = Path(__file__).parents[2] / "docs"
 FILES = sorted(path for path in (Path(__file__).parents[1] / "bench").rglob("*.py") if path.stem != "__init__")
 
 
@@ -23,3 +30,59 @@ def test_what_benchmarks_import_is_there(path):
             for alias in node.names:
                 if not hasattr(module, alias.name):
                     importlib.import_module(f"{node.module}.{alias.name}")
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip().strip("|").split("|")]
+
+
+@pytest.mark.parametrize("page", ["accuracy-recovery", "calibrators", "parameters", "zoo"])
+def test_the_tables_of_the_generated_pages_are_as_their_commands_write_them(page):
+    tables = re.findall(r"(?:^\|.*\n)+", (DOCS / f"{page}.md").read_text(), re.MULTILINE)
+    assert tables
+    for text in tables:
+        head, rule, *rows = map(cells, text.splitlines())
+        align = "".join("r" if mark.endswith(":") else "l" for mark in rule)
+        assert table(rows, head, align, markdown=True) + "\n" == text
+
+
+def test_the_zoo_s_page_follows_from_what_was_measured():
+    text = (DOCS / "zoo.md").read_text()
+    results = []
+    for title, body in re.findall(r"^## (.+)\n\n((?:\|.*\n)+)", text, re.MULTILINE):
+        family = re.sub(r" \([A-Z0-9]+\)$", "", title)
+        for row in map(cells, body.splitlines()[2:]):
+            name, (height, width) = row[0].strip("`"), map(int, row[1].split("x"))
+            network = Network(family, [f"_base_/models/{name}.py"], (height, width))
+            results.append((network, {"parameters_m": float(row[2].split()[0])} if row[2] else {}))
+            if not row[4]:
+                results[-1][1]["skipped"] = row[3]
+                continue
+            layers, decibels = re.findall(r"\d+", row[4]), re.findall(r"[\d.]+", row[5])
+            results[-1][1].update(fp32_difference=float(row[3]), int8_sqnr_db=float(decibels[0]))
+            results[-1][1].update(int8_layers=int(layers[0]), quantizable_layers=int(layers[1]))
+            if decibels[1:]:
+                results[-1][1]["onnx_runtime_sqnr_db"] = float(decibels[1])
+    assert len(results) == 196
+
+    def pieces(page: str) -> list[str]:  # where two networks have as many parameters on the page, either may come first
+        return sorted(page.splitlines())
+
+    assert pieces(report.markdown(results)) == pieces(text)
+
+
+def test_mmdeploy_s_table_is_that_of_the_document():
+    summary = {
+        "threads_all": 2,
+        "n_images": 10000,
+        "top1_drop_pt": 0.1,
+        "top1_drop_se_pt": 0.04,
+        "agreement_pct": 99.77,
+    }
+    for precision, top1, one, both in (("fp32", 89.36, 131.6, 213.1), ("int8", 89.26, 426.0, 707.7)):
+        keys = (f"{precision}_top1_pct", f"{precision}_fps_1_thread", f"{precision}_fps_all_threads")
+        summary |= dict(zip(keys, (top1, one, both), strict=True))
+    summary["machine"] = {"cpu": "a cpu", "cores": 2, "features": ["avx2"], "ncnn": "1.0.20261020"}
+    text, _, below = cifar_jpeg.result(summary).partition("\n\n")
+    assert f"\n\n{text}\n\n" in (DOCS / "benchmarks.md").read_text()
+    assert below.startswith("drop +0.10 ± 0.04 points, agreement 99.77 %, n = 10,000; a cpu, 2 cores, avx2")

@@ -141,10 +141,10 @@ def test_what_the_config_names_counts_before_what_lies_there(folder):
     (folder / "other.txt").write_text("owl/b.PNG 2\ncat/a.png 0\n")
     config = ConfigSplit("ImageNet", "files", "val", "other.txt")
     assert open_split(folder, "test", ANIMALS, config=config).labels.tolist() == [2, 0]
-    elsewhere = ConfigSplit("ImageNet", "files", "pictures", "pictures.txt")
+    elsewhere = ConfigSplit("ImageNet", "files", "photos", "photos.txt")
     data = open_split(folder, "test", ANIMALS, config=elsewhere)
     assert data.labels.tolist() == [0]
-    assert "what the config names, pictures and pictures.txt, is not in" in data.source.remarks[0]
+    assert "what the config names, photos and photos.txt, is not in" in data.source.remarks[0]
 
 
 def test_an_annotation_file_that_the_config_does_not_name_is_not_read_and_said(folder):

@@ -39,7 +39,7 @@ TARGETS = {
     "fuzz": ["MINUTES"],
     "predict": ["MODEL", "IMAGE"],
     **{name: ["MODEL"] for name in ("report", "package", "dump", "check", "screenshots", "bench-peers")},
-    **{name: ["MODEL"] for name in ("sweep-calibrators", "sweep-helps")},
+    **{name: ["MODEL"] for name in ("sweep-calibrators", "sweep-recovery")},
 }
 RECORD = """#!/bin/sh
 exec "{python}" -c 'import json, sys

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from octet.core.errors import OctetError
-from octet.data.subset import balanced, held_out
+from octet.data.subset import balanced, hold_out
 
 pytestmark = pytest.mark.unit
 
@@ -19,11 +19,11 @@ def test_balanced_subsets():
         balanced(labels, 11, "calibrate.images")
 
 
-def test_held_out_images_come_from_the_end():
+def test_hold_out_images_come_from_the_end():
     labels = np.array([0, 0, 0, 0, 1, 1, 2, 2, 2, 2])
-    assert held_out(labels, 3, "x").tolist() == [3, 5, 9]
-    assert held_out(labels, None, "x").tolist() == held_out(labels, 5, "x").tolist() == [2, 3, 4, 5, 9]
+    assert hold_out(labels, 3, "x").tolist() == [3, 5, 9]
+    assert hold_out(labels, None, "x").tolist() == hold_out(labels, 5, "x").tolist() == [2, 3, 4, 5, 9]
     many = np.arange(1000) * 7 % 10
-    assert not set(held_out(many, 500, "x")) & set(balanced(many, 500, "x"))
-    with pytest.raises(OctetError, match="evaluate.limit: 6 held-out images asked for; half of the split is 5"):
-        held_out(labels, 6, "evaluate.limit")
+    assert not set(hold_out(many, 500, "x")) & set(balanced(many, 500, "x"))
+    with pytest.raises(OctetError, match="evaluate.limit: 6 hold-out images asked for; half of the split is 5"):
+        hold_out(labels, 6, "evaluate.limit")

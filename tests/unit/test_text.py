@@ -48,13 +48,7 @@ def test_a_table_for_a_terminal():
 
 def test_a_table_in_markdown():
     text = table([["Octet", "1.50 %"], ["a longer name", ""]], ["engine", "top-1"], markdown=True)
-    assert [line.replace(" ", "") for line in text.splitlines()] == [
-        "|engine|top-1|",
-        "|:--------------|-------:|",
-        "|Octet|1.50%|",
-        "|alongername||",
-    ]
-    assert len({len(line) for line in text.splitlines()}) == 1
+    assert text.splitlines() == ["| engine | top-1 |", "|---|---:|", "| Octet | 1.50 % |", "| a longer name | |"]
 
 
 def test_cells_that_look_like_numbers_are_shown_as_they_are():

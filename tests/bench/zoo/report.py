@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from octet.core.text import table
 from tests.bench.zoo.measure import ENOUGH_DB, LARGEST
 from tests.bench.zoo.networks import Network
 
@@ -45,16 +46,16 @@ def markdown(results: Results) -> str:
     families = sorted({network.family for network, _ in results}, key=str.lower)
     parts = [_HEAD, _summary(results, families)]
     for family in families:
-        mine = [(network, found) for network, found in results if network.family == family and found]
+        mine = [(network, result) for network, result in results if network.family == family and result]
         if mine:
             parts.append(f"## {_title(family)}\n\n" + _table(mine))
     return "\n".join(parts)
 
 
-def _state(found: dict | None) -> str:
-    if found is None:
+def _state(result: dict | None) -> str:
+    if result is None:
         return "not measured"
-    return next((key for key in ("error", "skipped") if key in found), "converts")
+    return next((key for key in ("error", "skipped") if key in result), "converts")
 
 
 def _title(family: str) -> str:
@@ -62,55 +63,55 @@ def _title(family: str) -> str:
 
 
 def _summary(results: Results, families: list[str]) -> str:
-    states = Counter(_state(found) for _, found in results)
-    working = {network.family for network, found in results if _state(found) == "converts"}
+    states = Counter(_state(result) for _, result in results)
+    working = {network.family for network, result in results if _state(result) == "converts"}
     words = {"skipped": "larger than that", "not measured": "not measured yet"}
-    left = " and ".join(f"{states[state]} {said}" for state, said in words.items() if states[state])
-    lines = [
+    left = " and ".join(f"{states[state]} {text}" for state, text in words.items() if states[state])
+    sentence = (
         f"{states['converts']} of {states['converts'] + states['error']} networks measured convert, from {len(working)} of "
         f"the zoo's {len(families)} families. The zoo has {len(results)} networks{': ' + left if left else ''}. "
-        f"MMDeploy converts {len(_BY_MMDEPLOY)} of the families to ncnn.\n",
-        "| family | by MMDeploy | networks | measured | convert | int8 layers | fp32, largest difference |",
-        "|---|---|---:|---:|---:|---:|---:|",
-    ]
+        f"MMDeploy converts {len(_BY_MMDEPLOY)} of the families to ncnn."
+    )
+    rows = []
     for family in families:
-        found = [found for network, found in results if network.family == family]
-        lines.append(f"| {_title(family)} | {'yes' if family in _BY_MMDEPLOY else ''} | {len(found)} | {_row(found)} |")
-    return "\n".join(lines) + "\n"
+        mine = [result for network, result in results if network.family == family]
+        rows.append([_title(family), "yes" if family in _BY_MMDEPLOY else "", str(len(mine)), *_cells(mine)])
+    headers = ["family", "by MMDeploy", "networks", "measured", "convert", "int8 layers", "fp32, largest difference"]
+    return f"{sentence}\n\n{table(rows, headers, 'llrrrrr', markdown=True)}\n"
 
 
-def _row(family: list[dict | None]) -> str:
-    """measured | convert | int8 layers | largest difference"""
-    measured = [found for found in family if _state(found) in ("converts", "error")]
-    good = [found for found in measured if _state(found) == "converts"]
+def _cells(family: list[dict | None]) -> list[str]:
+    """measured, convert, int8 layers, largest difference"""
+    measured = [result for result in family if _state(result) in ("converts", "error")]
+    good = [result for result in measured if _state(result) == "converts"]
     if not good:
-        return f"{len(measured)} | 0 | | " if measured else " | | | "
+        return [str(len(measured)), "0", "", ""] if measured else [""] * 4
     layers = f"{sum(f['int8_layers'] for f in good)} of {sum(f['quantizable_layers'] for f in good)}"
-    return f"{len(measured)} | {len(good)} | {layers} | {max(f['fp32_difference'] for f in good):.0e}"
+    return [str(len(measured)), str(len(good)), layers, f"{max(f['fp32_difference'] for f in good):.0e}"]
 
 
 def _table(results: Results) -> str:
-    lines = ["| network | input | parameters | fp32 | int8 layers | int8 |", "|---|---:|---:|---:|---:|---:|"]
-    for network, found in sorted(results, key=lambda r: (r[1].get("parameters_m", 0), r[0].size, r[0].name)):
+    rows = []
+    for network, result in sorted(results, key=lambda r: (r[1].get("parameters_m", 0), r[0].size, r[0].name)):
         size = f"{network.size[0]}x{network.size[1]}"
-        parameters = f"{found['parameters_m']:.1f} M" if "parameters_m" in found else ""
-        if _state(found) == "converts":
-            layers = f"{found['int8_layers']} of {found['quantizable_layers']}"
-            rest = f"{found['fp32_difference']:.0e} | {layers} | {_decibels(found)} |"
+        parameters = f"{result['parameters_m']:.1f} M" if "parameters_m" in result else ""
+        if _state(result) == "converts":
+            layers = f"{result['int8_layers']} of {result['quantizable_layers']}"
+            rest = [f"{result['fp32_difference']:.0e}", layers, _decibels(result)]
         else:
-            rest = f"{found[_state(found)]} | | |"
-        lines.append(f"| `{network.name}` | {size} | {parameters} | {rest}")
-    return "\n".join(lines) + "\n"
+            rest = [result[_state(result)], "", ""]
+        rows.append([f"`{network.name}`", size, parameters, *rest])
+    return table(rows, ["network", "input", "parameters", "fp32", "int8 layers", "int8"], markdown=True) + "\n"
 
 
-def _decibels(found: dict) -> str:
-    said = f"{found['int8_sqnr_db']:.1f} dB"
-    return said + (f" (ONNX Runtime {found['onnx_runtime_sqnr_db']:.1f})" if "onnx_runtime_sqnr_db" in found else "")
+def _decibels(result: dict) -> str:
+    ours = f"{result['int8_sqnr_db']:.1f} dB"
+    return ours + (f" (ONNX Runtime {result['onnx_runtime_sqnr_db']:.1f})" if "onnx_runtime_sqnr_db" in result else "")
 
 
 def by_config(results: Results, parameters: dict[str, int]) -> dict[str, dict]:
     """What became of each config, in a few words, and its parameters, where they were counted."""
-    found = {}
+    texts = {}
     for network, result in results:
         state = _state(result)
         if state == "error":
@@ -120,5 +121,5 @@ def by_config(results: Results, parameters: dict[str, int]) -> dict[str, dict]:
         else:
             text = {"skipped": "too large to be tried", "not measured": "not tried yet"}[state]
         for config in network.configs:
-            found[config] = {"octet": text} | ({"parameters": parameters[config]} if config in parameters else {})
-    return found
+            texts[config] = {"octet": text} | ({"parameters": parameters[config]} if config in parameters else {})
+    return texts

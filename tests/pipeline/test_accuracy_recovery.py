@@ -51,9 +51,9 @@ def test_each_runs_where_it_is_on_and_its_layers_arrive(project):
 @pytest.mark.parametrize(
     ("old", "new", "stage", "message"),
     [
-        ("  budget: ", "  budget: 0 # ", "plan", "mixed_precision.budget: 0 nats cannot be kept on 50 held-out"),
+        ("  budget: ", "  budget: 0 # ", "plan", "mixed_precision.budget: 0 nats cannot be kept on 50 hold-out"),
         ("keep_fp32: []", "keep_fp32: [linear_3]", "analyze", "'linear_3' is no layer .*Did you mean 'linear_38'"),
-        ("  images: 50", "  images: 300", "plan", "mixed_precision.images: 300 held-out images asked for"),
+        ("  images: 50", "  images: 300", "plan", "mixed_precision.images: 300 hold-out images asked for"),
     ],
 )
 def test_a_user_s_mistake(project, old, new, stage, message):
