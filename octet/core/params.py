@@ -89,11 +89,11 @@ class Calibrate(Section):
 
     @field_validator("images")
     @classmethod
-    def _enough_for_ppq(cls, images: int, info: ValidationInfo) -> int:
-        if info.data.get("method") == "ppq" and images < 8:
-            raise PydanticCustomError(
-                "conflict", "PPQ needs at least 8, found {found}. Raise it or change 'method'", {"found": images}
-            )
+    def _enough_images(cls, images: int, info: ValidationInfo) -> int:
+        needs = _needs(info.data.get("method"))
+        if images < needs.least_images:
+            text = f"{needs.title} needs at least {needs.least_images}, found {images}. Raise it or change 'method'"
+            raise PydanticCustomError("conflict", "{text}", {"text": text})
         return images
 
 
@@ -175,11 +175,17 @@ class Params(Section):
 
     @field_validator("calibrate")
     @classmethod
-    def _ppq_is_not_equalized(cls, calibrate: Calibrate, info: ValidationInfo) -> Calibrate:
-        if info.data.get("equalize") and calibrate.method == "ppq":
-            message = "PPQ calibrates the ONNX model, which is not equalized. Change it or calibrate.method"
-            raise PydanticCustomError("conflict", message, {"key": "equalize"})
+    def _goes_with_the_others(cls, calibrate: Calibrate, info: ValidationInfo) -> Calibrate:
+        for key, why in _needs(calibrate.method).not_with.items():
+            if info.data.get(key):
+                text = f"{why}. Change it or calibrate.method"
+                raise PydanticCustomError("conflict", "{text}", {"text": text, "key": key})
         return calibrate
+
+
+def _needs(method: str | None) -> registry.CalibratorNeeds:
+    """What a calibrator asks of the other parameters; of one that is not known, nothing."""
+    return registry.calibrator_needs(method) if method else registry.CalibratorNeeds()
 
 
 # What 'make quantize' writes where an entry lacks it.

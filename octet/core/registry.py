@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 METHODS = Path(__file__).parents[1] / "calibrate" / "methods"
@@ -11,6 +13,23 @@ BUILT_IN_TARGETS = {  # octet.graph.targets has what each means
     "dotprod": "for x86 with VNNI and Arm with dot product or i8mm",
     "ncnn2int8": "for older processors; the files are byte for byte those of ncnn2int8",
 }
+
+
+@dataclass(frozen=True)
+class CalibratorNeeds:
+    """What a calibrator asks of the other parameters. Its file says so in constants of these names in capitals.
+
+    Args:
+        title: What messages call it; empty: its name.
+        least_images: The fewest calibration images that it works with.
+        not_with: Parameters at the top of params.yaml that must be off with it, and why.
+        computes: Does it find scales itself?
+    """
+
+    title: str = ""
+    least_images: int = 1
+    not_with: Mapping[str, str] = field(default_factory=dict)
+    computes: bool = True
 
 
 def calibrators(_: Path | None = None) -> dict[str, str]:
@@ -29,7 +48,24 @@ def computing_calibrators() -> dict[str, str]:
     >>> "mse" in computing_calibrators(), "file" in computing_calibrators()
     (True, False)
     """
-    return {name: line for name, line in calibrators().items() if name != "file"}
+    return {name: line for name, line in calibrators().items() if calibrator_needs(name).computes}
+
+
+def calibrator_needs(name: str) -> CalibratorNeeds:
+    """What the calibrator of that name asks of the other parameters; read from its file, which is not imported.
+
+    >>> calibrator_needs("ppq").least_images, calibrator_needs("mse").least_images
+    (8, 1)
+    """
+    keys = {attribute.name.upper(): attribute.name for attribute in fields(CalibratorNeeds)}
+    constants = {
+        keys[target.id]: ast.literal_eval(node.value)
+        for node in ast.parse((METHODS / f"{name}.py").read_text()).body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name) and target.id in keys
+    }
+    return CalibratorNeeds(**({"title": name} | constants))
 
 
 def targets(folder: Path) -> dict[str, str]:

@@ -15,12 +15,14 @@ from pathlib import Path
 
 import numpy as np
 
+from octet.calibrate.methods import threshold
 from octet.core import params
 from octet.core.errors import run
 from octet.core.files import decimals, write_text
 from octet.core.folder import ModelFolder
 from octet.core.logits import divergence
 from octet.core.parallel import cores
+from octet.core.registry import calibrator_needs
 from octet.graph.profiles import target
 from octet.ncnn.machine import machine
 from octet.ncnn.net import save_net
@@ -103,8 +105,8 @@ def octet_seconds(name: str, kernels: str, folder: Path) -> float:
     settings, bench = params.load(), Bench(name)
     bench.target = target(kernels)
     method, images = settings.calibrate.method, settings.calibrate.images
-    if method == "ppq":
-        bench.table(method, 8)  # imports PPQ and torch, which is not to be timed
+    if not threshold(method):  # PPQ, say: imports it and torch, which is not to be timed
+        bench.table(method, calibrator_needs(method).least_images)
     start = time.perf_counter()
     table = bench.table(method, images)
     int8 = quantize(bench.net, table, bench.target, list(settings.models[name].keep_fp32), "the table")

@@ -15,6 +15,7 @@ from octet.calibrate.match import match
 from octet.calibrate.weights import weight_scales
 from octet.core.errors import OctetError
 from octet.core.params import Ppq
+from octet.core.registry import calibrator_needs
 from octet.graph.layers import could_run_winograd, quantizable
 from octet.graph.profiles import target
 from octet.graph.scales import check_table, weight_scale_count
@@ -215,6 +216,7 @@ def test_steps_hold_every_image_within_ppq_s_limits(batch):
 
 
 def test_fewer_than_eight_images(small):
+    assert calibrator_needs("ppq").least_images == ppq_graph.LEAST_STEPS
     with pytest.raises(OctetError, match="calibrate.images: PPQ needs at least 8 images, found 7"):
         calibrate(small, images=IMAGES[:7])
 

@@ -548,6 +548,30 @@ def test_a_calibrator_is_a_file(tmp_path, monkeypatch, path):
     assert "Known: median." in problems(path, VALID)[0]
 
 
+def test_a_calibrator_says_in_its_file_what_it_needs_of_the_other_parameters(tmp_path, monkeypatch, path):
+    monkeypatch.setattr(registry, "METHODS", tmp_path)
+    needs = (
+        """LEAST_IMAGES = 300\nNOT_WITH = {"equalize": "the median {sees} no equalized network"}\nCOMPUTES = False\n"""
+    )
+    (tmp_path / "median.py").write_text(f'"""Half of the values are below it."""\n\nimport nothing\n\n{needs}')
+    text = changed("method: kl", "method: median").replace("equalize: false", "equalize: true")
+    assert problems(path, text) == [
+        "params.yaml: calibrate.images: median needs at least 300, found 256. Raise it or change 'method'"
+    ]
+    assert problems(path, text.replace("  images: 256", "  images: 300", 1)) == [
+        "params.yaml: equalize: the median {sees} no equalized network. Change it or calibrate.method"
+    ]
+    assert registry.computing_calibrators() == {}
+
+
+def test_what_calibrators_do_not_go_with_is_a_switch_that_is_checked_before_them():
+    order = list(params.Params.model_fields)
+    for name in registry.calibrators():
+        for key in registry.calibrator_needs(name).not_with:
+            assert params.Params.model_fields[key].annotation is bool
+            assert order.index(key) < order.index("calibrate")
+
+
 def test_the_built_in_targets_are_those_of_the_graph():
     assert list(registry.BUILT_IN_TARGETS) == list(TARGETS)
 

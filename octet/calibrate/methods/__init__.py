@@ -22,6 +22,11 @@ To add one, write octet/calibrate/methods/NAME.py with two things in it:
 A parameter of its own is a field of its own name in the section `calibrate`, as `percentile` and `ppq` are: add it to
 Calibrate in octet/core/params.py and to params.yaml, and read it as settings.NAME.
 
+What a calibrator needs of the other parameters it says in constants, which the check of params.yaml reads from its file
+without importing it, so literals: LEAST_IMAGES, the fewest images that it works with; NOT_WITH, a dictionary of
+parameters at the top of params.yaml that must be off with it, and why; TITLE, what messages call it. COMPUTES = False
+says that it finds no scales itself. All may be left out: octet.core.registry.CalibratorNeeds. ppq.py has some.
+
 A calibrator that does badly on some inputs may warn of them by a function `remark(histogram) -> str`, empty where all is
 well. The stage calibrate prints it with the layer's name. kl.py has one.
 
@@ -81,9 +86,10 @@ def describe(settings: dict[str, Any]) -> str:
         settings: The section `calibrate` of params.yaml, as plain values.
     """
     words = name = settings["method"]
-    own = settings.get(name, {})  # by its name: a number, or a section
-    if own != {}:
-        values = [f"{key} {value}" for key, value in own.items()] if isinstance(own, dict) else [str(own)]
+    parameter = settings.get(name, {})  # by its name: a number, or a section
+    if parameter != {}:
+        pairs = parameter.items() if isinstance(parameter, dict) else ()
+        values = [f"{key} {value}" for key, value in pairs] or [str(parameter)]
         words = f"{name} ({', '.join(values)})"
     return f"{words}, weights by {settings['weights']}" if threshold(name) else words
 

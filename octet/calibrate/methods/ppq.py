@@ -27,6 +27,10 @@ from octet.graph.scales import add_attention, weight_scale_count
 from octet.ncnn.layer import Layer
 from octet.ncnn.table import Table
 
+TITLE = "PPQ"
+LEAST_IMAGES = 8  # it asserts as many steps
+NOT_WITH = {"equalize": "PPQ calibrates the ONNX model, which is not equalized"}
+
 
 def calibrate(job: Job) -> Table:
     """The table of a model; the same for the same inputs on one kind of processor.
