@@ -66,15 +66,32 @@ class Speed:
 def benchmark(
     files: Mapping[str, NcnnFiles], images: Sequence[npt.NDArray[np.float32]], runs: int, warmup: int
 ) -> list[TimedRun]:
-    """Times the models: fp32 and int8 alternate run by run, so that a drift of the machine's speed meets both alike.
+    r"""Times the models: fp32 and int8 alternate run by run, so that a drift of the machine's speed meets both alike.
 
-    Pre-processing is not timed.
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from octet.ncnn.net import loads, save_net
+    >>> net = loads("7767517\n2 2\nInput in0 0 1 in0\nReLU relu 1 1 in0 out0\n", b"")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     files = NcnnFiles.named(Path(folder), "fp32")
+    ...     save_net(net, *files)
+    ...     timed = benchmark({"fp32": files}, [np.zeros((3, 8, 8), np.float32)], runs=2, warmup=1)
+    >>> [(run.precision, run.run) for run in timed if run.threads == 1]
+    [('fp32', 0), ('fp32', 1)]
+
+    Timed is what ncnn's benchncnn.cpp times, from the input to the logits; pre-processing is not.
 
     Args:
         files: The models, by precision.
-        images: A network's inputs, of shape (C, H, W), which take turns.
+        images: Network inputs, fp32 of shape (C, H, W), which take turns.
         runs: How many timed runs of each precision, at each of thread_counts().
         warmup: How many runs before them that are not timed.
+
+    Returns:
+        Every timed run, in milliseconds, in the order in which they ran.
+
+    Raises:
+        OctetError: ncnn cannot read a model, or an image is no input of it.
     """
     timed = []
     for threads in thread_counts():
@@ -95,10 +112,16 @@ def thread_counts() -> list[int]:
 
 
 def speeds(runs: Iterable[TimedRun]) -> dict[int, dict[str, Speed]]:
-    """The speed by threads and precision, in the order in which they were timed.
+    """The speed of each precision with each number of threads.
 
     >>> speeds([TimedRun(1, "fp32", 0, 4.0), TimedRun(1, "int8", 0, 2.0)])[1]["int8"].fps
     500.0
+
+    Args:
+        runs: As benchmark gives them.
+
+    Returns:
+        By the number of threads, then by precision, each in the order in which they were timed.
     """
     times: dict[int, dict[str, list[float]]] = {}
     for run in runs:
@@ -110,7 +133,11 @@ def speeds(runs: Iterable[TimedRun]) -> dict[int, dict[str, Speed]]:
 
 
 def latency_json(runs: Iterable[TimedRun]) -> dict[str, Any]:
-    """latency.json: the speeds as threads_1, threads_2, …, and the machine that they are of."""
+    """The content of latency.json: the speeds as threads_1, threads_2, …, and the machine that they are of.
+
+    Args:
+        runs: As benchmark gives them.
+    """
     by_threads = {
         f"threads_{threads}": {precision: asdict(speed) for precision, speed in by_precision.items()}
         for threads, by_precision in speeds(runs).items()

@@ -30,9 +30,23 @@ def calibrate(
     onnx: Path | None = None,
     workers: int | None = None,
 ) -> Table:
-    """The table of a network, by the calibrator that the settings name. Arguments as for Job.
+    """Finds the scales of a network's weights and inputs, by the calibrator that the settings name.
 
     The result does not depend on the number of workers.
+
+    Args:
+        net: The fp32 network.
+        images: Network inputs, fp32 of shape (C, H, W).
+        settings: The section `calibrate` of params.yaml.
+        target: Says which layers are int8 and how many levels their weights have.
+        onnx: The ONNX model that the network was made from, for calibrators that work on that; None: there is none.
+        workers: How many threads compute; None: one a core.
+
+    Returns:
+        The calibration table. A scale is what a value is multiplied with to become an integer.
+
+    Raises:
+        OctetError: What the network reads is not finite, or the calibrator cannot work on the network.
     """
     return table(Job(net, images, settings, target, onnx, workers))
 
@@ -43,7 +57,15 @@ def table(job: Job) -> Table:
 
 
 def remarks(job: Job, scales: Table) -> list[str]:
-    """What a user should know of a calibration: layers without weights or inputs, and what the calibrator cannot do."""
+    """What a user should know of a calibration: layers without weights or inputs, and what the calibrator cannot do.
+
+    Args:
+        job: What was calibrated.
+        scales: Its table.
+
+    Returns:
+        Sentences, each with the layer's name at its front.
+    """
     layers, origin = quantizable(job.net.layers), origins(job.net)
     lines = silent(scales, layers)
     for layer in layers:

@@ -75,7 +75,15 @@ def require(paths: Iterable[Path], made_by: str) -> None:
 
 
 def read_bytes(path: str | Path, made_by: str) -> bytes:
-    """The file's bytes; a missing file's error says what makes it (made_by ends the sentence « make it with … »)."""
+    """The bytes of a file.
+
+    Args:
+        path: The file.
+        made_by: What makes it, as « the stage export makes it », for the error where it is missing.
+
+    Raises:
+        OctetError: There is no such file, or it is a folder.
+    """
     try:
         return Path(path).read_bytes()
     except FileNotFoundError:

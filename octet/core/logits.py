@@ -37,6 +37,10 @@ def spread_difference(logits: Logits, reference: Logits) -> float:
     0.15
 
     Logits, not probabilities: where no class is likely, any output's probabilities agree.
+
+    Args:
+        logits: Of shape (n, classes).
+        reference: Of the same shape.
     """
     return float(np.abs(logits - reference).max() / max(np.ptp(reference), np.finfo(np.float32).tiny))
 
@@ -46,6 +50,10 @@ def kl_divergence(reference: Logits, logits: Logits) -> float:
 
     >>> round(kl_divergence(np.log([[0.5, 0.5]]), np.log([[0.25, 0.75]])), 6)
     0.143841
+
+    Args:
+        reference: Logits of shape (n, classes).
+        logits: Logits of the same shape.
     """
     return float(kl_divergences(reference, logits).mean())
 
@@ -58,7 +66,16 @@ def kl_divergences(reference: Logits, logits: Logits) -> npt.NDArray[np.float64]
 
 
 def divergence(reference: Logits, logits: Logits) -> Divergence:
-    """How far the model that gave `logits` is from the one that gave `reference`, for a tracked file."""
+    """How far the model that gave `logits` is from the one that gave `reference`, for a tracked file.
+
+    >>> far = divergence(np.log([[0.5, 0.5], [0.4, 0.6]]), np.log([[0.25, 0.75], [0.4, 0.6]]))
+    >>> far.agreement_pct, far.kl_nats
+    (50.0, 0.071920518)
+
+    Args:
+        reference: Logits of shape (n, classes), of at least two images.
+        logits: Logits of the same shape.
+    """
     same = 100.0 * (reference.argmax(axis=1) == logits.argmax(axis=1))
     kl = kl_divergences(reference, logits)
     return Divergence(

@@ -134,17 +134,36 @@ def training_images(folder: str | Path, preprocess: Preprocess, count: int, key:
 
 
 def hold_out_images(folder: str | Path, preprocess: Preprocess, count: int | None, key: str, what: str) -> Images:
-    """The last `count` training images, balanced (None: half of them), without those that cannot be read.
+    """Training images that calibration does not see: from the end of the split, balanced over the classes.
 
-    Apart from those of `training_images` as long as the two together are not more than the split. Arguments as there.
+    Apart from those of `training_images` as long as the two together are not more than the split. Those that cannot be read are
+    left out.
+
+    Args:
+        folder: The data set's folder.
+        preprocess: As for Images.
+        count: How many images; None: half of the split.
+        key: The parameter that says how many, for errors.
+        what: Who asks, for the messages.
+
+    Raises:
+        OctetError: Half of the split are fewer, or too many cannot be read.
     """
     return split_images(folder, "train", preprocess, count, key).readable(what)
 
 
 def split_images(folder: str | Path, split: str, preprocess: Preprocess, count: int | None, key: str) -> Images:
-    """Images to judge a model by: of the split 'test' the first `count`, of 'train' the last; None: all, or half.
+    """Images to judge a model by, balanced over the classes; those that cannot be read are among them.
 
-    Those that cannot be read are among them. Arguments as for `training_images`.
+    Args:
+        folder: The data set's folder.
+        split: 'test', of which the first are taken, or 'train', of which the last are.
+        preprocess: As for Images.
+        count: How many images; None: all of the test split, half of the training split.
+        key: The parameter that says how many, for errors.
+
+    Raises:
+        OctetError: There are fewer images.
     """
     dataset = _open(folder, split, preprocess)
     pick = hold_out if split == "train" else balanced

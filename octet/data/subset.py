@@ -40,8 +40,12 @@ def hold_out(labels: Labels, count: int | None, where: str) -> Indices:
     >>> hold_out(np.array([0, 0, 0, 0, 1, 1, 1, 1]), 2, "mixed_precision.images").tolist()
     [3, 7]
 
-    Apart from what `balanced` takes from the front as long as the two together are not more than the split. Arguments
-    as there; None: half of the split.
+    Apart from what `balanced` takes from the front as long as the two together are not more than the split.
+
+    Args:
+        labels: Those of the split.
+        count: How many images; None: half of the split.
+        where: The parameter that says how many, for the error.
 
     Raises:
         OctetError: Half of the split are fewer.

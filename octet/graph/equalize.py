@@ -28,9 +28,13 @@ ROUNDS = 20  # at most; chains of layers take a few, until no factor changes
 
 @dataclass
 class Pair:
-    """Two layers of which the second alone reads the first, and what lies between: activations and pooling, in order.
+    """Two layers of which the second alone reads the first.
 
-    limits: ReLU6's, by channel, as they would have to be, fp64; None without one.
+    Args:
+        first: The layer whose output channels are scaled.
+        second: The layer that scales them back.
+        between: Activations and pooling that lie between, in order.
+        limits: ReLU6's as they would have to be, fp64 of shape (channels,); None without one.
     """
 
     first: Layer
@@ -46,7 +50,17 @@ def fp32_net(folder: ModelFolder, equalized: bool) -> Net:
 
 
 def equalize(net: Net) -> Net:
-    """The equalized network; layers that have no partner stay as they are."""
+    """Scales the channels between two layers alike, so that one scale fits all of them; the network computes the same.
+
+    Cross-layer equalization: Nagel et al., «Data-free quantization through weight equalization and bias correction»,
+    ICCV 2019, section 4.1.
+
+    Args:
+        net: The fp32 network; it stays as it is.
+
+    Returns:
+        The equalized network; layers that have no partner are as they were.
+    """
     result = net.copy()
     partners = pairs(result)
     for _ in range(ROUNDS):

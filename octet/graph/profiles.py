@@ -24,7 +24,14 @@ from octet.graph.targets import FOLDER, TARGETS, Choice, Target
 
 
 def target(name: str) -> Target:
-    """The built-in profile, or that of configs/targets/NAME.yaml. Raises OctetError for an unknown or a wrong one."""
+    """A target by its name: a built-in one, or the profile in configs/targets/NAME.yaml.
+
+    Args:
+        name: `target` of params.yaml.
+
+    Raises:
+        OctetError: There is none of that name, or its file holds what no profile may.
+    """
     path = FOLDER / f"{name}.yaml"
     if name in TARGETS:
         if path.exists():

@@ -70,8 +70,14 @@ def check_table(table: Table, layers: list[Layer], where: str, may_lack: Iterabl
 
 
 def silent(table: Table, layers: Iterable[Layer]) -> list[str]:
-    """What the calibrators gave the scale 1, which ncnn reads as it is, because there is nothing but zeros: one line a
-    layer with channels of zero weights, or with an input that was 0 in all images.
+    """What the calibrators gave the scale 1, which ncnn reads as it is, because there is nothing but zeros.
+
+    Args:
+        table: The scales.
+        layers: The layers that can be int8.
+
+    Returns:
+        One line a layer with channels of zero weights, or with an input that was 0 in all images.
     """
     lines = []
     for layer in layers:

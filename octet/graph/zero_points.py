@@ -84,7 +84,15 @@ def regions(net: Net, scale: Callable[[Layer], Hashable | None]) -> list[Region]
 
 
 def with_zero_point(net: Net, scales: Mapping[str, Hashable]) -> set[str]:
-    """The int8 layers whose inputs get a zero point. scales: what stands for the input scale of each int8 layer."""
+    """The int8 layers whose inputs get a zero point.
+
+    Args:
+        net: The network.
+        scales: What stands for the input scale of each int8 layer, by its name.
+
+    Returns:
+        The layers' names.
+    """
     possible = regions(net, lambda layer: scales.get(layer.name))
     return {layer.name for region in possible for layer in region.readers if layer.name in scales}
 
@@ -113,7 +121,12 @@ def apply_zero_points(net: Net) -> None:
 
 
 def drop_clip(layer: Layer, scale: np.float32) -> None:
-    """Takes out the clip of a layer that gives int8 of this scale, where the clamp to -127…127 does the same."""
+    """Takes out the clip of a layer that gives int8, where the clamp to -127…127 does the same.
+
+    Args:
+        layer: A layer with a requantized output; it is changed.
+        scale: Its output's scale.
+    """
     low, high = clip_range(layer) or (-np.inf, np.inf)
     if np.isfinite(low) and round(low * float(scale)) == ZERO_POINT and high * float(scale) >= 127:
         drop_activation(layer)

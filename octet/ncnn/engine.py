@@ -105,7 +105,12 @@ class Engine:
             yield np.asarray(extract(extractor, name))
 
     def bits(self, image: Floats, names: Sequence[str]) -> dict[str, int]:
-        """How many bits a value of each named blob has inside ncnn: 8 where it was requantized, else 32."""
+        """How many bits a value of each named blob has inside ncnn: 8 where it was requantized, else 32.
+
+        Args:
+            image: The network's input, fp32 of shape (C, H, W).
+            names: The blobs' names.
+        """
         extractor, _kept = self._extractor(image)
         mats = {name: extract(extractor, name, as_it_is=True) for name in names}
         return {name: 8 * mat.elemsize // mat.elempack for name, mat in mats.items()}
@@ -178,5 +183,14 @@ def _words(shape: Shape) -> str:
 
 
 def logits(engine: Engine, images: Sequence[Floats], what: str) -> Floats:
-    """The logits of all images: fp32 of shape (n, classes). what: who asks, for the progress."""
+    """Runs a network on images, on all cores.
+
+    Args:
+        engine: The network.
+        images: Its inputs, fp32 of shape (C, H, W).
+        what: Who asks, for the progress bar.
+
+    Returns:
+        The logits, fp32 of shape (n, classes).
+    """
     return np.stack(list(map_ordered(lambda k: engine(images[k]), range(len(images)), what)))

@@ -90,7 +90,16 @@ def load_layers(param: str | Path, made_by: str = "'dvc repro' makes it") -> lis
 
 
 def load_net(param: str | Path, bin: str | Path, made_by: str = "'dvc repro' makes it") -> Net:
-    """Reads a model's two files. Raises OctetError where they are missing, damaged or do not belong together."""
+    """Reads a model's two files.
+
+    Args:
+        param: The graph.
+        bin: The weights.
+        made_by: What makes the files, for the error where one is missing.
+
+    Raises:
+        OctetError: They are missing, damaged or do not belong together.
+    """
     return loads(_text(param, made_by), read_bytes(bin, made_by), str(param), str(bin))
 
 
@@ -116,7 +125,16 @@ def dumps(net: Net) -> tuple[str, bytes]:
 
 
 def save_net(net: Net, param: str | Path, bin: str | Path) -> None:
-    """Writes a model's two files, each whole or not at all."""
+    """Writes a model's two files, each whole or not at all.
+
+    Args:
+        net: The network.
+        param: Where its graph goes.
+        bin: Where its weights go.
+
+    Raises:
+        OctetError: A layer has weights that ncnn does not read from it, or a file cannot be written.
+    """
     text, data = dumps(net)
     write_bytes(param, text.encode())
     write_bytes(bin, data)

@@ -22,7 +22,13 @@ from octet.ncnn.net import Net, load_net, save_net
 
 @dataclass(frozen=True)
 class Part:
-    """inputs and outputs: names of blobs; of the first and the last part the model's own."""
+    """One part of a model.
+
+    Args:
+        net: Its network.
+        inputs: The names of the blobs that it reads; of the first part the model's own input.
+        outputs: The names of the blobs that it gives; of the last part the model's own output.
+    """
 
     net: Net
     inputs: list[str]
@@ -30,10 +36,18 @@ class Part:
 
 
 def split(net: Net, partition: Sequence[str], where: str) -> list[Part]:
-    """The parts, in the order in which they run, one more than the model is cut at. `where` names the model in errors.
+    """Cuts a model into parts.
 
-    A cut is the name of a blob in the .param, or of the layer that makes it. Raises OctetError for an unknown one, for
-    the model's input or output, and for one that an earlier cut's part computes already.
+    Args:
+        net: The model.
+        partition: Where: names of blobs in the .param, or of the layers that make them.
+        where: The model, for errors.
+
+    Returns:
+        The parts in the order in which they run, one more than there are cuts.
+
+    Raises:
+        OctetError: A cut is unknown, the model's input or output, or computed already by an earlier cut's part.
     """
     producers, blobs = net.producers(), [_blob(net, cut, where) for cut in partition]
     done = {_key(layer) for layer in net.layers if layer.type == "Input"}
@@ -82,7 +96,16 @@ class Chain:
 
 
 def runner(files: NcnnFiles, partition: Sequence[str], shape: Shape | None = None) -> Callable[[Floats], Floats]:
-    """What runs a model: the chain of its parts where it is cut. shape: of its input, where it is known."""
+    """What runs a model: the chain of its parts where it is cut.
+
+    Args:
+        files: The model.
+        partition: Where it is cut, as for split; empty: nowhere.
+        shape: Of its input, as (C, H, W), where it is known.
+
+    Returns:
+        A function from an input, fp32 of shape (C, H, W), to the logits, fp32 of shape (classes,).
+    """
     if partition:
         return Chain(split(load_net(*files), partition, str(files.param)), shape)
     return Engine(files.param, files.bin, shape=shape)

@@ -103,7 +103,7 @@ class Moments:
 def gptq_weights(
     net: Net, table: Table, target: Target, keep_fp32: Collection[str], images: Sequence[Floats]
 ) -> dict[str, GptqWeights]:
-    """The integers of every int8 layer's weights, by name; but for layers wider than WIDEST.
+    """Chooses the integers of the int8 layers' weights together, so that their errors cancel.
 
     The result does not depend on the number of workers.
 
@@ -113,6 +113,9 @@ def gptq_weights(
         target: The device's profile.
         keep_fp32: The names of layers that stay in fp32.
         images: Network inputs, fp32 of shape (C, H, W).
+
+    Returns:
+        By the layers' names, of every int8 layer that GPTQ can be used on, but for those wider than WIDEST.
     """
     int8 = target.int8_layers(net).difference(keep_fp32)
     layers = [layer for layer in quantizable(net.layers) if layer.name in int8 and kind(layer).gptq]
@@ -138,7 +141,17 @@ def gptq_weights(
 def gather_moments(
     engine: Engine, layers: list[Layer], grids: dict[str, Grid], images: Sequence[Floats]
 ) -> dict[str, Moments]:
-    """The moments of these layers' inputs, in one pass over the images."""
+    """Gathers the moments of layers' inputs, in one pass over the images.
+
+    Args:
+        engine: Runs the fp32 network.
+        layers: Some of its layers.
+        grids: How each one's input becomes integers, by name.
+        images: Network inputs, fp32 of shape (C, H, W).
+
+    Returns:
+        By the layers' names.
+    """
     blobs = list(dict.fromkeys(layer.inputs[0] for layer in layers))
     gathered = {layer.name: Moments(layer) for layer in layers}
 
@@ -157,7 +170,15 @@ def gather_moments(
 def choose_integers(
     layer: Layer, moments: Moments, grid: Grid, weight_scales: npt.NDArray[np.float32], levels: int
 ) -> GptqWeights:
-    """The layer's integers and the change of its bias. weight_scales: as in the table; levels: the largest integer."""
+    """Chooses one layer's integers, and what its bias gains.
+
+    Args:
+        layer: In fp32.
+        moments: Of its inputs.
+        grid: How its input becomes integers.
+        weight_scales: As in the table: fp32 of shape (outputs,), of a depthwise convolution (groups,).
+        levels: The largest integer of a weight: 127, or 31 where Winograd may run.
+    """
     count, width = moments.sums.shape
     weight = layer.weights["weight"].data.astype(np.float64).reshape(count, -1, width)
     repeats = integer(layer, "num_output") // weight_scale_count(layer)
@@ -172,8 +193,17 @@ def choose_integers(
 
 
 def gptq_integers(weight: Doubles, covariance: Doubles, levels: int) -> npt.NDArray[np.int8]:
-    """Integers from -levels to levels for weights in units of their steps, fp64 of shape (outputs, d), so that the error
-    of the outputs is small for inputs of this covariance, (d, d). Returns int8 of the same shape.
+    """Rounds weights one column after the other; the columns that follow take up each one's error.
+
+    The algorithm of Frantar et al., «GPTQ», ICLR 2023, with columns in the order of their variance.
+
+    Args:
+        weight: In units of their steps: fp64 of shape (outputs, d).
+        covariance: Of the inputs: fp64 of shape (d, d).
+        levels: The largest integer.
+
+    Returns:
+        Integers from -levels to levels, int8 of shape (outputs, d).
     """
     variance = np.diag(covariance)
     dead = variance <= 0

@@ -33,7 +33,12 @@ _DAMAGED += (zipfile.BadZipFile, zlib.error, struct.error, SyntaxError, tokenize
 
 @dataclass(frozen=True)
 class GptqWeights:
-    """One layer's. weight: int8, flat as in the .bin; bias: what the layer's bias gains, fp32 of shape (outputs,)."""
+    """What GPTQ chose for one layer.
+
+    Args:
+        weight: The integers, int8 of shape (n,), in the order of the .bin.
+        bias: What the layer's bias gains, fp32 of shape (outputs,).
+    """
 
     weight: npt.NDArray[np.int8]
     bias: npt.NDArray[np.float32]

@@ -51,7 +51,16 @@ def make_int8(layer: Layer, table: Table, target: Target, where: str) -> None:
 
 
 def take_gptq_weights(layer: Layer, chosen: GptqWeights, target: Target) -> None:
-    """Gives an int8 layer the integers that GPTQ chose, and the change of its bias. Raises OctetError for another's."""
+    """Gives an int8 layer the integers that GPTQ chose, and the change of its bias.
+
+    Args:
+        layer: An int8 layer, which is changed.
+        chosen: What GPTQ chose for it.
+        target: Says which integers may be.
+
+    Raises:
+        OctetError: They are another layer's, or another target's.
+    """
     levels = target.weight_levels(layer)
     if chosen.weight.size != layer.weights["weight"].data.size or np.abs(chosen.weight.astype(int)).max() > levels:
         raise OctetError(

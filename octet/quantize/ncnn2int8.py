@@ -33,7 +33,12 @@ def requantize(net: Net, may: Callable[[Layer], bool]) -> None:
     """Lets layers' outputs leave as int8, by ncnn2int8's rules, which look for one reader and not at all readers.
 
     First every convolution with a convolution behind it, then every one whose Split is read by int8 convolutions
-    alone: both int8, it gets 100 more in parameter 8 and the input scale of the first reader. Both rules may hit.
+    alone: both int8, it gets 100 more in parameter 8 and the input scale of the first reader. Both rules may hit. They are
+    those of fuse_requantize in ncnn's tools/quantize/ncnn2int8.cpp.
+
+    Args:
+        net: An int8 network, which is changed.
+        may: Whether a layer's output may leave as int8 at all.
     """
     numbered = enumerate(net.layers, start=1)
     convolutions = [(at, layer) for at, layer in numbered if layer.type in REQUANTIZING and may(layer)]

@@ -122,6 +122,14 @@ def multiplications(net: Net, names: Collection[str], image: npt.NDArray[np.floa
     """How often each of these layers multiplies with a weight, for one image.
 
     Of a convolution, all of them for every pixel of its output, borders counted.
+
+    Args:
+        net: The network.
+        names: Some of its layers.
+        image: A network input, fp32 of shape (C, H, W).
+
+    Returns:
+        By the layers' names.
     """
     layers = [layer for layer in net.layers if layer.name in names]
     blobs = Engine.of(net).blobs(image, [layer.outputs[0] for layer in layers])

@@ -33,8 +33,11 @@ def paired_drop(pairs: Pairs) -> tuple[float, float | None]:
     >>> paired_drop([(cat, cat), (cat, dog), (cat, cat), (cat, cat)])
     (25.0, 25.0)
 
-    A paired sample: the images that both get right or both get wrong add nothing to the drop. One image alone has no
-    standard error: None.
+    A paired sample, as in McNemar's test (Psychometrika, 1947): the images that both get right or both get wrong add nothing
+    to the drop. One image alone has no standard error: None.
+
+    Args:
+        pairs: What fp32 and int8 predict for each image.
     """
     lost = np.array([fp32.right - float(int8.right) for fp32, int8 in pairs])
     error = 100 * float(lost.std(ddof=1) / np.sqrt(len(lost))) if len(lost) > 1 else None

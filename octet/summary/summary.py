@@ -63,7 +63,15 @@ class Summary:
 
     @classmethod
     def load(cls, path: Path, made_by: str = "the stage summary makes it") -> Summary:
-        """Reads the file. Raises OctetError where it is missing or another one."""
+        """Reads the file.
+
+        Args:
+            path: A model's summary.json.
+            made_by: What makes it, for the error.
+
+        Raises:
+            OctetError: It is missing, or another version's or program's.
+        """
         found = read_dataclass(cls, path, made_by)
         if not is_machine(found.machine, "cpu", "cores", "features", "ncnn"):
             raise OctetError(f"{path}: 'machine' is not what the stage benchmark writes; {made_by}")
@@ -83,7 +91,32 @@ class Summary:
 
 
 def summarize(folder: ModelFolder) -> Summary:
-    """Reads what evaluate and benchmark measured of a model.
+    """Sets a model's int8 beside its fp32, by what evaluate and benchmark measured.
+
+    >>> import tempfile
+    >>> from octet.core.files import write_json, write_text
+    >>> from octet.evaluate.predictions import Prediction, predictions_csv
+    >>> speeds = {"fp32": {"fps": 50.0}, "int8": {"fps": 125.0}}
+    >>> with tempfile.TemporaryDirectory() as root:
+    ...     folder = ModelFolder("tiny", Path(root))
+    ...     for precision, answer, top1_pct in (("fp32", "cat", 100.0), ("int8", "dog", 0.0)):
+    ...         row = Prediction("1.png", "cat", [answer], [1.0])
+    ...         write_text(folder.predictions(precision), predictions_csv([row]))
+    ...         write_json(folder.figures(precision), asdict(Accuracy(1, top1_pct, 100.0, 0.0, 0.0, 0.0)))
+    ...         for path in folder.ncnn(precision):
+    ...             write_text(path, "as large as the other")
+    ...     write_json(folder.latency, {"machine": {}, "threads_1": speeds})
+    ...     summary = summarize(folder)
+    >>> summary.drop(), summary.agreement_pct, summary.speedup_1_thread, summary.size_ratio
+    ('+100.00 points', 0.0, 2.5, 1.0)
+
+    The standard error is the paired one: octet.summary.pairs.paired_drop.
+
+    Args:
+        folder: The model's, with the files of evaluate_fp32, evaluate_int8 and benchmark, and the two models.
+
+    Returns:
+        The figures of summary.json, but for what mmcls's zoo publishes.
 
     Raises:
         OctetError: One of their files is missing or damaged, or the two precisions were not evaluated on the same images.
@@ -117,7 +150,14 @@ def summarize(folder: ModelFolder) -> Summary:
 
 
 def summary_table(summaries: Mapping[str, Summary]) -> str:
-    """The summaries of models, by name, as text: one block a model."""
+    """What `make quantize` prints.
+
+    Args:
+        summaries: By the models' names.
+
+    Returns:
+        One block a model, with an empty line between two.
+    """
     return "\n\n".join(_block(name, summary) for name, summary in summaries.items())
 
 
