@@ -60,9 +60,9 @@ def run(net: Net, image: np.ndarray) -> dict[str, np.ndarray]:
 
 def layer(one: Layer, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
     """The outputs of one layer. Raises OctetError for a layer type or parameter that the simulator does not know."""
-    if one.type not in _LAYERS:
-        raise OctetError(f"layer {one.name}: the simulator knows no {one.type}; known: {', '.join(sorted(_LAYERS))}")
-    return _LAYERS[one.type](one, inputs)
+    if one.type not in LAYERS:
+        raise OctetError(f"layer {one.name}: the simulator knows no {one.type}; known: {', '.join(sorted(LAYERS))}")
+    return LAYERS[one.type](one, inputs)
 
 
 def takes_rcpps(one: Layer, packing: bool) -> bool:
@@ -271,7 +271,7 @@ def _each(function: Callable[[Layer, np.ndarray], np.ndarray]) -> Callable:
 
 
 _LARGEST = float(np.finfo(np.float32).max)
-_LAYERS: dict[str, Callable[[Layer, Sequence[np.ndarray]], list[np.ndarray]]] = {
+LAYERS: dict[str, Callable[[Layer, Sequence[np.ndarray]], list[np.ndarray]]] = {
     "BinaryOp": _binary,
     "Clip": _each(lambda one, v: np.clip(v, _number(one, 0, -_LARGEST), _number(one, 1, _LARGEST))),
     "Concat": lambda one, inputs: [np.concatenate(inputs, one.int(0))],

@@ -335,6 +335,50 @@ print(calibrators()["half"], describe({"method": "half", "weights": "absmax"}))
     assert (done.stdout, done.stderr) == ("Half of the largest magnitude. half, weights by absmax\n", "")
 
 
+FIELD = '''    part: float = ask("Which part of the largest magnitude does method part take?", 0.5, default=0.5, ge=0, le=1)
+    """Only read where the method is part."""
+'''
+
+
+def test_a_parameter_of_a_new_calibrator_is_one_field(tmp_path):
+    """In a copy of the library: a params.yaml with and without it, the schema, the document and the words follow."""
+    for part in ("octet", "tests"):
+        shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "octet/calibrate/methods/part.py").write_text(HALF.replace("/ 2", "* settings.part"))
+    source = (tmp_path / "octet/core/params.py").read_text()
+    (tmp_path / "octet/core/params.py").write_text(source.replace("    ppq: Ppq\n", f"{FIELD}    ppq: Ppq\n"))
+    text = (ROOT / "params.yaml").read_text().replace("  method: mse\n", "  method: part\n")
+    (tmp_path / "params.yaml").write_text(text)
+    (tmp_path / "with.yaml").write_text(text.replace("  percentile:", "  part: 0.25\n  percentile:"))
+    (tmp_path / "wrong.yaml").write_text(text.replace("  percentile:", "  part: 2\n  percentile:"))
+    code = """
+from octet.calibrate.methods import describe, threshold
+from octet.calibrate.histogram import Histogram
+from octet.core import params
+from octet.core.errors import OctetError
+from octet.project import schema
+import numpy as np
+for file in ("params.yaml", "with.yaml"):
+    settings = params.load(file).calibrate
+    print(threshold("part")(Histogram.of(np.float32([4, 1])), 127, settings), describe(settings.model_dump()))
+try:
+    params.load("wrong.yaml")
+except OctetError as error:
+    print(error)
+assert '"part": {' in schema.json_schema()
+print(next(line for line in schema.document().splitlines() if "`calibrate.part`" in line))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == [
+        "2.0 part (0.5), weights by absmax",
+        "1.0 part (0.25), weights by absmax",
+        "wrong.yaml: calibrate.part: expected a number from 0 to 1, found 2. For example 0.5",
+        "| `calibrate.part` | Which part of the largest magnitude does method part take? Only read where the method is part. "
+        "| a number from 0 to 1; for example `0.5` |",
+    ]
+
+
 @pytest.mark.parametrize(("method", "line"), registry.calibrators().items())
 def test_a_calibrator_is_documented(method, line):
     assert line.endswith("."), f"octet/calibrate/methods/{method}.py: its docstring begins with one sentence"

@@ -17,7 +17,7 @@ from octet.ncnn.parameters import RULES
 from octet.ncnn.table import Table
 from octet.quantize.int8_layers import make_int8
 from octet.quantize.quantize import quantize
-from tests import nets
+from tests import nets, simulate
 
 pytestmark = pytest.mark.unit
 DOTPROD = target("dotprod")
@@ -86,6 +86,10 @@ def test_ncnn_computes_it_in_int8(name):
     assert can_requantize(int8) == (name in ("Convolution", "ConvolutionDepthWise"))
 
 
+def test_the_simulator_computes_what_the_table_calibrates():
+    assert set(QUANTIZABLE) <= simulate.LAYERS.keys(), "a new type needs a function in tests/simulate.py"
+
+
 @pytest.mark.parametrize("kind", LAYER_TYPES.values(), ids=lambda kind: kind.name)
 def test_the_parameters_are_ncnn_s(kind):
     """The same numbers, kinds and defaults as in the table of ncnn2int8's writer, where both know a parameter."""
@@ -104,11 +108,12 @@ def test_the_parameters_are_ncnn_s(kind):
 
 
 def test_a_type_that_ncnn_has_no_int8_for():
-    layer = filled(Layer("Deconvolution", "up", ["in0"], ["out0"], {0: "4", 1: "2", 6: "48"}))
+    name = next(name for name, kind in LAYER_TYPES.items() if kind.int8 is None and name.startswith("Deconvolution"))
+    layer = filled(Layer(name, "up", ["in0"], ["out0"], {0: "4", 1: "2", 6: "48"}))
     net = network(layer)
-    with pytest.raises(OctetError, match="keep_fp32: 'up' is no layer .*ncnn has no int8 for Deconvolution"):
+    with pytest.raises(OctetError, match=f"keep_fp32: 'up' is no layer .*ncnn has no int8 for {name}"):
         quantize(net, Table(), DOTPROD, ["up"], "t")
-    with pytest.raises(OctetError, match="layer up: ncnn has no int8 for Deconvolution; it can only stay in fp32"):
+    with pytest.raises(OctetError, match=f"layer up: ncnn has no int8 for {name}; it can only stay in fp32"):
         make_int8(layer, Table(), DOTPROD, "t")
 
 

@@ -20,7 +20,8 @@ To add one, write octet/calibrate/methods/NAME.py with two things in it:
    Its argument, octet.calibrate.job.Job, has the network, the images, the target and the ONNX model. ppq.py is one.
 
 A parameter of its own is a field of its own name in the section `calibrate`, as `percentile` and `ppq` are: add it to
-Calibrate in octet/core/params.py and to params.yaml, and read it as settings.NAME.
+Calibrate in octet/core/params.py with a `default`, so that a params.yaml without it stays valid, and to params.yaml with
+its question as a comment. Read it as settings.NAME. Check, schema, documents and the words for a calibration follow.
 
 What a calibrator needs of the other parameters it says in constants, which the check of params.yaml reads from its file
 without importing it, so literals: LEAST_IMAGES, the fewest images that it works with; NOT_WITH, a dictionary of
