@@ -19,6 +19,7 @@ from octet.core.check import checked
 from octet.core.errors import OctetError, nearest
 from octet.core.fields import Form, FormerKey, FormerValues, OneOf, Section, ask, examples, show
 from octet.core.names import NAME, NAME_RULE
+from octet.core.places import config_problem
 from octet.core.renaming import Renaming, renamed
 
 FILE = "params.yaml"
@@ -54,6 +55,14 @@ class Model(Section):
     """May be left out. `make quantize` fills in from it what the entry lacks; `make zoo` lists the names."""
 
     advice: ClassVar = {"zoo": "'make quantize' fills in what an entry with 'zoo' leaves out"}
+
+    @field_validator("config")
+    @classmethod
+    def _config_is_seen_by_dvc(cls, config: str, info: ValidationInfo) -> str:
+        problem = config_problem(config, (info.context or {}).get("folder", Path()))
+        if problem:
+            raise PydanticCustomError("conflict", "{text}", {"text": problem})
+        return config
 
 
 class Export(Section):

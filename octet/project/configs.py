@@ -7,9 +7,8 @@ import pprint
 from pathlib import Path
 
 from octet.core.errors import OctetError
+from octet.core.places import CONFIGS, is_outside
 from octet.data.config_split import common_folder
-
-CONFIGS = Path("configs/models")
 
 
 def local_config(name: str, config: str) -> tuple[str, str | None]:
@@ -46,11 +45,6 @@ def local_config(name: str, config: str) -> tuple[str, str | None]:
             f"{path}: is there already, and is not what {config} gives. Name this one, or give another MODEL=name"
         )
     return str(path), None
-
-
-def is_outside(config: str) -> bool:
-    """Is it a file, and not in configs/models?"""
-    return Path(config).is_file() and not Path(config).resolve().is_relative_to(CONFIGS.resolve())
 
 
 def data_folder(config: str) -> str:

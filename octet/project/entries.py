@@ -15,8 +15,9 @@ from octet.core.errors import OctetError
 from octet.core.files import write_text
 from octet.core.names import NAME, usable
 from octet.core.params import Model
+from octet.core.places import config_problem
 from octet.project import downloads, splice
-from octet.project.configs import CONFIGS, data_folder, is_outside, local_config
+from octet.project.configs import data_folder, local_config
 from octet.project.data_sets import FETCHED
 from octet.zoo import catalogue
 
@@ -70,11 +71,8 @@ def present(name: str, config: str, checkpoint: str, data: str) -> None:
     Raises:
         OctetError: It is not; or the config lies where DVC would not see that it changes.
     """
-    if is_outside(config):
-        raise OctetError(
-            f"{PARAMS}: models.{name}.config: {config}: lies outside {CONFIGS}, where DVC sees that a config changes; move it "
-            "there, with what it inherits"
-        )
+    if problem := config_problem(config):
+        raise OctetError(f"{PARAMS}: models.{name}.config: {problem}")
     made = {f"data/{known}" for known in FETCHED} | {str(model.file) for model in catalogue.models().values()}
     for file in _MADE:
         stages = yaml.load(file, "git has it")["stages"] if file.is_file() else {}

@@ -7,11 +7,11 @@ from pathlib import Path
 from octet.core.errors import OctetError
 from octet.core.folder import ModelFolder
 from octet.core.params import Model
+from octet.core.places import CONFIGS
 from octet.data import preprocess
 from octet.data.cifar_layouts import find
 from octet.data.images import Images, report_source, split_images
 from octet.data.preprocess import Preprocess
-from octet.project.configs import CONFIGS
 
 
 def check_splits(name: str, entry: Model, split: str) -> None:

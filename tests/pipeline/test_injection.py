@@ -80,6 +80,39 @@ def test_parameters_of_such_texts_are_refused(project):
         assert problem in done.stderr, done.stderr
 
 
+def test_a_config_that_leads_out_of_the_project_is_not_read(project):
+    """Not by plain `dvc repro`, an experiment or a command either: a config is code, and DVC would not see that it changes."""
+    code = "open('ran', 'w')\n" + (project.folder / "configs/models/tiny.py").read_text()
+    (project.folder.parent / "x.py").write_text(code)
+    (project.folder / "params.yaml").write_text(PARAMS.replace("configs/models/tiny.py", "../x.py"))
+    for command in (("-m", "dvc", "repro", "export@tiny"), ("-m", "octet", "predict")):
+        done = project.python(*command, ok=False)
+        assert done.returncode != 0
+        assert "error: params.yaml: models.tiny.config: ../x.py: lies outside configs/models" in done.stderr
+    (project.folder / "params.yaml").write_text(PARAMS)
+    done = project.python("-m", "dvc", "exp", "run", "--temp", "-S", "models.tiny.config=../../../../x.py", ok=False)
+    assert "models.tiny.config: ../../../../x.py: leads out of configs/models" in done.stderr
+
+
+@pytest.mark.slow
+def test_the_queue_and_what_is_applied_from_it(project):
+    """An experiment that was queued with such texts fails as any other; so does what is applied and run again."""
+    entry = PARAMS[PARAMS.index("    config") : PARAMS.index("target")]
+    places = ("configs/models/tiny.py", "models/tiny.pth", "data/digits32")
+    for place in places:
+        entry = entry.replace(place, json.dumps(f"{TEXTS[0]} {TEXTS[3]} {TEXTS[4]}"))
+    models = f"models:\n  {json.dumps(TEXTS[3])}:\n    zoo: {json.dumps(TEXTS[4])}\n{entry}"
+    (project.folder / "params.yaml").write_text(models + PARAMS[PARAMS.index("target") :])
+    queued = project.python("-m", "dvc", "exp", "run", "--queue", "--name", "strange")
+    assert "Queued experiment" in queued.stdout
+    done = project.python("-m", "dvc", "exp", "run", "--run-all", ok=False)
+    assert "Failed to reproduce experiment(s)" in done.stderr
+    project.git("checkout", "params.yaml")
+    project.python("-m", "dvc", "exp", "apply", "strange", ok=False)
+    (project.folder / "params.yaml").write_text(models + PARAMS[PARAMS.index("target") :])
+    assert project.python("-m", "dvc", "repro", ok=False).returncode != 0
+
+
 def test_an_experiment_s_parameters_are_text(project):
     done = project.python(
         "-m", "dvc", "exp", "run", "--temp", "-S", f"models.tiny.config='{TEXTS[3]}'", "export@tiny", ok=False

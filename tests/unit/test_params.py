@@ -635,3 +635,31 @@ def test_torch_and_ncnn_are_not_imported():
     code = "import sys, octet.core.params; octet.core.params.load(sys.argv[1]); print(*{'torch', 'ncnn'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code, SHIPPED], cwd=SHIPPED.parent, capture_output=True, text=True)
     assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
+
+
+def test_a_config_that_leads_out_of_configs_models_is_refused(tmp_path):
+    """It is code. A name in mmcls's zoo leads out of it no more than a file does."""
+    text, (place, project) = (
+        (Path(__file__).parents[2] / "params.yaml").read_text(),
+        (tmp_path / "x.py", tmp_path / "project"),
+    )
+    (project / "configs/models").mkdir(parents=True)
+    for file in (place, project / "y.py", project / "configs/models/net.py"):
+        file.touch()
+    (project / "configs/models/link.py").symlink_to(place)
+
+    def load(config):
+        (project / "params.yaml").write_text(text.replace("configs/models/resnet18_digits32.py", config))
+        return params.load(project / "params.yaml").models["resnet18_digits32"].config
+
+    for config in ("configs/models/net.py", "configs/models/../models/net.py", "resnet/resnet18_8xb16_cifar10.py"):
+        assert load(config) == config
+    for config in ("../x.py", "configs/models/../../../x.py", str(place), "y.py", "configs/models/link.py"):
+        with pytest.raises(
+            OctetError, match=rf"models.resnet18_digits32.config: {config}: lies outside configs/models"
+        ):
+            load(config)
+    with pytest.raises(
+        OctetError, match=r"config: resnet/\.\./\.\./x.py: leads out of configs/models, and is no name in mmcls"
+    ):
+        load("resnet/../../x.py")

@@ -1,0 +1,36 @@
+"""Where files may lie that an entry of params.yaml names and that are code: where DVC sees that they change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+CONFIGS = Path("configs/models")
+
+
+def is_outside(config: str | Path, root: Path = Path()) -> bool:
+    """Is it a file, and not in configs/models?
+
+    Args:
+        config: A file, from the project's folder.
+        root: That folder.
+    """
+    path = root / config
+    return path.is_file() and not path.resolve().is_relative_to((root / CONFIGS).resolve())
+
+
+def config_problem(config: str, root: Path = Path()) -> str | None:
+    """What is wrong with the place of a config, which is code: « lies outside configs/models, … »; None: nothing.
+
+    >>> config_problem("../../net.py").partition(",")[0]
+    '../../net.py: leads out of configs/models'
+    >>> config_problem("resnet/resnet18_8xb16_cifar10.py")
+
+    Args:
+        config: What an entry has: a file, or a name in mmcls's zoo.
+        root: The project's folder.
+    """
+    if is_outside(config, root):
+        return f"{config}: lies outside {CONFIGS}, where DVC sees that a config changes; move it there, with what it inherits"
+    if ".." in Path(config).parts and not (root / config).is_file():  # nor does a name lead out of mmcls's zoo
+        return f"{config}: leads out of {CONFIGS}, and is no name in mmcls's zoo; move it there, with what it inherits"
+    return None
