@@ -105,7 +105,7 @@ class Images(Sequence[Input]):
 
         def can_be_read(k: int) -> bool:
             try:
-                self.pixels(k)
+                self[k]  # pre-processed, too: one that is too narrow for it is found now, not amid the work
             except Unreadable as problem:
                 unread.add(problem)
                 return False

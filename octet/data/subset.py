@@ -27,10 +27,10 @@ def balanced(labels: Labels, count: int | None, where: str) -> Indices:
     count = len(labels) if count is None else count
     if count > len(labels):
         raise OctetError(f"{where}: {count} images asked for, the split has {len(labels)}")
+    by_class = np.argsort(labels, kind="stable")
+    _, first, sizes = np.unique(labels[by_class], return_index=True, return_counts=True)
     rank = np.empty(len(labels), np.int64)  # of an image within its class
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        rank[members] = np.arange(len(members))
+    rank[by_class] = np.arange(len(labels)) - np.repeat(first, sizes)
     return np.sort(np.lexsort((labels, rank))[:count])
 
 

@@ -9,7 +9,7 @@ import pytest
 from octet.core.errors import OctetError, Unreadable
 from octet.data.config_split import ConfigSplit
 from octet.data.dataset import open_split
-from octet.data.geometry import Resize
+from octet.data.geometry import CenterCrop, Resize
 from octet.data.images import Images
 from octet.data.preprocess import Preprocess
 from octet.data.subset import balanced
@@ -18,6 +18,7 @@ from octet.data.unreadable import Unread
 pytestmark = pytest.mark.unit
 
 ANIMALS = ["cat", "dog", "owl"]
+STEPS = Preprocess("RGB", [0.0] * 3, [1.0] * 3, [4, 5], ANIMALS, geometry=[Resize(4, 5, None, "bilinear", "cv2")])
 
 
 def image(path: Path, value: int, height: int = 8, width: int = 10) -> None:
@@ -262,18 +263,28 @@ def test_one_image_that_cannot_be_read_is_left_out_and_named(folder, capsys, dam
     data = open_split(folder, "train", ANIMALS)
     with pytest.raises(Unreadable, match="dog/a.png: not an image that OpenCV can decode, or damaged"):
         data.image(2)
-    kept = Images(data, None, np.arange(7)).readable("calibrate").indices
+    kept = Images(data, STEPS, np.arange(7)).readable("calibrate").indices
     assert kept.tolist() == [0, 1, 3, 4, 5, 6]
     said = capsys.readouterr().err
     assert "warning: calibrate: 1 of 7 images cannot be read" in said
     assert "dog/a.png" in said
 
 
+def test_an_image_too_narrow_to_be_resized_is_left_out_and_named(folder, capsys):
+    """It could be read, and ended calibration amid its work."""
+    image(folder / "train" / "dog" / "a.png", 3, 1, 5000)
+    short = Resize(8, -1, "short", "bilinear", "cv2")
+    steps = Preprocess("RGB", [0.0] * 3, [1.0] * 3, [8, 8], ANIMALS, geometry=[short, CenterCrop(8, 8)])
+    kept = Images(open_split(folder, "train", ANIMALS), steps, np.arange(7)).readable("calibrate")
+    assert kept.indices.tolist() == [0, 1, 3, 4, 5, 6]
+    assert "dog/a.png: an image of 5000x1 pixels, so narrow" in capsys.readouterr().err
+
+
 def test_many_images_that_cannot_be_read_are_an_error(folder):
     for name in ("dog/a.png", "cat/a.png"):
         (folder / "train" / name).write_bytes(b"x")
     with pytest.raises(OctetError, match=r"(?s)more than 1 % of 7 images cannot be read; .*a\.png.*a\.png"):
-        Images(open_split(folder, "train", ANIMALS), None, np.arange(7)).readable("calibrate")
+        Images(open_split(folder, "train", ANIMALS), STEPS, np.arange(7)).readable("calibrate")
     many = Unread(1000, "evaluate")
     for _ in range(10):
         many.add(Unreadable("x"))
@@ -283,8 +294,7 @@ def test_many_images_that_cannot_be_read_are_an_error(folder):
 
 def test_inputs_name_the_image_that_does_not_fit(folder):
     data = open_split(folder, "test", ANIMALS)
-    fitting = Preprocess("RGB", [0.0] * 3, [1.0] * 3, [4, 5], ANIMALS, geometry=[Resize(4, 5, None, "bilinear", "cv2")])
-    images = Images(data, fitting, np.array([3, 6]))
+    images = Images(data, STEPS, np.array([3, 6]))
     assert images[1][:, 0, 0].tolist() == [150, 9, 7]
     assert [x[0, 0, 0] for x in images] == [111, 150]
     assert images[1:].names == [images.name(-1)] == ["owl/more/c.jpeg.png"]

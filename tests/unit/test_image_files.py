@@ -115,7 +115,8 @@ def test_a_pipe_in_a_class_folder_is_left_out_and_named(tmp_path, capsys):
         cv2.imwrite(str(tmp_path / "train" / name / "a.png"), np.zeros((4, 4, 3), np.uint8))
     os.mkfifo(tmp_path / "train" / "dog" / "pipe.png")
     data = open_split(tmp_path, "train", ANIMALS)
-    assert len(Images(data, None, np.arange(len(data))).readable("calibrate")) == len(data) - 1
+    steps = Preprocess("RGB", [0.0] * 3, [1.0] * 3, [4, 4], ANIMALS)
+    assert len(Images(data, steps, np.arange(len(data))).readable("calibrate")) == len(data) - 1
     assert "pipe.png: no regular file" in capsys.readouterr().err
 
 
