@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -53,15 +54,18 @@ def confusion_change(rows: Rows, names: Sequence[str]) -> str:
 
 def _matrix(rows: Rows, key: str, names: Sequence[str]) -> Matrix:
     """How often each class was taken for each; of many classes those that are most often part of a mistake."""
-    index = {name: k for k, name in enumerate(names)}
-    counts, wrong = np.zeros((len(index), len(index)), np.int64), np.zeros(len(index), np.int64)
+    wrong = Counter[str]()
     for row in rows:
-        k, n = index[row["actual"]], index[row["predicted"]]
-        counts[k, n] = int(row[key])
-        if k != n:
-            wrong[[k, n]] += int(row["fp32"]) + int(row["int8"])
-    shown = np.sort(np.argsort(-wrong, kind="stable")[:CLASSES])
-    return Matrix([names[k] for k in shown], counts[np.ix_(shown, shown)])
+        if row["actual"] != row["predicted"]:
+            wrong.update({row[side]: int(row["fp32"]) + int(row["int8"]) for side in ("actual", "predicted")})
+    most = set(sorted(names, key=lambda name: -wrong[name])[:CLASSES])
+    shown = [name for name in names if name in most]
+    place = {name: k for k, name in enumerate(shown)}
+    counts = np.zeros((len(shown), len(shown)), np.int64)  # of all classes it would be of 75 GB where there are 100,000
+    for row in rows:
+        if row["actual"] in place and row["predicted"] in place:
+            counts[place[row["actual"]], place[row["predicted"]]] = int(row[key])
+    return Matrix(shown, counts)
 
 
 @styled
