@@ -82,7 +82,7 @@ def validate(model: str | None, profile: str | None) -> None:
     for name in names:
         entry = loaded.models[name]
         entries.present(name, entry.config, entry.checkpoint, entry.data)
-        check_splits(name, entry, loaded.evaluate.split)
+        check_splits(name, entry, entry.evaluate.split)
 
 
 def partition(model: str | None) -> None:
@@ -131,7 +131,7 @@ def predict(model: str | None, image: list[str]) -> None:
     from octet.predict.predict import predict as ask
 
     for name in names:
-        print(ask(name, loaded.models[name], loaded.evaluate.split, image, REPORTS / name / "predict.png"))
+        print(ask(name, loaded.models[name], loaded.models[name].evaluate.split, image, REPORTS / name / "predict.png"))
 
 
 def report(model: str | None) -> None:
@@ -186,7 +186,7 @@ def env() -> None:
     from octet.project.environment import environment
 
     try:
-        target = params.load().target
+        target = ", ".join(dict.fromkeys(entry.target for entry in params.load().models.values()))
     except OctetError:
         target = None
     print(environment(target))

@@ -13,9 +13,9 @@ from octet.quantize.recipe import Recipe
 def main() -> None:
     stage = begin(arguments(__doc__).parse_args().model)
     folder, entry = stage.folder, stage.entry
-    recipe = Recipe.load(folder, stage.params.target, stage.params.equalize, entry.keep_fp32, entry.partition)
+    recipe = Recipe.load(folder, entry.target, entry.equalize, entry.keep_fp32, entry.partition)
     steps = preprocess.load(folder.preprocess)
-    images = training_images(entry.data, steps, stage.params.analyze.images, "analyze.images", "analyze")
+    images = training_images(entry.data, steps, entry.analyze.images, "analyze.images", "analyze")
     analysis = analyze(recipe.net, recipe.int8, ranges.load(folder.ranges), images)
     write_json(folder.analysis, analysis.to_json())
     print(f"{stage.name}, the layers that cost most first:\n{analysis}")

@@ -12,7 +12,7 @@ IMAGES = 8  # of noise: no kernel's time depends on the image
 
 def main() -> None:
     stage = begin(arguments(__doc__).parse_args().model)
-    folder, settings = stage.folder, stage.params.benchmark
+    folder, settings = stage.folder, stage.entry.benchmark
     steps = preprocess.load(folder.preprocess)
     images = [steps(image) for image in steps.noise(IMAGES)]
     runs = benchmark({p: folder.ncnn(p) for p in PRECISIONS}, images, settings.runs, settings.warmup)

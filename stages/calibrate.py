@@ -17,8 +17,8 @@ from octet.ncnn.table import save as save_table
 
 def main() -> None:
     stage = begin(arguments(__doc__).parse_args().model)
-    folder, settings = stage.folder, stage.params.calibrate
-    net, profile = fp32_net(folder, stage.params.equalize), target(stage.params.target)
+    folder, settings = stage.folder, stage.entry.calibrate
+    net, profile = fp32_net(folder, stage.entry.equalize), target(stage.entry.target)
     profile.check(net)
     steps = preprocess.load(folder.preprocess)
     images = training_images(stage.entry.data, steps, settings.images, "calibrate.images", "calibrate")

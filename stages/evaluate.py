@@ -21,7 +21,7 @@ def main() -> None:
     )
     args = parser.parse_args()
     stage = begin(args.model)
-    folder, settings, precision = stage.folder, stage.params.evaluate, args.precision
+    folder, settings, precision = stage.folder, stage.entry.evaluate, args.precision
     steps = preprocess.load(folder.preprocess)
     images = split_images(stage.entry.data, settings.split, steps, settings.limit, "evaluate.limit")
     if images.labels is None:

@@ -12,7 +12,7 @@ def main() -> None:
         entry.config,
         entry.checkpoint,
         entry.trusted,
-        stage.params.export.opset,
+        stage.entry.export.opset,
         folder.onnx,
         folder.preprocess,
     )

@@ -15,7 +15,7 @@ IMAGES = 128  # rank the layers. It needs no parameter: hold-out images judge, s
 
 def main() -> None:
     stage = begin(arguments(__doc__).parse_args().model)
-    if stage.params.mixed_precision.metric == "none":
+    if stage.entry.mixed_precision.metric == "none":
         write_json(stage.folder.plan, {"keep_fp32": []})
         return print(f"{stage.name}: mixed_precision is off")
     result = search(stage)
@@ -25,8 +25,8 @@ def main() -> None:
 
 def search(stage: Stage) -> Plan:
     """The plan that keeps the budget."""
-    entry, settings = stage.entry, stage.params.mixed_precision
-    recipe = Recipe.load(stage.folder, stage.params.target, stage.params.equalize, entry.keep_fp32, entry.partition)
+    entry, settings = stage.entry, stage.entry.mixed_precision
+    recipe = Recipe.load(stage.folder, entry.target, entry.equalize, entry.keep_fp32, entry.partition)
     steps = preprocess.load(stage.folder.preprocess)
     images = hold_out_images(entry.data, steps, settings.images, "mixed_precision.images", "plan")
     hold_out = HoldOut(images, logits(Engine.of(recipe.net), images, "plan, fp32"), images.labels)

@@ -14,7 +14,7 @@ def main() -> None:
     folder, entry = stage.folder, stage.entry
     steps = preprocess.load(folder.preprocess)
     planned = read_plan(folder.plan)
-    recipe = Recipe.load(folder, stage.params.target, stage.params.equalize, entry.keep_fp32, entry.partition)
+    recipe = Recipe.load(folder, entry.target, entry.equalize, entry.keep_fp32, entry.partition)
     result = recipe.int8(planned)
     write(result, *folder.int8, steps(steps.noise(1)[0]))
     layers = quantizable(result.layers)

@@ -10,11 +10,9 @@ from octet.quantize.recipe import Recipe
 
 def main() -> None:
     stage = begin(arguments(__doc__).parse_args().model)
-    folder, entry, settings, weights = stage.folder, stage.entry, stage.params.rounding, {}
+    folder, entry, settings, weights = stage.folder, stage.entry, stage.entry.rounding, {}
     if settings.method == "gptq":
-        recipe = Recipe.load(
-            folder, stage.params.target, stage.params.equalize, entry.keep_fp32, entry.partition, False
-        )
+        recipe = Recipe.load(folder, entry.target, entry.equalize, entry.keep_fp32, entry.partition, False)
         steps = preprocess.load(folder.preprocess)
         images = training_images(entry.data, steps, settings.images, "rounding.images", "round")
         weights = gptq.gptq_weights(recipe.net, recipe.table, recipe.target, recipe.keep_fp32, images)

@@ -16,7 +16,7 @@ from octet.zoo import catalogue
 
 def main() -> None:
     stage = begin(arguments(__doc__).parse_args().model)
-    folder, settings = stage.folder, stage.params.evaluate
+    folder, settings = stage.folder, stage.entry.evaluate
     pairs, summary = read_pairs(folder), summarize(folder)
     if (settings.split, settings.limit) == ("test", None):
         published = catalogue.published_top1_pct(stage.entry.checkpoint, summary.fp32_top1_pct)

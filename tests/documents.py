@@ -21,6 +21,7 @@ import sys
 import tempfile
 import tomllib
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from unittest import mock
@@ -148,7 +149,7 @@ def block_problems(language: str, lines: list[str]) -> Iterator[tuple[int, str]]
             yield error.lineno or 1, f"no Python: {error.msg}"
     elif language == "yaml":
         entries = (yaml.parse("\n".join(lines), "the document").values or {}).get("models") or {}
-        known = {key for entry in _params()["models"].values() for key in entry} | {"zoo"}
+        known = params.Model.model_fields.keys()
         for key in {key for entry in entries.values() for key in entry} - known:
             yield 1, f"{key}: no key of a model's entry"
 
@@ -257,11 +258,14 @@ def _stage(target: str) -> str:
 
 def parameter_problems(name: str, values: str | None) -> Iterator[str]:
     """The parameter is in params.yaml, and each of the values, which commas part, passes its check."""
-    changed = _params()
+    name, changed = name.lstrip("+"), _params()
+    for entry in changed["models"].values():
+        entry |= {part: deepcopy(changed[part]) for part in params.Settings.model_fields if part not in entry}
     *sections, key = name.split(".")
     section = changed
     for part in sections:
-        section = next(iter(section.values())) if part.startswith("<") else section.get(part, {})
+        any_model = section is changed["models"] and part not in section  # <name>, or a reader's own
+        section = next(iter(section.values())) if any_model else section.get(part, {})
     if key not in section and name != "models.<name>.zoo":
         yield f"{name}: no parameter of params.yaml"
         return
@@ -273,7 +277,7 @@ def parameter_problems(name: str, values: str | None) -> Iterator[str]:
             try:
                 params.load(file)
             except OctetError as error:
-                yield from (line for line in str(error).splitlines() if f": {name}:" in line)
+                yield from (line for line in str(error).splitlines() if f".{key}:" in line or f" {key}:" in line)
 
 
 def _params() -> dict:

@@ -66,7 +66,7 @@ class Check:
     name_rule: str
 
     def problems(self, errors: Iterable[ErrorDetails]) -> list[Problem]:
-        """The problems, each once.
+        """The problems, each once: what an entry has from the top of the file is told of the top.
 
         Args:
             errors: pydantic's.
@@ -74,7 +74,7 @@ class Check:
         lacking: dict[Keys, list[ErrorDetails]] = {}
         found: list[Problem] = []
         for error in errors:
-            if error["type"] == "missing" and self._advice(error):
+            if error["type"] == "missing" and not self._is_inherited(error["loc"]) and self._advice(error):
                 lacking.setdefault(error["loc"][:-1], []).append(error)
             else:
                 found += _WORDS.get(error["type"], Check._wrong)(self, error, self.place(error["loc"]))
@@ -82,7 +82,13 @@ class Check:
             keys = ", ".join(str(error["loc"][-1]) for error in group)
             text = f"lacks the key{'s' * (len(group) > 1)} {keys}; {self._advice(group[0])}"
             found.append(Problem(at, text))
-        return list(dict.fromkeys(found))
+        once = dict.fromkeys(found)
+        return [p for p in once if not (self._is_inherited(p.at) and Problem(p.at[2:], p.text) in once)]
+
+    def _is_inherited(self, at: Keys) -> bool:
+        """Do the keys lead into an entry, to what the file has for all entries?"""
+        kind = self.place(at[:2]).kind
+        return len(at) > 2 and is_section(kind) and at[2] in kind.inherited
 
     def place(self, loc: Keys) -> Place:
         """Where an error lies, by pydantic's keys, which go on into a parameter's own items."""
@@ -174,7 +180,7 @@ def checked(top: type[S], path: str | Path, values: Any, duplicates: Iterable[Du
     try:
         section = top.model_validate(values, context={"folder": check.folder})
     except ValidationError as error:
-        problems += check.problems(error.errors(include_url=False)[:_MOST])
+        problems += check.problems(error.errors(include_url=False)[: _MOST**2])
     if problems:
         raise OctetError("\n".join(f"{path}: {problem}" for problem in sorted(problems, key=check.rank)[:_MOST]))
     return section
@@ -195,5 +201,5 @@ def _mapping(kind: Any) -> str:
     """The mapping that is expected, in words."""
     entry = fields.entry(kind)
     if not entry:
-        return f"expected a mapping with the keys {', '.join(kind.model_fields)}"
+        return f"expected a mapping with the keys {', '.join(fields.own_fields(kind))}"
     return f"expected a mapping with entries like 'NAME: {{{', '.join(fields.examples(entry))}}}'"

@@ -25,6 +25,9 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
 
+    inherited: ClassVar[frozenset[str]] = frozenset()
+    """The keys that an entry may leave out, because the file has them for all entries."""
+
     advice: ClassVar[Mapping[str, str]] = {}
     """By a key: what to do where the section has it and lacks others. Without, each missing key is reported by itself."""
 
@@ -100,7 +103,12 @@ def example(field: FieldInfo) -> str:
 
 def examples(section: type[Section]) -> list[str]:
     """« key: example » for each key that a section must have."""
-    return [f"{key}: {example(field)}" for key, field in section.model_fields.items() if field.is_required()]
+    return [f"{key}: {example(field)}" for key, field in own_fields(section).items() if field.is_required()]
+
+
+def own_fields(section: type[Section]) -> dict[str, FieldInfo]:
+    """The fields of a section without those that it inherits from the file's top."""
+    return {key: field for key, field in section.model_fields.items() if key not in section.inherited}
 
 
 def is_section(kind: Any) -> TypeGuard[type[Section]]:

@@ -63,6 +63,10 @@ class ModelFolder:
         """The folder of the model's figures."""
         return self.root / "metrics" / self.name
 
+    def setting(self, key: str) -> Path:
+        """What of params.yaml counts for this model, one file for each key of params.Settings."""
+        return self.models / "settings" / f"{key}.json"
+
     @property
     def onnx(self) -> Path:
         """The fp32 model as export writes it."""

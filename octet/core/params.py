@@ -30,41 +30,6 @@ Text = Annotated[str, Field(min_length=1)]
 Texts = Annotated[tuple[Text, ...], Field(strict=False)]
 
 
-class Model(Section):
-    """Which models? One entry a model: its name is that of its folders in models/ and metrics/ and of its stages."""
-
-    config: Text = ask("Which mmcls config?", "configs/models/NAME.py")
-    """A file, or a name in mmcls's zoo such as `resnet/resnet18_8xb16_cifar10.py`. A config is Python code and runs when it
-    is read."""
-    checkpoint: Text = ask("Which weights?", "models/NAME.pth")
-    """A `.pth`, of which only the weights are read."""
-    trusted: bool = ask("May reading the checkpoint run code?", False)
-    """Only for files whose origin you trust. Needed only where the weights are in a pickled object, as in a network saved whole."""
-    data: Text = ask("Which data set folder?", "data/digits32")
-    """It holds the images to calibrate with and those to test on: CIFAR's files, class folders, annotation files."""
-    keep_fp32: Texts = ask("Which ncnn layers stay in fp32?", [])
-    """By their names in `fp32.param`, which are also those in the report."""
-    partition: Annotated[Texts, FormerKey("cuts")] = ask(
-        "At which ncnn blobs or layers is the model cut into several?", []
-    )
-    """Names as in `fp32.param`. The parts run one after the other, with the same result; `make quantize` writes them to
-    `models/<model>/parts/`."""
-    max_drop_pt: float = ask("How many points of top-1 may int8 lose?", 0.3, ge=0, le=100)
-    """Where it loses more, `make check` fails."""
-    zoo: Text | None = ask("Which model of mmcls's zoo?", "resnet18_8xb16_cifar10", default=None)
-    """May be left out. `make quantize` fills in from it what the entry lacks; `make zoo` lists the names."""
-
-    advice: ClassVar = {"zoo": "'make quantize' fills in what an entry with 'zoo' leaves out"}
-
-    @field_validator("config")
-    @classmethod
-    def _config_is_seen_by_dvc(cls, config: str, info: ValidationInfo) -> str:
-        problem = config_problem(config, (info.context or {}).get("folder", Path()))
-        if problem:
-            raise PydanticCustomError("conflict", "{text}", {"text": problem})
-        return config
-
-
 class Export(Section):
     """How is the model exported?"""
 
@@ -154,19 +119,9 @@ class Benchmark(Section):
     """The first runs are slower: memory is allocated, caches are cold."""
 
 
-class Parallel(Section):
-    """Who computes? The results do not depend on it: no stage runs again when it changes."""
+class Settings(Section):
+    """What is set for all models, and may be set in a model's entry for it alone."""
 
-    scheduler: Annotated[str | None, Form("an address as tcp://host:8786, or null")] = ask(
-        "Which Dask scheduler gives calibrate and evaluate workers?", None, pattern=ADDRESS
-    )
-    """null: this machine's cores."""
-
-
-class Params(Section):
-    """All parameters of the pipeline."""
-
-    models: Annotated[dict[Name, Model], Field(min_length=1)]
     target: Annotated[str, OneOf(registry.targets, open=True)] = ask(
         "Which int8 kernels does the device run best?", "dotprod"
     )
@@ -180,7 +135,6 @@ class Params(Section):
     mixed_precision: MixedPrecision
     evaluate: Evaluate
     benchmark: Benchmark
-    parallel: Parallel
 
     @field_validator("calibrate")
     @classmethod
@@ -190,6 +144,63 @@ class Params(Section):
                 text = f"{why}. Change it or calibrate.method"
                 raise PydanticCustomError("conflict", "{text}", {"text": text, "key": key})
         return calibrate
+
+
+class Model(Settings):
+    """Which models? One entry a model: its name is that of its folders in models/ and metrics/ and of its stages."""
+
+    config: Text = ask("Which mmcls config?", "configs/models/NAME.py")
+    """A file, or a name in mmcls's zoo such as `resnet/resnet18_8xb16_cifar10.py`. A config is Python code and runs when it
+    is read."""
+    checkpoint: Text = ask("Which weights?", "models/NAME.pth")
+    """A `.pth`, of which only the weights are read."""
+    trusted: bool = ask("May reading the checkpoint run code?", False)
+    """Only for files whose origin you trust. Needed only where the weights are in a pickled object, as in a network saved whole."""
+    data: Text = ask("Which data set folder?", "data/digits32")
+    """It holds the images to calibrate with and those to test on: CIFAR's files, class folders, annotation files."""
+    keep_fp32: Texts = ask("Which ncnn layers stay in fp32?", [])
+    """By their names in `fp32.param`, which are also those in the report."""
+    partition: Annotated[Texts, FormerKey("cuts")] = ask(
+        "At which ncnn blobs or layers is the model cut into several?", []
+    )
+    """Names as in `fp32.param`. The parts run one after the other, with the same result; `make quantize` writes them to
+    `models/<model>/parts/`."""
+    max_drop_pt: float = ask("How many points of top-1 may int8 lose?", 0.3, ge=0, le=100)
+    """Where it loses more, `make check` fails."""
+    zoo: Text | None = ask("Which model of mmcls's zoo?", "resnet18_8xb16_cifar10", default=None)
+    """May be left out. `make quantize` fills in from it what the entry lacks; `make zoo` lists the names."""
+
+    inherited: ClassVar = frozenset(Settings.model_fields)
+    advice: ClassVar = {"zoo": "'make quantize' fills in what an entry with 'zoo' leaves out"}
+
+    @field_validator("config")
+    @classmethod
+    def _config_is_seen_by_dvc(cls, config: str, info: ValidationInfo) -> str:
+        problem = config_problem(config, (info.context or {}).get("folder", Path()))
+        if problem:
+            raise PydanticCustomError("conflict", "{text}", {"text": problem})
+        return config
+
+
+class Parallel(Section):
+    """Who computes? The results do not depend on it: no stage runs again when it changes."""
+
+    scheduler: Annotated[str | None, Form("an address as tcp://host:8786, or null")] = ask(
+        "Which Dask scheduler gives calibrate and evaluate workers?", None, pattern=ADDRESS
+    )
+    """null: this machine's cores."""
+
+
+class Models(Section):
+    """The models that the pipeline runs for."""
+
+    models: Annotated[dict[Name, Model], Field(min_length=1)]
+
+
+class Params(Settings, Models):  # the keys of the last base come first, as in the file
+    """All parameters of the pipeline."""
+
+    parallel: Parallel
 
 
 def _needs(method: str | None) -> registry.CalibratorNeeds:
@@ -211,12 +222,33 @@ def load(path: str | Path = FILE) -> Params:
     values, renamings = with_new_names({} if document.values is None else document.values)
     for renaming in renamings:
         print(f"note: {path}: {renaming}; 'make quantize' writes it so", file=sys.stderr)
-    return checked(Params, path, values, document.duplicates)
+    return checked(Params, path, inherit(values), document.duplicates)
 
 
 def with_new_names(values: Any) -> tuple[Any, list[Renaming]]:
     """The content of a params.yaml, of whatever form, with today's names in place of old ones; and which these were."""
     return renamed(values, Params)
+
+
+def inherit(values: Any) -> Any:
+    """The content of a params.yaml, of whatever form, where each entry of `models` has all settings that it does not set.
+
+    >>> inherit({"models": {"net": {"calibrate": {"images": 20}}}, "calibrate": {"method": "kl", "images": 256}})["models"]
+    {'net': {'calibrate': {'method': 'kl', 'images': 20}}}
+    """
+    entries = values.get("models") if isinstance(values, dict) else None
+    if not isinstance(entries, dict):
+        return values
+    shared = {key: values[key] for key in Settings.model_fields if key in values}
+    return values | {"models": {name: _over(shared, entry) for name, entry in entries.items()}}
+
+
+def _over(shared: dict[str, Any], own: Any) -> Any:
+    """A mapping with more keys, and other values for some, at any depth; what is no mapping takes the place of all."""
+    if not isinstance(own, dict):
+        return own
+    both = {key: _over(shared[key], own[key]) for key in own.keys() & shared.keys() if isinstance(shared[key], dict)}
+    return shared | own | both
 
 
 def model(params: Params, name: str) -> Model:

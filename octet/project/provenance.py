@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from octet.calibrate.methods import describe
 from octet.core import yaml
 from octet.core.errors import OctetError
+from octet.core.params import inherit
 
 
 @dataclass(frozen=True)
@@ -55,11 +57,19 @@ def provenance(name: str, lock: str | Path = "dvc.lock") -> Provenance:
     stages = _mapping(_mapping(values).get("stages"))
     if f"summary@{name}" not in stages:
         raise OctetError(f"{lock}: the pipeline did not run for {name}; 'make quantize MODEL={name}' does that")
-    parameters: dict[str, Any] = {}
-    for stage, recorded in stages.items():
-        if isinstance(stage, str) and stage.endswith(f"@{name}"):
-            recorded_params = _mapping(_mapping(recorded).get("params"))
-            parameters |= _mapping(recorded_params.get("params.yaml"))
+    parameters: dict[
+        str, Any
+    ] = {}  # models.NAME.config and such; of the stage settings models.NAME, and what all models have
+    of_model = {stage: _mapping(recorded) for stage, recorded in stages.items() if str(stage).endswith(f"@{name}")}
+    settings = dict(_files(of_model.get(f"settings@{name}", {}), "outs"))
+    for stage, recorded in of_model.items():
+        parameters |= _mapping(_mapping(recorded.get("params")).get("params.yaml"))
+        if stage != f"analyze@{name}" and any(settings.get(path, md5) != md5 for path, md5 in _files(recorded, "deps")):
+            raise OctetError(
+                f"{lock}: the pipeline did not run to its end for {name} with its settings; 'make quantize MODEL={name}' does that"
+            )
+    own = {"models": {name: _mapping(parameters.pop(f"models.{name}", None))}}
+    parameters |= inherit(parameters | own)["models"][name]
     entry = {str(key).removeprefix(f"models.{name}."): value for key, value in parameters.items()}
     try:
         return Provenance(
@@ -75,6 +85,13 @@ def provenance(name: str, lock: str | Path = "dvc.lock") -> Provenance:
         raise OctetError(f"{lock}: damaged where it has the parameters of {name}; {made_by}") from None
     except KeyError as error:
         raise OctetError(f"{lock}: lacks the parameter {error} of {name}; {made_by}") from None
+
+
+def _files(recorded: dict[Any, Any], kind: str) -> Iterator[tuple[str, str]]:
+    """The path and checksum of each file that a stage's record has as its deps or outs."""
+    files = recorded.get(kind)
+    for file in map(_mapping, files if isinstance(files, list) else []):
+        yield str(file.get("path")), str(file.get("md5"))
 
 
 def _mapping(value: Any) -> dict[Any, Any]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 from pydantic.fields import FieldInfo
 
@@ -22,7 +24,9 @@ All are in `params.yaml`, each with the question that it answers, and all must b
 checked as a whole before any work: an error names the key with its full path, what was expected, and the nearest name.
 Editors that know JSON schemas complete and check it as you type: its first line names the schema.
 
-One parameter changed for one experiment: `dvc exp run -S calibrate.method=minmax`.
+One parameter changed for one experiment: `dvc exp run -S calibrate.method=minmax`. For one model alone, whether its entry has
+the key already or not: `dvc exp run -S ++models.resnet18_digits32.calibrate.method=minmax`
+([own-models.md](own-models.md#settings-of-one-model)).
 
 <!-- `make schema` writes this file from octet/core/params.py. -->
 """
@@ -38,8 +42,31 @@ def write() -> list[Path]:
 def json_schema() -> str:
     """The JSON schema of params.yaml, which it names in its first line."""
     schema = params.Params.model_json_schema()
+    _let_entries_inherit(schema)
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Octet's params.yaml"}
     return json.dumps(head | {key: value for key, value in schema.items() if key not in head}, indent=2) + "\n"
+
+
+def _let_entries_inherit(schema: dict[str, Any]) -> None:
+    """Changes the schema of an entry: what it inherits it may have in part, or not at all."""
+    sections = schema["$defs"]
+    entry = sections["Model"]
+    entry["required"] = [key for key in entry["required"] if key not in params.Model.inherited]
+
+    def partial(name: str) -> str:
+        part = sections.setdefault(f"Own{name}", deepcopy(sections[name]))
+        part.pop("required", None)
+        for field in part["properties"].values():
+            refer(field)
+        return f"Own{name}"
+
+    def refer(field: dict[str, Any]) -> None:
+        if "$ref" in field:
+            field["$ref"] = f"#/$defs/{partial(field['$ref'].rsplit('/', 1)[1])}"
+
+    for key in sorted(params.Model.inherited):
+        refer(entry["properties"][key])
+    schema["$defs"] = dict(sorted(sections.items()))
 
 
 def document() -> str:
@@ -51,7 +78,7 @@ def _chapter(section: type[Section], at: str) -> Iterator[str]:
     """The parameters of a section, then the sections in it."""
     inner: dict[str, tuple[type[Section], str]] = {}
     rows = []
-    for key, field in section.model_fields.items():
+    for key, field in fields.own_fields(section).items():
         kind, entry = field.annotation, fields.entry(field.annotation)
         if fields.is_section(kind):
             inner[f"{at}{key}"] = kind, f"{at}{key}."

@@ -53,9 +53,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="octet-tune-") as folder:
         tuned = tune(Bench(net, scales.inputs, image, Path(folder)), files)
     print(report(tuned))
+    model = args.model.resolve().name
     costs = {layer: -gain.us for layer, choice, gain in tuned.tried if choice.int8 is False}
-    write_text(args.out, dumps(tuned.base.name, tuned.layers, comments(tuned, args.model.resolve().name), costs))
-    print(f"{args.out}: written; 'target: {name}' in params.yaml takes it from configs/targets/")
+    write_text(args.out, dumps(tuned.base.name, tuned.layers, comments(tuned, model), costs))
+    print(
+        f"{args.out}: written; 'target: {name}' under 'models: {model}:' in params.yaml takes it from configs/targets/"
+    )
 
 
 def input_shape(net: Net, preprocess: Path, size: list[int] | None) -> tuple[int, int, int]:

@@ -184,9 +184,9 @@ class Project:
     def dvc(self, *args: str) -> str:
         return self.python("-m", "dvc", *args).stdout
 
-    def repro(self) -> list[str]:
-        """Runs `dvc repro`; the names of the stages that ran, in order."""
-        lines = self.dvc("repro").splitlines()
+    def repro(self, *targets: str) -> list[str]:
+        """Runs `dvc repro`, of all or of certain stages; the names of the stages that ran, in order."""
+        lines = self.dvc("repro", *targets).splitlines()
         return [line.split("'")[1].removesuffix("@tiny") for line in lines if line.startswith("Running stage")]
 
     def git(self, *args: str) -> str:

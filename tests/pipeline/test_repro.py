@@ -18,7 +18,7 @@ from tests.pipeline.project import Project
 pytestmark = pytest.mark.pipeline
 
 INT8 = ["round", "analyze", "plan", "quantize", "evaluate_int8", "benchmark", "summary"]
-ALL = ["export", "convert", "calibrate", "evaluate_fp32", *INT8]
+ALL = ["settings", "export", "convert", "calibrate", "evaluate_fp32", *INT8]
 SAME = [f"models/tiny/{name}" for name in ("fp32.onnx", "preprocess.json", "fp32.param", "fp32.bin")]
 SAME += [f"models/tiny/{name}" for name in ("int8.table", "ranges.json", "rounding.npz", "plan.json")]
 SAME += [f"models/tiny/{name}" for name in ("int8.param", "int8.bin")]
@@ -83,28 +83,29 @@ def test_plots_metrics_and_dag(project):
 
 def test_nothing_waits_for_what_explains(project):
     project.edit("params.yaml", "analyze:\n  images: 16", "analyze:\n  images: 8")
-    assert project.repro() == ["analyze"]
+    assert project.repro() == ["settings", "analyze"]
 
 
 def test_another_method_reruns_int8_only(project):
     project.edit("params.yaml", "method: minmax", "method: kl")
     before = project.files("metrics/tiny/fp32.json", "models/tiny/fp32.bin")
-    assert sorted(project.repro()) == sorted(["calibrate", *INT8])
+    assert sorted(project.repro()) == sorted(["settings", "calibrate", *INT8])
     assert project.files(*before) == before
     assert "summary.json" in project.dvc("metrics", "diff")
 
 
 def test_a_kept_layer_reruns_int8(project):
     project.edit("params.yaml", "keep_fp32: []", "keep_fp32: [linear_38]")
-    assert sorted(project.repro()) == sorted(INT8)
+    assert sorted(project.repro()) == sorted(["settings", *INT8])
     net = load_net(project.folder / "models/tiny/int8.param", project.folder / "models/tiny/int8.bin")
     assert not is_int8(net.layer("linear_38"))
     assert is_int8(quantizable(net.layers)[1])
 
 
 def test_parameters_that_no_stage_reads(project):
+    """`settings` looks at the whole entry, in a moment, and finds that nothing changed for the other stages."""
     project.edit("params.yaml", "max_drop_pt: 100", "max_drop_pt: 0")
-    assert project.repro() == []
+    assert project.repro() == ["settings"]
 
 
 @pytest.mark.parametrize(("most", "status"), [(0.2, 1), (0.3, 0)])
@@ -177,7 +178,7 @@ def test_one_image(finished, tmp_path):
     """Its drop has no standard error, which no file, table or page makes up."""
     project = finished.copy(tmp_path / "p")
     project.edit("params.yaml", "limit: null", "limit: 1")
-    assert sorted(project.repro()) == ["evaluate_fp32", "evaluate_int8", "summary"]
+    assert sorted(project.repro()) == ["evaluate_fp32", "evaluate_int8", "settings", "summary"]
     summary = json.loads((project.folder / "metrics/tiny/summary.json").read_text())
     assert (summary["n_images"], summary["top1_drop_se_pt"]) == (1, None)
     shown = project.python("-m", "octet", "summary").stdout

@@ -82,6 +82,11 @@ def problems(path: Path, text: str | bytes) -> list[str]:
     return str(raised.value).split("\n")
 
 
+def shared(loaded: params.Params) -> dict[str, object]:
+    """What an entry without settings of its own takes from the top."""
+    return {key: getattr(loaded, key) for key in params.Settings.model_fields}
+
+
 def test_the_shipped_file_loads():
     loaded = params.load(SHIPPED)
     assert loaded.models["resnet18_digits32"] == params.Model(
@@ -92,6 +97,7 @@ def test_the_shipped_file_loads():
         keep_fp32=(),
         partition=(),
         max_drop_pt=0.3,
+        **shared(loaded),
     )
     assert loaded.target == "dotprod"
     assert loaded.export == params.Export(opset=13)
@@ -404,6 +410,58 @@ def test_no_models(path, models):
     assert found[0].startswith("params.yaml: models: expected a mapping with entries like 'NAME: {config: ")
 
 
+OWN = "    target: ncnn2int8\n    calibrate: {images: 20, ppq: {batch: 4}}\n    evaluate: {limit: 7}\n"
+
+
+def test_an_entry_s_own_settings_count_for_it_alone(path):
+    text = changed("    max_drop_pt: 0.3\n", f"    max_drop_pt: 0.3\n{OWN}")
+    path.write_text(
+        text.replace("\ntarget:", "\n  other:" + VALID.split("  net:")[1].split("target")[0] + "target:", 1)
+    )
+    loaded = params.load(path)
+    own, other = loaded.models["net"], loaded.models["other"]
+    assert (own.target, own.evaluate) == ("ncnn2int8", params.Evaluate(split="test", limit=7))
+    assert own.calibrate == params.Calibrate(
+        method="kl", images=20, weights="absmax", percentile=99.99, ppq=params.Ppq(algorithm="percentile", batch=4)
+    )
+    assert own.rounding == loaded.rounding
+    assert {key: getattr(other, key) for key in params.Settings.model_fields} == shared(loaded)
+
+
+@pytest.mark.parametrize(
+    ("own", "line"),
+    [
+        ("calibrate: {image: 5}", "models.net.calibrate.image: unknown key. Did you mean 'images'?"),
+        ("calibrat: {images: 5}", "models.net.calibrat: unknown key. Did you mean 'calibrate'?"),
+        ("target: dotprot", "models.net.target: unknown value \"dotprot\". Did you mean 'dotprod'?"),
+        ("evaluate: {limit: 0}", "models.net.evaluate.limit: expected a whole number of at least 1 or null, found 0."),
+        ("calibrate: {ppq: {bach: 1}}", "models.net.calibrate.ppq.bach: unknown key. Did you mean 'batch'?"),
+        ("calibrate: null", "models.net.calibrate: expected a mapping with the keys method, images"),
+        ("analyze: 3", "models.net.analyze: expected a mapping with the keys images; found 3"),
+        ("parallel: {scheduler: null}", "models.net.parallel: unknown key"),
+        ("calibrate: {method: ppq, images: 5}", "models.net.calibrate.images: PPQ needs at least 8, found 5"),
+        ("calibrate: {method: ppq}\n    equalize: true", "models.net.equalize: PPQ calibrates the ONNX model"),
+    ],
+)
+def test_a_mistake_in_an_entry_s_own_settings_has_its_path(path, own, line):
+    found = problems(path, changed("    max_drop_pt: 0.3\n", f"    max_drop_pt: 0.3\n    {own}\n"))
+    assert len(found) == 1
+    assert found[0].startswith(f"params.yaml: {line}")
+
+
+def test_an_entry_s_own_setting_may_not_fit_what_it_has_from_the_top(path):
+    text = changed("equalize: false", "equalize: true").replace(
+        "    max_drop_pt: 0.3\n", "    max_drop_pt: 0.3\n    calibrate: {method: ppq}\n"
+    )
+    assert [line.split(": ")[1] for line in problems(path, text)] == ["models.net.equalize"]
+
+
+def test_old_names_in_an_entry_s_own_settings(path, capsys):
+    path.write_text(changed("    max_drop_pt: 0.3\n", "    max_drop_pt: 0.3\n    rounding: {method: learned}\n"))
+    assert params.load(path).models["net"].rounding == params.Rounding(method="gptq", images=200)
+    assert "models.net.rounding.method: 'learned' is called 'gptq' now" in capsys.readouterr().err
+
+
 def test_an_entry_that_is_no_mapping(path):
     found = problems(path, "models:\n  net: 5" + VALID[VALID.index("\ntarget") :])
     assert found == [
@@ -500,7 +558,8 @@ def test_an_unlisted_model_gives_the_nearest_and_an_entry_that_can_be_pasted(pat
     assert message.startswith(f"params.yaml: models.{name}: no such model. ")
     assert ("Did you mean 'net'?" if name == "nets" else "net") in message
     path.write_text(changed("target:", f"{entry}\ntarget:"))
-    assert params.load(path).models[name] == params.Model(
+    loaded = params.load(path)
+    assert loaded.models[name] == params.Model(
         config=f"configs/models/{name}.py",
         checkpoint=f"models/{name}.pth",
         trusted=False,
@@ -508,6 +567,7 @@ def test_an_unlisted_model_gives_the_nearest_and_an_entry_that_can_be_pasted(pat
         keep_fp32=(),
         partition=(),
         max_drop_pt=0.3,
+        **shared(loaded),
     )
 
 
@@ -579,7 +639,8 @@ def test_the_built_in_targets_are_those_of_the_graph():
 def test_what_entries_get_by_default_is_valid():
     assert params.MODEL_DEFAULTS.keys() < params.Model.model_fields.keys()
     rest = {"config": "c", "checkpoint": "p", "data": "d"}
-    assert params.Model.model_validate(rest | params.MODEL_DEFAULTS).max_drop_pt == 0.3
+    settings = shared(params.load(SHIPPED))
+    assert params.Model.model_validate(rest | params.MODEL_DEFAULTS | settings).max_drop_pt == 0.3
 
 
 def parsed(text: str | bytes) -> object:

@@ -45,6 +45,41 @@ def test_what_the_lock_says(lock):
     assert found.calibration_images == 64
 
 
+SETTINGS = {
+    "params": {
+        "params.yaml": {
+            "models.net": {"config": "net.py", "calibrate": {"images": 20}, "target": "board"},
+            "calibrate": CALIBRATE,
+            "target": "dotprod",
+            "export": {"opset": 12},
+            "evaluate": {"split": "test", "limit": None},
+            "benchmark": {"runs": 7, "warmup": 0},
+        }
+    },
+    "outs": [{"path": "models/net/settings/target.json", "md5": "1"}],
+}
+
+
+def own(*files: dict) -> dict:
+    """A lock of a model with settings of its own; quantize read these files."""
+    quantize = {"deps": list(files), "params": {"params.yaml": {"models.net.keep_fp32": ["fc"]}}}
+    export = {"params": {"params.yaml": {"models.net.config": "net.py"}}}
+    return {"stages": {"settings@net": SETTINGS, "export@net": export, "quantize@net": quantize, "summary@net": {}}}
+
+
+def test_a_model_s_own_settings(lock):
+    found = provenance("net", lock(own({"path": "models/net/settings/target.json", "md5": "1"})))
+    assert (found.target, found.split, found.opset, found.runs) == ("board", "test", 12, 7)
+    assert found.calibrate == CALIBRATE | {"images": 20}
+
+
+def test_files_that_were_made_with_other_settings(lock):
+    with pytest.raises(
+        OctetError, match="the pipeline did not run to its end for net with its settings; 'make quantize"
+    ):
+        provenance("net", lock(own({"path": "models/net/settings/target.json", "md5": "2"})))
+
+
 def test_the_project_s_own_lock():
     found = provenance("resnet18_digits32", ROOT / "dvc.lock")
     assert (found.config, found.split) == ("configs/models/resnet18_digits32.py", "test")

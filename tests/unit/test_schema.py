@@ -90,6 +90,14 @@ def test_another_profile_than_the_built_in_ones_is_no_mistake(current):
     assert errors(yaml.parse(text, "x").values, current, current) == []
 
 
+def test_an_entry_may_have_settings_of_its_own_in_part(current):
+    own = "    max_drop_pt: 0.3\n    target: my_board\n    calibrate: {images: 20, ppq: {batch: 4}}\n"
+    values = yaml.parse(changed("    max_drop_pt: 0.3\n", own), "x").values
+    assert errors(values, current, current) == []
+    values["models"]["net"]["calibrate"]["image"] = 5
+    assert errors(values, current, current) == [".models.net.calibrate: additionalProperties"]
+
+
 def test_every_parameter_is_in_the_document_with_its_question():
     text = schema.document()
     for section in ("calibrate", "models", "calibrate.ppq"):

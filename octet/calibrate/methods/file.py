@@ -16,12 +16,12 @@ from octet.calibrate.job import Job
 from octet.calibrate.match import match
 from octet.core.errors import OctetError
 from octet.core.files import read_bytes
+from octet.core.settings import TABLES, table_path
 from octet.graph.layers import quantizable
 from octet.graph.scales import add_attention, check_table, entries
 from octet.ncnn.table import Table, load
 
 COMPUTES = False
-TABLES = Path("configs/tables")  # a dependency of the stage calibrate: DVC sees that a table changes
 _WEIGHTS = re.compile(r"_param_[0-3]\Z")
 
 
@@ -43,8 +43,7 @@ def calibrate(job: Job) -> Table:
 
 def _path(job: Job) -> Path:
     """The table's file."""
-    name = job.settings.file
-    path = Path(name) if name else TABLES / f"{job.model}.table"
+    path = table_path(job.model, job.settings.file)
     if not path.resolve().is_relative_to(TABLES.resolve()):
         raise OctetError(
             f"calibrate.file: {path}: lies outside {TABLES}, where DVC sees that a table changes; move it there"
