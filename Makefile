@@ -174,7 +174,7 @@ git-or-not: .venv/.ready
 	@rm -f $@
 	@echo "octet: installing the package itself, as a link to this folder"
 	@$(PIP) install --no-deps --no-build-isolation -e .
-	@said=$$(.venv/bin/python -m pip --disable-pip-version-check check) || { echo "$$said" >&2; exit 1; }
+	@problems=$$(.venv/bin/python -m pip --disable-pip-version-check check) || { echo "$$problems" >&2; exit 1; }
 	@touch $@
 
 # The other engines' current releases want newer packages than PPQ: an environment of their own. Git does not see it.
@@ -183,7 +183,7 @@ git-or-not: .venv/.ready
 	echo ".venv-bench: making it, and installing all of requirements-bench.lock"; \
 	rm -rf .venv-bench; .venv/bin/python -m venv .venv-bench; echo '*' > .venv-bench/.gitignore; \
 	.venv-bench/bin/python -m pip --disable-pip-version-check --no-input -qq install -r requirements-bench.lock; \
-	said=$$(.venv-bench/bin/python -m pip --disable-pip-version-check check) || { echo "$$said" >&2; exit 1; }; \
+	problems=$$(.venv-bench/bin/python -m pip --disable-pip-version-check check) || { echo "$$problems" >&2; exit 1; }; \
 	cp requirements-bench.lock $@
 
 # mmcv and antlr4 exist as source only. mmcv's build imports pkg_resources, which build isolation's newest setuptools

@@ -136,9 +136,9 @@ class Bench:
         if layers:
             analysis = analyze(job.net, int8, ranges(job.net, job.histograms, scales), self.train[:ANALYSIS])
             layer_sqnr_db = round(float(np.mean([layer.sqnr_db for layer in analysis.layers])), 3)
-        found = logits(Engine.of(int8([])), self.test, "int8")
-        far = divergence(self.fp32, found)
-        signal, noise = (np.square(v - v.mean(axis=1, keepdims=True)).sum() for v in (self.fp32, found - self.fp32))
+        result = logits(Engine.of(int8([])), self.test, "int8")
+        far = divergence(self.fp32, result)
+        signal, noise = (np.square(v - v.mean(axis=1, keepdims=True)).sum() for v in (self.fp32, result - self.fp32))
         return Accuracy(
             far.agreement_pct, float(f"{far.kl_nats:.3e}"), round(decibels(signal, noise), 2), layer_sqnr_db
         )
@@ -156,13 +156,13 @@ def problems(
     tolerances: Mapping[str, float],
 ) -> list[str]:
     """A line for each figure that is worse or better than its baseline, or that only one of the two has."""
-    found = [f"{name}: no baseline" for name in measured if name not in baselines]
-    found += [f"{name}: not measured any more" for name in baselines if name not in measured]
+    result = [f"{name}: no baseline" for name in measured if name not in baselines]
+    result += [f"{name}: not measured any more" for name in baselines if name not in measured]
     for name in (name for name in baselines if name in measured):
         for key in sorted(baselines[name].keys() | measured[name].keys()):
             old, new = baselines[name].get(key), measured[name].get(key)
             if old is None or new is None:
-                found.append(f"{name}: {key}: {old} before, {new} now")
+                result.append(f"{name}: {key}: {old} before, {new} now")
                 continue
             if key == "kl_nats":  # as a factor; the smaller the better
                 factor = max(new, 1e-12) / max(old, 1e-12)
@@ -170,8 +170,8 @@ def problems(
             else:
                 off, better = abs(new - old) > tolerances[key], new > old
             if off or new != new:
-                found.append(f"{name}: {key}: {old:g} before, {new:g} now: {'better' if better else 'worse'}")
-    return found
+                result.append(f"{name}: {key}: {old:g} before, {new:g} now: {'better' if better else 'worse'}")
+    return result
 
 
 def load() -> tuple[dict[str, dict[str, float]], dict[str, float]]:

@@ -114,9 +114,9 @@ class Page:
         self.run("0")  # what has happened so far has come when this has
         thrown = [event["exceptionDetails"]["text"] for event in self.events("Runtime.exceptionThrown")]
         calls = [event for event in self.events("Runtime.consoleAPICalled") if event["type"] in ("error", "warning")]
-        said = [" ".join(str(arg.get("value")) for arg in call["args"]) for call in calls]
+        output = [" ".join(str(arg.get("value")) for arg in call["args"]) for call in calls]
         entries = [event["entry"] for event in self.events("Log.entryAdded")]
-        return thrown + said + [entry["text"] for entry in entries if entry["level"] in ("error", "warning")]
+        return thrown + output + [entry["text"] for entry in entries if entry["level"] in ("error", "warning")]
 
     def requests(self) -> list[str]:
         """Every address that the page asked for, itself included, but data that stand in it."""

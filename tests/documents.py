@@ -67,17 +67,17 @@ class Document:
     @classmethod
     def parse(cls, text: str, path: Path) -> Document:
         """The document of this text, which lies, or would lie, at this path."""
-        found, inside = cls(path), False
+        result, inside = cls(path), False
         for number, line in enumerate(text.splitlines(), start=1):
             if fence := _FENCE.match(line):
                 inside = not inside
                 if inside:
-                    found.blocks.append((number, fence[1], []))
+                    result.blocks.append((number, fence[1], []))
             elif inside:
-                found.blocks[-1][2].append(line)
+                result.blocks[-1][2].append(line)
             else:
-                found._prose(number, line)
-        return found
+                result._prose(number, line)
+        return result
 
     def _prose(self, number: int, line: str) -> None:
         if re.match(r" {4}\s*(make|dvc|octet|python|git) ", line):
@@ -112,13 +112,13 @@ def read(path: Path) -> Document:
 
 def problems(document: Document) -> list[str]:
     """A line for each thing that the document names and that there is not."""
-    found = list(document.problems)
-    found += [(at, problem) for at, link in document.links for problem in link_problems(link, document)]
-    found += [(at, problem) for at, span in document.spans for problem in span_problems(span)]
+    result = list(document.problems)
+    result += [(at, problem) for at, link in document.links for problem in link_problems(link, document)]
+    result += [(at, problem) for at, span in document.spans for problem in span_problems(span)]
     for at, language, lines in document.blocks:
-        found += [(at + line, problem) for line, problem in block_problems(language, lines)]
+        result += [(at + line, problem) for line, problem in block_problems(language, lines)]
     name = document.path.relative_to(ROOT)
-    return [f"{name}:{number}: {problem}" for number, problem in sorted(found)]
+    return [f"{name}:{number}: {problem}" for number, problem in sorted(result)]
 
 
 def link_problems(link: str, document: Document) -> Iterator[str]:
@@ -227,12 +227,12 @@ def dvc_problems(words: list[str]) -> Iterator[str]:
     from dvc.cli import DvcParserError
     from dvc.cli.parser import get_main_parser
 
-    said = io.StringIO()
+    output = io.StringIO()
     try:
-        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
             parsed = get_main_parser().parse_args(words)
     except DvcParserError:
-        yield f"not in DVC's command line: {said.getvalue().strip().splitlines()[-1]}"
+        yield f"not in DVC's command line: {output.getvalue().strip().splitlines()[-1]}"
         return
     if words[0] in ("repro", "freeze", "unfreeze") or words[:2] == ["exp", "run"]:
         for stage in getattr(parsed, "targets", None) or []:
@@ -300,7 +300,7 @@ def python_problems(words: list[str]) -> Iterator[str]:
 
 def module_problems(module: str, words: list[str]) -> Iterator[str]:
     """Starts the module with these arguments up to where its parser has read them."""
-    real, said = argparse.ArgumentParser.parse_args, io.StringIO()
+    real, output = argparse.ArgumentParser.parse_args, io.StringIO()
 
     def parse(parser: argparse.ArgumentParser, args: list[str] | None = None, namespace: object = None) -> None:
         real(parser, args, namespace)
@@ -309,8 +309,8 @@ def module_problems(module: str, words: list[str]) -> Iterator[str]:
     with (
         mock.patch.object(argparse.ArgumentParser, "parse_args", parse),
         mock.patch.object(sys, "argv", [module, *words]),
-        contextlib.redirect_stderr(said),
-        contextlib.redirect_stdout(said),
+        contextlib.redirect_stderr(output),
+        contextlib.redirect_stdout(output),
     ):
         try:
             runpy.run_module(module, run_name="__main__", alter_sys=False)
@@ -318,7 +318,7 @@ def module_problems(module: str, words: list[str]) -> Iterator[str]:
             return
         except SystemExit as end:
             if end.code:  # not 0, as of --help
-                yield f"{module} does not take it: {(said.getvalue().strip().splitlines() or ['no message'])[-1]}"
+                yield f"{module} does not take it: {(output.getvalue().strip().splitlines() or ['no message'])[-1]}"
         except ImportError as error:
             yield f"no module that runs: {error}"
         else:
@@ -393,14 +393,14 @@ def file_problems(name: str) -> Iterator[str]:
 @functools.cache
 def _outputs() -> frozenset[str]:
     """What the stages make, with * for the model's name; folders too."""
-    found = set()
+    result = set()
     for file in PIPELINES:
         for stage in yaml.load(ROOT / file, "git has it")["stages"].values():
             stage = stage.get("do", stage)
             for out in [out for kind in ("outs", "plots", "metrics") for out in stage.get(kind, [])]:
                 path = re.sub(r"\$\{[^}]*\}", "*", out if isinstance(out, str) else next(iter(out)))
-                found |= {path, *map(str, Path(path).parents)}
-    return frozenset(found)
+                result |= {path, *map(str, Path(path).parents)}
+    return frozenset(result)
 
 
 def _occurs(word: str) -> bool:

@@ -47,12 +47,12 @@ def dtype(code: str, *state: bytes) -> bytes:
 
 
 def array(of: bytes, shape: bytes, data: bytes) -> bytes:
-    made = (
+    result = (
         name("numpy.core.multiarray", "_reconstruct")
         + tuple_of(name("numpy", "ndarray"), tuple_of(number(0)), raw(b"b"))
         + b"R"
     )
-    return made + tuple_of(number(1), shape, of, b"\x89", data) + b"b"
+    return result + tuple_of(number(1), shape, of, b"\x89", data) + b"b"
 
 
 def scalar(*arguments: bytes) -> bytes:

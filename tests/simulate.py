@@ -139,11 +139,11 @@ def _convolution(one: Layer, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
     if one.int(8) and values.dtype != np.int8:
         values = quantize(values, one.weights["input_scale"].data[0])
     border = _number(one, 18).astype(np.int16).astype(values.dtype) if values.dtype == np.int8 else _number(one, 18)
-    found = windows(one, values, border)
+    reached = windows(one, values, border)
 
     def sums(weight: np.ndarray) -> np.ndarray:
-        out = found.shape[1:3]
-        columns = found.transpose(0, 3, 4, 1, 2).reshape(groups, -1, out[0] * out[1]).astype(np.float64)
+        out = reached.shape[1:3]
+        columns = reached.transpose(0, 3, 4, 1, 2).reshape(groups, -1, out[0] * out[1]).astype(np.float64)
         return (weight.reshape(groups, one.int(0) // groups, -1) @ columns).reshape(one.int(0), *out)
 
     return [_weighted(one, one.int(0), groups if one.type == "ConvolutionDepthWise" else one.int(0), sums)]
@@ -172,13 +172,13 @@ def _weighted(one: Layer, outputs: int, scales: int, sums: Callable[[np.ndarray]
         if "bias" in one.weights:
             total = total + per_channel(one.weights["bias"].data, total)
         return activate(one, total.astype(np.float32))
-    found = np.broadcast_to(one.weights["weight_scales"].data, scales)
+    factors = np.broadcast_to(one.weights["weight_scales"].data, scales)
     integers = weight.data
     if weight.tag != TAG_INT8:  # ncnn quantizes them when it loads the model
-        integers = quantize(integers.astype(np.float32).reshape(scales, -1), found[:, None]).reshape(-1)
+        integers = quantize(integers.astype(np.float32).reshape(scales, -1), factors[:, None]).reshape(-1)
     total = sums(integers.astype(np.float64)).astype(np.float32)
-    product = one.weights["input_scale"].data[0] * found
-    back = np.divide(np.float32(1), product, out=np.zeros(scales, np.float32), where=found != 0)
+    product = one.weights["input_scale"].data[0] * factors
+    back = np.divide(np.float32(1), product, out=np.zeros(scales, np.float32), where=factors != 0)
     values = total * per_channel(back, total)
     if "bias" in one.weights:
         values = values + per_channel(one.weights["bias"].data, total)

@@ -72,17 +72,17 @@ class Check:
             errors: pydantic's.
         """
         lacking: dict[Keys, list[ErrorDetails]] = {}
-        found: list[Problem] = []
+        problems: list[Problem] = []
         for error in errors:
             if error["type"] == "missing" and not self._is_inherited(error["loc"]) and self._advice(error):
                 lacking.setdefault(error["loc"][:-1], []).append(error)
             else:
-                found += _WORDS.get(error["type"], Check._wrong)(self, error, self.place(error["loc"]))
+                problems += _WORDS.get(error["type"], Check._wrong)(self, error, self.place(error["loc"]))
         for at, group in lacking.items():
             keys = ", ".join(str(error["loc"][-1]) for error in group)
             text = f"lacks the key{'s' * (len(group) > 1)} {keys}; {self._advice(group[0])}"
-            found.append(Problem(at, text))
-        once = dict.fromkeys(found)
+            problems.append(Problem(at, text))
+        once = dict.fromkeys(problems)
         return [p for p in once if not (self._is_inherited(p.at) and Problem(p.at[2:], p.text) in once)]
 
     def _is_inherited(self, at: Keys) -> bool:

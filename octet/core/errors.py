@@ -74,8 +74,8 @@ def run(main: Callable[[], None]) -> None:
 
 def reason(error: OSError) -> str:
     """What the system says, and what a user can do about it."""
-    said = error.strerror or str(error) or type(error).__name__
-    return f"{said}; {_ADVICE[error.errno]}" if error.errno in _ADVICE else said
+    words = error.strerror or str(error) or type(error).__name__
+    return f"{words}; {_ADVICE[error.errno]}" if error.errno in _ADVICE else words
 
 
 def _problem(error: BaseException) -> str | None:

@@ -26,8 +26,8 @@ def _pushes(code: bytes, value: Callable[[Reader], object]) -> None:
     """Makes the instruction one that puts a value onto the stack."""
 
     def push(reader: Reader) -> None:
-        found = value(reader)  # which may change which stack it is
-        reader.stack.append(found)
+        pushed = value(reader)  # which may change which stack it is
+        reader.stack.append(pushed)
 
     INSTRUCTIONS[code[0]] = push
 

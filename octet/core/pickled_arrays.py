@@ -111,8 +111,8 @@ def _set(_: Reader, arguments: tuple[object, ...]) -> object:
 
 def _dtype(_: Reader, arguments: tuple[object, ...]) -> object:
     match arguments:
-        case (str(code), *_) if len(code) < 8 and (found := _CODE.fullmatch(code)):
-            return DType(found[1])
+        case (str(code), *_) if len(code) < 8 and (number := _CODE.fullmatch(code)):
+            return DType(number[1])
     return DType("")
 
 
@@ -134,8 +134,8 @@ def _scalar(reader: Reader, arguments: tuple[object, ...]) -> object:
     """A number of numpy's as Python's."""
     if len(arguments) != 2:
         raise BadPickle("a number has no dtype and bytes")
-    found = _values(reader, arguments[1], arguments[0], (), "C")
-    return Opaque("numpy.dtype") if found is None else found.item()
+    number = _values(reader, arguments[1], arguments[0], (), "C")
+    return Opaque("numpy.dtype") if number is None else number.item()
 
 
 CONSTRUCTORS: Mapping[tuple[str, str], Constructor] = (

@@ -41,7 +41,7 @@ def renamed(values: Any, kind: Any, at: Keys = ()) -> tuple[Any, list[Renaming]]
     if is_section(kind):
         return _renamed_section(values, kind, at)
     below = {key: renamed(value, entry(kind), (*at, key)) for key, value in values.items()}
-    return {key: value for key, (value, _) in below.items()}, [r for _, found in below.values() for r in found]
+    return {key: value for key, (value, _) in below.items()}, [r for _, renamings in below.values() for r in renamings]
 
 
 def _renamed_section(values: dict[Any, Any], kind: type[Section], at: Keys) -> tuple[dict[Any, Any], list[Renaming]]:

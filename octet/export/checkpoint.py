@@ -68,7 +68,7 @@ def read(path: str | Path, trusted: bool = False) -> Checkpoint:
         raise OctetError(_opaque(path, content))
     if not isinstance(content, dict):
         raise OctetError(f"{path}: expected a dictionary with 'state_dict', found {type(content).__name__}")
-    state = next((found for key in _KEYS if (found := _weights(content.get(key), path))), None) or _weights(
+    state = next((weights for key in _KEYS if (weights := _weights(content.get(key), path))), None) or _weights(
         content, path
     )
     while prefix := next((p for p in _PREFIXES if state and all(key.startswith(p) for key in state)), None):

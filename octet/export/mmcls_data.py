@@ -18,13 +18,13 @@ def dataset_classes(data: Config) -> list[str]:
 
     Its own are names, or a file with one a line, as mmcls reads it; empty lines at its end are no names.
     """
-    own = data.get("classes")
-    if isinstance(own, str):
-        lines = read_lines(Path(own).expanduser(), "the names that the config's data.test.classes has, one a line")
+    classes = data.get("classes")
+    if isinstance(classes, str):
+        lines = read_lines(Path(classes).expanduser(), "the names that the config's data.test.classes has, one a line")
         while lines and not lines[-1].strip():
             lines.pop()
         return lines
-    return list(own or getattr(DATASETS.get(data.type), "CLASSES", None) or [])
+    return list(classes or getattr(DATASETS.get(data.type), "CLASSES", None) or [])
 
 
 def config_splits(config: Config, name: str) -> dict[str, ConfigSplit]:
@@ -46,7 +46,7 @@ def config_splits(config: Config, name: str) -> dict[str, ConfigSplit]:
     except OctetError:  # absolute and other paths: of no one folder
         return {}
     splits = {split: _split(part, root, f"{name}: data.{split}") for split, part in parts.items() if "type" in part}
-    return {split: found for split, found in splits.items() if found}
+    return {split: place for split, place in splits.items() if place}
 
 
 def _unwrapped(part: Any) -> dict[str, Any]:
@@ -96,5 +96,5 @@ def _extensions(kind: type, part: dict[str, Any]) -> list[str]:
     if "extensions" in part:
         return sorted({ending.lower() for ending in part["extensions"]})
     default = inspect.signature(kind).parameters.get("extensions")
-    found = default.default if default and default.default is not inspect.Parameter.empty else None
-    return sorted({ending.lower() for ending in found or getattr(kind, "IMG_EXTENSIONS", None) or EXTENSIONS})
+    endings = default.default if default and default.default is not inspect.Parameter.empty else None
+    return sorted({ending.lower() for ending in endings or getattr(kind, "IMG_EXTENSIONS", None) or EXTENSIONS})

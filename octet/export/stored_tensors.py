@@ -136,10 +136,10 @@ class StoredTensor:
 
 def _rebuild(_: Reader, arguments: tuple[object, ...]) -> object:
     """_rebuild_tensor and _rebuild_tensor_v2: storage, offset, shape, strides, whether a gradient, hooks, metadata."""
-    found = _tensor(arguments)
-    if isinstance(found, StoredTensor) and len(arguments) > 6 and arguments[6]:
+    tensor = _tensor(arguments)
+    if isinstance(tensor, StoredTensor) and len(arguments) > 6 and arguments[6]:
         return UnreadTensor("a tensor that is the negative of its numbers")
-    return found
+    return tensor
 
 
 def _rebuild_newer(_: Reader, arguments: tuple[object, ...]) -> object:

@@ -171,11 +171,11 @@ def _readers(layers: Sequence[Layer]) -> list[Layer]:
     return [layer for layer in layers if entry.outputs[0] in layer.inputs]
 
 
-def _fits(known: Shape, found: Shape) -> bool:
-    """Has what was found the known shape? Of an input of which nothing is known, everything has."""
+def _fits(known: Shape, actual: Shape) -> bool:
+    """Has an input the known shape? Where nothing is known, every one has."""
     if not known:
         return True
-    return len(known) == len(found) and all(a in (None, b) for a, b in zip(known, found, strict=True))
+    return len(known) == len(actual) and all(a in (None, b) for a, b in zip(known, actual, strict=True))
 
 
 def _words(shape: Shape) -> str:

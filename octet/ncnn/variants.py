@@ -66,12 +66,12 @@ class Variant:
         first, last = _changed(base.net.layers, net.layers)
         middle = [layer for layer in net.layers[first : last + 1] if layer.type != "Input"]
         rest = net.layers[last + 1 :]
-        made = {blob for layer in middle for blob in layer.outputs}
-        self.enter = _read(middle, made)
+        computed = {blob for layer in middle for blob in layer.outputs}
+        self.enter = _read(middle, computed)
         # The middle's blobs that the rest reads, and the base's that pass by it.
         passed = _read(rest, {blob for layer in rest for blob in layer.outputs})
-        self.handed = [blob for blob in passed if blob in made]
-        self.past = [blob for blob in passed if blob not in made]
+        self.handed = [blob for blob in passed if blob in computed]
+        self.past = [blob for blob in passed if blob not in computed]
         entries = [Layer("Input", blob, [], [blob]) for blob in self.enter]
         self.middle = Engine.of(Net([*entries, *middle]))
         self.needs = [*self.enter, *self.past]
@@ -109,9 +109,9 @@ def _extractor(engine: Engine, mats: Mats) -> Any:
     return extractor
 
 
-def _read(layers: Sequence[Layer], made: set[str]) -> list[str]:
+def _read(layers: Sequence[Layer], computed: set[str]) -> list[str]:
     """What the layers read and do not make."""
-    return [blob for layer in layers for blob in layer.inputs if blob not in made]
+    return [blob for layer in layers for blob in layer.inputs if blob not in computed]
 
 
 def same(one: Net, other: Net) -> bool:

@@ -39,10 +39,10 @@ def download(url: str, path: Path, algorithm: str, digest: str) -> bool:
     if path.exists():
         if not path.is_file():
             raise OctetError(f"{path}: expected a file; remove what is there, and it will be fetched")
-        found = checksum(path, algorithm)
-        if not found.startswith(digest):
+        digits = checksum(path, algorithm)
+        if not digits.startswith(digest):
             raise OctetError(
-                f"{path}: its {algorithm} begins with {found[: len(digest)]}, the published file's with {digest}; the file is "
+                f"{path}: its {algorithm} begins with {digits[: len(digest)]}, the published file's with {digest}; the file is "
                 "damaged or another one. Remove it, and it will be fetched again, or put the right one there"
             )
         return False
@@ -69,11 +69,11 @@ def download(url: str, path: Path, algorithm: str, digest: str) -> bool:
             else ""
         )
         _by_hand(url, path, f"{printable(problem)}{kept}")
-    found = checksum(partial, algorithm)
-    if not found.startswith(digest):
+    digits = checksum(partial, algorithm)
+    if not digits.startswith(digest):
         partial.unlink()
         raise OctetError(
-            f"{url}: what came has a {algorithm} that begins with {found[: len(digest)]}, expected was {digest}; it was thrown "
+            f"{url}: what came has a {algorithm} that begins with {digits[: len(digest)]}, expected was {digest}; it was thrown "
             f"away. Try again, or put the right file there by hand: {path}"
         )
     partial.replace(path)

@@ -73,17 +73,17 @@ def present(name: str, config: str, checkpoint: str, data: str) -> None:
     """
     if problem := config_problem(config):
         raise OctetError(f"{PARAMS}: models.{name}.config: {problem}")
-    made = {f"data/{known}" for known in FETCHED} | {str(model.file) for model in catalogue.models().values()}
+    known_outputs = {f"data/{known}" for known in FETCHED} | {str(model.file) for model in catalogue.models().values()}
     for file in _MADE:
         stages = yaml.load(file, "git has it")["stages"] if file.is_file() else {}
         for stage in stages.values():
-            made |= {next(iter(out)) if isinstance(out, dict) else out for out in stage["outs"]}
+            known_outputs |= {next(iter(out)) if isinstance(out, dict) else out for out in stage["outs"]}
     for key, value, what in (
         ("checkpoint", checkpoint, "file; expected the model's weights (.pth)"),
         ("data", data, "folder; expected the images to calibrate with and to test on"),
     ):
         path = Path(value)
-        if str(path) not in made and not path.exists() and not Path(f"{path}.dvc").exists():
+        if str(path) not in known_outputs and not path.exists() and not Path(f"{path}.dvc").exists():
             raise OctetError(f"{PARAMS}: models.{name}.{key}: {value}: no such {what}. Put it there, or name another")
 
 

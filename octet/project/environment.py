@@ -91,10 +91,10 @@ def installed_version(name: str) -> str:
 def _commit() -> str:
     """The commit of the project's folder, if it is one, and whether something in it is changed."""
     try:
-        found = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True)
+        described = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True)
     except FileNotFoundError:
         return ", no git"
-    return f", commit {found.stdout.strip()}" if found.returncode == 0 else ", not in a git work tree"
+    return f", commit {described.stdout.strip()}" if described.returncode == 0 else ", not in a git work tree"
 
 
 def _clusters() -> str:

@@ -37,7 +37,7 @@ def fp32_layers(
         chosen = Fp32Reason.KEEP_FP32 if layer.name in keep_fp32 else None
         return of_target.get(layer.name) or chosen or (Fp32Reason.PLAN if layer.name in planned else None)
 
-    return {layer.name: found for layer in int8.layers if (found := reason(layer))}
+    return {layer.name: why for layer in int8.layers if (why := reason(layer))}
 
 
 def of_model(folder: ModelFolder, int8: Net, target_name: str, keep_fp32: Collection[str]) -> dict[str, Fp32Reason]:

@@ -79,12 +79,12 @@ def _parameters(layer: Layer) -> dict[int, str]:
             if relation == "!" and values[operand]:
                 written[key] = "1"
             continue
-        left_out = values[operand] if relation == "@" else _DEFAULTS[kind](operand)
+        default = values[operand] if relation == "@" else _DEFAULTS[kind](operand)
         try:
-            values[number] = left_out if text is None else READ[kind](text)
+            values[number] = default if text is None else READ[kind](text)
         except ValueError as error:
             raise OctetError(f"layer {layer.name}: {layer.type}'s parameter {key}={text}: {error}") from None
-        if values[number] != left_out:
+        if values[number] != default:
             written[key] = _WRITE[kind](values[number])
     if given:
         raise OctetError(

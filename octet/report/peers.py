@@ -78,11 +78,11 @@ def read(path: Path) -> PeersFigures:
     """
     read_json(path, _MADE_BY)
     try:
-        found = read_dataclass(PeersFigures, path, _MADE_BY)
-        if is_machine(found.machine, "cpu", "cores", "features", "system") and any(
-            row.engine == BASE and row.fps_1_thread > 0 for row in found.engines
+        figures = read_dataclass(PeersFigures, path, _MADE_BY)
+        if is_machine(figures.machine, "cpu", "cores", "features", "system") and any(
+            row.engine == BASE and row.fps_1_thread > 0 for row in figures.engines
         ):
-            return found
+            return figures
         problem = f"no machine, or no {BASE} among the engines"
     except OctetError as error:
         problem = str(error)

@@ -72,10 +72,10 @@ class Summary:
         Raises:
             OctetError: It is missing, or another version's or program's.
         """
-        found = read_dataclass(cls, path, made_by)
-        if not is_machine(found.machine, "cpu", "cores", "features", "ncnn"):
+        summary = read_dataclass(cls, path, made_by)
+        if not is_machine(summary.machine, "cpu", "cores", "features", "ncnn"):
             raise OctetError(f"{path}: 'machine' is not what the stage benchmark writes; {made_by}")
-        return found
+        return summary
 
     def to_json(self) -> dict[str, Any]:
         """The file's content."""

@@ -49,19 +49,19 @@ def prepare(bench: Bench, name: str, tested: int, folder: Path) -> npt.NDArray[n
 
 def copy_int8(name: str, target: str, folder: Path) -> None:
     """Copies the model's int8 files for a target, as « int8 TARGET »; the pipeline's own stages make what is not there."""
-    made = ModelFolder(name, ROOT)
+    model = ModelFolder(name, ROOT)
     if target != params.load().target:
-        made = quantize(name, target, folder / target)
-    for path in made.int8:
+        model = quantize(name, target, folder / target)
+    for path in model.int8:
         shutil.copy(path, folder / f"int8 {target}{path.suffix}")
 
 
 def quantize(name: str, target: str, work: Path) -> ModelFolder:
     """A copy of the model in the folder `work`, quantized for another target by the pipeline's own stages."""
-    source, made = ModelFolder(name, ROOT), ModelFolder(name, work)
-    made.models.mkdir(parents=True)
+    source, model = ModelFolder(name, ROOT), ModelFolder(name, work)
+    model.models.mkdir(parents=True)
     for file in (source.onnx, *source.fp32, source.preprocess):
-        shutil.copy(file, made.models)
+        shutil.copy(file, model.models)
     for folder in ("configs", "data"):
         (work / folder).symlink_to(ROOT / folder)
     text, count = re.subn(r"(?m)^target:.*$", f"target: {target}", (ROOT / "params.yaml").read_text())
@@ -70,7 +70,7 @@ def quantize(name: str, target: str, work: Path) -> ModelFolder:
     (work / "params.yaml").write_text(text)
     for stage in STAGES:
         start([sys.executable, "-m", f"stages.{stage}", "--model", name], work)
-    return made
+    return model
 
 
 def start(command: list[str | Path], folder: Path) -> None:

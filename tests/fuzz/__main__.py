@@ -71,8 +71,8 @@ def main() -> None:
 
 def _guided(reader: FuzzReader, seconds: float, number: int, tally: Tally) -> None:
     corpus, words = WORK / reader.name / "corpus", WORK / reader.name / "words"
-    found = WORK / reader.name / "found"
-    for folder in (corpus, found):
+    result = WORK / reader.name / "found"
+    for folder in (corpus, result):
         folder.mkdir(parents=True, exist_ok=True)
     with limits.work_folder() as folder:
         seeds = reader.seeds(folder)
@@ -85,7 +85,7 @@ def _guided(reader: FuzzReader, seconds: float, number: int, tally: Tally) -> No
     )
     cases = CASES / reader.name
     options = [
-        *(f"-max_total_time={max(1, int(seconds))}", f"-max_len={LONGEST_BYTES}", f"-artifact_prefix={found}/"),
+        *(f"-max_total_time={max(1, int(seconds))}", f"-max_len={LONGEST_BYTES}", f"-artifact_prefix={result}/"),
         *(
             f"-timeout={max(2, int(limits.MOST_S))}",
             f"-rss_limit_mb={limits.MOST_MIB + 256}",
@@ -107,7 +107,7 @@ def _guided(reader: FuzzReader, seconds: float, number: int, tally: Tally) -> No
     tally.seconds += time.monotonic() - began
     tally.inputs += sum(map(int, re.findall(r"number_of_executed_units: (\d+)", done.stderr)))
     tally.peak_mib = max([tally.peak_mib, *map(int, re.findall(r"peak_rss_mb: (\d+)", done.stderr))])
-    kept = [path for path in found.iterdir() if not path.name.startswith("slow-unit-")]
+    kept = [path for path in result.iterdir() if not path.name.startswith("slow-unit-")]
     for path in kept:
         _keep(reader, path.read_bytes(), path.name.split("-")[0], tally)
         path.unlink()

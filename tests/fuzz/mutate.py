@@ -59,8 +59,8 @@ def _edited(data: bytearray, seeds: Sequence[bytes], words: Sequence[bytes], sou
     elif kind == 7:  # bytes of no meaning
         data[start:end] = source.randbytes(end - start)
     else:  # a word
-        found = list(_WORD.finditer(data[:20_000]))
-        if found:
-            word = source.choice(found)
+        result = list(_WORD.finditer(data[:20_000]))
+        if result:
+            word = source.choice(result)
             data[word.start() : word.end()] = source.choice(words)
     return data

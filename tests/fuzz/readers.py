@@ -160,12 +160,12 @@ def dvc_lock(data: bytes, folder: Path) -> None:
 
 def _preprocess(folder: Path) -> list[bytes]:
     geometry = [Resize(9, -1, "short", "bilinear", "cv2"), CenterCrop(9, 9), CropAndResize(8, 3, "area", "cv2")]
-    found = []
+    result = []
     for order, count in (("RGB", 3), ("GREY", 1)):
         steps = preprocess.Preprocess(order, [120.5] * count, [58.0] * count, [8, 8], CLASSES, geometry=geometry)
         preprocess.save(steps, folder / "x.json")
-        found.append((folder / "x.json").read_bytes())
-    return found
+        result.append((folder / "x.json").read_bytes())
+    return result
 
 
 @reader(_preprocess, b"CenterCrop", b"CropAndResize", b"lanczos", b"pillow", b"NaN", b"null", b"1e999")
@@ -263,7 +263,7 @@ def cifar_python(data: bytes, folder: Path) -> None:
 
 def _images(_: Path) -> list[bytes]:
     pixels = np.random.Generator(np.random.PCG64(0)).integers(0, 256, (6, 5, 3), dtype=np.uint8)
-    still, found = Image.fromarray(pixels), []
+    still, result = Image.fromarray(pixels), []
     for kind, mode, more in (
         *(("PNG", "RGB", {}), ("PNG", "P", {}), ("PNG", "RGB", {"save_all": True, "append_images": [still]})),
         *(("JPEG", "RGB", {}), ("JPEG", "CMYK", {}), ("JPEG", "RGB", {"progressive": True}), ("BMP", "RGB", {})),
@@ -272,8 +272,8 @@ def _images(_: Path) -> list[bytes]:
     ):
         out = io.BytesIO()
         still.convert(mode).save(out, kind, **more)
-        found.append(out.getvalue())
-    return found
+        result.append(out.getvalue())
+    return result
 
 
 @reader(
@@ -342,13 +342,13 @@ def pickled(data: bytes, folder: Path) -> None:
 
 def _checkpoints(_: Path) -> list[bytes]:
     """Hostile ones; two as torch.save writes them lie among the cases, since to import torch takes longer than all else."""
-    found = []
+    result = []
     for value in HOSTILE.values():
         out = io.BytesIO()
         with zipfile.ZipFile(out, "w") as archive:
             archive.writestr("x/data.pkl", whole(dictionary(state_dict=list_of(value))))
-        found.append(out.getvalue())
-    return found
+        result.append(out.getvalue())
+    return result
 
 
 @reader(

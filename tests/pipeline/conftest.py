@@ -8,7 +8,7 @@ from tests.pipeline.project import Project
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
     """The project after its first `dvc repro`, committed; `ran` names the stages. Tests copy it, and change nothing."""
-    made = Project.make(tmp_path_factory.mktemp("finished"))
-    made.ran = made.repro()
-    made.commit("run")
-    return made
+    result = Project.make(tmp_path_factory.mktemp("finished"))
+    result.ran = result.repro()
+    result.commit("run")
+    return result

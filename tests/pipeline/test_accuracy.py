@@ -40,5 +40,5 @@ def test_the_accuracy_is_what_it_was():
     baselines, tolerances = accuracy.load()
     assert {name.split(", ")[0] for name in baselines} == set(registry.computing_calibrators())
     assert {name.split(", ")[1] for name in baselines} == set(registry.BUILT_IN_TARGETS)
-    found = accuracy.problems(accuracy.measure(), baselines, tolerances)
-    assert not found, "\n".join([*found, "If that is meant: make accuracy-baselines"])
+    result = accuracy.problems(accuracy.measure(), baselines, tolerances)
+    assert not result, "\n".join([*result, "If that is meant: make accuracy-baselines"])

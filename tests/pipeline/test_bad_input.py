@@ -31,12 +31,12 @@ def files(project):
 def fails(project, stage, *words, args=()):
     """The stage ends with 1 and says all the words; no file of the model changes, appears or goes."""
     before = files(project)
-    found = project.stage(stage, *args)
-    assert found.returncode == 1, found.stdout + found.stderr
-    assert found.stderr.startswith("error: "), found.stderr
-    assert "Traceback" not in found.stderr, found.stderr
+    result = project.stage(stage, *args)
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert result.stderr.startswith("error: "), result.stderr
+    assert "Traceback" not in result.stderr, result.stderr
     for word in words:
-        assert word in found.stderr, found.stderr
+        assert word in result.stderr, result.stderr
     assert files(project) == before
 
 
@@ -100,9 +100,9 @@ def test_checkpoint_whose_pickle_would_run_code(project, legacy):
     wanted, content = onnx_file.read_bytes(), torch.load(path)
     torch.save(content | {"evil": Evil(str(trace))}, path, _use_new_zipfile_serialization=not legacy)
     onnx_file.unlink()
-    found = project.stage("export")
-    assert found.returncode == 0, found.stderr
-    assert "stepped over what is no weight, without running it: io.open" in found.stderr.replace("_io.", "io.")
+    result = project.stage("export")
+    assert result.returncode == 0, result.stderr
+    assert "stepped over what is no weight, without running it: io.open" in result.stderr.replace("_io.", "io.")
     assert onnx_file.read_bytes() == wanted
     torch.save(content | {"state_dict": Evil(str(trace))}, path, _use_new_zipfile_serialization=not legacy)
     export_fails(project, "holds more than weights", "trusted: true")
@@ -235,10 +235,10 @@ def test_parameters_are_checked_before_any_work(project, old, new, message):
 
 
 def test_unlisted_model(project):
-    found = project.python("-m", "octet", "validate", "--model", "tinny", ok=False)
-    assert found.returncode == 1
-    assert "Did you mean 'tiny'?" in found.stderr
-    assert "checkpoint:" in found.stderr
+    result = project.python("-m", "octet", "validate", "--model", "tinny", ok=False)
+    assert result.returncode == 1
+    assert "Did you mean 'tiny'?" in result.stderr
+    assert "checkpoint:" in result.stderr
 
 
 @pytest.mark.parametrize("value", ["nan", "0", "inf", ""])

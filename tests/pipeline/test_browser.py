@@ -58,13 +58,13 @@ def reports(finished, tmp_path_factory):
     """The report as it is, and one with long names and with peers."""
     project = finished.copy(tmp_path_factory.mktemp("browser") / "p")
     plain, full = (project.folder / f"reports/{name}.html" for name in ("plain", "full"))
-    made = project.folder / "reports/tiny/report.html"
+    result = project.folder / "reports/tiny/report.html"
     project.python("-m", "octet", "report")
-    shutil.copy(made, plain)
+    shutil.copy(result, plain)
     named(project.folder)
     compared(project.folder)
     project.python("-m", "octet", "report")
-    shutil.copy(made, full)
+    shutil.copy(result, full)
     return {"plain": plain, "full": full}
 
 
@@ -116,8 +116,8 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_what_is_wrong_is_found(chromium, reports, tmp_path, fault, dark):
     """The checks above can fail: each finds the fault that it is for."""
-    html, said = FAULTS[fault]
+    html, output = FAULTS[fault]
     spoiled = tmp_path / "report.html"
     spoiled.write_text(reports["plain"].read_text().replace("</body>", f"{html}</body>"))
-    found = faults(chromium, spoiled, 390, dark)
-    assert [fault for fault in found if said in fault], found
+    result = faults(chromium, spoiled, 390, dark)
+    assert [fault for fault in result if output in fault], result

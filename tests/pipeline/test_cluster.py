@@ -76,9 +76,9 @@ def until(true, seconds: float = 60) -> None:
 @pytest.fixture
 def cluster(tmp_path):
     (tmp_path / "cluster").mkdir()
-    made = Cluster(tmp_path / "cluster")
-    yield made
-    made.stop()
+    built = Cluster(tmp_path / "cluster")
+    yield built
+    built.stop()
 
 
 def lines(path: Path) -> int:
@@ -105,8 +105,10 @@ def test_a_lost_worker_costs_its_shard_and_the_result_is_the_same_bytes(cluster,
         if stage == "evaluate":
             top = evaluate(Engine.of(net), nets.Computed(count, image), "x", scheduler=scheduler)
             return [values.tobytes() for values in vars(top).values()]
-        found = observe.histograms(net, nets.Computed(count, lambda k: image(k or 1)), scheduler=scheduler)
-        return [repr((blob, h.exponent, h.zeros, h.largest)).encode() + h.counts.tobytes() for blob, h in found.items()]
+        actual = observe.histograms(net, nets.Computed(count, lambda k: image(k or 1)), scheduler=scheduler)
+        return [
+            repr((blob, h.exponent, h.zeros, h.largest)).encode() + h.counts.tobytes() for blob, h in actual.items()
+        ]
 
     if stage == "calibrate":  # which has to be given images that can be read
         readable = image
@@ -173,9 +175,9 @@ def test_a_worker_with_other_code(cluster, tmp_path):
     with (code / "octet/evaluate/evaluate.py").open("a") as file:
         file.write("# changed\n")
     cluster.worker(code)
-    said = refusal(cluster.address)
-    assert "the Dask worker on" in said
-    assert "its results could differ; give it this commit" in said
+    output = refusal(cluster.address)
+    assert "the Dask worker on" in output
+    assert "its results could differ; give it this commit" in output
 
 
 def test_a_worker_that_does_not_see_the_images(cluster, tmp_path):

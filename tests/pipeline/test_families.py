@@ -134,9 +134,9 @@ def network(request):
     model = dict(type="ImageClassifier", backbone=BACKBONES[name], neck=neck, head=head)
     classifier = build(Config(dict(model=model)), name)
     images = images(STEPS, 12, seed=0)
-    found = LogitsModel(classifier).eval()
-    randomize(classifier, found, images[:8])
-    return found, images[:8], images[8:]
+    result = LogitsModel(classifier).eval()
+    randomize(classifier, result, images[:8])
+    return result, images[:8], images[8:]
 
 
 def logits(network, images):
@@ -155,8 +155,8 @@ def test_it_computes_the_same(network):
     assert wanted.std(axis=0).mean() > 0.02 * wanted.std()  # else anything is the same
     deploy(network)
     with rewritten(network):
-        found = logits(network, images)
-    assert spread_difference(found, wanted) < 1e-5
+        result = logits(network, images)
+    assert spread_difference(result, wanted) < 1e-5
     assert not any("forward" in vars(module) for module in network.modules())
 
 

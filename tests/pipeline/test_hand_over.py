@@ -34,12 +34,12 @@ def octet(project, *args, ok=True):
 
 
 def fails(project, *args, say):
-    found = octet(project, *args, ok=False)
-    assert found.returncode == 1
-    assert found.stderr.startswith("error: ")
-    assert "Traceback" not in found.stderr
+    result = octet(project, *args, ok=False)
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: ")
+    assert "Traceback" not in result.stderr
     for words in say:
-        assert words in found.stderr, found.stderr
+        assert words in result.stderr, result.stderr
 
 
 def test_predict_says_what_the_pipeline_said(project, tmp_path):
@@ -48,14 +48,14 @@ def test_predict_says_what_the_pipeline_said(project, tmp_path):
     for k in range(3):
         Image.fromarray(data.image(k)).save(tmp_path / f"{k}.png")
     shown = octet(project, "predict", "--image", str(tmp_path)).stdout
-    said = [read_predictions(project.folder / f"metrics/tiny/{p}.predictions.csv") for p in ("fp32", "int8")]
+    output = [read_predictions(project.folder / f"metrics/tiny/{p}.predictions.csv") for p in ("fp32", "int8")]
     blocks = shown.split("\n\n")
     for k in range(3):
         first = blocks[k].splitlines()[2].split()
         assert blocks[k].startswith(str(tmp_path / f"{k}.png"))
-        assert first[0] == said[0][k].top[0]  # torch
+        assert first[0] == output[0][k].top[0]  # torch
         for engine, precision in ((1, 0), (2, 1)):
-            row = said[precision][k]
+            row = output[precision][k]
             assert first[3 * engine : 3 * engine + 2] == [row.top[0], f"{100 * row.probabilities[0]:.2f}"]
     with Image.open(project.folder / "reports/tiny/predict.png") as drawn:
         assert drawn.format == "PNG"
@@ -75,8 +75,8 @@ def test_dump(project):
     lines = (project.folder / "reports/tiny/predictions.jsonl").read_text().splitlines()
     rows = read_predictions(project.folder / "metrics/tiny/int8.predictions.csv")
     assert len(lines) == 500
-    found = json.loads(lines[7])["int8"]
-    assert [entry["class"] for entry in found] == rows[7].top
+    result = json.loads(lines[7])["int8"]
+    assert [entry["class"] for entry in result] == rows[7].top
 
 
 class Page(HTMLParser):
@@ -164,11 +164,13 @@ def test_the_bundle_s_example_needs_only_ncnn_numpy_and_pillow(project, bundle, 
     command = [bare, bundle / "predict.py", *names]
     shown = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stdout.splitlines()
     for k, (name, row) in enumerate(zip(names, rows, strict=True)):
-        said = [line.removeprefix(f"{name}: ").split() for line in shown[5 * k : 5 * k + 5]]
-        assert [label for label, _, _ in said] == row.top
-        assert [float(share) for _, share, _ in said] == pytest.approx([100 * p for p in row.probabilities], abs=0.006)
-    found = subprocess.run([bare, "-c", "import cv2"], capture_output=True, text=True)
-    assert "No module named 'cv2'" in found.stderr
+        output = [line.removeprefix(f"{name}: ").split() for line in shown[5 * k : 5 * k + 5]]
+        assert [label for label, _, _ in output] == row.top
+        assert [float(share) for _, share, _ in output] == pytest.approx(
+            [100 * p for p in row.probabilities], abs=0.006
+        )
+    result = subprocess.run([bare, "-c", "import cv2"], capture_output=True, text=True)
+    assert "No module named 'cv2'" in result.stderr
 
 
 def test_the_bundle_says_what_it_holds(project, bundle):

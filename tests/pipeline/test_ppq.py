@@ -59,7 +59,7 @@ class Small(torch.nn.Module):
         return self.fc(x.view(x.size(0), -1))  # a Reshape to (1, -1) in ONNX
 
 
-def made(folder, training=torch.onnx.TrainingMode.EVAL, **options):
+def model(folder, training=torch.onnx.TrainingMode.EVAL, **options):
     """The path of an exported model, and its ncnn model."""
     torch.manual_seed(0)
     with warnings.catch_warnings(), torch.no_grad():
@@ -80,12 +80,12 @@ def made(folder, training=torch.onnx.TrainingMode.EVAL, **options):
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
-    return made(tmp_path_factory.mktemp("small"))
+    return model(tmp_path_factory.mktemp("small"))
 
 
 def calibrate(small, algorithm="percentile", batch=1, profile="dotprod", images=IMAGES):
-    (path, net), own = small, Ppq(algorithm=algorithm, batch=batch)
-    return calibrate_by_settings(net, images, nets.settings("ppq", ppq=own), target(profile), path)
+    (path, net), ppq = small, Ppq(algorithm=algorithm, batch=batch)
+    return calibrate_by_settings(net, images, nets.settings("ppq", ppq=ppq), target(profile), path)
 
 
 def exported(graph, folder):
@@ -96,11 +96,11 @@ def exported(graph, folder):
     return {line.split()[0]: line.split()[1:] for line in (folder / "ppq.table").read_text().splitlines()}
 
 
-def assert_same(found, wanted, nodes):
+def assert_same(ours, wanted, nodes):
     """The table's numbers, rounded to six decimals as PPQ writes them, are PPQ's; 1 for its 1 / 1e-8."""
     assert set(wanted) == {*nodes.values(), *(f"{node}_param_0" for node in nodes.values())}
     for layer, node in nodes.items():
-        for scales, key in ((found.weights[layer], f"{node}_param_0"), ([found.inputs[layer]], node)):
+        for scales, key in ((ours.weights[layer], f"{node}_param_0"), ([ours.inputs[layer]], node)):
             words = ["1.000000" if word == "100000000.000000" else word for word in wanted[key]]
             assert [f"{scale:.6f}" for scale in scales] == words, (layer, key)
 
@@ -129,10 +129,10 @@ def test_the_scales_are_those_of_ppq_s_own_table(small, algorithm, tmp_path):
             setting=setting,
             device="cpu",
         )
-    found = calibrate(small, algorithm, profile="ncnn2int8")
-    check_table(found, quantizable(small[1].layers), "table")
-    assert len(found.inputs) == 6
-    assert_same(found, exported(graph, tmp_path), nodes_of(small))
+    result = calibrate(small, algorithm, profile="ncnn2int8")
+    check_table(result, quantizable(small[1].layers), "table")
+    assert len(result.inputs) == 6
+    assert_same(result, exported(graph, tmp_path), nodes_of(small))
 
 
 @pytest.mark.parametrize(("profile", "levels"), [("ncnn2int8", 31), ("dotprod", 127)])
@@ -142,19 +142,19 @@ def test_the_target_chooses_the_weights_levels(small, profile, levels, tmp_path)
     wanted = {nodes[layer.name]: target(profile).weight_levels(layer) for layer in layers}
     assert [wanted[nodes[layer.name]] for layer in layers if could_run_winograd(layer)] == [levels]
     graph = ppq_graph.calibrated(path, wanted, IMAGES, ppq_graph.steps(COUNT, 1), "minmax")
-    found = calibrate(small, "minmax", profile=profile)
-    assert_same(found, exported(graph, tmp_path), nodes)
+    result = calibrate(small, "minmax", profile=profile)
+    assert_same(result, exported(graph, tmp_path), nodes)
     for layer in layers:
-        assert len(found.weights[layer.name]) == weight_scale_count(layer)
-        np.testing.assert_allclose(found.weights[layer.name], weight_scales(layer, target(profile)), rtol=1e-6)
+        assert len(result.weights[layer.name]) == weight_scale_count(layer)
+        np.testing.assert_allclose(result.weights[layer.name], weight_scales(layer, target(profile)), rtol=1e-6)
 
 
 def test_a_dead_channel_and_a_dead_input_have_scale_one(small):
-    found = calibrate(small, "minmax", images=[np.zeros((3, 12, 12), np.float32)] * COUNT)
+    result = calibrate(small, "minmax", images=[np.zeros((3, 12, 12), np.float32)] * COUNT)
     first = quantizable(small[1].layers)[0].name
-    assert found.weights[first][2] == 1
-    assert found.inputs[first] == 1
-    assert all(np.isfinite(scale) and scale > 0 for scale in found.inputs.values())
+    assert result.weights[first][2] == 1
+    assert result.inputs[first] == 1
+    assert all(np.isfinite(scale) and scale > 0 for scale in result.inputs.values())
 
 
 @pytest.mark.parametrize("algorithm", ["kl", "percentile"])
@@ -223,12 +223,12 @@ def test_fewer_than_eight_images(small):
 
 def test_a_batch_norm_that_pnnx_folds(tmp_path):
     """Exported without folding: pnnx and PPQ each fold the batch norm themselves, to the same weights."""
-    path, net = made(tmp_path, torch.onnx.TrainingMode.PRESERVE, norm=True)
+    path, net = model(tmp_path, torch.onnx.TrainingMode.PRESERVE, norm=True)
     assert "BatchNormalization" in {node.op_type for node in onnx.load(path).graph.node}
     assert not any(layer.type == "BatchNorm" for layer in net.layers)
-    found = calibrate((path, net), "minmax")
+    result = calibrate((path, net), "minmax")
     for layer in quantizable(net.layers):
-        np.testing.assert_allclose(found.weights[layer.name], weight_scales(layer, target("dotprod")), rtol=1e-4)
+        np.testing.assert_allclose(result.weights[layer.name], weight_scales(layer, target("dotprod")), rtol=1e-4)
 
 
 def edited(small, folder, change):

@@ -70,9 +70,9 @@ def images(tmp_path_factory):
 def mmcls_says(settings: Config, results: dict) -> np.ndarray:
     from mmcls.datasets.pipelines import Compose  # after octet.mmcls_model: mmcv needs its stand-in for torchvision
 
-    found = Compose(list(settings.data.test.pipeline))(results)["img"]
-    assert isinstance(found, torch.Tensor)
-    return found.float().numpy()
+    result = Compose(list(settings.data.test.pipeline))(results)["img"]
+    assert isinstance(result, torch.Tensor)
+    return result.float().numpy()
 
 
 def check(settings: Config, folder, tmp_path, *only: str) -> None:
@@ -84,10 +84,10 @@ def check(settings: Config, folder, tmp_path, *only: str) -> None:
     names = [name for name in sized[array] if array or name not in ("small.png", "digit.png")]
     for name in only or names:
         image = read(folder / name, "grayscale" if array == (28, 28) else steps.color_type)
-        found = steps(image)
-        assert found.dtype == np.float32
-        assert found.flags.c_contiguous
-        assert list(found.shape) == [steps.channels, *steps.size]
+        result = steps(image)
+        assert result.dtype == np.float32
+        assert result.flags.c_contiguous
+        assert list(result.shape) == [steps.channels, *steps.size]
         if array:
             wanted = mmcls_says(settings, {"img": image})
         else:
@@ -95,8 +95,8 @@ def check(settings: Config, folder, tmp_path, *only: str) -> None:
             bgr = np.ascontiguousarray(image[..., ::-1]) if image.ndim == 3 else image
             rest = Config(dict(data=dict(test=dict(pipeline=pipeline[1:]))))
             start = bgr.astype(np.float32) if pipeline[0].get("to_float32") else bgr
-            assert np.array_equal(found, mmcls_says(rest, {"img": start})), name
-        assert np.array_equal(found, wanted), name
+            assert np.array_equal(result, mmcls_says(rest, {"img": start})), name
+        assert np.array_equal(result, wanted), name
 
 
 @pytest.mark.parametrize("name", ZOO_KINDS)

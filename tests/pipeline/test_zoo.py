@@ -44,8 +44,8 @@ class Quiet(SimpleHTTPRequestHandler):
 def project(finished, tmp_path_factory):
     """digits32's images as JPEG class folders of 40x36; one test image is damaged. The tiny network's weights are a
     zoo model's: no file can be made that has the published checksum, so the project's own copy of zoo.py gets another."""
-    made = Project.make(tmp_path_factory.mktemp("zoo"))
-    folder = made.folder
+    result = Project.make(tmp_path_factory.mktemp("zoo"))
+    folder = result.folder
     shutil.copytree(finished.folder / "data/digits32", folder / "data/digits32")
     for split, name, count in (("train", "train", 40), ("test", "val", 150)):
         data = Cifar(folder / "data/digits32", split)
@@ -54,7 +54,7 @@ def project(finished, tmp_path_factory):
             path.parent.mkdir(parents=True, exist_ok=True)
             cv2.imwrite(str(path), cv2.resize(data.image(k), (40, 36))[..., ::-1])
     path.write_bytes(path.read_bytes()[:200])
-    made.damaged = f"{path.parent.name}/{path.name}"
+    result.damaged = f"{path.parent.name}/{path.name}"
     (folder / "configs/models/tiny.py").write_text(CONFIG[: CONFIG.index("test_pipeline")] + PIPELINE)
     (folder / "served/mmclassification/v0/resnet").mkdir(parents=True)
     weights = Path(shutil.copy(folder / "models/tiny.pth", folder / "served/mmclassification/v0/resnet" / WEIGHTS))
@@ -63,10 +63,10 @@ def project(finished, tmp_path_factory):
     (folder / "params.yaml").write_text(entry + PARAMS[PARAMS.index("target") :].replace("warmup: 1", "warmup: 0"))
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder / "served"))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    made.env |= {"OCTET_MIRROR": f"http://127.0.0.1:{server.server_port}", "no_proxy": "127.0.0.1"}
-    made.sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()[:8]
-    made.filled_in = made.python("-m", "octet", "validate").stdout
-    yield made
+    result.env |= {"OCTET_MIRROR": f"http://127.0.0.1:{server.server_port}", "no_proxy": "127.0.0.1"}
+    result.sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()[:8]
+    result.filled_in = result.python("-m", "octet", "validate").stdout
+    yield result
     server.shutdown()
     server.server_close()
 
@@ -115,12 +115,12 @@ def test_the_pipeline_on_image_files(run):
     fp32 = json.loads((metrics / "fp32.json").read_text())
     assert (fp32["n_images"], fp32["n_unreadable"]) == (149, 1)
     assert fp32["split_source"] == "val (class folders in sorted order, 10)"
-    for said in (
+    for output in (
         "1 of 150 images cannot be read and were left out",
         project.damaged,
         "published are 94.82 % on CIFAR-10",
     ):
-        assert said in done.stderr
+        assert output in done.stderr
     rows = [line.split(",")[:2] for line in (metrics / "int8.predictions.csv").read_text().splitlines()[1:]]
     assert len(rows) == 149
     assert all(name.split("/")[0] == label for name, label in rows)

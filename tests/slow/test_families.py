@@ -21,8 +21,8 @@ LAYERS = {
 def test_it_converts_and_runs_in_int8(config, layers, tmp_path):
     from tests.bench.zoo.measure import measure
 
-    found = measure(config, tmp_path)
-    assert found["fp32_difference"] < 1e-3
-    assert found["variation"] > 0.02  # else the difference says little
-    assert (found["int8_layers"], found["quantizable_layers"]) == layers
-    assert found["int8_sqnr_db"] > 20
+    result = measure(config, tmp_path)
+    assert result["fp32_difference"] < 1e-3
+    assert result["variation"] > 0.02  # else the difference says little
+    assert (result["int8_layers"], result["quantizable_layers"]) == layers
+    assert result["int8_sqnr_db"] > 20

@@ -87,8 +87,8 @@ def test_the_readme_s_other_commands_work_as_they_stand(clone):
     for target in targets:
         if target not in ("quantize", "test"):
             clone.run("make", target)
-    for made in ("reports/resnet18_digits32/report.html", "reports/resnet18_digits32/predict.png"):
-        assert (clone.folder / made).stat().st_size > 10_000
+    for result in ("reports/resnet18_digits32/report.html", "reports/resnet18_digits32/predict.png"):
+        assert (clone.folder / result).stat().st_size > 10_000
     assert (clone.folder / "dist/resnet18_digits32-int8.zip").stat().st_size > 1_000_000
 
 

@@ -25,7 +25,7 @@ COUNT = 12
 
 
 @pytest.fixture(scope="module")
-def made():
+def calibrated():
     net, images, profile = nets.small(), nets.images(COUNT), target("ncnn2int8")
     job = Job(net, images, nets.settings("percentile", percentile=99.0), profile)
     scales = table(job)
@@ -41,8 +41,8 @@ def softmax(values):
     return shares / shares.sum()
 
 
-def test_every_figure_by_hand(made):
-    net, int8, scales, histograms, images = made
+def test_every_figure_by_hand(calibrated):
+    net, int8, scales, histograms, images = calibrated
     analysis = analyze(net, int8, ranges(net, histograms, scales), images)
     assert [row.layer for row in analysis.layers] == ["conv_1", "conv_2", "conv_3", "fc"]
     fp32 = Engine.of(net)
@@ -72,27 +72,27 @@ def test_every_figure_by_hand(made):
     assert row.weight_absmax == pytest.approx(np.abs(net.layer("conv_2").weights["weight"].data).max(), rel=1e-5)
 
 
-def test_a_layer_that_calibration_saw_no_input_of_has_no_range(made):
-    net, int8, _, _, images = made
+def test_a_layer_that_calibration_saw_no_input_of_has_no_range(calibrated):
+    net, int8, _, _, images = calibrated
     row = analyze(net, int8, {}, images).to_json()["layers"][0]
     assert (row["input_absmax"], row["input_threshold"], row["clipped_pct"]) == (None, None, None)
     assert row["kl_alone"] > 0
 
 
-def test_the_plan_ranks_by_what_analyze_shows(made):
-    net, int8, _, _, images = made
+def test_the_plan_ranks_by_what_analyze_shows(calibrated):
+    net, int8, _, _, images = calibrated
     analysis = analyze(net, int8, {}, images)
     shown = [Sensitivity(row.layer, row.kl_alone, row.macs) for row in analysis.layers]
     assert sensitivities(net, int8, images) == shown
 
 
 def test_multiplications():
-    found = multiplications(nets.small(), ["conv_1", "conv_2", "fc"], nets.images(1)[0])
-    assert found == {"conv_1": 3 * 8 * 9 * 64, "conv_2": 8 * 8 * 9 * 64, "fc": 8 * 4}
+    result = multiplications(nets.small(), ["conv_1", "conv_2", "fc"], nets.images(1)[0])
+    assert result == {"conv_1": 3 * 8 * 9 * 64, "conv_2": 8 * 8 * 9 * 64, "fc": 8 * 4}
 
 
-def test_the_terminal_s_table_begins_with_what_costs_most(made):
-    net, int8, scales, histograms, images = made
+def test_the_terminal_s_table_begins_with_what_costs_most(calibrated):
+    net, int8, scales, histograms, images = calibrated
     analysis = analyze(net, int8, ranges(net, histograms, scales), images)
     lines = str(analysis).splitlines()
     worst = max(analysis.layers, key=lambda row: row.kl_alone)
@@ -173,8 +173,8 @@ def test_a_budget_that_cannot_be_kept():
         planned(0.5)
 
 
-def test_a_real_network_keeps_its_budget(made):
-    net, int8, _, _, images = made
+def test_a_real_network_keeps_its_budget(calibrated):
+    net, int8, _, _, images = calibrated
     layers = sensitivities(net, int8, images)
     more = nets.images(40, seed=9)
     wanted = logits(Engine.of(net), more, "t")
@@ -185,8 +185,8 @@ def test_a_real_network_keeps_its_budget(made):
     again = kl_divergence(wanted, logits(Engine.of(int8(result.keep_fp32)), more, "t"))
     assert again < result.planned <= whole / 3, "the budget holds with twice the standard error to spare"
     assert "with these layers in fp32" in str(result)
-    found = logits(Engine.of(int8([])), more, "t")
-    each = [kl_divergence(wanted[k : k + 1], found[k : k + 1]) for k in range(40)]
+    actual = logits(Engine.of(int8([])), more, "t")
+    each = [kl_divergence(wanted[k : k + 1], actual[k : k + 1]) for k in range(40)]
     assert whole == pytest.approx(np.mean(each) + 2 * np.std(each) / 40**0.5, rel=1e-4)
     with pytest.raises(OctetError, match="top1 needs labels"):
         HoldOut(more, wanted, None).loss(int8([]), "top1")

@@ -38,9 +38,9 @@ ROOT = Path(__file__).parents[2]
 SETTINGS = nets.settings()
 
 
-def choose(name, histogram, levels=127, **own):
+def choose(name, histogram, levels=127, **changes):
     """The threshold of a calibrator, with params.yaml's settings but for those of its own."""
-    return methods.threshold(name)(histogram, levels, nets.settings(name, **own))
+    return methods.threshold(name)(histogram, levels, nets.settings(name, **changes))
 
 
 def values(seed=0, n=20000):
@@ -205,10 +205,10 @@ def test_a_dead_channel_and_a_dead_input_get_scale_1(tmp_path):
     assert (scales[1:] > 1).all()
     save_net(net, tmp_path / "m.param", tmp_path / "m.bin")
     black = [np.zeros((3, 8, 8), np.float32)]
-    found = calibrate(net, black, nets.settings("kl"), target("dotprod"), workers=1)
-    assert found.inputs["conv_1"] == 1
-    assert np.isfinite(list(found.inputs.values())).all()
-    assert remarks(Job(net, black, nets.settings("kl"), target("dotprod")), found) == [
+    result = calibrate(net, black, nets.settings("kl"), target("dotprod"), workers=1)
+    assert result.inputs["conv_1"] == 1
+    assert np.isfinite(list(result.inputs.values())).all()
+    assert remarks(Job(net, black, nets.settings("kl"), target("dotprod")), result) == [
         "conv_1: its input was 0 in all images; its scale is 1",
         "conv_2: 1 of 8 channels have no weights but zeros; their scale is 1",
     ]
@@ -243,13 +243,13 @@ def test_a_constant_input_is_not_clipped(method, levels):
 def test_kl_warns_of_a_constant_input():
     net = nets.small()
     gray = [np.full((3, 8, 8), 0.3, np.float32), np.zeros((3, 8, 8), np.float32)]
-    said = []
+    output = []
     for method in ("kl", "mse"):
         job = Job(net, gray, nets.settings(method), target("dotprod"))
         scales = table(job)
         assert scales.inputs["conv_1"] == pytest.approx(127 / 0.3)
-        said.append([line for line in remarks(job, scales) if line.startswith("conv_1: ")])
-    assert said == [
+        output.append([line for line in remarks(job, scales) if line.startswith("conv_1: ")])
+    assert output == [
         ["conv_1: all values of its input but zeros are about 0.3: kl has no distribution to go by, and clips nothing"],
         [],
     ]
@@ -399,13 +399,13 @@ def test_the_activations_that_are_drawn(tmp_path):
     files = tmp_path / "m.param", tmp_path / "m.bin"
     save_net(net, *files)
     job = Job(net, images, nets.settings("mse"), target("dotprod"))
-    made = table(job)
-    rows = [line.split(",") for line in activations_csv(net, job.histograms, made).splitlines()]
+    result = table(job)
+    rows = [line.split(",") for line in activations_csv(net, job.histograms, result).splitlines()]
     assert rows[0] == ["layer", "value", "share_pct", "zeros_pct", "threshold"]
     assert list(dict.fromkeys(row[0] for row in rows[1:])) == ["conv_1", "conv_2", "conv_3", "fc"]
     first = np.array([row[1:] for row in rows[1:] if row[0] == "conv_1"], float)
     assert 32 <= len(first) <= BINS_DRAWN
-    assert np.allclose(first[:, 3], 127 / made.inputs["conv_1"], rtol=1e-5)
+    assert np.allclose(first[:, 3], 127 / result.inputs["conv_1"], rtol=1e-5)
     width = first[1, 0]
     counts, _ = np.histogram(np.abs(images), bins=len(first), range=(0, len(first) * width))
     assert np.allclose(first[:, 1], 100 * counts / counts.sum(), rtol=1e-4)

@@ -10,8 +10,8 @@ pytestmark = pytest.mark.unit
 
 def test_models_of_the_zoo():
     """Literals from mmcls 0.25's metafiles."""
-    found = catalogue.find("resnet18_8xb16_cifar10")
-    assert found == catalogue.ZooModel(
+    result = catalogue.find("resnet18_8xb16_cifar10")
+    assert result == catalogue.ZooModel(
         "resnet18_8xb16_cifar10",
         "ResNet",
         "resnet/resnet18_8xb16_cifar10.py",
@@ -20,9 +20,9 @@ def test_models_of_the_zoo():
         94.82,
         "CIFAR-10",
     )
-    assert str(found.file) == "models/zoo/resnet18_b16x8_cifar10_20210528-bd6371c8.pth"
-    assert found.sha256 == "bd6371c8"
-    assert catalogue.by_file("/elsewhere/resnet18_b16x8_cifar10_20210528-bd6371c8.pth") is found
+    assert str(result.file) == "models/zoo/resnet18_b16x8_cifar10_20210528-bd6371c8.pth"
+    assert result.sha256 == "bd6371c8"
+    assert catalogue.by_file("/elsewhere/resnet18_b16x8_cifar10_20210528-bd6371c8.pth") is result
     assert catalogue.by_file("models/resnet18_digits32.pth") is None
     assert len(catalogue.models()) == 196
     assert all(len(model.sha256) == 8 for model in catalogue.models().values())
@@ -46,9 +46,9 @@ def test_the_published_top_1_beside_the_found_one(capsys):
     assert catalogue.published_top1_pct(file, 94.9) == 94.82
     assert capsys.readouterr().err == ""
     assert catalogue.published_top1_pct(file, 93.0) == 94.82
-    said = capsys.readouterr().err
-    assert "fp32 top-1 is 93.00 %, published are 94.82 % on CIFAR-10 (-1.82 points)" in said
+    output = capsys.readouterr().err
+    assert "fp32 top-1 is 93.00 %, published are 94.82 % on CIFAR-10 (-1.82 points)" in output
     for cause in ("channel order", "normalization", "resize"):
-        assert cause in said
+        assert cause in output
     assert catalogue.published_top1_pct("models/mine.pth", 1.0) is None
     assert capsys.readouterr().err == ""

@@ -48,12 +48,12 @@ def numbers(weights) -> dict[str, torch.Tensor]:
     return {key: checkpoint.as_tensor(key, value, "x") for key, value in weights.items()}
 
 
-def same(found, wanted) -> None:
+def same(actual, wanted) -> None:
     wanted = {key: value.detach().float() if value.is_floating_point() else value for key, value in wanted.items()}
-    assert list(found) == list(wanted)
+    assert list(actual) == list(wanted)
     for key, value in wanted.items():
-        assert found[key].dtype == value.dtype
-        assert torch.equal(found[key], value)
+        assert actual[key].dtype == value.dtype
+        assert torch.equal(actual[key], value)
 
 
 @given(STATES, st.booleans(), st.booleans())
@@ -69,10 +69,10 @@ def test_states_are_those_that_torch_saved(tmp_path, state, legacy, shared):
         "optimizer": {"state": state},
     }
     torch.save(content, path, _use_new_zipfile_serialization=not legacy)
-    found = checkpoint.read(path)
-    assert found.classes == ["cat", "dog"]
-    same(numbers(found.weights), torch.load(path, weights_only=True)["state_dict"])
-    assert not checkpoint.read(path, trusted=True).weights.keys() ^ found.weights.keys()
+    result = checkpoint.read(path)
+    assert result.classes == ["cat", "dog"]
+    same(numbers(result.weights), torch.load(path, weights_only=True)["state_dict"])
+    assert not checkpoint.read(path, trusted=True).weights.keys() ^ result.weights.keys()
 
 
 @pytest.mark.parametrize("name", ["resnet18_digits32", "mobilenetv2_digits32"])
@@ -83,9 +83,9 @@ def test_the_embedded_checkpoints(tmp_path, name, legacy):
     if legacy:
         path = tmp_path / "old.pth"
         torch.save(content, path, _use_new_zipfile_serialization=False)
-    found = checkpoint.read(path)
-    same(numbers(found.weights), content["state_dict"])
-    assert found.classes == list(content["meta"]["CLASSES"])
+    result = checkpoint.read(path)
+    same(numbers(result.weights), content["state_dict"])
+    assert result.classes == list(content["meta"]["CLASSES"])
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
@@ -115,8 +115,8 @@ def test_what_mmcv_and_others_write_beside_the_weights(tmp_path, capsys):
         "complex": torch.zeros(2, dtype=torch.complex64),
     }
     torch.save({"meta": meta, "state_dict": state}, tmp_path / "x.pth")
-    found = checkpoint.read(tmp_path / "x.pth")
-    same(numbers(found.weights), network.state_dict())
+    result = checkpoint.read(tmp_path / "x.pth")
+    same(numbers(result.weights), network.state_dict())
     assert "stepped over what is no weight, without running it: pathlib.PosixPath" in capsys.readouterr().err
 
 
@@ -156,8 +156,8 @@ def test_weights_are_read_past_other_objects_and_nothing_runs(tmp_path, capsys, 
     torch.save(content, tmp_path / "x.pth", _use_new_zipfile_serialization=not legacy)
     same(numbers(checkpoint.read(tmp_path / "x.pth").weights), state)
     assert not (tmp_path / "ran").exists()
-    said = capsys.readouterr().err
-    assert "without running it: io.open, tests.unit.test_checkpoint.History" in said.replace("_io.open", "io.open")
+    output = capsys.readouterr().err
+    assert "without running it: io.open, tests.unit.test_checkpoint.History" in output.replace("_io.open", "io.open")
     checkpoint.read(tmp_path / "x.pth", trusted=True)
     assert (tmp_path / "ran").exists()
     assert capsys.readouterr().err == ""
@@ -256,11 +256,11 @@ def whole_files(tmp_path_factory) -> dict[str, bytes]:
     """A small checkpoint in both formats."""
     path = tmp_path_factory.mktemp("whole") / "x.pth"
     content = {"meta": {"CLASSES": ["a"]}, "state_dict": {"w": torch.arange(50.0), "h": torch.ones(3, 2).half()}}
-    found = {}
+    result = {}
     for legacy in (False, True):
         torch.save(content, path, _use_new_zipfile_serialization=not legacy)
-        found["legacy" if legacy else "zip"] = path.read_bytes()
-    return found
+        result["legacy" if legacy else "zip"] = path.read_bytes()
+    return result
 
 
 @pytest.mark.parametrize("kind", ["zip", "legacy"])
@@ -299,9 +299,9 @@ def test_a_changed_number_is_found_by_its_checksum(whole_files, tmp_path):
     place = data.index(struct.pack("<3f", 1, 2, 3))
     data[place] ^= 1
     (tmp_path / "x.pth").write_bytes(data)
-    found = checkpoint.read(tmp_path / "x.pth").weights
+    result = checkpoint.read(tmp_path / "x.pth").weights
     with pytest.raises(OctetError, match=r"x: w: damaged or cut off \(the archive's data/0 has another checksum"):
-        numbers(found)
+        numbers(result)
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         crc = struct.pack("<I", archive.getinfo("x/data/0").CRC)
     (tmp_path / "x.pth").write_bytes(data.replace(crc, bytes(4)))  # 0: torch.save was told to compute none

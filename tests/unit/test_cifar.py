@@ -54,13 +54,13 @@ def python_batches(folder, hundred: bool, numbers: int = 2) -> tuple[np.ndarray,
     images, labels = [], []
     for name in files:
         data = random.integers(0, 256, (numbers, 3072), dtype=np.uint8)
-        said = [int(v) for v in random.integers(0, 3, numbers)]
+        output = [int(v) for v in random.integers(0, 3, numbers)]
         content = {"data": data, "filenames": ["x.png"] * numbers, "batch_label": name}
-        content |= {"fine_labels": said, "coarse_labels": [0] * numbers} if hundred else {"labels": said}
+        content |= {"fine_labels": output, "coarse_labels": [0] * numbers} if hundred else {"labels": output}
         (folder / name).write_bytes(pickle.dumps(content, protocol=2))
         if "test" not in name:
             images.append(data)
-            labels += said
+            labels += output
     key = "fine_label_names" if hundred else "label_names"
     (folder / ("meta" if hundred else "batches.meta")).write_bytes(
         pickle.dumps({key: ["cat", "dog", "owl"]}, protocol=2)

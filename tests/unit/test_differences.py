@@ -13,11 +13,11 @@ pytestmark = pytest.mark.unit
 
 
 def pairs(actual, fp32, int8):
-    def said(label, top, k):
+    def prediction(label, top, k):
         return Prediction(f"{k}.png", label, [top, "?"], [0.75, 0.25])
 
     rows = zip(actual, fp32, int8, strict=True)
-    return [(said(label, a, k), said(label, b, k)) for k, (label, a, b) in enumerate(rows)]
+    return [(prediction(label, a, k), prediction(label, b, k)) for k, (label, a, b) in enumerate(rows)]
 
 
 def test_classes_of_both_models():
@@ -43,8 +43,8 @@ def test_confusions_and_their_change():
 
 def test_the_images_on_which_the_two_differ():
     """First what int8 loses, then what it wins, then what both get wrong."""
-    found = differing(pairs("aaaaaa", "abbaab", "aacbac"))
-    assert [fp32.image for fp32, _ in found] == ["3.png", "1.png", "2.png", "5.png"]
+    result = differing(pairs("aaaaaa", "abbaab", "aacbac"))
+    assert [fp32.image for fp32, _ in result] == ["3.png", "1.png", "2.png", "5.png"]
 
 
 def test_the_sheet_holds_the_images():

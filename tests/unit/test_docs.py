@@ -65,10 +65,10 @@ def test_all_that_a_document_names_is_there(path):
     ],
 )
 def test_what_is_not_there_is_found(text, problem):
-    found = problems(Document.parse(text, ROOT / "docs/test.md"))
-    assert len(found) == 1
-    assert problem in found[0]
-    assert re.match(r"docs/test\.md:\d+: ", found[0])
+    result = problems(Document.parse(text, ROOT / "docs/test.md"))
+    assert len(result) == 1
+    assert problem in result[0]
+    assert re.match(r"docs/test\.md:\d+: ", result[0])
 
 
 def test_what_is_there_is_no_problem():

@@ -59,12 +59,12 @@ class Server:
 
 @pytest.fixture
 def server(monkeypatch):
-    made = Server()
+    result = Server()
     monkeypatch.setattr(downloading.time, "sleep", lambda _: None)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    yield made
-    made.http.shutdown()
-    made.http.server_close()
+    yield result
+    result.http.shutdown()
+    result.http.server_close()
 
 
 def test_a_file_is_fetched_once_and_checked(server, tmp_path):

@@ -23,9 +23,9 @@ def has_code(path: Path) -> bool:
 def module_files(name: str) -> list[Path]:
     """The files that importing octet.a.b reads: of every package on the way, and of the module."""
     parts = name.split(".")
-    found = [ROOT.joinpath(*parts[:k], "__init__.py") for k in range(1, len(parts) + 1)]
-    found.append(ROOT.joinpath(*parts).with_suffix(".py"))
-    return [path for path in found if path.is_file()]
+    result = [ROOT.joinpath(*parts[:k], "__init__.py") for k in range(1, len(parts) + 1)]
+    result.append(ROOT.joinpath(*parts).with_suffix(".py"))
+    return [path for path in result if path.is_file()]
 
 
 def imports(path: Path) -> set[Path]:

@@ -46,8 +46,8 @@ def test_ctrl_c_while_modules_are_imported(tmp_path, module, imported, becomes):
     if becomes in handled:
         code = f"try:\n    {INTERRUPT}except BaseException:\n    {handled[becomes]}\n"
     (tmp_path / f"{imported}.py").write_text(code)
-    found = python("-m", module, "--model", "x", env={"PYTHONPATH": str(tmp_path)})
-    assert (found.returncode, found.stdout, found.stderr) == (130, "", STOPPED)
+    result = python("-m", module, "--model", "x", env={"PYTHONPATH": str(tmp_path)})
+    assert (result.returncode, result.stdout, result.stderr) == (130, "", STOPPED)
 
 
 @pytest.mark.parametrize(
@@ -64,15 +64,15 @@ def test_ctrl_c_while_modules_are_imported(tmp_path, module, imported, becomes):
     ],
 )
 def test_ctrl_c_at_work_and_at_the_end(body):
-    found = runs(body)
-    assert (found.returncode, found.stdout, found.stderr) == (130, "", STOPPED)
+    result = runs(body)
+    assert (result.returncode, result.stdout, result.stderr) == (130, "", STOPPED)
 
 
 def test_a_program_that_imports_octet_keeps_its_own_ctrl_c():
-    found = python(
+    result = python(
         "-c", "import signal, octet.core\nprint(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
     )
-    assert found.stdout == "True\n"
+    assert result.stdout == "True\n"
 
 
 def test_where_ctrl_c_is_ignored_it_stays_ignored():
@@ -88,44 +88,45 @@ def test_output_that_nobody_reads():
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "w") as closed:
-        found = runs("print('x' * 100_000)", stdout=closed, stderr=subprocess.PIPE, capture_output=False)
-    assert (found.returncode, found.stderr) == (141, "")
+        result = runs("print('x' * 100_000)", stdout=closed, stderr=subprocess.PIPE, capture_output=False)
+    assert (result.returncode, result.stderr) == (141, "")
 
 
 def test_small_output_that_nobody_reads_is_noticed_at_the_end():
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "w") as closed:
-        found = runs(
+        result = runs(
             "from octet.core.errors import OctetError\nprint('short')\nraise OctetError('a mistake')",
             stdout=closed,
             stderr=subprocess.PIPE,
             capture_output=False,
         )
-    assert (found.returncode, found.stderr) == (1, "error: a mistake\n")
+    assert (result.returncode, result.stderr) == (1, "error: a mistake\n")
 
 
 def test_output_onto_a_full_disk_and_into_nothing():
     with Path("/dev/full").open("w") as full:
-        found = runs("print('x')", stdout=full, stderr=subprocess.PIPE, capture_output=False)
-    assert found.returncode == 1
+        result = runs("print('x')", stdout=full, stderr=subprocess.PIPE, capture_output=False)
+    assert result.returncode == 1
     assert (
-        found.stderr == "error: a file or standard output: No space left on device; the disk is full: make room on it\n"
+        result.stderr
+        == "error: a file or standard output: No space left on device; the disk is full: make room on it\n"
     )
     for closed in (">&-", "2>&-", ">&- 2>&-"):
         script = f'"{sys.executable}" -c "from octet.core.errors import run; run(lambda: print(5))" {closed}'
-        found = subprocess.run(["sh", "-c", script], capture_output=True, text=True, cwd=ROOT)
-        assert (found.returncode, found.stderr) == (0, "")
+        result = subprocess.run(["sh", "-c", script], capture_output=True, text=True, cwd=ROOT)
+        assert (result.returncode, result.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
 def test_a_terminal_that_is_not_utf_8(encoding):
     body = "print('± 0.1, 虎'); from octet.core.errors import OctetError; raise OctetError('虎.png: no such file')"
-    found = runs(body, env={"PYTHONIOENCODING": encoding}, text=False)
-    assert found.returncode == 1
-    assert found.stdout.decode(encoding).endswith(" 0.1, 虎\n" if encoding == "utf-8" else " 0.1, ?\n")
+    result = runs(body, env={"PYTHONIOENCODING": encoding}, text=False)
+    assert result.returncode == 1
+    assert result.stdout.decode(encoding).endswith(" 0.1, 虎\n" if encoding == "utf-8" else " 0.1, ?\n")
     assert (
-        found.stderr.decode(encoding)
+        result.stderr.decode(encoding)
         == f"error: {'虎' if encoding == 'utf-8' else chr(92) + 'u864e'}.png: no such file\n"
     )
 
@@ -144,14 +145,14 @@ def test_a_terminal_that_is_not_utf_8(encoding):
     ],
 )
 def test_what_the_system_does_not_give(body, line):
-    found = runs(body)
-    assert found.returncode == 1
-    assert found.stderr.startswith(line)
-    assert found.stderr.count("\n") == 1
+    result = runs(body)
+    assert result.returncode == 1
+    assert result.stderr.startswith(line)
+    assert result.stderr.count("\n") == 1
 
 
 def test_a_fault_of_octet_s_own_keeps_its_traceback():
-    found = runs("{}['key']")
-    assert found.returncode == 1
-    assert "Traceback" in found.stderr
-    assert found.stderr.endswith("KeyError: 'key'\n")
+    result = runs("{}['key']")
+    assert result.returncode == 1
+    assert "Traceback" in result.stderr
+    assert result.stderr.endswith("KeyError: 'key'\n")

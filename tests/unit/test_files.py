@@ -122,10 +122,10 @@ def test_a_full_and_a_read_only_disk(tmp_path, option, line):
         pytest.skip("this system lets nobody mount a disk of their own")
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = ["unshare", "-rm", "sh", "-c", WRITES, "sh", str(tmp_path), sys.executable, option]
-    found = subprocess.run(command, capture_output=True, text=True, env=environment)
-    assert found.stderr.startswith(line)
-    assert found.stderr.count("\n") == 1
-    assert found.stdout.split() == ["exit", "1", "old"]
+    result = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert result.stderr.startswith(line)
+    assert result.stderr.count("\n") == 1
+    assert result.stdout.split() == ["exit", "1", "old"]
 
 
 def write_and_fail(folder):

@@ -265,9 +265,9 @@ def test_one_image_that_cannot_be_read_is_left_out_and_named(folder, capsys, dam
         data.image(2)
     kept = Images(data, STEPS, np.arange(7)).readable("calibrate").indices
     assert kept.tolist() == [0, 1, 3, 4, 5, 6]
-    said = capsys.readouterr().err
-    assert "warning: calibrate: 1 of 7 images cannot be read" in said
-    assert "dog/a.png" in said
+    output = capsys.readouterr().err
+    assert "warning: calibrate: 1 of 7 images cannot be read" in output
+    assert "dog/a.png" in output
 
 
 def test_an_image_too_narrow_to_be_resized_is_left_out_and_named(folder, capsys):

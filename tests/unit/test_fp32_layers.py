@@ -39,10 +39,10 @@ def int8(target, keep_fp32):
 
 def test_every_layer_that_stays_in_fp32_has_its_reason():
     target = replace(TARGETS["dotprod"], layers={"a": Choice(int8=False)})
-    made = int8(target, ["b", "c"])
+    result = int8(target, ["b", "c"])
     # Deconvolution has weights and no int8 in ncnn
     deconvolution = Layer("Deconvolution", "up", ["7"], ["9"], {0: "16"}, dict(nets.conv("x", "", "", 3, 4).weights))
-    reasons = fp32_layers(Net([*made.layers, deconvolution]), target, ["b", "stem"], ["c"])
+    reasons = fp32_layers(Net([*result.layers, deconvolution]), target, ["b", "stem"], ["c"])
     assert reasons == {
         "stem": Fp32Reason.INPUT,  # the profile's reason goes before the entry's
         "dw": Fp32Reason.DEPTHWISE,

@@ -31,21 +31,21 @@ def test_errors_cancel_in_the_output():
     x = correlated(24)
     covariance = np.cov(x.T, bias=True)
     weight = np.random.Generator(np.random.PCG64(1)).uniform(-31, 31, (8, 24))
-    found, nearest = gptq_integers(weight, covariance, 31), np.rint(weight)
+    result, nearest = gptq_integers(weight, covariance, 31), np.rint(weight)
 
     def lost(integers):
         return np.var(x @ (integers - weight).T, axis=0)
 
-    assert found.dtype == np.int8
-    assert np.abs(found).max() <= 31
-    assert (lost(found) < lost(nearest)).all()
-    assert lost(found).mean() < 0.6 * lost(nearest).mean()
+    assert result.dtype == np.int8
+    assert np.abs(result).max() <= 31
+    assert (lost(result) < lost(nearest)).all()
+    assert lost(result).mean() < 0.6 * lost(nearest).mean()
 
 
 def test_inputs_that_do_not_depend_on_one_another_round_to_the_nearest():
     weight = np.random.Generator(np.random.PCG64(1)).uniform(-140, 140, (8, 24))
-    found = gptq_integers(weight, np.diag(np.arange(1.0, 25)), 127)
-    assert np.array_equal(found, np.clip(np.rint(weight), -127, 127))
+    result = gptq_integers(weight, np.diag(np.arange(1.0, 25)), 127)
+    assert np.array_equal(result, np.clip(np.rint(weight), -127, 127))
 
 
 def test_dead_inputs_round_to_the_nearest():
@@ -72,23 +72,23 @@ def test_the_moments_are_those_of_the_windows(stride, every):
     net = Net([Layer("Input", "in0", [], ["in0"]), nets.conv("c", "in0", "out0", 3, 4, stride=stride)])
     images = nets.images(3, size=12)
     grid = Grid(40.0, 0)
-    found = gather_moments(Engine.of(net), [net.layer("c")], {"c": grid}, images)["c"]
+    result = gather_moments(Engine.of(net), [net.layer("c")], {"c": grid}, images)["c"]
     windows = np.array([p for image in images for p in windows_one_by_one(image, 3, stride, 1, every)])
     integers = np.clip(np.round(windows * 40.0), -127, 127)
-    assert found.count == len(windows)
-    assert np.array_equal(found.products[0], integers.T @ integers)
-    assert np.array_equal(found.sums[0], integers.sum(axis=0))
-    assert np.allclose(found.values[0], windows.sum(axis=0, dtype=np.float64), rtol=1e-6)
+    assert result.count == len(windows)
+    assert np.array_equal(result.products[0], integers.T @ integers)
+    assert np.array_equal(result.sums[0], integers.sum(axis=0))
+    assert np.allclose(result.values[0], windows.sum(axis=0, dtype=np.float64), rtol=1e-6)
 
 
 def test_depthwise_inputs_are_apart_by_channel():
     net = Net([Layer("Input", "in0", [], ["in0"]), nets.conv("c", "in0", "out0", 3, 3, groups=3)])
     image = nets.images(1, size=8)[0]
-    found = gather_moments(Engine.of(net), [net.layer("c")], {"c": Grid(40.0, 0)}, [image])["c"]
+    result = gather_moments(Engine.of(net), [net.layer("c")], {"c": Grid(40.0, 0)}, [image])["c"]
     for channel in range(3):
         windows = np.array(windows_one_by_one(image[channel : channel + 1], 3, 1, 1, (1, 1)))
         integers = np.clip(np.round(windows * 40.0), -127, 127)
-        assert np.array_equal(found.products[channel], integers.T @ integers)
+        assert np.array_equal(result.products[channel], integers.T @ integers)
 
 
 def chosen_by_gptq(net, profile, images, workers=None):
@@ -136,13 +136,13 @@ def test_one_layer_s_mean_error_is_gone():
 
 
 def test_the_file(tmp_path):
-    found = {"conv/1": GptqWeights(np.arange(-4, 5, dtype=np.int8), np.ones(3, np.float32))}
-    save(found, tmp_path / "a.npz")
-    save(found, tmp_path / "b.npz")
+    result = {"conv/1": GptqWeights(np.arange(-4, 5, dtype=np.int8), np.ones(3, np.float32))}
+    save(result, tmp_path / "a.npz")
+    save(result, tmp_path / "b.npz")
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
     again = load(tmp_path / "a.npz")
     assert list(again) == ["conv/1"]
-    assert np.array_equal(again["conv/1"].weight, found["conv/1"].weight)
+    assert np.array_equal(again["conv/1"].weight, result["conv/1"].weight)
     save({}, tmp_path / "none.npz")
     assert load(tmp_path / "none.npz") == {}
     (tmp_path / "cut.npz").write_bytes((tmp_path / "a.npz").read_bytes()[:100])

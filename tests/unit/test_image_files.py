@@ -72,8 +72,8 @@ def test_an_image_of_400_million_pixels_needs_a_higher_limit(tmp_path):
             command, capture_output=True, text=True, env=clean | environment, check=True
         ).stdout.splitlines()
 
-    said, mebibytes = reads(20_000)
-    assert said.endswith(
+    output, mebibytes = reads(20_000)
+    assert output.endswith(
         "x.jpg: no pixels, or more than the 33,554,432 pixels up to which an image is read; the environment variable "
         "OPENCV_IO_MAX_IMAGE_PIXELS raises the limit"
     )
@@ -135,9 +135,9 @@ def test_an_image_so_narrow_that_resizing_makes_too_much_of_it_or_nothing(shape,
 def test_of_several_frames_the_first_counts(tmp_path, ending):
     frames = [PIL.Image.new("RGB", (6, 4), (value, 0, 0)) for value in (200, 50)]
     frames[0].save(tmp_path / f"x.{ending}", save_all=True, append_images=frames[1:], lossless=True)
-    found = read(tmp_path / f"x.{ending}")
-    assert found.shape == (4, 6, 3)
-    assert found[0, 0].tolist() == [200, 0, 0]
+    result = read(tmp_path / f"x.{ending}")
+    assert result.shape == (4, 6, 3)
+    assert result[0, 0].tolist() == [200, 0, 0]
 
 
 def animation() -> bytearray:

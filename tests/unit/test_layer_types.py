@@ -81,8 +81,8 @@ def test_ncnn_computes_it_in_int8(name):
     make_int8(int8, scales(layer), DOTPROD, "t")
     assert is_int8(int8)
     assert not is_int8(layer)
-    found = Engine.of(network(int8))(image)
-    assert 0 < np.abs(found - wanted).max() < 0.1 * np.ptp(wanted), "as in fp32, but for int8's error"
+    result = Engine.of(network(int8))(image)
+    assert 0 < np.abs(result - wanted).max() < 0.1 * np.ptp(wanted), "as in fp32, but for int8's error"
     assert can_requantize(int8) == (name in ("Convolution", "ConvolutionDepthWise"))
 
 

@@ -31,7 +31,7 @@ def weight(layer, *shape):
     return layer.weights["weight"].data.reshape(shape)
 
 
-def found(net, *parts):
+def matched(net, *parts):
     return match(net, model(*parts), "fp32.onnx")
 
 
@@ -49,7 +49,7 @@ def test_every_kind_of_layer_finds_its_node_in_any_order():
         node("Conv", "conv", weight(conv, 8, 3, 3, 3)),
         node("Conv", "another", np.ones((8, 3, 3, 3), np.float32)),
     ]
-    assert found(Net([conv, depthwise, grouped, as_is, turned, product]), *parts) == {
+    assert matched(Net([conv, depthwise, grouped, as_is, turned, product]), *parts) == {
         "convrelu_0": "conv",
         "convdw_1": "depthwise",
         "convdw_2": "grouped",
@@ -61,13 +61,13 @@ def test_every_kind_of_layer_finds_its_node_in_any_order():
 
 def test_a_convolution_of_one_pixel_may_have_become_an_inner_product():
     layer = nets.linear("linear_0", "a", "b", 6, 5)
-    assert found(Net([layer]), node("Conv", "squeeze", weight(layer, 5, 6, 1, 1))) == {"linear_0": "squeeze"}
+    assert matched(Net([layer]), node("Conv", "squeeze", weight(layer, 5, 6, 1, 1))) == {"linear_0": "squeeze"}
 
 
 def test_equal_weights_match_in_the_network_s_order():
     layers = [nets.conv(name, "a", "b", 4, 4, seed=seed) for name, seed in (("x", 7), ("y", 8), ("z", 7))]
     parts = [node("Conv", f"n{k}", weight(layer, 4, 4, 3, 3)) for k, layer in enumerate(layers)]
-    assert found(Net(layers), *parts) == {"x": "n0", "y": "n1", "z": "n2"}
+    assert matched(Net(layers), *parts) == {"x": "n0", "y": "n1", "z": "n2"}
 
 
 def test_weights_behind_identities_and_constants_are_seen():
@@ -85,7 +85,7 @@ def test_weights_behind_identities_and_constants_are_seen():
         (helper.make_node("Conv", ["z", "made"], ["p"], name="weights are an input"), None),
     ]
     wanted = {"conv_1": "first", "conv_1b": "second", "conv_2": "third"}
-    assert found(Net([one, two, three]), *parts) == wanted
+    assert matched(Net([one, two, three]), *parts) == wanted
 
 
 def test_a_batch_norm_that_was_folded_in_leaves_the_direction():
@@ -96,7 +96,7 @@ def test_a_batch_norm_that_was_folded_in_leaves_the_direction():
         scale = random.normal(0, 1, 6).astype(np.float32)
         scale[2] = 0  # and a batch norm may switch a channel off
         layer.weights["weight"].data = (weight(layer, 6, 36) * scale[:, None]).ravel()
-    assert found(Net(layers), *reversed(parts)) == {"conv_0": "n0", "conv_1": "n1", "conv_2": "n2"}
+    assert matched(Net(layers), *reversed(parts)) == {"conv_0": "n0", "conv_1": "n1", "conv_2": "n2"}
 
 
 def test_direction_alone_does_not_match_other_weights():
@@ -113,14 +113,14 @@ def test_direction_alone_does_not_match_other_weights():
         node("Conv", "zero", np.zeros((5, 4, 3, 3), np.float32)),
     ]
     with pytest.raises(OctetError, match=r"2 of 3 ncnn layers:\n  conv_0 .*5 x 1.*\n  conv_2 .*5 x 36"):
-        found(Net([single, dead, near]), *parts)
+        matched(Net([single, dead, near]), *parts)
 
 
 def test_all_layers_without_a_partner_are_listed():
     net = nets.small()
     parts = [node("Conv", "conv", weight(net.layer("conv_2"), 8, 8, 3, 3))]
     with pytest.raises(OctetError, match="fp32.onnx: no Conv.* 3 of 4 ncnn layers") as raised:
-        found(net, *parts)
+        matched(net, *parts)
     for words in ("conv_1 (Convolution, 8 x 27)", "conv_3", "fc (InnerProduct, 4 x 8)", "calibrate.method: kl, minmax"):
         assert words in str(raised.value)
 
@@ -128,7 +128,7 @@ def test_all_layers_without_a_partner_are_listed():
 def test_one_node_serves_one_layer():
     layers = [nets.conv(name, "a", "b", 4, 4, seed=1) for name in ("x", "y")]
     with pytest.raises(OctetError, match="1 of 2 ncnn layers:\n  y "):
-        found(Net(layers), node("Conv", "n", weight(layers[0], 4, 4, 3, 3)))
+        matched(Net(layers), node("Conv", "n", weight(layers[0], 4, 4, 3, 3)))
 
 
 def test_matching_needs_no_torch():

@@ -135,11 +135,11 @@ def one(kind, params="", inputs=1):
 
 def small():
     """nets.small() and a table for it."""
-    net, found = nets.small(), Table()
+    net, result = nets.small(), Table()
     for layer, scale in zip(quantizable(net.layers), (20, 30, 40, 50), strict=True):
-        found.weights[layer.name] = weight_scales(layer, PARITY)
-        found.inputs[layer.name] = np.float32(scale)
-    return net, found
+        result.weights[layer.name] = weight_scales(layer, PARITY)
+        result.inputs[layer.name] = np.float32(scale)
+    return net, result
 
 
 @pytest.mark.parametrize(
@@ -165,8 +165,8 @@ def test_the_tool_s_bytes(tmp_path, text, scales, keep_fp32, shape, expected):
 
 
 def test_small(tmp_path):
-    net, found = small()
-    before, result = dumps(net)[0].splitlines(), quantize(net, found, PARITY, [], "t")
+    net, actual = small()
+    before, result = dumps(net)[0].splitlines(), quantize(net, actual, PARITY, [], "t")
     param, data = dumps(result)
     assert [line for line in param.splitlines() if line not in before] == SMALL
     assert hashlib.sha256(data).hexdigest() == SMALL_SHA256
@@ -175,8 +175,8 @@ def test_small(tmp_path):
 
 
 def test_a_kept_layer_behind():
-    net, found = small()
-    result = quantize(net, found, PARITY, ["conv_2", "conv_3", "fc"], "t")
+    net, actual = small()
+    result = quantize(net, actual, PARITY, ["conv_2", "conv_3", "fc"], "t")
     assert [layer.name for layer in result.layers if is_int8(layer)] == ["conv_1"]
     assert result.layer("conv_1").int(8) == 2, "no int8 reader"
     assert {layer.weights["weight"].tag for layer in quantizable(result.layers)[1:]} == {0x01306B47}
@@ -303,10 +303,10 @@ def test_attention_needs_its_entries():
         quantize(net, table(ATTENTION_TABLE.replace(" 101.0", "")), PARITY, [], "t")
     with pytest.raises(OctetError, match="line 1: 'mha_1_param_1': expected mha_1_param_0 as well"):
         table("mha_1_param_1 94.0 95.0 96.0 97.0\n")
-    found = Table()
-    add_attention(found, net.layers)
-    assert list(found.entries()) == [f"mha_1_param_{k}" for k in range(4)]
-    quantize(net, found, PARITY, [], "t")
+    result = Table()
+    add_attention(result, net.layers)
+    assert list(result.entries()) == [f"mha_1_param_{k}" for k in range(4)]
+    quantize(net, result, PARITY, [], "t")
 
 
 @pytest.mark.parametrize(
@@ -325,9 +325,9 @@ def test_what_ncnn_would_read_otherwise_in_a_table(text, message):
 
 
 def test_a_table_from_windows():
-    found = table("# made elsewhere\r\n conv_1_param_0 1.5 +2.5e1 \r\nconv_1 .5\r\n\r\n")
-    assert found.weights["conv_1"].tolist() == [1.5, 25]
-    assert found.inputs["conv_1"] == 0.5
+    result = table("# made elsewhere\r\n conv_1_param_0 1.5 +2.5e1 \r\nconv_1 .5\r\n\r\n")
+    assert result.weights["conv_1"].tolist() == [1.5, 25]
+    assert result.inputs["conv_1"] == 0.5
 
 
 def test_matrices_that_need_transposing():
@@ -336,27 +336,27 @@ def test_matrices_that_need_transposing():
     a, b = (net.layers[0].weights[role].data for role in "ab")
     layer = quantize(net, Table(), PARITY, [], "t").layers[0]
     assert layer.params == {3: "1", 4: "1", 5: "1", 7: "2", 8: "3", 9: "4", 10: "-1", 18: "2"}
-    found = layer.weights["a"].data.reshape(2, 4) / layer.weights["a_scales"].data[:, None]
-    assert np.abs(found - a.reshape(4, 2).T).max() < 0.01
-    found = layer.weights["b"].data.reshape(3, 4) / layer.weights["b_scale"].data
-    assert np.abs(found - b.reshape(4, 3).T).max() < 0.01
+    result = layer.weights["a"].data.reshape(2, 4) / layer.weights["a_scales"].data[:, None]
+    assert np.abs(result - a.reshape(4, 2).T).max() < 0.01
+    result = layer.weights["b"].data.reshape(3, 4) / layer.weights["b_scale"].data
+    assert np.abs(result - b.reshape(4, 3).T).max() < 0.01
 
 
 def test_int8_already():
-    net, found = small()
-    once = quantize(net, found, PARITY, [], "t")
+    net, result = small()
+    once = quantize(net, result, PARITY, [], "t")
     with pytest.raises(OctetError, match="layer conv_1: is int8 already"):
-        quantize(once, found, PARITY, [], "t")
+        quantize(once, result, PARITY, [], "t")
 
 
 def test_a_table_that_clips():
     """aciq's scales give a little more than 31 for layers that may run as Winograd: ncnn2int8 takes them."""
-    net, found = small()
-    found.weights["conv_1"] = found.weights["conv_1"] * np.float32(36 / 31)
-    assert np.abs(quantize(net, found, PARITY, [], "t").layer("conv_1").weights["weight"].data).max() == 36
-    found.weights["conv_1"] *= 3
+    net, result = small()
+    result.weights["conv_1"] = result.weights["conv_1"] * np.float32(36 / 31)
+    assert np.abs(quantize(net, result, PARITY, [], "t").layer("conv_1").weights["weight"].data).max() == 36
+    result.weights["conv_1"] *= 3
     with pytest.raises(OctetError, match="layer conv_1: .* integers up to 108"):
-        quantize(net, found, PARITY, [], "t")
+        quantize(net, result, PARITY, [], "t")
 
 
 def test_fp16():

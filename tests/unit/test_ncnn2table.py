@@ -87,14 +87,14 @@ def divergences(values):
     index = np.minimum((magnitudes / magnitudes.max() * np.float32(BINS)).astype(int), BINS - 1)
     share = np.bincount(index, minlength=BINS) / len(index)
     cumulated = np.concatenate([[0], np.cumsum(share)])
-    found = {}
+    result = {}
     for end in range(128, BINS):
         clipped = share[:end] + 1e-4
         clipped[-1] += share[end:].sum()
         edges, bins = np.arange(129) * end / 128, np.arange(end + 1)
         spread = np.diff(np.interp(bins, edges, np.interp(edges, bins, cumulated[: end + 1]))) + 1e-4
-        found[end] = float((clipped * np.log(clipped / spread)).sum())
-    return found
+        result[end] = float((clipped * np.log(clipped / spread)).sum())
+    return result
 
 
 def test_kl_is_as_good_as_its_own(net, inputs):

@@ -11,8 +11,8 @@ pytestmark = pytest.mark.unit
 
 
 def test_a_split_s_copies_have_one_origin():
-    found = origins(nets.small())
-    assert [found[blob] for blob in ("in0", "2", "3", "4", "7")] == ["in0", "2", "2", "2", "7"]
+    result = origins(nets.small())
+    assert [result[blob] for blob in ("in0", "2", "3", "4", "7")] == ["in0", "2", "2", "2", "7"]
 
 
 def test_a_split_of_a_split():

@@ -79,10 +79,10 @@ def test_the_python_example_pre_processes_bit_for_bit(case, tmp_path, monkeypatc
     steps = steps_of(case)
     example(tmp_path, steps)
     for name in ("small.png", "wide.png", "high.png", "turned.png") if steps.geometry else ("small.png",):
-        found = run(tmp_path, name, monkeypatch)["x"]
+        result = run(tmp_path, name, monkeypatch)["x"]
         wanted = steps(read(tmp_path / name, steps.color_type if steps.channels == 3 else "grayscale"))
-        assert found.dtype == np.float32
-        assert np.array_equal(found, wanted), name
+        assert result.dtype == np.float32
+        assert np.array_equal(result, wanted), name
     first = capsys.readouterr().out.splitlines()[0]
     assert first.startswith(f"{tmp_path / 'small.png'}: ")
     assert first.endswith(" %")
@@ -145,9 +145,9 @@ def test_the_sdk_s_model():
         "INT8",
     )
     assert set(model) == {"name", "net", "weights", "backend", "precision", "batch_size", "dynamic_shape"}
-    found = sdk.detail("/home/x/configs/a.py", "/home/x/a.pth", "0.25.0", 13, {})
-    assert "/home" not in json.dumps(found)
-    assert found["codebase"]["pth"] == "a.pth"
+    result = sdk.detail("/home/x/configs/a.py", "/home/x/a.pth", "0.25.0", 13, {})
+    assert "/home" not in json.dumps(result)
+    assert result["codebase"]["pth"] == "a.pth"
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -117,15 +117,15 @@ def test_the_shipped_file_loads():
 
 def parameters(section: type[fields.Section], at: str = "") -> dict[str, FieldInfo]:
     """The field of every parameter, by its path; the models' under 'models.net'."""
-    found = {}
+    result = {}
     for key, field in section.model_fields.items():
         if fields.is_section(field.annotation):
-            found |= parameters(field.annotation, f"{at}{key}.")
+            result |= parameters(field.annotation, f"{at}{key}.")
         elif fields.entry(field.annotation):
-            found |= parameters(fields.entry(field.annotation), f"{at}{key}.net.")
+            result |= parameters(fields.entry(field.annotation), f"{at}{key}.net.")
         else:
-            found[f"{at}{key}"] = field
-    return found
+            result[f"{at}{key}"] = field
+    return result
 
 
 def test_every_question_is_a_comment_in_the_shipped_file_and_every_example_is_valid(path):
@@ -405,9 +405,9 @@ def test_all_mistakes_are_reported_at_once(path):
 
 @pytest.mark.parametrize("models", ["models: {}", "models:", "models: []", "models: [net]", "models: net", ""])
 def test_no_models(path, models):
-    found = problems(path, models + VALID[VALID.index("\ntarget") :])
-    assert len(found) == 1
-    assert found[0].startswith("params.yaml: models: expected a mapping with entries like 'NAME: {config: ")
+    result = problems(path, models + VALID[VALID.index("\ntarget") :])
+    assert len(result) == 1
+    assert result[0].startswith("params.yaml: models: expected a mapping with entries like 'NAME: {config: ")
 
 
 OWN = "    target: ncnn2int8\n    calibrate: {images: 20, ppq: {batch: 4}}\n    evaluate: {limit: 7}\n"
@@ -463,8 +463,8 @@ def test_old_names_in_an_entry_s_own_settings(path, capsys):
 
 
 def test_an_entry_that_is_no_mapping(path):
-    found = problems(path, "models:\n  net: 5" + VALID[VALID.index("\ntarget") :])
-    assert found == [
+    result = problems(path, "models:\n  net: 5" + VALID[VALID.index("\ntarget") :])
+    assert result == [
         "params.yaml: models.net: expected a mapping with the keys config, checkpoint, trusted, data, keep_fp32, "
         "partition, max_drop_pt, zoo; found 5"
     ]
@@ -513,9 +513,9 @@ def test_a_file_that_is_no_mapping(path):
     ],
 )
 def test_errors_of_syntax_say_where(path, text, line):
-    found = problems(path, text)
-    assert len(found) == 1
-    assert found[0].startswith(f"params.yaml: {line}")
+    result = problems(path, text)
+    assert len(result) == 1
+    assert result[0].startswith(f"params.yaml: {line}")
 
 
 def test_a_missing_file_and_a_folder(path):
@@ -592,10 +592,10 @@ def test_old_names_are_read_with_a_note_each(path, capsys):
 
 
 def test_an_old_name_beside_todays_and_a_wrong_value_of_it(path):
-    found = problems(path, changed("    partition: []", "    partition: []\n    cuts: [a]"))
-    assert found == ["params.yaml: models.net.cuts: is called 'partition' now, which is given, too. Keep that one"]
-    found = problems(path, changed("    partition: []", "    cuts: 1"))
-    assert found == ["params.yaml: models.net.partition: expected a list of texts, found 1. For example []"]
+    result = problems(path, changed("    partition: []", "    partition: []\n    cuts: [a]"))
+    assert result == ["params.yaml: models.net.cuts: is called 'partition' now, which is given, too. Keep that one"]
+    result = problems(path, changed("    partition: []", "    cuts: 1"))
+    assert result == ["params.yaml: models.net.partition: expected a list of texts, found 1. For example []"]
 
 
 def test_a_calibrator_is_a_file(tmp_path, monkeypatch, path):
@@ -653,8 +653,8 @@ def parsed(text: str | bytes) -> object:
 
 @given(st.text() | st.binary())
 def test_any_text_gives_values_or_an_error_with_the_file(text):
-    found = parsed(text)
-    assert not isinstance(found, OctetError) or str(found).startswith("x.yaml: ")
+    result = parsed(text)
+    assert not isinstance(result, OctetError) or str(result).startswith("x.yaml: ")
 
 
 PIECES = st.sampled_from(
@@ -664,11 +664,11 @@ PIECES = st.sampled_from(
 
 @given(st.lists(PIECES, max_size=30).map("".join))
 def test_any_pieces_of_yaml_are_read_as_dvc_reads_them_or_refused(text):
-    found = parsed(text)
-    if isinstance(found, OctetError):
-        assert str(found).startswith("x.yaml: ")
-    elif found:
-        assert repr(parse_yaml(text, "x.yaml")) == repr(found)
+    result = parsed(text)
+    if isinstance(result, OctetError):
+        assert str(result).startswith("x.yaml: ")
+    elif result:
+        assert repr(parse_yaml(text, "x.yaml")) == repr(result)
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], max_codepoint=0xFFFF), max_size=5)

@@ -40,11 +40,11 @@ def figures():
 def test_divergence_by_hand():
     fp32, int8 = np.log([[0.5, 0.5], [0.8, 0.2]]), np.log([[0.25, 0.75], [0.8, 0.2]])
     fp32[0, 0] += 1e-6  # fp32 says the first class, int8 the second
-    found = divergence(fp32, int8)
-    assert (found.agreement_pct, found.agreement_se_pct) == (50, 50)
+    result = divergence(fp32, int8)
+    assert (result.agreement_pct, result.agreement_se_pct) == (50, 50)
     each = 0.5 * np.log(0.5 / 0.25) + 0.5 * np.log(0.5 / 0.75), 0
-    assert found.kl_nats == pytest.approx(np.mean(each), abs=1e-6)
-    assert found.kl_se_nats == pytest.approx(np.std(each, ddof=1) / 2**0.5, abs=1e-6)
+    assert result.kl_nats == pytest.approx(np.mean(each), abs=1e-6)
+    assert result.kl_se_nats == pytest.approx(np.std(each, ddof=1) / 2**0.5, abs=1e-6)
 
 
 def test_the_rows_of_the_comparison():

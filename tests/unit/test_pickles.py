@@ -37,10 +37,10 @@ def read(data: bytes) -> object:
 
 @given(VALUES, PROTOCOLS)
 def test_plain_values_are_those_that_were_written(value, protocol):
-    found = loads(pickle.dumps(value, protocol), CONSTRUCTORS)
-    assert found.value == value
-    assert found.opaque == ()
-    assert repr(found.value) == repr(value), "True is not 1"
+    result = loads(pickle.dumps(value, protocol), CONSTRUCTORS)
+    assert result.value == value
+    assert result.opaque == ()
+    assert repr(result.value) == repr(value), "True is not 1"
 
 
 @given(
@@ -55,11 +55,11 @@ def test_plain_values_are_those_that_were_written(value, protocol):
 def test_numpy_s_arrays_and_numbers(array, protocol, fortran):
     array = np.asfortranarray(array) if fortran and array.ndim else array
     content = {"array": array, "number": array.ravel()[0] if array.size else None}
-    found = read(pickle.dumps(content, protocol))
-    assert found["array"].values.dtype == array.dtype
-    assert found["array"].values.tobytes() == array.tobytes()
-    assert found["array"].values.shape == array.shape
-    assert repr(found["number"]) == repr(content["number"] if content["number"] is None else content["number"].item())
+    result = read(pickle.dumps(content, protocol))
+    assert result["array"].values.dtype == array.dtype
+    assert result["array"].values.tobytes() == array.tobytes()
+    assert result["array"].values.shape == array.shape
+    assert repr(result["number"]) == repr(content["number"] if content["number"] is None else content["number"].item())
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
@@ -74,9 +74,9 @@ def test_other_types_of_python_s(protocol):
         "empty": b"",
         "shared": (shared, shared),
     }
-    found = read(pickle.dumps(content, protocol))
-    assert found["shared"][0] is found["shared"][1]
-    assert found == {
+    result = read(pickle.dumps(content, protocol))
+    assert result["shared"][0] is result["shared"][1]
+    assert result == {
         "ordered": {"a": 1},
         "default": {"a": [1]},
         "set": [7],
@@ -98,19 +98,19 @@ class Evil:
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_what_is_called_is_named_and_not_run(tmp_path, protocol):
     content = {"evil": Evil(tmp_path / "ran"), "class": Evil, "object": object(), "rest": [1]}
-    found = loads(pickle.dumps(content, protocol), CONSTRUCTORS)
+    result = loads(pickle.dumps(content, protocol), CONSTRUCTORS)
     assert not (tmp_path / "ran").exists()
-    assert isinstance(found.value["evil"], Opaque)
-    assert found.value["evil"].what.endswith("io.open") or found.value["evil"].what == "__builtin__.open"
-    assert found.value["class"] == Global(__name__, "Evil")
-    assert found.value["rest"] == [1]
-    assert len(found.opaque) == 2
+    assert isinstance(result.value["evil"], Opaque)
+    assert result.value["evil"].what.endswith("io.open") or result.value["evil"].what == "__builtin__.open"
+    assert result.value["class"] == Global(__name__, "Evil")
+    assert result.value["rest"] == [1]
+    assert len(result.opaque) == 2
 
 
 def test_an_old_class_and_its_state():
     """Instructions of protocols 0 and 1 that call: INST and OBJ; and a key that is an object of an unknown class."""
-    found = loads(b"(S'a'\niposix\nsystem\n}S'x'\nI1\nsb.", {})
-    assert found.value.what == "posix.system"
+    result = loads(b"(S'a'\niposix\nsystem\n}S'x'\nI1\nsb.", {})
+    assert result.value.what == "posix.system"
     assert loads(b"(cposix\nsystem\nS'a'\no.", {}).opaque == ("posix.system",)
     assert read(pickle.dumps({(1, 2): 3, 2**70: 4}))  # whose keys are opaque
     assert [type(key) for key in read(pickle.dumps({(1, 2): 3, 2**70: 4}))] == [Opaque, Opaque]
@@ -120,11 +120,11 @@ def test_an_old_class_and_its_state():
 def test_what_would_make_numpy_follow_a_pointer(what):
     tracemalloc.start()
     try:
-        found = read(whole(list_of(HOSTILE[what])))
+        result = read(whole(list_of(HOSTILE[what])))
         assert all(
-            value is None or isinstance(value, Array | Opaque) or type(value).__name__ == "DType" for value in found
+            value is None or isinstance(value, Array | Opaque) or type(value).__name__ == "DType" for value in result
         )
-        assert all(value.values is None for value in found if isinstance(value, Array))
+        assert all(value.values is None for value in result if isinstance(value, Array))
     except BadPickle:
         pass
     finally:
@@ -162,9 +162,9 @@ def test_too_much_and_damaged(what):
 
 
 def test_depth_and_colliding_keys_take_no_more_than_others():
-    found = read(b"]" + b"\x85" * 300_000 + b".")
-    assert isinstance(found, tuple)
-    del found
+    result = read(b"]" + b"\x85" * 300_000 + b".")
+    assert isinstance(result, tuple)
+    del result
     keys = b"".join(
         b"\x8a\x0a" + (k * (2**61 - 1)).to_bytes(10, "little", signed=True) + b"N" for k in range(1, 30_000)
     )
@@ -206,5 +206,5 @@ def test_a_pickle_behind_another():
 
 
 def test_what_lies_outside_is_asked_for_by_its_id():
-    found = loads(b"(Pone\nX\x03\0\0\0twoQt.", {}, lambda key: f"<{key}>")
-    assert found.value == ("<one>", "<two>")
+    result = loads(b"(Pone\nX\x03\0\0\0twoQt.", {}, lambda key: f"<{key}>")
+    assert result.value == ("<one>", "<two>")

@@ -32,8 +32,8 @@ def folder(tmp_path):
 
 
 def test_files_and_folders(folder):
-    found = files([str(folder), str(folder / "notes.txt")])
-    assert [path.name for path in found] == ["a.JPG", "b.png", "c.txt.png", "notes.txt"]
+    result = files([str(folder), str(folder / "notes.txt")])
+    assert [path.name for path in result] == ["a.JPG", "b.png", "c.txt.png", "notes.txt"]
     (folder / "empty").mkdir()
     with pytest.raises(OctetError, match=r"empty: no image in this folder; expected files ending in \.jpg"):
         files([str(folder / "empty")])
@@ -89,10 +89,10 @@ def test_only_a_network_without_a_resize_gets_images_cut_and_scaled(folder):
 def test_other_sizes_are_cut_and_scaled_and_say_so():
     pixels = np.zeros((40, 100, 3), np.uint8)
     pixels[:, 30:70] = 200  # the middle square
-    found = fit(NamedImage("x.png", pixels), [10, 10])
-    assert found.pixels.shape == (10, 10, 3)
-    assert (found.pixels == 200).all()
-    assert found.name == "x.png (100x40, cut and scaled to 10x10)"
+    result = fit(NamedImage("x.png", pixels), [10, 10])
+    assert result.pixels.shape == (10, 10, 3)
+    assert (result.pixels == 200).all()
+    assert result.name == "x.png (100x40, cut and scaled to 10x10)"
     same = NamedImage("y.png", pixels[:, 30:70])
     assert fit(same, [40, 40]) is same
 
@@ -113,8 +113,8 @@ def test_half_of_the_images_are_those_on_which_the_two_differ():
     assert telling(pairs[10:11], 8) == [0]
 
 
-def answers(*said):
-    return dict(zip(ENGINES, said, strict=True))
+def answers(*tops):
+    return dict(zip(ENGINES, tops, strict=True))
 
 
 def test_the_text_shows_the_three_side_by_side():
@@ -136,12 +136,12 @@ def test_the_text_shows_the_three_side_by_side():
 def test_the_png_holds_the_images():
     red = np.zeros((32, 32, 3), np.uint8)
     red[..., 0] = 255
-    said = answers(*[say("", "cat", "dog")] * 3)
-    data = png([NamedImage("x.png", red)] * 3, [said] * 3, "title")
+    output = answers(*[say("", "cat", "dog")] * 3)
+    data = png([NamedImage("x.png", red)] * 3, [output] * 3, "title")
     drawn = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     assert (drawn == [0, 0, 255]).all(axis=2).sum() > 3 * 90 * 90
     assert Image.open(io.BytesIO(data)).format == "PNG"
-    assert data == png([NamedImage("x.png", red)] * 3, [said] * 3, "title")
+    assert data == png([NamedImage("x.png", red)] * 3, [output] * 3, "title")
 
 
 def margin(data):
@@ -169,9 +169,9 @@ MATPLOTLIB_S = [entry for entry in fonts.fontManager.ttflist if entry.name == fo
 
 def test_what_no_font_has_is_escaped_and_said_once(capsys, monkeypatch):
     monkeypatch.setattr(fonts.fontManager, "ttflist", MATPLOTLIB_S)
-    found = Fonts.of(["cat", CHINESE, "naïve ±"])
-    assert found == Fonts([fonts.OWN], frozenset(CHINESE))
-    assert found.drawable(f"{CHINESE[0]} cat") == "\\u864e cat"
+    result = Fonts.of(["cat", CHINESE, "naïve ±"])
+    assert result == Fonts([fonts.OWN], frozenset(CHINESE))
+    assert result.drawable(f"{CHINESE[0]} cat") == "\\u864e cat"
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # matplotlib warns where it draws a box
         images = [NamedImage(f"{CHINESE}.png", np.zeros((32, 32, 3), np.uint8), CHINESE)] * 2

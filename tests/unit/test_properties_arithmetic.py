@@ -115,12 +115,12 @@ def test_round_int8_is_the_engine_s(values, scale, halves):
     """With scales that lose no bit, and values on the border between two integers among them."""
     values = np.append(values, np.float32(halves) / 2) / np.float32(scale)
     products = values * np.float32(scale)
-    found, wanted = engine_s_integers(values, scale), round_int8(products)
+    result, wanted = engine_s_integers(values, scale), round_int8(products)
     # Just below a half, vector code and what is left over of it differ (tests/simulate.py).
     below = np.trunc(products + np.copysign(np.float32(0.5), products)) != np.trunc(
         products.astype(np.float64) + np.copysign(0.5, products)
     )
-    assert np.array_equal(found[~below], wanted[~below])
+    assert np.array_equal(result[~below], wanted[~below])
 
 
 @given(st_numpy.arrays(np.float32, st.integers(1, 40), elements=FLOATS | st.sampled_from([np.inf, -np.inf])))

@@ -68,15 +68,15 @@ def parameters(draw, kind):
     if kind in CONVOLUTIONS:
         group, kernel = draw(SMALL), draw(st.integers(1, 2))
         outputs = group * draw(SMALL)
-        found = {0: outputs, 1: kernel, 6: outputs * kernel**2 * draw(SMALL), 5: draw(st.integers(0, 1)), 7: group}
-        found[8] = draw(st.sampled_from([0, 1, 2, 101, 102]))
+        result = {0: outputs, 1: kernel, 6: outputs * kernel**2 * draw(SMALL), 5: draw(st.integers(0, 1)), 7: group}
+        result[8] = draw(st.sampled_from([0, 1, 2, 101, 102]))
     elif kind == "InnerProduct":
         outputs = draw(SMALL)
-        found = {0: outputs, 1: draw(st.integers(0, 1)), 2: outputs * draw(SMALL), 8: draw(st.sampled_from([0, 2]))}
+        result = {0: outputs, 1: draw(st.integers(0, 1)), 2: outputs * draw(SMALL), 8: draw(st.sampled_from([0, 2]))}
     elif kind == "MultiHeadAttention":
         heads = draw(SMALL)
         width = heads * draw(SMALL)
-        found = {
+        result = {
             0: width,
             1: heads,
             2: width * draw(SMALL),
@@ -85,15 +85,15 @@ def parameters(draw, kind):
             18: draw(st.sampled_from([0, 2])),
         }
     else:
-        found = {}
+        result = {}
         for word in SIZES[kind].split():
             if not word.endswith("?"):
-                found[int(word)] = draw(SMALL)
+                result[int(word)] = draw(SMALL)
             elif draw(st.booleans()):
-                found[int(word[:-1])] = draw(st.integers(0, 3))
+                result[int(word[:-1])] = draw(st.integers(0, 3))
     more = draw(st.dictionaries(st.integers(23, 27), TEXTS, max_size=2))
     more |= draw(st.dictionaries(st.integers(-23327, -23323), ARRAYS, max_size=1))
-    return {key: str(value) for key, value in found.items()} | more
+    return {key: str(value) for key, value in result.items()} | more
 
 
 @st.composite
@@ -195,26 +195,26 @@ VECTORS = st.integers(1, 5).flatmap(lambda n: st_numpy.arrays(np.float32, n, ele
 def tables(draw):
     """Weights and inputs of any layers, attention's among them; a name holds no blank and no « _param_ »."""
     names = draw(st.lists(NAMES.filter(lambda name: not name.startswith("#")), max_size=5, unique=True))
-    found = Table()
+    result = Table()
     for name in names:
         kind = draw(st.sampled_from(["layer", "attention", "input"]))
         if kind != "input":
-            found.weights[name] = draw(VECTORS)
+            result.weights[name] = draw(VECTORS)
         if kind == "attention":
-            found.more |= {f"{name}_param_{k}": draw(VECTORS) for k in (1, 2, 3)}
+            result.more |= {f"{name}_param_{k}": draw(VECTORS) for k in (1, 2, 3)}
         else:
-            found.inputs[name] = draw(SCALES)
-    return found
+            result.inputs[name] = draw(SCALES)
+    return result
 
 
 @given(tables())
 @damage.examples(80)
-def test_any_table_reads_back_as_it_was_written(tmp_path, made):
-    table.save(made, tmp_path / "t")
+def test_any_table_reads_back_as_it_was_written(tmp_path, scales):
+    table.save(scales, tmp_path / "t")
     again = table.load(tmp_path / "t")
-    assert again.inputs == made.inputs
+    assert again.inputs == scales.inputs
     for part in ("weights", "more"):
-        mine, theirs = getattr(made, part), getattr(again, part)
+        mine, theirs = getattr(scales, part), getattr(again, part)
         assert mine.keys() == theirs.keys()
         assert all(mine[key].tobytes() == theirs[key].tobytes() for key in mine)
 
@@ -227,22 +227,22 @@ TABLE = b"# calibrated\nconv_1_param_0 412.6 398.1 1.5e-05\nmha_param_0 1 2\nmha
 def test_any_table_file_is_read_or_refused(tmp_path, content):
     """And whatever is read holds finite numbers above zero, and is written and read again."""
     (tmp_path / "t").write_bytes(content)
-    found = damage.result_or_octet_error(lambda: table.load(tmp_path / "t"))
-    if found is not None:
-        assert all((scales > 0).all() and np.isfinite(scales).all() for scales in found.entries().values())
-        table.save(found, tmp_path / "again")
+    result = damage.result_or_octet_error(lambda: table.load(tmp_path / "t"))
+    if result is not None:
+        assert all((scales > 0).all() and np.isfinite(scales).all() for scales in result.entries().values())
+        table.save(result, tmp_path / "again")
         again = table.load(tmp_path / "again")
         assert {key: list(scales) for key, scales in again.entries().items()} == {
-            key: list(scales) for key, scales in found.entries().items()
+            key: list(scales) for key, scales in result.entries().items()
         }
 
 
 @given(st.lists(st.sampled_from(["conv_1", "conv_2", "conv_3", "fc", "conv_9", "é"]), unique=True), tables())
 @damage.examples(50)
-def test_a_table_of_another_model_does_not_fit(names, made):
+def test_a_table_of_another_model_does_not_fit(names, scales):
     """None of these has the right number of scales for every layer."""
-    for name, other in zip(names, list(made.weights), strict=False):
-        made.weights[name] = made.weights.pop(other)
+    for name, other in zip(names, list(scales.weights), strict=False):
+        scales.weights[name] = scales.weights.pop(other)
     layers = [layer for layer in nets.small().layers if "weight" in layer.weights]
     with pytest.raises(OctetError, match="the table does not fit the model"):
-        check_table(made, layers, "int8.table")
+        check_table(scales, layers, "int8.table")

@@ -78,10 +78,10 @@ fp32_costs_us:
 @damage.examples(120)
 def test_a_target_s_profile(tmp_path, content):
     (tmp_path / "board.yaml").write_bytes(content)
-    found = damage.result_or_octet_error(lambda: profiles.load(tmp_path / "board.yaml"))
-    if found is not None:
-        assert all(isinstance(name, str) for name in [*found.layers, *found.fp32_costs_us])
-        assert finite(list(found.fp32_costs_us.values()))
+    result = damage.result_or_octet_error(lambda: profiles.load(tmp_path / "board.yaml"))
+    if result is not None:
+        assert all(isinstance(name, str) for name in [*result.layers, *result.fp32_costs_us])
+        assert finite(list(result.fp32_costs_us.values()))
 
 
 @example(b"NaN").via("not JSON, though Python reads it")
@@ -117,23 +117,23 @@ def test_preprocess_json(tmp_path, data, channel_order):
     """What is read also runs: on an image of any size, to a finite input of the network's shape or an OctetError."""
     content = data.draw(damage.contents(written_steps(tmp_path, channel_order)))
     (tmp_path / "preprocess.json").write_bytes(content)
-    found = damage.result_or_octet_error(lambda: preprocess.load(tmp_path / "preprocess.json"))
-    if found is None:
+    result = damage.result_or_octet_error(lambda: preprocess.load(tmp_path / "preprocess.json"))
+    if result is None:
         return
     for height, width in ((8, 8), (31, 50), (1, 60)):
-        image = np.full((height, width, 3) if found.channels == 3 else (height, width), 77, np.uint8)
-        x = damage.result_or_octet_error(lambda image=image: found(image))
+        image = np.full((height, width, 3) if result.channels == 3 else (height, width), 77, np.uint8)
+        x = damage.result_or_octet_error(lambda image=image: result(image))
         if x is not None:
             assert x.dtype == np.float32
-            assert x.shape == (found.channels, *found.size)
+            assert x.shape == (result.channels, *result.size)
             assert np.isfinite(x).all()
 
 
 # --- arrays, predictions
 
 
-def npz(found, folder):
-    gptq_weights.save(found, folder / "valid.npz")
+def npz(weights, folder):
+    gptq_weights.save(weights, folder / "valid.npz")
     return (folder / "valid.npz").read_bytes()
 
 
@@ -200,8 +200,8 @@ def test_archives_that_are_none(tmp_path):
 def test_rounding_npz(tmp_path, data):
     content = data.draw(damage.contents(npz(CHOSEN, tmp_path), npz({}, tmp_path)) | archives())
     (tmp_path / "rounding.npz").write_bytes(content)
-    found = damage.result_or_octet_error(lambda: gptq_weights.load(tmp_path / "rounding.npz"))
-    for one in (found or {}).values():
+    result = damage.result_or_octet_error(lambda: gptq_weights.load(tmp_path / "rounding.npz"))
+    for one in (result or {}).values():
         assert (one.weight.dtype, one.bias.dtype) == (np.int8, np.float32)
         assert one.weight.ndim == one.bias.ndim == 1
 
@@ -274,15 +274,15 @@ def test_cifar_s_batches(tmp_path, layout, data):
             files[name] = data.draw(anything)
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
-    found = damage.result_or_octet_error(lambda: Cifar(tmp_path, "test"))
-    if found is not None:
-        assert len(found) == len(found.labels) > 0
-        assert (found.labels >= 0).all()
-        assert (found.labels < len(found.classes)).all()
-        assert all(found.image(k).shape == (32, 32, 3) for k in range(len(found)))
+    result = damage.result_or_octet_error(lambda: Cifar(tmp_path, "test"))
+    if result is not None:
+        assert len(result) == len(result.labels) > 0
+        assert (result.labels >= 0).all()
+        assert (result.labels < len(result.classes)).all()
+        assert all(result.image(k).shape == (32, 32, 3) for k in range(len(result)))
         assert (
             damage.result_or_octet_error(lambda: open_split(tmp_path, "test", CLASSES)) is None
-            or len(found.classes) == 3
+            or len(result.classes) == 3
         )
 
 
@@ -296,13 +296,13 @@ def test_an_annotation_file(tmp_path, content):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "meta/val.txt").write_bytes(content)
-    found = damage.result_or_octet_error(lambda: open_split(tmp_path, "test", CLASSES))
-    if found is not None:
-        assert len(found) == len(found.labels) > 0
-        assert set(found.labels.tolist()) <= {0, 1, 2}
-        for k in range(len(found)):
+    result = damage.result_or_octet_error(lambda: open_split(tmp_path, "test", CLASSES))
+    if result is not None:
+        assert len(result) == len(result.labels) > 0
+        assert set(result.labels.tolist()) <= {0, 1, 2}
+        for k in range(len(result)):
             with pytest.raises(Unreadable):  # all are empty
-                found.image(k)
+                result.image(k)
 
 
 def image_file(kind, mode, **more):

@@ -37,12 +37,12 @@ def lock(tmp_path):
 
 
 def test_what_the_lock_says(lock):
-    found = provenance("net", lock(LOCK))
-    assert found == Provenance(
+    result = provenance("net", lock(LOCK))
+    assert result == Provenance(
         config="net.py", keep_fp32=["fc"], opset=12, target="board", calibrate=CALIBRATE, split="train", runs=7
     )
-    assert found.calibration == "percentile (99.9), weights by absmax"
-    assert found.calibration_images == 64
+    assert result.calibration == "percentile (99.9), weights by absmax"
+    assert result.calibration_images == 64
 
 
 SETTINGS = {
@@ -81,8 +81,8 @@ def test_files_that_were_made_with_other_settings(lock):
 
 
 def test_the_project_s_own_lock():
-    found = provenance("resnet18_digits32", ROOT / "dvc.lock")
-    assert (found.config, found.split) == ("configs/models/resnet18_digits32.py", "test")
+    result = provenance("resnet18_digits32", ROOT / "dvc.lock")
+    assert (result.config, result.split) == ("configs/models/resnet18_digits32.py", "test")
 
 
 @pytest.mark.parametrize(

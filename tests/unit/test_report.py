@@ -35,10 +35,10 @@ def texts(drawn):
 
 @svg.styled
 def test_a_figure_takes_its_colours_and_its_font_from_the_page():
-    made, axis = svg.figure(2, 1)
+    result, axis = svg.figure(2, 1)
     axis.plot([0, 1], [0, 1], color=svg.INT8)
     axis.set_xlabel("x < y & z")
-    drawn = svg.svg(made, "a line")
+    drawn = svg.svg(result, "a line")
     assert "x < y & z" in texts(drawn)
     assert "var(--int8)" in drawn
     assert "currentColor" in drawn
@@ -93,13 +93,13 @@ def test_latency_names_the_medians():
 
 def test_a_histogram_for_every_layer():
     table = rows("layer,value,share_pct,threshold a,0,90,1.5 a,1,9,1.5 a,2,1,1.5 b,0,100,3")
-    found = dict(figures.activations(table, []))
-    assert list(found) == ["a", "b"]
-    assert "var(--bad)" in found["a"]
-    assert "var(--bad)" not in found["b"]
+    result = dict(figures.activations(table, []))
+    assert list(result) == ["a", "b"]
+    assert "var(--bad)" in result["a"]
+    assert "var(--bad)" not in result["b"]
     kept = dict(figures.activations(table, ["a"]))
     assert list(kept) == ["a (fp32)", "b"]
-    assert kept["b"] == found["b"]
+    assert kept["b"] == result["b"]
     assert "var(--bad)" not in kept["a (fp32)"]
     assert "var(--int8)" not in kept["a (fp32)"]
 
@@ -232,9 +232,9 @@ def commit(ref):
 def test_the_workspace_against_the_last_commit(project):
     project(95.5, "kl")
     now, params = project(95.25, "mse", commit=False)
-    found = history.last_change("m", now, params)
-    assert (found.before, found.after) == (commit("HEAD"), "the workspace")
-    assert found.rows == [
+    result = history.last_change("m", now, params)
+    assert (result.before, result.after) == (commit("HEAD"), "the workspace")
+    assert result.rows == [
         ("calibrate.method", "kl", "mse", ""),
         ("summary: int8_top1_pct", "95.5", "95.25", "-0.25"),
     ]
@@ -243,9 +243,9 @@ def test_the_workspace_against_the_last_commit(project):
 def test_a_committed_workspace_against_the_commit_before(project):
     project(95.5, "kl")
     now, params = project(95.75, "kl")
-    found = history.last_change("m", now, params)
-    assert (found.before, found.after) == (commit("HEAD~1"), commit("HEAD"))
-    assert found.rows == [("summary: int8_top1_pct", "95.5", "95.75", "+0.25")]
+    result = history.last_change("m", now, params)
+    assert (result.before, result.after) == (commit("HEAD~1"), commit("HEAD"))
+    assert result.rows == [("summary: int8_top1_pct", "95.5", "95.75", "+0.25")]
 
 
 def test_nothing_to_compare_with(project, tmp_path, monkeypatch):

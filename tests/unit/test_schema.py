@@ -44,9 +44,9 @@ def errors(value, part: dict, whole: dict, at: str = "") -> list[str]:
         "items": lambda inner: not [e for item in value for e in errors(item, inner, whole)],
         "patternProperties": lambda inner: all(re.search(pattern, key) for pattern in inner for key in value),
     }
-    found = [f"{at}: {key}" for key, argument in part.items() if key not in NO_CHECK and not checks[key](argument)]
+    result = [f"{at}: {key}" for key, argument in part.items() if key not in NO_CHECK and not checks[key](argument)]
     below = part.get("properties", {}) | {k: i for i in part.get("patternProperties", {}).values() for k in value}
-    return found + [e for key in below if key in value for e in errors(value[key], below[key], whole, f"{at}.{key}")]
+    return result + [e for key in below if key in value for e in errors(value[key], below[key], whole, f"{at}.{key}")]
 
 
 @pytest.fixture(scope="module")

@@ -28,9 +28,9 @@ RCPPS_STEPS = (
 
 def conv(name, blob_in, blob_out, inputs, outputs, kernel=3, groups=1, **other):
     """A convolution; other: parameters by number, p9=3 and so on."""
-    made = nets.conv(name, blob_in, blob_out, inputs, outputs, kernel, seed=outputs, relu=False, groups=groups)
-    made.params |= {int(key[1:]): str(value) for key, value in other.items()}
-    return made
+    result = nets.conv(name, blob_in, blob_out, inputs, outputs, kernel, seed=outputs, relu=False, groups=groups)
+    result.params |= {int(key[1:]): str(value) for key, value in other.items()}
+    return result
 
 
 def int8(layer, input_scale=40.0, output_scale=None, levels=127, weight_scales=None, winograd=False):
@@ -67,19 +67,19 @@ def blobs(net, image, tmp_path, packing):
     save_net(net, *files)
     engine = Engine(*files, packing=packing)
     names = [name for layer in net.layers for name in layer.outputs]
-    found = {name: np.array(blob) for name, blob in zip(names, engine.blobs(image, names), strict=True)}
+    result = {name: np.array(blob) for name, blob in zip(names, engine.blobs(image, names), strict=True)}
     bits = engine.bits(image, names)
-    return {name: blob.astype(np.int8) if bits[name] == 8 else blob for name, blob in found.items()}
+    return {name: blob.astype(np.int8) if bits[name] == 8 else blob for name, blob in result.items()}
 
 
 def check(net, image, tmp_path, packing):
     """Every layer of the engine against the simulator, fed with the engine's own input. Returns the engine's blobs."""
-    found = blobs(net, image, tmp_path, packing)
+    result = blobs(net, image, tmp_path, packing)
     for layer in net.layers[1:]:
-        inputs = [found[name] for name in layer.inputs]
+        inputs = [result[name] for name in layer.inputs]
         for name, wanted in zip(layer.outputs, simulate.layer(layer, inputs), strict=True):
-            same(found[name], wanted, layer, inputs[0], packing)
-    return found
+            same(result[name], wanted, layer, inputs[0], packing)
+    return result
 
 
 def without_activation(layer, values):
@@ -88,11 +88,11 @@ def without_activation(layer, values):
     return simulate.layer(plain, [values])[0]
 
 
-def same(found, wanted, layer, values, packing):
-    assert (found.dtype, found.shape) == (wanted.dtype, wanted.shape), layer.name
-    off = np.abs(found.astype(np.float64) - wanted)
+def same(actual, wanted, layer, values, packing):
+    assert (actual.dtype, actual.shape) == (wanted.dtype, wanted.shape), layer.name
+    off = np.abs(actual.astype(np.float64) - wanted)
     rcpps = simulate.takes_rcpps(layer, packing)
-    if found.dtype == np.int8:
+    if actual.dtype == np.int8:
         assert off.max() <= 1, (layer.name, off.max(), off.mean())
         assert (off > 0).mean() <= (RCPPS_STEPS if rcpps else STEPS), (layer.name, off.max(), off.mean())
     elif rcpps:
@@ -137,9 +137,9 @@ ACTIVATIONS = {
 @pytest.mark.parametrize(("inputs", "outputs", "other"), SHAPES.values(), ids=SHAPES)
 def test_convolution(inputs, outputs, other, output_scale, packing, tmp_path):
     layer = int8(conv("c", "in0", "out0", inputs, outputs, **other), output_scale=output_scale)
-    found = check(Net([start(), layer]), image(inputs), tmp_path, packing)["out0"]
-    assert found.dtype == (np.int8 if output_scale else np.float32)
-    assert np.ptp(found.astype(float)) > 1
+    result = check(Net([start(), layer]), image(inputs), tmp_path, packing)["out0"]
+    assert result.dtype == (np.int8 if output_scale else np.float32)
+    assert np.ptp(result.astype(float)) > 1
 
 
 @pytest.fixture
@@ -157,8 +157,8 @@ def marked_memory():
 def test_groups_of_8_outputs_with_packing_and_fp32_output_are_never_written(per_group, marked_memory, tmp_path):
     """Why convolutions in groups stay in fp32 (Fp32Reason.GROUPS). Where this fails, ncnn has mended it: see tests/simulate.py."""
     layer = int8(conv("c", "in0", "out0", 16, 2 * per_group, groups=2))
-    found = blobs(Net([start(), layer]), image(16), tmp_path, packing=True)["out0"]
-    assert set(found.tobytes()) == {marked_memory}
+    result = blobs(Net([start(), layer]), image(16), tmp_path, packing=True)["out0"]
+    assert set(result.tobytes()) == {marked_memory}
 
 
 @packings
@@ -199,9 +199,9 @@ def test_saturating_inputs_and_outputs(packing, tmp_path):
             int8(conv("b", "1", "2", 16, 13), input_scale=300.0, output_scale=1.0),
         ]
     )
-    found = check(net, image(5), tmp_path, packing)
-    assert (np.abs(found["1"]) == 127).mean() > 0.4
-    assert np.abs(found["1"].astype(int)).max() == 127
+    result = check(net, image(5), tmp_path, packing)
+    assert (np.abs(result["1"]) == 127).mean() > 0.4
+    assert np.abs(result["1"].astype(int)).max() == 127
 
 
 @packings
@@ -209,8 +209,8 @@ def test_rounding_of_inputs_that_lie_on_a_half(packing, tmp_path):
     one = conv("c", "in0", "out0", 1, 1, kernel=1, p5=0)
     one.weights = {"weight": Tensor(np.ones(1, np.float32), 0)}
     values = (np.arange(-140, 140, dtype=np.float32) / 2).reshape(1, 1, -1)
-    found = check(Net([start(), int8(one, 1.0, weight_scales=[1])]), values, tmp_path, packing)["out0"]
-    assert found[0, 0, [139, 138, 141, 143, 135]].tolist() == [-1, -1, 1, 2, -3]
+    result = check(Net([start(), int8(one, 1.0, weight_scales=[1])]), values, tmp_path, packing)["out0"]
+    assert result[0, 0, [139, 138, 141, 143, 135]].tolist() == [-1, -1, 1, 2, -3]
 
 
 @packings
@@ -219,9 +219,9 @@ def test_dead_channels(packing, tmp_path):
     weight = layer.weights["weight"].data.reshape(16, -1)
     weight[[2, 9]] = 0
     scales = [1 if dead else 127 / np.abs(row).max() for row, dead in zip(weight, weight.max(1) == 0, strict=True)]
-    found = check(Net([start(), int8(layer, weight_scales=scales)]), image(3), tmp_path, packing)["out0"]
-    assert np.ptp(found[2]) == 0
-    assert found[2, 0, 0] == layer.weights["bias"].data[2]
+    result = check(Net([start(), int8(layer, weight_scales=scales)]), image(3), tmp_path, packing)["out0"]
+    assert np.ptp(result[2]) == 0
+    assert result[2, 0, 0] == layer.weights["bias"].data[2]
     layer.weights["weight_scales"].data[9] = 0  # ncnn itself takes a scale of 0 for a factor of 0
     check(Net([start(), layer]), image(3), tmp_path, packing)
 
@@ -256,11 +256,11 @@ def test_a_whole_net(packing, tmp_path):
             Layer("Softmax", "soft", ["25"], ["26"], {0: "0", 1: "1"}),
         ]
     )
-    found = check(net, image(3), tmp_path, packing)
-    assert {name for name, blob in found.items() if blob.dtype == np.int8} == {"1", "2", "3", "4"}
+    result = check(net, image(3), tmp_path, packing)
+    assert {name for name, blob in result.items() if blob.dtype == np.int8} == {"1", "2", "3", "4"}
     simulated = simulate.run(net, image(3))
-    assert simulated.keys() == found.keys()
-    assert np.abs(simulated["25"] - found["25"]).max() < 0.01 * np.ptp(found["25"])
+    assert simulated.keys() == result.keys()
+    assert np.abs(simulated["25"] - result["25"]).max() < 0.01 * np.ptp(result["25"])
 
 
 def alike(outputs=32, inputs=32, **how):
@@ -274,9 +274,9 @@ def alike(outputs=32, inputs=32, **how):
 @pytest.mark.parametrize("levels", [31, 127])
 def test_winograd_is_exact_while_its_sums_fit(levels, packing, tmp_path):
     net = Net([start(), int8(conv("c", "in0", "out0", 32, 32), levels=levels, winograd=True)])
-    found = check(net, image(32), tmp_path, packing)["out0"]
+    result = check(net, image(32), tmp_path, packing)["out0"]
     net.layers[1].params[31] = "64"
-    assert np.array_equal(found, blobs(net, image(32), tmp_path, packing)["out0"])
+    assert np.array_equal(result, blobs(net, image(32), tmp_path, packing)["out0"])
 
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="of the x86 kernels")
@@ -296,8 +296,8 @@ def test_where_winograd_ends(inputs, levels, off, packing, tmp_path):
     net, image = alike(inputs=inputs, levels=levels, weight_scales=[levels] * 32, winograd=True)
     unit = 127.0 * levels
     wanted = simulate.run(net, image)["out0"] * unit
-    found = blobs(net, image, tmp_path, packing)["out0"] * unit
-    largest = np.abs(found - wanted).max()
+    result = blobs(net, image, tmp_path, packing)["out0"] * unit
+    largest = np.abs(result - wanted).max()
     assert {"exact": largest < 0.5, "by one": 0.5 < largest < 1.5, "wrapped": largest > 1e6}[off]
 
 

@@ -52,22 +52,22 @@ def small(tmp_path):
 
 
 def test_a_profile(profile):
-    found = profile(ALL)
+    result = profile(ALL)
     layers = {layer.name: layer for layer in quantizable(nets.small().layers)}
-    found.check(nets.small())
-    assert found.name == "board"
-    assert [found.masks_winograd(layer) for layer in layers.values()] == [True, False, True, False]
-    assert [found.weight_levels(layer) for layer in layers.values()] == [127, 31, 127, 127]
-    assert found.int8_layers(nets.small()) == {"conv_1", "conv_2", "conv_3"}
-    assert [found.may_requantize(layer) for layer in layers.values()] == [False, True, True, True]
+    result.check(nets.small())
+    assert result.name == "board"
+    assert [result.masks_winograd(layer) for layer in layers.values()] == [True, False, True, False]
+    assert [result.weight_levels(layer) for layer in layers.values()] == [127, 31, 127, 127]
+    assert result.int8_layers(nets.small()) == {"conv_1", "conv_2", "conv_3"}
+    assert [result.may_requantize(layer) for layer in layers.values()] == [False, True, True, True]
     assert target("dotprod").int8_layers(nets.small()) == {"conv_2", "conv_3", "fc"}, "the first layer stays fp32"
 
 
 def test_masked_in_one_layer_alone(profile):
-    found = profile("base: ncnn2int8\nlayers: {conv_1: {winograd: false}}\n")
+    result = profile("base: ncnn2int8\nlayers: {conv_1: {winograd: false}}\n")
     layers = quantizable(nets.small().layers)
-    assert [found.masks_winograd(layer) for layer in layers] == [True, False, False, False]
-    assert [found.weight_levels(layer) for layer in layers] == [127, 31, 31, 127]
+    assert [result.masks_winograd(layer) for layer in layers] == [True, False, False, False]
+    assert [result.weight_levels(layer) for layer in layers] == [127, 31, 31, 127]
 
 
 @pytest.mark.parametrize("text", ["base: dotprod\n", "base: dotprod\nlayers:\n", "base: dotprod\nlayers: {}\n"])
@@ -131,8 +131,8 @@ def test_a_wrong_file(profile, old, new, message):
 )
 def test_a_profile_for_another_model(profile, small, entry, message):
     net, _ = small
-    found = profile(f"base: dotprod\nlayers: {{{entry}}}\n")
-    for check in (lambda: found.check(net), lambda: quantize(net, None, found, [], "t")):
+    result = profile(f"base: dotprod\nlayers: {{{entry}}}\n")
+    for check in (lambda: result.check(net), lambda: quantize(net, None, result, [], "t")):
         with pytest.raises(OctetError, match=message):
             check()
 
@@ -162,10 +162,10 @@ def test_written_and_read_back(profile):
 
 def test_the_model_follows_the_profile(profile, small):
     net, table = small
-    found = profile(ALL)
-    scales = table(found)
+    actual = profile(ALL)
+    scales = table(actual)
     assert list(scales.inputs) == ["conv_1", "conv_2", "conv_3", "fc"], "a table has all layers, fp32 ones too"
-    result = quantize(net, scales, found, [], "t")
+    result = quantize(net, scales, actual, [], "t")
     terms = {layer.name: (layer.int(8), layer.int(31)) for layer in result.layers if layer.weights}
     # With dotprod alone conv_1 would be (0, 0), conv_2 (2, 64) and fc (2, 0).
     assert terms == {"conv_1": (2, 64), "conv_2": (2, 0), "conv_3": (2, 64), "fc": (0, 0)}
@@ -221,9 +221,9 @@ def test_convolutions_in_groups_are_int8_only_in_ncnn2int8_s_own_files(profile):
     assert same.ncnn2int8_files
     assert same.int8_layers(net) == {"first", "c", "d"}
     images, results = nets.images(8), {}
-    for name, found in {"deviating": deviating, "same": same, "ncnn2int8": target("ncnn2int8")}.items():
-        results[name] = quantize(net, calibrate(net, images, nets.settings("minmax"), found), found, [], "t")
-        assert is_int8(results[name].layer("c")) == found.ncnn2int8_files
+    for name, result in {"deviating": deviating, "same": same, "ncnn2int8": target("ncnn2int8")}.items():
+        results[name] = quantize(net, calibrate(net, images, nets.settings("minmax"), result), result, [], "t")
+        assert is_int8(results[name].layer("c")) == result.ncnn2int8_files
     assert dumps_net(results["same"]) == dumps_net(results["ncnn2int8"])
     wanted, engine = Engine.of(net), Engine.of(results["deviating"])
     for image in images:
@@ -246,9 +246,9 @@ def test_a_profile_for_a_type_that_ncnn_has_no_int8_for(profile):
     net = in_groups()
     name = next(name for name, kind in LAYER_TYPES.items() if kind.int8 is None and name.startswith("Deconvolution"))
     net.layers.append(Layer(name, "up", ["out0"], ["up0"], {0: "4", 1: "2", 6: "64"}))
-    found = profile("base: dotprod\nlayers: {up: {int8: true}}\n")
+    result = profile("base: dotprod\nlayers: {up: {int8: true}}\n")
     with pytest.raises(OctetError, match=f"'up' is no layer .*ncnn has no int8 for {name}: such a layer stays in"):
-        found.check(net)
+        result.check(net)
 
 
 def test_a_network_of_first_layers_alone_is_int8():

@@ -62,14 +62,14 @@ def test_a_gain_too_small_to_matter_is_none():
 
 def test_noise_is_no_gain():
     """Of 200 candidates that gain nothing, with loadings that differ by 1 %, at most 2 may pass (0.1 % a look)."""
-    found = [compare(machine(1000, 30, 10, seed), machine(1000, 30, 10, seed + 1000)).verdict for seed in range(200)]
-    assert found.count("faster") <= 2
+    result = [compare(machine(1000, 30, 10, seed), machine(1000, 30, 10, seed + 1000)).verdict for seed in range(200)]
+    assert result.count("faster") <= 2
 
 
 def test_a_gain_in_the_noise_is_found():
     """2 % is found in most cases though two loadings of one network differ by 1 %, and single runs by 2 %."""
-    found = [compare(machine(1000, 20, 10, seed), machine(980, 20, 10, seed + 1000)).verdict for seed in range(50)]
-    assert found.count("faster") >= 30
+    result = [compare(machine(1000, 20, 10, seed), machine(980, 20, 10, seed + 1000)).verdict for seed in range(50)]
+    assert result.count("faster") >= 30
 
 
 def test_one_loading_by_itself_decides_nothing():
@@ -98,9 +98,9 @@ def test_the_two_run_in_turn_and_are_loaded_anew():
 
 
 def gain(us, verdict="faster"):
-    found = Gain([float(us)] * 10, 1000.0, 1000.0 - us)
-    assert found.verdict == verdict
-    return found
+    result = Gain([float(us)] * 10, 1000.0, 1000.0 - us)
+    assert result.verdict == verdict
+    return result
 
 
 def test_what_is_taken_of_each_layer():
@@ -186,9 +186,9 @@ def test_every_candidate_can_be_made(name, tmp_path):
     inputs = {layer.name: np.float32(20) for layer in quantizable(net.layers)}
     bench = Bench(net, inputs, nets.images(1)[0], tmp_path)
     base = replace(target(name), as_ncnn2int8=False)
-    found = candidates(bench, base)
-    assert {layer for layer, _ in found} == base.int8_layers(net)
-    for layer, choice in found:
+    result = candidates(bench, base)
+    assert {layer for layer, _ in result} == base.int8_layers(net)
+    for layer, choice in result:
         assert bench.loader(replace(base, layers={layer: choice}), "other")()() > 0
 
 

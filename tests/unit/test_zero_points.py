@@ -175,9 +175,9 @@ def test_the_border_is_zero_exactly(packing, tmp_path):
     table = Table({layer.name: weight_scales(layer, ASYMMETRIC) for layer in quantizable(net.layers)})
     table.inputs = {"a": np.float32(127), "b": np.float32(127)}
     result, image = quantize(net, table, ASYMMETRIC, [], "t"), nets.images(1)[0]
-    found, wanted = (run(n, image, tmp_path, packing) for n in (result, net))
+    actual, wanted = (run(n, image, tmp_path, packing) for n in (result, net))
     assert np.ptp(wanted) > 1
-    assert np.abs(found - wanted).max() < 0.01 * np.ptp(wanted)
+    assert np.abs(actual - wanted).max() < 0.01 * np.ptp(wanted)
 
 
 def test_where_an_output_leaves_as_int8_the_clamp_is_the_relu(tmp_path):

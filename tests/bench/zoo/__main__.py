@@ -30,16 +30,16 @@ def measured(network: Network) -> dict | None:
 
 
 def done(network: Network) -> bool:
-    found = measured(network)
-    return bool(found) and "error" not in found
+    result = measured(network)
+    return bool(result) and "error" not in result
 
 
 def measure(network: Network) -> None:
     result = SCRATCH / f"{network.name}.json"
     command = [sys.executable, "-m", "tests.bench.zoo.measure", network.configs[0], str(result)]
     try:
-        found = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=LIMIT_S)
-        error = (found.stderr.strip().splitlines() or ["killed"])[-1] if found.returncode else None
+        actual = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=LIMIT_S)
+        error = (actual.stderr.strip().splitlines() or ["killed"])[-1] if actual.returncode else None
     except subprocess.TimeoutExpired:
         error = f"took more than {LIMIT_S / 3600:.0f} hours"
     if error:
@@ -57,9 +57,9 @@ def counted() -> dict[str, int]:
     if COUNTS.is_file():
         return read_json(COUNTS, "make zoo-table writes it")
     configs = sorted({model.config for model in catalogue.models().values()})
-    found = {config: count_parameters(config) for config in progress(configs, "counting parameters", unit="config")}
-    write_json(COUNTS, found)
-    return found
+    result = {config: count_parameters(config) for config in progress(configs, "counting parameters", unit="config")}
+    write_json(COUNTS, result)
+    return result
 
 
 def in_turn(every: list[Network]) -> list[Network]:

@@ -46,17 +46,17 @@ def measure(config: str, folder: Path) -> dict:
     settings = read_config(config)
     model = build(settings, config)
     parameters = sum(p.numel() for p in model.parameters())
-    found = {"parameters_m": decimals(parameters / 1e6, 1)}
+    result = {"parameters_m": decimals(parameters / 1e6, 1)}
     if parameters > LARGEST:
-        return found | {"skipped": f"more than {LARGEST / 1e6:.0f} M parameters"}
+        return result | {"skipped": f"more than {LARGEST / 1e6:.0f} M parameters"}
     wanted, classes, settled, images = _torch(model, derive(settings, config, ["?"]))
     checkpoint, onnx, steps = folder / "weights.pth", folder / "fp32.onnx", folder / "preprocess.json"
     torch.save({"state_dict": settled, "meta": {"CLASSES": [str(k) for k in range(classes)]}}, checkpoint)
     del model, settled
     try:
-        return found | _files(config, checkpoint, onnx, steps, images, wanted)
+        return result | _files(config, checkpoint, onnx, steps, images, wanted)
     except OctetError as error:
-        return found | {"error": str(error).replace(f"{folder}/", "").splitlines()[0]}
+        return result | {"error": str(error).replace(f"{folder}/", "").splitlines()[0]}
 
 
 def _torch(model, steps) -> tuple:
@@ -88,11 +88,11 @@ def _files(config: str, checkpoint: Path, onnx: Path, steps: Path, images: tuple
     for kind, files in (("fp32", fp32), ("int8", int8)):
         engine = Engine(*files, threads=cores())
         logits[kind] = np.stack([engine(x) for x in unseen])
-    found = {"int8_sqnr_db": _sqnr_db(logits["fp32"], logits["int8"])}
-    if found["int8_sqnr_db"] < ENOUGH_DB:
-        found["onnx_runtime_sqnr_db"] = _sqnr_db(logits["fp32"], _onnx_runtime_int8(folder, images))
+    result = {"int8_sqnr_db": _sqnr_db(logits["fp32"], logits["int8"])}
+    if result["int8_sqnr_db"] < ENOUGH_DB:
+        result["onnx_runtime_sqnr_db"] = _sqnr_db(logits["fp32"], _onnx_runtime_int8(folder, images))
     layers = quantizable(net.layers) + [layer for layer in net.layers if layer.type in UNCALIBRATED]
-    return found | {
+    return result | {
         "fp32_difference": float(f"{spread_difference(logits['fp32'], wanted):.1e}"),
         "int8_layers": sum(is_int8(layer) for layer in quantized.layers),
         "quantizable_layers": len(layers),
@@ -110,9 +110,9 @@ def _onnx_runtime_int8(folder: Path, images: tuple) -> np.ndarray:
     return np.stack([run(x) for x in unseen])
 
 
-def _sqnr_db(wanted: np.ndarray, found: np.ndarray) -> float:
+def _sqnr_db(wanted: np.ndarray, noisy: np.ndarray) -> float:
     """Of logits less each image's mean, which no prediction depends on."""
-    centred = [x - x.mean(axis=1, keepdims=True) for x in (wanted, found)]
+    centred = [x - x.mean(axis=1, keepdims=True) for x in (wanted, noisy)]
     signal, noise = np.square(centred[0]).sum(), np.square(centred[1] - centred[0]).sum()
     return decimals(10 * np.log10(signal / max(noise, 1e-30)), 1)
 

@@ -49,25 +49,25 @@ def networks() -> list[Network]:
     parameters = {model.config: model.parameters for model in models}
     folders = {Path(name).parts[0]: family for name, family in reversed(published.items())}
     names = sorted(str(path.relative_to(ZOO)) for path in ZOO.rglob("*.py") if "_base_" not in path.parts)
-    found: dict[tuple, Network] = {}
+    result: dict[tuple, Network] = {}
     families = defaultdict(Counter)  # by the backbone's type
     for name, config in _read(sorted(names, key=lambda name: name not in published)):
         size, backbone = tuple(derive(config, name).size), config.model.backbone.type
         key = _core(config.model), size
         family = published.get(name) or folders.get(Path(name).parts[0]) or backbone
         families[backbone][family] += 1
-        if key not in found:
-            found[key] = Network(family, [], size, parameters.get(name, 1e8) * size[0] * size[1])
-        found[key].configs.append(name)
-    cores = {core for core, _ in found}
+        if key not in result:
+            result[key] = Network(family, [], size, parameters.get(name, 1e8) * size[0] * size[1])
+        result[key].configs.append(name)
+    cores = {core for core, _ in result}
     for name, config in _read(sorted(str(path.relative_to(ZOO)) for path in (ZOO / "_base_/models").rglob("*.py"))):
         model = config.model
         if _core(model) not in cores:
             cores.add(_core(model))
             side = _side(name)
             family = families[model.backbone.type].most_common(1)
-            found[name] = Network(family[0][0] if family else model.backbone.type, [name], (side, side), 1e8 * side**2)
-    return sorted(found.values(), key=lambda network: (network.family.lower(), network.name))
+            result[name] = Network(family[0][0] if family else model.backbone.type, [name], (side, side), 1e8 * side**2)
+    return sorted(result.values(), key=lambda network: (network.family.lower(), network.name))
 
 
 def count_parameters(config: str) -> int:

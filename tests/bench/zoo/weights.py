@@ -17,7 +17,7 @@ _EMBEDDINGS = ("embed", "token", "table", "rel_pos", "pixel_pos", "patch_pos", "
 def images(steps: Preprocess, count: int, seed: int) -> list[np.ndarray]:
     """Network inputs, fp32 of shape (C, H, W), of coloured clouds of random coarseness, brightness and contrast."""
     random, (h, w) = np.random.Generator(np.random.PCG64(seed)), steps.size
-    found = []
+    result = []
     for _ in range(count):
         cloud = np.zeros((h, w, 3), np.float32)
         for cells in (2, 3, 5, 9, 17, 33):
@@ -25,8 +25,8 @@ def images(steps: Preprocess, count: int, seed: int) -> list[np.ndarray]:
             cloud += cv2.resize(grid, (w, h), interpolation=cv2.INTER_CUBIC)
         cloud = 128 + random.uniform(20, 60) * (cloud + random.normal(0, 0.7, 3)) + random.normal(0, 8, cloud.shape)
         image = np.clip(cloud, 0, 255).astype(np.uint8)
-        found.append(steps(image if steps.channels == 3 else image[..., 0]))
-    return found
+        result.append(steps(image if steps.channels == 3 else image[..., 0]))
+    return result
 
 
 def randomize(model: torch.nn.Module, network: torch.nn.Module, images: list[np.ndarray]) -> None:
