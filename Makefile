@@ -9,10 +9,13 @@
 PYTHON ?=
 # One model of params.yaml; empty: all of them.
 MODEL ?=
-# Of a model that `make quantize` is to add to params.yaml: a name in mmcls's zoo, or config and checkpoint; its data's folder.
+# Of a model that `make quantize` is to add to params.yaml: a name in mmcls's zoo, or config and checkpoint, or an ONNX model and
+# its pre-processing (a preset or a YAML file; empty: the YAML file beside it); its data's folder.
 ZOO ?=
 CONFIG ?=
 CHECKPOINT ?=
+ONNX ?=
+PREPROCESS ?=
 DATA ?=
 # Of `make zoo`: part of a name or family.
 FIND ?=
@@ -28,7 +31,7 @@ PYTEST ?=
 
 # All of these but PYTEST are names and nothing else, whatever is in them: make does not expand them, and recipes get them
 # through the environment, so no shell does.
-GIVEN := PYTHON MODEL ZOO CONFIG CHECKPOINT DATA FIND NAME IMAGE MINUTES
+GIVEN := PYTHON MODEL ZOO CONFIG CHECKPOINT ONNX PREPROCESS DATA FIND NAME IMAGE MINUTES
 $(foreach given,$(GIVEN),$(eval override $(given) := $$(value $(given))))
 $(foreach given,$(GIVEN),$(if $(value $(given)),$(eval export $(given)),$(eval unexport $(given))))
 FOR_MODEL := $${MODEL:+--model="$$MODEL"}
@@ -43,9 +46,9 @@ help:  ## List the targets
 	awk -v bold="$$bold" -v off="$$off" 'BEGIN { FS = ":.*## " } \
 		/^[a-z0-9-]+:.*## / { printf "%s%-17s%s %s\n", bold, $$1, off, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-quantize: .venv/.ready git-or-not  ## Export, quantize, evaluate and time all models of params.yaml, or MODEL=name; ZOO=name or CONFIG= CHECKPOINT= add one
-	@set -e; name=$$MODEL; if [ -n "$$ZOO$$CONFIG$$CHECKPOINT$$DATA" ]; then name=$$($(PY) -m octet add --model="$$MODEL" \
-		--zoo="$$ZOO" --config="$$CONFIG" --checkpoint="$$CHECKPOINT" --data="$$DATA"); fi; \
+quantize: .venv/.ready git-or-not  ## Export, quantize, evaluate and time all models of params.yaml, or MODEL=name; ZOO=name, CONFIG= CHECKPOINT= or ONNX= add one
+	@set -e; name=$$MODEL; if [ -n "$$ZOO$$CONFIG$$CHECKPOINT$$ONNX$$PREPROCESS$$DATA" ]; then name=$$($(PY) -m octet add --model="$$MODEL" \
+		--zoo="$$ZOO" --config="$$CONFIG" --checkpoint="$$CHECKPOINT" --onnx="$$ONNX" --preprocess="$$PREPROCESS" --data="$$DATA"); fi; \
 	$(PY) -m octet validate $${name:+--model="$$name"}; \
 	$(PY) -m dvc repro $${name:+"analyze@$$name" "summary@$$name"}; \
 	$(PY) -m octet partition $${name:+--model="$$name"}; \

@@ -5,8 +5,6 @@ A command is a function below: its name, its docstring's first line as the help,
 
 from __future__ import annotations
 
-import octet.core  # noqa: F401 before all else: from here on Ctrl-C ends a command with one line
-
 # isort: split
 import argparse
 import inspect
@@ -41,6 +39,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "zoo": {"help": "a model of mmcls's zoo"},
     "config": {"help": "an mmcls config"},
     "checkpoint": {"help": "its weights"},
+    "onnx": {"help": "an ONNX model, in place of config and checkpoint"},
+    "preprocess": {
+        "help": "what happens to an image before it: a preset or a YAML file (default: the YAML file beside it)"
+    },
     "data": {"help": "the folder of its data set (default: the config's)"},
 }
 
@@ -62,11 +64,26 @@ def entry_point() -> None:
     run(main)
 
 
-def add(model: str | None, zoo: str | None, config: str | None, checkpoint: str | None, data: str | None) -> None:
+def add(
+    model: str | None,
+    zoo: str | None,
+    config: str | None,
+    checkpoint: str | None,
+    onnx: str | None,
+    preprocess: str | None,
+    data: str | None,
+) -> None:
     """Add a model to params.yaml, and print its name."""
     from octet.project import entries
 
-    given = {"zoo": zoo, "config": config, "checkpoint": checkpoint, "data": data}
+    given = {
+        "zoo": zoo,
+        "config": config,
+        "checkpoint": checkpoint,
+        "onnx": onnx,
+        "preprocess": preprocess,
+        "data": data,
+    }
     print(entries.add(model, {key: value for key, value in given.items() if value}))
 
 
@@ -81,7 +98,7 @@ def validate(model: str | None, profile: str | None) -> None:
     loaded, names = _models(model)
     for name in names:
         entry = loaded.models[name]
-        entries.present(name, entry.config, entry.checkpoint, entry.data)
+        entries.present(name, entry.config, entry.checkpoint, entry.data, entry.onnx is not None)
         check_splits(name, entry, entry.evaluate.split)
 
 

@@ -1,22 +1,18 @@
-"""export: the mmcls config and checkpoint become fp32.onnx and preprocess.json."""
+"""export: the trained model becomes fp32.onnx and preprocess.json."""
 
 from octet.core.errors import run
 from octet.core.stage import arguments, begin
 from octet.export.export import export
+from octet.export.sources import source_of
 
 
 def main() -> None:
     stage = begin(arguments(__doc__).parse_args().model)
-    entry, folder = stage.entry, stage.folder
-    difference = export(
-        entry.config,
-        entry.checkpoint,
-        entry.trusted,
-        stage.entry.export.opset,
-        folder.onnx,
-        folder.preprocess,
+    source, folder = source_of(stage.entry), stage.folder
+    difference = export(source, stage.entry.export.opset, folder.onnx, folder.preprocess)
+    print(
+        f"{stage.name}: the exported model's logits are those of {source.engine} within {difference:.1e} of their spread"
     )
-    print(f"{stage.name}: ONNX Runtime's logits are torch's within {difference:.1e} of their spread")
 
 
 if __name__ == "__main__":

@@ -77,11 +77,12 @@ class Bench:
     """The model in fp32, as the stages make it of the checkpoint, and its images, in a folder of its own."""
 
     def __init__(self, folder: Path):
-        from octet.export.export import export  # imports torch and mmcls
+        from octet.export.export import export
+        from octet.export.mmcls_source import MmclsSource  # imports torch and mmcls
 
         self.folder, data = ModelFolder(MODEL, folder), folder / "data"
         config, checkpoint = (str(ROOT / path) for path in (f"configs/models/{MODEL}.py", f"models/{MODEL}.pth"))
-        export(config, checkpoint, False, 13, self.folder.onnx, self.folder.preprocess)
+        export(MmclsSource(config, checkpoint, False), 13, self.folder.onnx, self.folder.preprocess)
         drawn = [digits32.draw(TEST, seed=0, split=split) for split in (0, 1)]
         cifar.write(data, *drawn, digits32.CLASSES)
         steps = preprocess.load(self.folder.preprocess)

@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from unittest import mock
 
-from octet.core import params, yaml
+from octet.core import fields, params, yaml
 from octet.core.errors import OctetError
 
 ROOT = Path(__file__).parents[1]
@@ -266,7 +266,7 @@ def parameter_problems(name: str, values: str | None) -> Iterator[str]:
     for part in sections:
         any_model = section is changed["models"] and part not in section  # <name>, or a reader's own
         section = next(iter(section.values())) if any_model else section.get(part, {})
-    if key not in section and name != "models.<name>.zoo":
+    if key not in section and name not in _optional(params.Params):
         yield f"{name}: no parameter of params.yaml"
         return
     for value in (values or "").split(",") if values else []:
@@ -278,6 +278,19 @@ def parameter_problems(name: str, values: str | None) -> Iterator[str]:
                 params.load(file)
             except OctetError as error:
                 yield from (line for line in str(error).splitlines() if f".{key}:" in line or f" {key}:" in line)
+
+
+def _optional(section: type[fields.Section], at: str = "") -> Iterator[str]:
+    """The parameters that may be left out, and those in sections that may."""
+    for key, parameter in section.model_fields.items():
+        inner, entry = fields.section(parameter), fields.entry(parameter.annotation)
+        if at and not parameter.is_required():
+            yield f"{at}{key}"
+        if inner:
+            within = _optional(inner, f"{at}{key}.")
+            yield from within if parameter.is_required() else (f"{at}{key}.{name}" for name in inner.model_fields)
+        elif entry:
+            yield from _optional(entry, f"{at}{key}.<name>.")
 
 
 def _params() -> dict:

@@ -4,7 +4,7 @@ errors.py       the one exception that a user's mistake raises; interrupt.py: Ct
 files.py        files that are whole or absent, JSON and CSV; folder.py: the named paths of a model's files
 params.py       params.yaml; fields.py and check.py: what is asked and how it is checked; renaming.py: older names
 yaml.py         the one dialect of YAML; registry.py: choices that follow from which files there are
-places.py       where configs may lie
+places.py       where configs may lie; preprocessing.py: what an entry without one says happens to an image
 stage.py        what every stage script shares
 parallel.py     work spread over threads; shards.py: how it is divided; cluster.py: a Dask cluster's workers
 logits.py       how the logits of two models are compared

@@ -96,7 +96,8 @@ class Check:
         for key in loc:
             if is_section(place.kind):
                 field = place.kind.model_fields.get(str(key))
-                place = Place((*place.at, key), field and field.annotation, field, place.kind)
+                kind = field and (fields.section(field) or field.annotation)
+                place = Place((*place.at, key), kind, field, place.kind)
             elif fields.entry(place.kind) and key != "[key]":
                 place = Place((*place.at, key), fields.entry(place.kind))
         return place

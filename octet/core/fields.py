@@ -116,6 +116,12 @@ def is_section(kind: Any) -> TypeGuard[type[Section]]:
     return isinstance(kind, type) and issubclass(kind, Section)
 
 
+def section(field: FieldInfo) -> type[Section] | None:
+    """The section that a field is, or may be beside null."""
+    kind, _ = _plain(field)
+    return kind if is_section(kind) else None
+
+
 def entry(kind: Any) -> Any:
     """What a mapping of names that a user gives holds, by its annotation; None for anything else."""
     return get_args(kind)[1] if get_origin(kind) is dict else None
@@ -144,7 +150,7 @@ def expected(field: FieldInfo, folder: Path) -> str:
     """What a parameter may be, in words: « a whole number of at least 1 or null »."""
     kind, null = _plain(field)
     names, form = sorted(choices(field, folder)), metadata(field, Form)
-    if form and get_origin(kind) is tuple:
+    if form and kind is not str:
         return form.words
     low, high = (next((getattr(m, key) for m in field.metadata if hasattr(m, key)), None) for key in ("ge", "le"))
     span = "" if low is None else f" of at least {low}" if high is None else f" from {low} to {high}"

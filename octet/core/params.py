@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from octet.core import registry, yaml
@@ -20,10 +20,14 @@ from octet.core.errors import OctetError, nearest
 from octet.core.fields import Form, FormerKey, FormerValues, OneOf, Section, ask, examples, show
 from octet.core.names import NAME, NAME_RULE
 from octet.core.places import config_problem
+from octet.core.preprocessing import Preprocessing, PresetOrFile
 from octet.core.renaming import Renaming, renamed
 
 FILE = "params.yaml"
 ADDRESS = r"^(tcp|tls|wss?|ucx)://\S+:[0-9]+$"
+
+OTHERS = ("onnx",)  # what an entry may have in the place of config
+SOURCE = ("config", "checkpoint", "trusted", *OTHERS, "preprocess")  # what of an entry says which model export makes
 
 Name = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
 Text = Annotated[str, Field(min_length=1)]
@@ -67,7 +71,7 @@ class Calibrate(Section):
         needs = _needs(info.data.get("method"))
         if images < needs.least_images:
             text = f"{needs.title} needs at least {needs.least_images}, found {images}. Raise it or change 'method'"
-            raise PydanticCustomError("conflict", "{text}", {"text": text})
+            raise _conflict(text, "images")
         return images
 
 
@@ -142,18 +146,18 @@ class Settings(Section):
         for key, why in _needs(calibrate.method).not_with.items():
             if info.data.get(key):
                 text = f"{why}. Change it or calibrate.method"
-                raise PydanticCustomError("conflict", "{text}", {"text": text, "key": key})
+                raise _conflict(text, key)
         return calibrate
 
 
 class Model(Settings):
     """Which models? One entry a model: its name is that of its folders in models/ and metrics/ and of its stages."""
 
-    config: Text = ask("Which mmcls config?", "configs/models/NAME.py")
+    config: Text | None = ask("Which mmcls config?", "configs/models/NAME.py")
     """A file, or a name in mmcls's zoo such as `resnet/resnet18_8xb16_cifar10.py`. A config is Python code and runs when it
-    is read."""
+    is read. An entry with `onnx` has none."""
     checkpoint: Text = ask("Which weights?", "models/NAME.pth")
-    """A `.pth`, of which only the weights are read."""
+    """A `.pth`, of which only the weights are read. In an entry with `onnx` that file, which `make quantize` fills in."""
     trusted: bool = ask("May reading the checkpoint run code?", False)
     """Only for files whose origin you trust. Needed only where the weights are in a pickled object, as in a network saved whole."""
     data: Text = ask("Which data set folder?", "data/digits32")
@@ -169,17 +173,55 @@ class Model(Settings):
     """Where it loses more, `make check` fails."""
     zoo: Text | None = ask("Which model of mmcls's zoo?", "resnet18_8xb16_cifar10", default=None)
     """May be left out. `make quantize` fills in from it what the entry lacks; `make zoo` lists the names."""
+    onnx: Text | None = ask("Which ONNX model, where there is no config?", "models/NAME.onnx", default=None)
+    """A file. It needs `preprocess`, too."""
+    preprocess: Annotated[Preprocessing | None, PresetOrFile()] = ask(
+        "What happens to an image, where no config says it?", "imagenet", default=None, validate_default=True
+    )
+    """A preset, a YAML file in `configs/models`, or the mapping itself."""
 
     inherited: ClassVar = frozenset(Settings.model_fields)
-    advice: ClassVar = {"zoo": "'make quantize' fills in what an entry with 'zoo' leaves out"}
+    advice: ClassVar = {
+        key: f"'make quantize' fills in what an entry with '{key}' leaves out" for key in ("zoo", *OTHERS)
+    }
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_config(cls, values: Any) -> Any:
+        """Another source stands in the place of the config."""
+        if isinstance(values, dict) and "config" not in values and any(values.get(key) is not None for key in OTHERS):
+            return {"config": None} | values
+        return values
 
     @field_validator("config")
     @classmethod
-    def _config_is_seen_by_dvc(cls, config: str, info: ValidationInfo) -> str:
-        problem = config_problem(config, (info.context or {}).get("folder", Path()))
+    def _config_is_seen_by_dvc(cls, config: str | None, info: ValidationInfo) -> str | None:
+        problem = config and config_problem(config, (info.context or {}).get("folder", Path()))
         if problem:
-            raise PydanticCustomError("conflict", "{text}", {"text": problem})
+            raise _conflict(problem, "config")
         return config
+
+    @field_validator("preprocess")
+    @classmethod
+    def _has_one_source(cls, preprocess: Preprocessing | None, info: ValidationInfo) -> Preprocessing | None:
+        """Runs last, when all else of the entry is known."""
+        if not {"config", "zoo", *OTHERS} <= info.data.keys():
+            return preprocess  # one of them is wrong by itself
+        given = [key for key in ("config", *OTHERS) if info.data[key] is not None]
+        if not given:
+            raise _conflict("expected text, found null. For example configs/models/NAME.py", "config")
+        if len(given) > 1:
+            raise _conflict(f"the entry has '{given[0]}', too. A model has one source; keep one of them", given[1])
+        key = given[0]
+        if key != "config" and info.data["zoo"] is not None:
+            raise _conflict(f"the entry has '{key}', too. A model has one source; keep one of them", "zoo")
+        if key == "config" and preprocess is not None:
+            raise _conflict(
+                "is for models without a config. This one's config says it: change its test pipeline", "preprocess"
+            )
+        if key == "onnx" and info.data.get("checkpoint", info.data["onnx"]) != info.data["onnx"]:
+            raise _conflict(f"expected {show(info.data['onnx'])}, as 'onnx' has it. Change one of them", "checkpoint")
+        return preprocess
 
 
 class Parallel(Section):
@@ -203,9 +245,19 @@ class Params(Settings, Models):  # the keys of the last base come first, as in t
     parallel: Parallel
 
 
+def _conflict(text: str, key: str) -> PydanticCustomError:
+    """What is wrong with a key of the section, because of others."""
+    return PydanticCustomError("conflict", "{text}", {"text": text, "key": key})
+
+
 def _needs(method: str | None) -> registry.CalibratorNeeds:
     """What a calibrator asks of the other parameters; of one that is not known, nothing."""
     return registry.calibrator_needs(method) if method else registry.CalibratorNeeds()
+
+
+def source(entry: Model) -> dict[str, Any]:
+    """What of an entry says which model export makes, as it stands in a file."""
+    return entry.model_dump(mode="json", include=set(SOURCE), exclude_none=True)
 
 
 # What 'make quantize' writes where an entry lacks it.

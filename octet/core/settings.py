@@ -12,7 +12,7 @@ from typing import Any
 
 from octet.core.files import read_bytes, write_json
 from octet.core.folder import ModelFolder
-from octet.core.params import Model, Settings
+from octet.core.params import Model, Settings, source
 from octet.core.registry import BUILT_IN_TARGETS, PROFILES
 
 TABLES = Path("configs/tables")
@@ -25,7 +25,7 @@ def write(folder: ModelFolder, entry: Model) -> None:
 
 
 def contents(name: str, entry: Model) -> dict[str, dict[str, Any]]:
-    """The settings of a model as their files have them, by key.
+    """The settings of a model as their files have them, by key; and 'source': what its entry says of where it comes from.
 
     Args:
         name: The model's.
@@ -33,6 +33,7 @@ def contents(name: str, entry: Model) -> dict[str, dict[str, Any]]:
     """
     values = entry.model_dump(mode="json", include=set(Settings.model_fields))
     settings: dict[str, dict[str, Any]] = {key: {key: value} for key, value in values.items()}
+    settings["source"] = source(entry)
     if entry.target not in BUILT_IN_TARGETS:
         settings["target"] |= _file(PROFILES / f"{entry.target}.yaml")
     if entry.calibrate.method == "file":

@@ -1,9 +1,13 @@
-"""From an mmcls config and a checkpoint to ONNX and to the pre-processing that all later stages read.
+"""From a trained model to ONNX and to the pre-processing that all later stages read.
 
-export.py          both, compared with torch
+export.py          both, compared with the source's own computation
+source.py          what export needs of a source; sources.py: which kind an entry names
+mmcls_source.py    an mmcls config and a checkpoint
 mmcls_model.py     the config, and the network that mmcls builds from it
 mmcls_pipeline.py  the config's test pipeline as a Preprocess
 checkpoint.py      the weights; torch_file.py, stored_tensors.py: torch.save's files, read without running them
 onnx_model.py      the network as ONNX
+onnx_source.py     an ONNX file, without torch; onnx_file.py, onnx_input.py, onnx_scores.py, onnx_normalize.py: what is done to it
+own_preprocess.py  what an entry says happens to an image as a Preprocess
 rewrites/          what pnnx and ncnn lack, by other operators: one file a family; apply_rewrites.py runs them
 """

@@ -52,7 +52,7 @@ def card(
         machine=summary.machine,
         int8=int8,
         split=provenance.split,
-        config=provenance.config,
+        source=provenance.source,
         calibration=provenance.calibration,
         images=provenance.calibration_images,
         target=provenance.target,

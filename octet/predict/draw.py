@@ -15,9 +15,9 @@ from octet.core.text import shorten, wrap
 from octet.evaluate.predictions import Prediction
 from octet.predict.fonts import Fonts
 from octet.predict.images import NamedImage
-from octet.predict.show import ENGINES, Answers, difference
+from octet.predict.show import Answers, difference
 
-COLOURS = dict(zip(ENGINES, ("#7a7a7a", "#3b6ea8", "#c8641e"), strict=True))
+COLOURS = "#7a7a7a", "#3b6ea8", "#c8641e"  # of the engines, in the order of the answers
 _DIFFER = "#b00020"
 # In inches: the page's width, a row's height, the room above the rows, the image's column, and, of an engine's column,
 # the most that class names may take.
@@ -45,8 +45,8 @@ def png(images: Sequence[NamedImage], answers: Sequence[Answers], title: str) ->
         )
         for k, (image, by_engine) in enumerate(zip(images, answers, strict=True)):
             page.image(k, image, bool(difference(by_engine)))
-            for column, name in enumerate(ENGINES):
-                axes = page.bars(k, column, by_engine[name], COLOURS[name])
+            for column, (name, prediction) in enumerate(by_engine.items()):
+                axes = page.bars(k, column, prediction, COLOURS[column])
                 if k == 0:
                     axes.set_title(name, fontsize=10)
         buffer = io.BytesIO()
@@ -90,7 +90,7 @@ class _Page:
 
     def bars(self, row: int, column: int, prediction: Prediction, colour: str) -> Axes:
         """The most likely classes and their probabilities; the label's class is bold."""
-        room = (_WIDE - _IMAGE) / len(ENGINES)
+        room = (_WIDE - _IMAGE) / len(COLOURS)
         axes = self.axes(_IMAGE + column * room + self.names, row, room - self.names - 0.1, _ROW - _CAPTION)
         places, shares = range(len(prediction.top)), [100 * share for share in prediction.probabilities]
         weights = ["bold" if prediction.actual == label else "normal" for label in prediction.top]

@@ -1,4 +1,4 @@
-"""The three that are asked: torch with the checkpoint, ncnn in fp32, ncnn in int8."""
+"""The three that are asked: the source itself (torch with the checkpoint, say), ncnn in fp32, ncnn in int8."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from octet.core.folder import PRECISIONS, ModelFolder
 from octet.core.params import Model
 from octet.data.preprocess import Preprocess
 from octet.evaluate.evaluate import top
 from octet.evaluate.predictions import Prediction
-from octet.export.export import classifier
+from octet.export.sources import source_of
 from octet.ncnn.engine import Engine
 from octet.predict.images import NamedImage
-from octet.predict.show import ENGINES
 
 Array = npt.NDArray[np.float32]
 
@@ -33,22 +31,16 @@ class Engines:
 
     def __init__(self, folder: ModelFolder, entry: Model, steps: Preprocess, classes: list[str]):
         self.steps, self.classes = steps, classes
-        network = classifier(entry.config, entry.checkpoint, entry.trusted)[2]
-        self.run: dict[str, Callable[[Array], Array]] = {"torch": lambda x: _logits(network, x)}
+        source = source_of(entry)
+        self.run: dict[str, Callable[[Array], Array]] = {source.engine: source.run()}
         for precision in PRECISIONS:
             files = folder.ncnn(precision)
             self.run[f"ncnn {precision}"] = Engine(files.param, files.bin, shape=steps.shape)
 
     def __call__(self, image: NamedImage) -> dict[str, Prediction]:
-        """What each predicts, by its name, in the order of ENGINES."""
+        """What each predicts, by its name, the source's own first."""
         x, predictions = self.steps(image.pixels), {}
-        for name in ENGINES:
-            order, shares = top(self.run[name](x))
+        for name, run in self.run.items():
+            order, shares = top(run(x))
             predictions[name] = Prediction(image.name, image.label, [self.classes[k] for k in order], shares.tolist())
         return predictions
-
-
-def _logits(network: torch.nn.Module, x: Array) -> Array:
-    with torch.no_grad():
-        logits: Array = network(torch.from_numpy(x[None])).numpy()[0]
-    return logits

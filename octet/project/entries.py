@@ -12,11 +12,11 @@ from typing import Any
 
 from octet.core import params, yaml
 from octet.core.errors import OctetError
-from octet.core.files import write_text
+from octet.core.files import write_bytes, write_text
 from octet.core.names import NAME, usable
 from octet.core.params import Model
 from octet.core.places import config_problem
-from octet.project import downloads, splice
+from octet.project import downloads, own, splice
 from octet.project.configs import data_folder, local_config
 from octet.project.data_sets import FETCHED
 from octet.zoo import catalogue
@@ -32,7 +32,7 @@ def add(name: str | None, entry: dict[str, str]) -> str:
 
     Args:
         name: The model's; None: that of the zoo, or of the config.
-        entry: zoo, or config and checkpoint; data where it is not the config's.
+        entry: zoo, or config and checkpoint, or onnx and preprocess; data where it is not the config's.
 
     Returns:
         The model's name.
@@ -40,38 +40,44 @@ def add(name: str | None, entry: dict[str, str]) -> str:
     Raises:
         OctetError: Something is missing, or there is another model of that name.
     """
-    if "zoo" not in entry and not {"config", "checkpoint"} <= entry.keys():
-        raise OctetError("a new model needs ZOO=name, or CONFIG=file.py and CHECKPOINT=file.pth")
+    if not any(keys <= entry.keys() for keys in ({"zoo"}, {"config", "checkpoint"}, {"onnx"})):
+        raise OctetError(
+            "a new model needs ZOO=name, or CONFIG=file.py and CHECKPOINT=file.pth, or ONNX=file.onnx; the last needs "
+            "DATA=folder, too"
+        )
     if name:
         usable(name, "MODEL")
     else:
-        known = entry.get("zoo") or Path(entry["config"]).stem
+        known = entry.get("zoo") or Path(entry.get("config") or entry["onnx"]).stem
         name = usable("".join(c if NAME.fullmatch(f"x{c}") else "_" for c in known).lstrip("-"), "MODEL")
-    entry, config, copy = dict(entry), entry.get("config"), None
+    entry, config, copies = dict(entry), entry.get("config"), dict[str, bytes]()
     if config:
         entry["config"], copy = local_config(name, config)
+        copies = {entry["config"]: copy.encode()} if copy else {}
+    elif "onnx" in entry:
+        entry, copies = own.local(name, entry)
     text, models = _read()
     if name in models:
         _same(name, entry, models[name] if isinstance(models[name], dict) else {})
         return name
     values = _filled(name, {"data": data_folder(config)} | entry if config and "data" not in entry else entry)
-    present(name, values["config"], values["checkpoint"], values["data"])
+    present(name, values.get("config"), values["checkpoint"], values["data"], "onnx" in values)
     if not models:
         raise OctetError(f"{PARAMS}: expected 'models:' with one entry at least below it, one key a line")
     text = splice.add_keys(text, ["models"], {name: values}, f"{PARAMS}: models")
-    if copy:
-        write_text(entry["config"], copy)
+    for path, content in copies.items():
+        write_bytes(path, content)
     write_text(PARAMS, text)
     return name
 
 
-def present(name: str, config: str, checkpoint: str, data: str) -> None:
+def present(name: str, config: str | None, checkpoint: str, data: str, is_onnx: bool = False) -> None:
     """Checks that what an entry names is there, or is what a stage makes or fetches.
 
     Raises:
         OctetError: It is not; or the config lies where DVC would not see that it changes.
     """
-    if problem := config_problem(config):
+    if problem := config and config_problem(config):
         raise OctetError(f"{PARAMS}: models.{name}.config: {problem}")
     known_outputs = {f"data/{known}" for known in FETCHED} | {str(model.file) for model in catalogue.models().values()}
     for file in _MADE:
@@ -79,7 +85,9 @@ def present(name: str, config: str, checkpoint: str, data: str) -> None:
         for stage in stages.values():
             known_outputs |= {next(iter(out)) if isinstance(out, dict) else out for out in stage["outs"]}
     for key, value, what in (
-        ("checkpoint", checkpoint, "file; expected the model's weights (.pth)"),
+        ("onnx", checkpoint, "file; expected the ONNX model")
+        if is_onnx
+        else ("checkpoint", checkpoint, "file; expected the model's weights (.pth)"),
         ("data", data, "folder; expected the images to calibrate with and to test on"),
     ):
         path = Path(value)
@@ -98,7 +106,9 @@ def fill() -> None:
     text, _ = _read()
     text = _with_new_names(text)
     for name, entry in _models(text).items():
-        if isinstance(entry, dict) and (isinstance(entry.get("zoo"), str) or {"config", "checkpoint"} <= entry.keys()):
+        if isinstance(entry, dict) and (
+            any(isinstance(entry.get(key), str) for key in ("zoo", "onnx")) or {"config", "checkpoint"} <= entry.keys()
+        ):
             missing = {key: value for key, value in _filled(name, entry).items() if key not in entry}
             if missing:
                 text = splice.add_keys(text, ["models", name], missing, f"{PARAMS}: models.{name}")
@@ -125,10 +135,14 @@ def _filled(name: str, entry: dict[str, Any]) -> dict[str, Any]:
         except OctetError as error:
             raise OctetError(f"{PARAMS}: models.{name}.zoo: {error}") from None
         values = {"config": model.config, "checkpoint": str(model.file)} | values
-    if "data" not in values:
+    if "onnx" in entry:
+        values = {"checkpoint": entry["onnx"]} | values
+        own.check(name, values)
+    elif "data" not in values:
         values["data"] = data_folder(values["config"])
     values = params.MODEL_DEFAULTS | values
-    order = ["zoo", *(key for key in Model.model_fields if key != "zoo")]
+    first = ("zoo", "onnx", "preprocess")
+    order = [*first, *(key for key in Model.model_fields if key not in first)]
     return {key: values[key] for key in [*(k for k in order if k in values), *(k for k in values if k not in order)]}
 
 

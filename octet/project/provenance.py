@@ -10,7 +10,7 @@ from typing import Any
 from octet.calibrate.methods import describe
 from octet.core import yaml
 from octet.core.errors import OctetError
-from octet.core.params import inherit
+from octet.core.params import OTHERS, inherit
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Provenance:
     """What of params.yaml a model was made with.
 
     Args:
-        config: The mmcls config.
+        source: What says which model it is: the mmcls config, or the ONNX file.
         keep_fp32: The layers that its entry keeps in fp32.
         opset: The ONNX opset.
         target: The target profile's name.
@@ -27,7 +27,7 @@ class Provenance:
         runs: How many runs of each kind were timed.
     """
 
-    config: str
+    source: str
     keep_fp32: list[str]
     opset: int
     target: str
@@ -71,9 +71,10 @@ def provenance(name: str, lock: str | Path = "dvc.lock") -> Provenance:
     own = {"models": {name: _mapping(parameters.pop(f"models.{name}", None))}}
     parameters |= inherit(parameters | own)["models"][name]
     entry = {str(key).removeprefix(f"models.{name}."): value for key, value in parameters.items()}
+    others = [entry[key] for key in OTHERS if key in entry]
     try:
         return Provenance(
-            config=entry["config"],
+            source=others[0] if others else entry["config"],
             keep_fp32=entry["keep_fp32"],
             opset=entry["export"]["opset"],
             target=entry["target"],

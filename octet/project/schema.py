@@ -48,10 +48,10 @@ def json_schema() -> str:
 
 
 def _let_entries_inherit(schema: dict[str, Any]) -> None:
-    """Changes the schema of an entry: what it inherits it may have in part, or not at all."""
+    """Changes the schema of an entry: what it inherits it may have in part, or not at all; a config others stand for, too."""
     sections = schema["$defs"]
     entry = sections["Model"]
-    entry["required"] = [key for key in entry["required"] if key not in params.Model.inherited]
+    entry["required"] = [key for key in entry["required"] if key not in {"config", *params.Model.inherited}]
 
     def partial(name: str) -> str:
         part = sections.setdefault(f"Own{name}", deepcopy(sections[name]))
@@ -79,8 +79,8 @@ def _chapter(section: type[Section], at: str) -> Iterator[str]:
     inner: dict[str, tuple[type[Section], str]] = {}
     rows = []
     for key, field in fields.own_fields(section).items():
-        kind, entry = field.annotation, fields.entry(field.annotation)
-        if fields.is_section(kind):
+        kind, entry = fields.section(field), fields.entry(field.annotation)
+        if kind:
             inner[f"{at}{key}"] = kind, f"{at}{key}."
         elif fields.is_section(entry):
             inner[f"{at}{key}"] = entry, f"{at}{key}.<name>."

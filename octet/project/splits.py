@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from octet.core import params
 from octet.core.errors import OctetError
 from octet.core.folder import ModelFolder
 from octet.core.params import Model
@@ -28,7 +29,7 @@ def check_splits(name: str, entry: Model, split: str) -> None:
     data = Path(entry.data)
     if not data.is_dir() or find(data):
         return  # data that a stage makes or fetches; CIFAR's batches are checked where they are read
-    steps, is_new = _steps(ModelFolder(name), entry.config)
+    steps, is_new = _steps(ModelFolder(name), entry)
     for what in dict.fromkeys((split, "train")):
         images: Images = split_images(data, what, steps, None, "evaluate.limit")
         if what == split and images.labels is None:
@@ -39,18 +40,12 @@ def check_splits(name: str, entry: Model, split: str) -> None:
             report_source(f"{name}: {what} split", images)
 
 
-def _steps(folder: ModelFolder, config: str) -> tuple[Preprocess, bool]:
-    """What export wrote, or the same from the config where that is newer; and is it?"""
-    configs = [Path(config), *CONFIGS.rglob("*.py")]
-    newest = max((path.stat().st_mtime for path in configs if path.is_file()), default=0.0)
+def _steps(folder: ModelFolder, entry: Model) -> tuple[Preprocess, bool]:
+    """What export wrote, or the same from the source where that is newer; and is it?"""
+    sources = [Path(params.FILE), *CONFIGS.rglob("*"), *map(Path, filter(None, (entry.config, entry.onnx)))]
+    newest = max((path.stat().st_mtime for path in sources if path.is_file()), default=0.0)
     if folder.preprocess.is_file() and folder.preprocess.stat().st_mtime > newest:
         return preprocess.load(folder.preprocess), not folder.figures("fp32").is_file()
-    from octet.export.mmcls_model import read_config  # imports torch
-    from octet.export.mmcls_pipeline import derive
+    from octet.export.sources import source_of
 
-    settings = read_config(config)
-    steps = derive(settings, config)
-    count = settings.model.get("head", {}).get("num_classes", len(steps.classes))
-    if len(steps.classes) != count:  # the names stand in the checkpoint
-        steps.classes[:] = [str(k) for k in range(count)]
-    return steps, True
+    return source_of(entry).look(), True

@@ -19,6 +19,7 @@ from octet.evaluate.predictions import Prediction, distinct, predictions_csv, re
 from octet.export.export import export
 from octet.export.heads import SOFTMAX_HEADS, check_head, heads
 from octet.export.mmcls_model import build_classifier, mmcls
+from octet.export.mmcls_source import MmclsSource
 from octet.predict.dump import dump
 
 pytestmark = [pytest.mark.unit, pytest.mark.filterwarnings("ignore")]
@@ -100,7 +101,8 @@ def exported(folder, kind: str, names: list[str]):
     data = dict(test=dict(type="CIFAR10", data_prefix="data/x", pipeline=pipeline))
     (folder / "net.py").write_text(f"model = {model_config!r}\ndata = {data!r}\n")
     torch.save({"meta": {"CLASSES": names}, "state_dict": model.state_dict()}, folder / "net.pth")
-    export(str(folder / "net.py"), str(folder / "net.pth"), False, 13, folder / "fp32.onnx", folder / "preprocess.json")
+    source = MmclsSource(str(folder / "net.py"), str(folder / "net.pth"), False)
+    export(source, 13, folder / "fp32.onnx", folder / "preprocess.json")
 
 
 def test_export_refuses_them(tmp_path):

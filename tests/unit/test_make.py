@@ -32,7 +32,7 @@ NAMES = [
 ]
 # Each target that reads names, with them; the others stand beside them so that the recipe runs to its end.
 TARGETS = {
-    "quantize": ["MODEL", "ZOO", "CONFIG", "CHECKPOINT", "DATA"],
+    "quantize": ["MODEL", "ZOO", "CONFIG", "CHECKPOINT", "ONNX", "PREPROCESS", "DATA"],
     "zoo": ["FIND"],
     "zoo-table": ["FIND"],
     "tune": ["MODEL", "NAME"],
@@ -93,7 +93,7 @@ def test_all_targets_that_read_names_are_tried():
     rules = re.findall(r"^([a-z-]+):[^\n]*## [^\n]*\n((?:\t.*\n)+)", makefile, re.M)
     assert {name for name, recipe in rules if reads.search(recipe.replace("$$PWD", ""))} == set(TARGETS)
     assert not re.search(
-        r"^\t.*\$\((MODEL|ZOO|CONFIG|CHECKPOINT|DATA|FIND|NAME|IMAGE|PYTHON|MINUTES)\b", makefile, re.M
+        r"^\t.*\$\((MODEL|ZOO|CONFIG|CHECKPOINT|ONNX|PREPROCESS|DATA|FIND|NAME|IMAGE|PYTHON|MINUTES)\b", makefile, re.M
     )
 
 
@@ -125,6 +125,8 @@ def test_the_words_of_each_call(make):
         "--zoo=",
         "--config=c.py",
         "--checkpoint=c.pth",
+        "--onnx=",
+        "--preprocess=",
         f"--data={name}",
     ]
     assert others[0] == ["-m", "octet", "validate", "--model=net"]

@@ -39,7 +39,7 @@ def lock(tmp_path):
 def test_what_the_lock_says(lock):
     result = provenance("net", lock(LOCK))
     assert result == Provenance(
-        config="net.py", keep_fp32=["fc"], opset=12, target="board", calibrate=CALIBRATE, split="train", runs=7
+        source="net.py", keep_fp32=["fc"], opset=12, target="board", calibrate=CALIBRATE, split="train", runs=7
     )
     assert result.calibration == "percentile (99.9), weights by absmax"
     assert result.calibration_images == 64
@@ -82,7 +82,7 @@ def test_files_that_were_made_with_other_settings(lock):
 
 def test_the_project_s_own_lock():
     result = provenance("resnet18_digits32", ROOT / "dvc.lock")
-    assert (result.config, result.split) == ("configs/models/resnet18_digits32.py", "test")
+    assert (result.source, result.split) == ("configs/models/resnet18_digits32.py", "test")
 
 
 @pytest.mark.parametrize(

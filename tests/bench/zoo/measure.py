@@ -21,6 +21,7 @@ from octet.core.parallel import cores
 from octet.export.export import export
 from octet.export.mmcls_model import build, read_config
 from octet.export.mmcls_pipeline import derive
+from octet.export.mmcls_source import MmclsSource
 from octet.export.onnx_model import LogitsModel
 from octet.graph.layer_types import UNCALIBRATED
 from octet.graph.layers import is_int8, quantizable
@@ -77,7 +78,7 @@ def _files(config: str, checkpoint: Path, onnx: Path, steps: Path, images: tuple
     variation = wanted.std(axis=0).mean() / wanted.std()
     if variation < VARIATION:
         raise OctetError(f"images move the logits by {variation:.4f} of their deviation only")
-    export(config, str(checkpoint), False, 13, onnx, steps)
+    export(MmclsSource(config, str(checkpoint), False), 13, onnx, steps)
     checkpoint.unlink()
     convert(onnx, fp32, unseen)
     net, profile = load_net(*fp32), target("dotprod")

@@ -1,0 +1,177 @@
+"""What happens to an image before the network sees it, where no config says it: `preprocess` in an entry of params.yaml.
+
+It is a preset's name, the path of a YAML file, or the mapping itself. octet/export/own_preprocess.py makes a Preprocess of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo, field_validator, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from octet.core import yaml
+from octet.core.errors import OctetError, nearest
+from octet.core.fields import Form, Section, ask, show
+from octet.core.places import CONFIGS, is_outside
+
+ENDINGS = (".yaml", ".yml")
+Edge = Annotated[int, Field(ge=1, le=10_000)]
+Pair = Annotated[tuple[Edge, Edge], Field(strict=False)]
+Numbers = Annotated[tuple[float, ...], Field(strict=False, min_length=1, max_length=3)]
+Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False)]
+
+
+class Preprocessing(Section):
+    """What happens to an image? In this order: resize, crop, then (value - mean) / std for each channel."""
+
+    size: Annotated[Pair | None, Form("[height, width] in pixels, or null")] = ask(
+        "Which height and width has the network's input?", [224, 224], default=None
+    )
+    """null: those that the model itself says; where it leaves them open, they are needed here."""
+    resize: Annotated[Edge | Pair | None, Form("a number of pixels, [height, width], or null")] = ask(
+        "To which size is an image resized first?", None, default=None
+    )
+    """One number: the short edge, and the other follows. [height, width]: both. null: to what 'crop' says, or to the network's
+    size. What is larger than that then is cut to its middle."""
+    crop: float | None = ask("Which share of the resized image is kept?", 0.875, default=None, gt=0.0, le=1)
+    """timm's crop_pct: the short edge is resized to the network's size divided by it. null: 'resize' says it."""
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos", "area", "box", "hamming"] = ask(
+        "By which filter is it resized?", "bilinear", default="bilinear"
+    )
+    """`area` is cv2's; `box` and `hamming` are pillow's."""
+    backend: Literal["pillow", "cv2"] = ask("By which library?", "pillow", default="pillow")
+    """torchvision and timm resize by pillow, whose filters take all pixels into account; OpenMMLab and PaddlePaddle by cv2."""
+    channel_order: Literal["RGB", "BGR", "GREY"] = ask("In which order are the channels?", "RGB")
+    """`GREY`: the input has one channel."""
+    range: Literal[255, 1] = ask("What is white, where mean and std are subtracted and divided by?", 255, default=255)
+    """255: values are grey levels; 1: they are divided by 255 first, as torchvision's ToTensor does."""
+    mean: Annotated[Numbers, Form("a list of numbers, one a channel")] = ask(
+        "What is subtracted?", [123.675, 116.28, 103.53]
+    )
+    """One number a channel, in the order of the channels."""
+    std: Annotated[Numbers, Form("a list of numbers, one a channel")] = ask(
+        "By what is it divided?", [58.395, 57.12, 57.375]
+    )
+    """One number a channel, in the order of the channels."""
+    layout: Literal["NCHW", "NHWC"] | None = ask(
+        "In which order are the axes of the network's input?", "NCHW", default=None
+    )
+    """null: where the model has 1 or 3 channels says it."""
+    classes: Annotated[Names | None, Form("a list of texts, or null")] = ask(
+        "What are the classes called?", ["cat", "dog"], default=None
+    )
+    """In the order of the network's outputs. null: by their numbers."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_for_all(cls, values: Any) -> Any:
+        """One mean or std counts for all channels."""
+        if not isinstance(values, dict):
+            return values
+        count = 1 if values.get("channel_order") == "GREY" else 3
+        alone = {key: [values[key]] * count for key in ("mean", "std") if type(values.get(key)) in (int, float)}
+        return values | alone
+
+    @field_validator("mean", "std")
+    @classmethod
+    def _one_a_channel(cls, numbers: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
+        order = info.data.get("channel_order", "RGB")
+        count = 1 if order == "GREY" else 3
+        if len(numbers) != count:
+            raise _conflict(f"has {len(numbers)} numbers; expected {count}, one a channel ({order})")
+        if info.field_name == "std":
+            if min(map(abs, numbers)) < 1e-6:
+                raise _conflict(f"{show(list(numbers))}: nothing is divided by 0")
+            small = max(map(abs, [*numbers, *info.data.get("mean", ())])) <= 1 and min(numbers) < max(numbers)
+            if small and info.data.get("range") == 255:
+                raise _conflict(
+                    f"{show(list(numbers))} is of values from 0 to 1. Set 'range: 1', or multiply mean and std by 255"
+                )
+        return numbers
+
+    @field_validator("crop")
+    @classmethod
+    def _instead_of_resize(cls, crop: float | None, info: ValidationInfo) -> float | None:
+        if crop is not None and info.data.get("resize") is not None:
+            raise _conflict("is given beside 'resize'. Keep one of them")
+        return crop
+
+    @field_validator("backend")
+    @classmethod
+    def _has_the_filter(cls, backend: str, info: ValidationInfo) -> str:
+        only = {"area": "cv2", "box": "pillow", "hamming": "pillow"}.get(info.data.get("interpolation", ""), backend)
+        if only != backend:
+            raise _conflict(f"{info.data['interpolation']} is a filter of {only}; found {show(backend)}")
+        return backend
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "imagenet": {
+        "crop": 0.875,
+        "channel_order": "RGB",
+        "mean": [123.675, 116.28, 103.53],
+        "std": [58.395, 57.12, 57.375],
+    },
+    "none": {"channel_order": "RGB", "mean": [0.0] * 3, "std": [1.0] * 3},
+}
+KNOWN = f"a preset ({', '.join(PRESETS)}), a YAML file in {CONFIGS}, or a mapping"
+
+
+@dataclass(frozen=True)
+class PresetOrFile:
+    """Lets a preset's name or a file's path stand for the mapping."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.with_info_before_validator_function(self._mapping, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"anyOf": [{"enum": sorted(PRESETS)}, {"type": "string"}, handler(schema)]}
+
+    @staticmethod
+    def _mapping(value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, str):
+            folder = (info.context or {}).get("folder", Path())
+            if value not in PRESETS and is_outside(value, folder):
+                raise _conflict(f"{value}: lies outside {CONFIGS}, where DVC sees that a file changes; move it there")
+            return mapping(value, folder)
+        if value is not None and not isinstance(value, dict | Preprocessing):
+            raise _conflict(f"expected {KNOWN}, found {show(value)}")
+        return value
+
+
+def mapping(value: str, folder: Path) -> Any:
+    """What a preset or a file says. A file's own mistakes are an OctetError that names it.
+
+    Args:
+        value: A preset's name or a path.
+        folder: In which the path begins.
+    """
+    from octet.core.check import checked  # which reads sections, this one too
+
+    if value in PRESETS:
+        return PRESETS[value]
+    if not value.endswith(ENDINGS):
+        raise _conflict(f"unknown preset {show(value)}. {nearest(value, PRESETS)} Or name a YAML file")
+    path = folder / value
+    document = yaml.read(path, f"it is what 'preprocess' names; expected {KNOWN}")
+    return checked(Preprocessing, path, document.values, document.duplicates)
+
+
+def _conflict(text: str) -> PydanticCustomError:
+    return PydanticCustomError("conflict", "{text}", {"text": text})
+
+
+def read_preprocessing(value: str) -> Preprocessing:
+    """What a preset or a file says.
+
+    Raises:
+        OctetError: There is no such preset or file, or something is wrong in it.
+    """
+    try:
+        return Preprocessing.model_validate(mapping(value, Path()))
+    except PydanticCustomError as error:
+        raise OctetError(f"preprocess: {error}") from None

@@ -1,0 +1,97 @@
+"""An mmcls config and a checkpoint as the source of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+import torch
+
+from octet.core.errors import OctetError
+from octet.core.params import Model
+from octet.data.class_names import check_names
+from octet.data.preprocess import Preprocess
+from octet.export import checkpoint as checkpoints
+from octet.export.heads import check_head
+from octet.export.mmcls_model import Config, build, read_config
+from octet.export.mmcls_pipeline import derive
+from octet.export.onnx_model import LogitsModel, to_onnx
+from octet.export.source import Array, Exported
+
+
+def classifier(config: str, checkpoint: str, trusted: bool) -> tuple[Config, list[str] | None, torch.nn.Module]:
+    """The config, the checkpoint's class names or None, and the network, from its input to the logits, in evaluation mode.
+
+    Args:
+        config: A file, or a name in mmcls's zoo.
+        checkpoint: The file of the weights.
+        trusted: May reading the checkpoint run code?
+
+    Raises:
+        OctetError: One of them cannot be read, or they do not fit.
+    """
+    settings = read_config(config)
+    model = build(settings, config)
+    check_head(model, config)
+    content = checkpoints.read(checkpoint, trusted)
+    checkpoints.load_weights(model, content.weights, checkpoint)
+    return settings, content.classes, LogitsModel(model).eval()
+
+
+@dataclass(frozen=True)
+class MmclsSource:
+    """A config and a checkpoint.
+
+    Args:
+        config: A file, or a name in mmcls's zoo.
+        checkpoint: The file of the weights.
+        trusted: May reading the checkpoint run code?
+    """
+
+    engine: ClassVar = "torch"
+    config: str
+    checkpoint: str
+    trusted: bool
+
+    @classmethod
+    def of(cls, entry: Model) -> MmclsSource:
+        """The one of an entry in params.yaml, which has a config."""
+        return cls(str(entry.config), entry.checkpoint, entry.trusted)
+
+    def look(self) -> Preprocess:
+        """As Source.look: where the class names stand in the checkpoint, numbers stand for them."""
+        settings = read_config(self.config)
+        steps = derive(settings, self.config)
+        count = settings.model.get("head", {}).get("num_classes", len(steps.classes))
+        return steps if len(steps.classes) == count else replace(steps, classes=[str(k) for k in range(count)])
+
+    def export(self, opset: int) -> Exported:
+        """As Source.export."""
+        settings, classes, network = classifier(self.config, self.checkpoint, self.trusted)
+        steps = derive(settings, self.config, classes)
+        images = [steps(image) for image in steps.noise(8)]
+        reference = np.concatenate([_logits(network, x) for x in images])  # before to_onnx changes its form
+        if not steps.classes:
+            steps = replace(steps, classes=[str(k) for k in range(reference.shape[1])])
+        if reference.shape[1] != len(steps.classes):
+            raise OctetError(
+                f"{self.checkpoint}: {len(steps.classes)} class names, but the model of {self.config} has "
+                f"{reference.shape[1]} outputs; set meta.CLASSES in the checkpoint to the names of the classes that it was "
+                "trained on"
+            )
+        check_names(steps.classes, self.checkpoint if classes else self.config)
+        data = to_onnx(network, images[0].shape, opset, self.config)
+        return Exported(data, steps, images, reference, self.config)
+
+    def run(self) -> Callable[[Array], Array]:
+        """As Source.run."""
+        network = classifier(self.config, self.checkpoint, self.trusted)[2]
+        return lambda x: _logits(network, x)[0]
+
+
+def _logits(network: torch.nn.Module, x: Array) -> Array:
+    with torch.no_grad():
+        logits: Array = network(torch.from_numpy(x[None])).numpy()
+    return logits

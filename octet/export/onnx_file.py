@@ -1,0 +1,106 @@
+"""An ONNX file: read with its external data, and refused by name where Octet cannot quantize what is in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+from octet.core.errors import OctetError
+from octet.core.files import read_bytes
+from octet.core.text import printable
+
+Model = Any  # onnx.ModelProto, which has no types
+_QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger")
+_CONTROL = ("If", "Loop", "Scan", "SequenceMap")
+_DOMAINS = ("", "ai.onnx")
+
+
+def external_files(model: Model) -> list[str]:
+    """The names of the files beside it that hold tensors of it."""
+    names = {
+        entry.value
+        for tensor in _tensors(model)
+        if tensor.data_location == onnx.TensorProto.EXTERNAL
+        for entry in tensor.external_data
+        if entry.key == "location"
+    }
+    return sorted(names)
+
+
+def read(path: str) -> Model:
+    """A model, whole, with all its tensors in it.
+
+    Args:
+        path: The file.
+
+    Raises:
+        OctetError: It is missing, no ONNX, cut off, or a file with its tensors is.
+    """
+    model = read_graph(path)
+    folder = Path(path).parent
+    for name in external_files(model):
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise OctetError(
+                f"{path}: its tensors lie in {printable(name)!r}; expected a file beside it. Save the model again, as one file"
+            )
+        if not (folder / name).is_file():
+            raise OctetError(f"{folder / name}: no such file; tensors of {path} lie in it. Put it there, too")
+    try:
+        onnx.load_external_data_for_model(model, str(folder))
+        onnx.checker.check_model(model)
+    except (ValueError, OSError, onnx.checker.ValidationError) as error:
+        raise OctetError(f"{path}: damaged or cut off: {_first(error)}. Fetch it again") from None
+    return model
+
+
+def read_graph(path: str) -> Model:
+    """A model without what lies in other files. Arguments and errors as for `read`."""
+    data = read_bytes(path, "expected the ONNX model")
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(data)
+    except DecodeError:
+        raise OctetError(f"{path}: no ONNX model, or cut off ({len(data):,} bytes); fetch it again") from None
+    if not model.graph.node or not model.opset_import:
+        raise OctetError(f"{path}: no ONNX model: {'empty' if not data else 'no operators in it'}; fetch it again")
+    return model
+
+
+def check_operators(model: Model, path: str) -> None:
+    """Refuses what Octet cannot quantize.
+
+    Raises:
+        OctetError: The model is quantized already, has control flow, or operators that ONNX itself does not define.
+    """
+    types = sorted({node.op_type for node in model.graph.node})
+    quantized = [kind for kind in types if kind in _QUANTIZED or kind.startswith("QLinear")]
+    if quantized:
+        raise OctetError(
+            f"{path}: is quantized already ({', '.join(quantized)}); Octet quantizes fp32 models. Give it the model "
+            f"from before that"
+        )
+    control = [kind for kind in types if kind in _CONTROL]
+    if control:
+        raise OctetError(
+            f"{path}: has the operator{'s' * (len(control) > 1)} {', '.join(control)}, which ncnn has not: a network "
+            f"has to compute "
+            "the same for every image. Export it without"
+        )
+    custom = sorted({f"{node.domain}.{node.op_type}" for node in model.graph.node if node.domain not in _DOMAINS})
+    if custom:
+        raise OctetError(
+            f"{path}: has operators that ONNX does not define: {', '.join(map(printable, custom))}. Export it without "
+            f"optimizations of one engine"
+        )
+
+
+def _tensors(model: Model) -> list[Any]:
+    constants = [a.t for node in model.graph.node for a in node.attribute if a.type == onnx.AttributeProto.TENSOR]
+    return [*model.graph.initializer, *constants]
+
+
+def _first(error: Exception) -> str:
+    return printable((str(error).strip() or type(error).__name__).splitlines()[0].rstrip("."), 200)

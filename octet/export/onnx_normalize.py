@@ -1,0 +1,191 @@
+"""An ONNX model in the form that all later stages read: fp32, a batch of 1, fixed sizes, one opset, 'input' and 'output'."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx.inliner
+import onnxruntime
+from onnx import TensorProto, helper, numpy_helper
+from onnxruntime.capi import onnxruntime_pybind11_state as ort
+
+from octet.core.errors import OctetError
+from octet.core.text import printable
+from octet.export.onnx_file import Model
+from octet.export.onnx_input import Input
+from octet.export.onnx_opset import in_opset
+
+_WIDE = {TensorProto.FLOAT16: np.float16, TensorProto.DOUBLE: np.float64}
+ORT_ERRORS = (
+    ort.Fail,
+    ort.InvalidArgument,
+    ort.InvalidGraph,
+    ort.InvalidProtobuf,
+    ort.NoSuchFile,
+    ort.NotImplemented,
+    ort.RuntimeException,
+)
+
+
+def normalized(model: Model, given: Input, size: tuple[int, int], opset: int, path: str) -> bytes:
+    """The model with an fp32 input 'input' of shape (1, C, H, W) and one output 'output' of shape (1, classes).
+
+    Args:
+        model: With one output, the scores of the classes.
+        given: Its input.
+        size: (height, width) of the network's input.
+        opset: The one that the result has.
+        path: The model's file, for errors.
+
+    Raises:
+        OctetError: ONNX Runtime cannot run it at that size, it has no class scores, or it cannot be written in that opset.
+    """
+    model = onnx.inliner.inline_local_functions(model) if model.functions else model
+    model = _to_fp32(model)
+    _set_input(model, given, size)
+    model = in_opset(_folded(model, path), opset)
+    shape = _output_shape(model, path)
+    classes = [k for k in shape if k != 1]
+    if len(classes) != 1:
+        raise OctetError(
+            f"{path}: its output has the shape {list(shape)}; expected [1, classes], the scores of at least two "
+            f"classes. Octet judges "
+            "classifiers"
+        )
+    if len(shape) != 2 or shape[0] != 1:
+        model.graph.initializer.append(numpy_helper.from_array(np.array([1, -1]), "octet_scores"))
+        _append(model, "Reshape", ["octet_scores"])
+    _rename_output(model)
+    del model.graph.output[:]
+    model.graph.output.append(helper.make_tensor_value_info("output", TensorProto.FLOAT, [1, classes[0]]))
+    del model.graph.value_info[:]
+    content: bytes = model.SerializeToString(deterministic=True)
+    return content
+
+
+def session(model: Model | bytes, path: str, options: Any = None) -> Any:
+    """ONNX Runtime's session of a model.
+
+    Raises:
+        OctetError: It cannot run it.
+    """
+    options = options or onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    data = model if isinstance(model, bytes) else model.SerializeToString()
+    try:
+        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    except ORT_ERRORS as error:
+        raise OctetError(f"{path}: ONNX Runtime cannot read it: {_reason(error)}") from None
+
+
+def run(model: Any, name: str, x: Any, path: str) -> Any:
+    """The first output of a session for an input.
+
+    Raises:
+        OctetError: The input does not fit the network.
+    """
+    try:
+        return model.run(None, {name: x})[0]
+    except ORT_ERRORS as error:
+        raise OctetError(
+            f"{path}: cannot compute on an input of the shape {list(x.shape)}: {_reason(error)}. Is 'size' in 'preprocess' right?"
+        ) from None
+
+
+def _reason(error: Exception) -> str:
+    return printable(str(error).strip().splitlines()[0].rpartition(" : ")[2].rstrip("."), 300)
+
+
+def _to_fp32(model: Model) -> Model:
+    """A copy in which all numbers of fp16 and fp64 are fp32."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    for tensor in copy.graph.initializer:
+        _cast(tensor)
+    for node in copy.graph.node:
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.TENSOR:
+                _cast(attribute.t)
+            elif attribute.name in ("to", "dtype") and attribute.i in _WIDE:
+                attribute.i = TensorProto.FLOAT
+    for value in copy.graph.output:
+        value.type.tensor_type.elem_type = TensorProto.FLOAT
+        value.type.tensor_type.ClearField("shape")
+    del copy.graph.value_info[:]
+    return copy
+
+
+def _cast(tensor: Any) -> None:
+    if tensor.data_type in _WIDE:
+        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float32), tensor.name))
+
+
+def _set_input(model: Model, given: Input, size: tuple[int, int]) -> None:
+    """Makes the input fp32 'input' of shape (1, C, H, W)."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    del model.graph.input[:]
+    model.graph.input.append(helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, given.channels, *size]))
+    taken = {name for node in model.graph.node for name in (*node.input, *node.output)} | weights
+    front = []
+    if given.layout == "NHWC":
+        front.append(helper.make_node("Transpose", ["input"], ["octet_nhwc"], perm=[0, 2, 3, 1]))
+    source = "octet_nhwc" if front else "input"
+    if "input" in taken - {given.name}:
+        _rename(model, "input", "octet_input")
+    _rename(model, given.name, source, inputs_only=True)
+    nodes = [*front, *model.graph.node]
+    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del model.graph.node[:]
+    model.graph.node.extend(copies)
+
+
+def _rename(model: Model, old: str, new: str, inputs_only: bool = False) -> None:
+    for node in model.graph.node:
+        for field in (node.input,) if inputs_only else (node.input, node.output):
+            for k, name in enumerate(field):
+                if name == old:
+                    field[k] = new
+    for tensor in model.graph.initializer if not inputs_only else ():
+        if tensor.name == old:
+            tensor.name = new
+    for value in model.graph.output:
+        if value.name == old and not inputs_only:
+            value.name = new
+
+
+def _folded(model: Model, path: str) -> Model:
+    """What ONNX Runtime makes of it before it runs it: no constant is computed twice, batch norms are in convolutions."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    with tempfile.TemporaryDirectory() as folder:
+        options.optimized_model_filepath = str(Path(folder) / "model.onnx")
+        session(model, path, options)
+        folded = onnx.load(options.optimized_model_filepath)
+    used = {node.domain for node in folded.graph.node}
+    imports = [entry for entry in folded.opset_import if entry.domain in used | {""}]
+    del folded.opset_import[:]
+    folded.opset_import.extend(imports)
+    return folded
+
+
+def _output_shape(model: Model, path: str) -> tuple[int, ...]:
+    meta = session(model, path).get_outputs()[0]
+    return tuple(size if isinstance(size, int) else -1 for size in meta.shape)
+
+
+def _append(model: Model, kind: str, more: list[str]) -> None:
+    """One more operator at the end."""
+    last = model.graph.output[0].name
+    model.graph.node.append(helper.make_node(kind, [last, *more], ["octet_output"]))
+    model.graph.output[0].name = "octet_output"
+
+
+def _rename_output(model: Model) -> None:
+    last = model.graph.output[0].name
+    if last != "output":
+        _rename(model, "output", "octet_not_output")
+        _rename(model, last, "output")

@@ -1,0 +1,146 @@
+"""An ONNX file as the source of a model, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from octet.core import yaml
+from octet.core.errors import OctetError
+from octet.core.params import Model as Entry
+from octet.core.preprocessing import PRESETS, Preprocessing
+from octet.data.class_names import check_names
+from octet.data.preprocess import Preprocess
+from octet.export.onnx_file import Model, check_operators, read
+from octet.export.onnx_input import Input, only_input
+from octet.export.onnx_normalize import normalized, run, session
+from octet.export.onnx_scores import cut, scores
+from octet.export.own_preprocess import own_preprocess
+from octet.export.source import Array, Exported
+
+
+@dataclass(frozen=True)
+class OnnxSource:
+    """An ONNX file and what happens to an image before it.
+
+    Args:
+        path: The file.
+        given: What happens to an image; None: it was not said.
+    """
+
+    engine: ClassVar = "ONNX Runtime"
+    path: str
+    given: Preprocessing | None
+
+    @classmethod
+    def of(cls, entry: Entry) -> OnnxSource:
+        """The one of an entry in params.yaml, which has 'onnx'."""
+        return cls(str(entry.onnx), entry.preprocess)
+
+    def look(self) -> Preprocess:
+        """As Source.look."""
+        return self._read().steps
+
+    def export(self, opset: int) -> Exported:
+        """As Source.export: the reference is the file itself, run by ONNX Runtime, without a softmax at its end."""
+        known = self._read()
+        images = [known.steps(image) for image in known.steps.noise(8)]
+        if known.input.dtype == np.uint8 and any((x != np.clip(np.rint(x), 0, 255)).any() for x in images):
+            raise OctetError(
+                f"{self.path}: takes grey levels (uint8) and normalizes them itself; expected 'preprocess: none', or "
+                f"mean 0 and std 1"
+            )
+        size = known.steps.size[0], known.steps.size[1]
+        data = normalized(known.logits, known.input, size, opset, self.path)
+        reference = np.stack([known.run(x) for x in images])
+        if (reference >= 0).all() and np.allclose(reference.sum(axis=1), 1, atol=1e-4):
+            raise OctetError(
+                f"{self.path}: its outputs are probabilities, of a softmax in pieces, and Octet compares what comes "
+                f"before it. Export it "
+                "without its softmax"
+            )
+        return Exported(data, known.steps, images, reference, self.path)
+
+    def run(self) -> Callable[[Array], Array]:
+        """As Source.run."""
+        return self._read().run
+
+    def _read(self) -> _Known:
+        model = read(self.path)
+        check_operators(model, self.path)
+        entry = only_input(model, self.path, self.given.layout if self.given else None)
+        if self.given is None:
+            raise OctetError(f"{self.path}: {_what_to_write(entry)}")
+        size = _size(self.given, entry, self.path)
+        channels = 1 if self.given.channel_order == "GREY" else 3
+        if channels != entry.channels:
+            raise OctetError(
+                f"{self.path}: the input {entry.name!r} has {entry.channels} channel{'s' * (entry.channels > 1)}, and "
+                f"'channel_order: "
+                f"{self.given.channel_order}' in 'preprocess' means {channels}"
+            )
+        logits = cut(model, scores(model, self.path))
+        engine = session(logits, self.path)
+
+        def compute(x: Array) -> Array:
+            y: Array = run(engine, entry.name, entry.feed(x), self.path).astype(np.float32).reshape(-1)
+            return y
+
+        count = compute(np.zeros((channels, *size), np.float32)).size
+        names = list(self.given.classes or map(str, range(count)))
+        if len(names) != count:
+            raise OctetError(
+                f"{self.path}: {len(names)} class names in 'preprocess', but the model has {count} outputs"
+            )
+        check_names(names, self.path)
+        return _Known(logits, entry, own_preprocess(self.given, size, names), compute)
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What is known of a model once it was read.
+
+    Args:
+        logits: The model, without a softmax at its end.
+        input: Its input.
+        steps: What happens to an image.
+        run: From a network input to the logits.
+    """
+
+    logits: Model
+    input: Input
+    steps: Preprocess
+    run: Callable[[Array], Array]
+
+
+def _size(given: Preprocessing, entry: Input, path: str) -> tuple[int, int]:
+    """(height, width) of the network's input, which the entry and the model have to agree on."""
+    fixed = entry.height, entry.width
+    size = given.size or fixed
+    if size[0] is None or size[1] is None:
+        raise OctetError(
+            f"{path}: the input {entry.name!r} takes images of any size. Write which into 'preprocess', as 'size: "
+            f"[224, 224]' (height, width)"
+        )
+    if any(of_model not in (None, asked) for of_model, asked in zip(fixed, size, strict=True)):
+        shown = " x ".join(str(edge or "any") for edge in fixed)
+        raise OctetError(
+            f"{path}: 'size' in 'preprocess' is {list(size)} (height, width), and the input {entry.name!r} is {shown}"
+        )
+    return size[0], size[1]
+
+
+def _what_to_write(entry: Input) -> str:
+    """That the pre-processing is missing, with an example that has the model's own size and channels."""
+    example: dict[str, Any] = {"size": [entry.height or 224, entry.width or 224]} | PRESETS["imagenet"]
+    if entry.channels == 1:
+        example |= {"channel_order": "GREY", "mean": [127.5], "std": [127.5]}
+    lines = "\n".join(f"  {line}" for line in yaml.dumps({"preprocess": example}).splitlines())
+    return (
+        "an ONNX model does not say what happens to an image before it. Write it into the model's entry as "
+        "'preprocess': a preset "
+        f"({', '.join(PRESETS)}), a YAML file, or, as it was trained,\n{lines}"
+    )

@@ -1,0 +1,60 @@
+"""Where a model comes from, and what export needs of it. Each kind of source is a file of its own, <kind>_source.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from octet.data.preprocess import Preprocess
+
+Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A model as a source gives it.
+
+    Args:
+        onnx: The ONNX model: its input is 'input', of shape (1, C, H, W), its output 'output', the logits.
+        steps: What happens to an image before it, and the class names.
+        images: Network inputs, each of shape (C, H, W).
+        reference: What the source itself computes of them: logits of shape (n, classes).
+        where: What names the model in an error.
+    """
+
+    onnx: bytes
+    steps: Preprocess
+    images: Sequence[Array]
+    reference: Array
+    where: str
+
+
+class Source(Protocol):
+    """Where a model comes from."""
+
+    engine: ClassVar[str]  # what computes the source's own logits
+
+    def look(self) -> Preprocess:
+        """What happens to an image, and the class names or as many numbers, without reading the weights where that is slow.
+
+        Raises:
+            OctetError: The model cannot be read, or does not say it.
+        """
+
+    def export(self, opset: int) -> Exported:
+        """The model as ONNX of an opset, and what to compare it with.
+
+        Raises:
+            OctetError: The model cannot be read, or cannot be exported.
+        """
+
+    def run(self) -> Callable[[Array], Array]:
+        """The source's own computation: from a network input of shape (C, H, W) to its logits, of shape (classes,).
+
+        Raises:
+            OctetError: The model cannot be read.
+        """
