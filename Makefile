@@ -5,7 +5,8 @@
 .PHONY: help quantize zoo tune predict report package dump env test test-unit test-slow fuzz check schema lint format
 .PHONY: accuracy-baselines sweep-calibrators sweep-recovery bench-pipeline bench-data bench-cifar bench-int8 bench-peers chart screenshots zoo-table clean distclean git-or-not
 
-# The interpreter that .venv is made from; empty: the first of python3.11, python3 and python that is a Python 3.11.
+# The interpreter that .venv is made from; empty: the first of python3.11, 3.12, 3.10, 3.13, python3 and python that is a
+# Python 3.10 to 3.13. PPQ cannot be had on 3.13, so that one comes last.
 PYTHON ?=
 # One model of params.yaml; empty: all of them.
 MODEL ?=
@@ -191,22 +192,23 @@ git-or-not: .venv/.ready
 
 # mmcv and antlr4 exist as source only. mmcv's build imports pkg_resources, which build isolation's newest setuptools
 # no longer has, and asks for the opencv that needs libGL unless it finds one: so both are built against what the
-# first step installed, and never taken from pip's cache, which might hold one built elsewhere. All else is one list;
+# first step installed, and never taken from pip's cache, which might hold one built elsewhere. octet/project/mmcv_build
+# is for mmcv's build on Python 3.13. All else is one list, whose markers say what is for which Python;
 # requirements.cuda.lock only says which versions of what torch's CUDA build asks for, where pip finds that build.
 .venv/.locked: requirements.lock requirements.cuda.lock
 	@if cat $^ | cmp -s - $@; then touch $@; exit 0; fi; set -e; \
-	if [ -n "$$PYTHON" ]; then set -- "$$PYTHON"; else set -- python3.11 python3 python; fi; \
+	if [ -n "$$PYTHON" ]; then set -- "$$PYTHON"; else set -- python3.11 python3.12 python3.10 python3.13 python3 python; fi; \
 	python=; for name in "$$@"; do \
-		if "$$name" -c 'import sys, ensurepip, venv; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; \
+		if "$$name" -c 'import sys, ensurepip, venv; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; \
 		then python=$$name; break; fi; done; \
 	if [ -z "$$python" ]; then \
-		echo "Octet needs Python 3.11 with its venv module, and found none as: $$*. Install it, or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; fi; \
+		echo "Octet needs a Python from 3.10 to 3.13 with its venv module, and found none as: $$*. Install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; fi; \
 	echo ".venv: making it with $$python"; \
 	rm -rf .venv; "$$python" -m venv .venv; \
 	echo ".venv: installing setuptools, numpy and OpenCV"; \
 	$(PIP) install -c requirements.lock setuptools wheel numpy opencv-python-headless; \
 	echo ".venv: building mmcv and antlr4"; \
-	MMCV_WITH_OPS=0 $(PIP) install --no-cache-dir --no-build-isolation --no-deps -c requirements.lock mmcv antlr4-python3-runtime; \
+	PYTHONPATH=octet/project/mmcv_build MMCV_WITH_OPS=0 $(PIP) install --no-cache-dir --no-build-isolation --no-deps -c requirements.lock mmcv antlr4-python3-runtime; \
 	echo ".venv: installing all of requirements.lock (torch is the big one; minutes)"; \
 	$(PIP) install -r requirements.lock -c requirements.cuda.lock; \
 	cat $^ > $@

@@ -107,7 +107,8 @@ class Bench:
 
         A calibrator that works on the whole model, as PPQ does, takes long: it gets one target and as few images as it needs.
         """
-        by_histogram = {name: threshold(name) is not None for name in registry.computing_calibrators()}
+        here = [name for name in registry.computing_calibrators() if not registry.calibrator_needs(name).missing]
+        by_histogram = {name: threshold(name) is not None for name in here}
         for name in registry.BUILT_IN_TARGETS:
             for method in (method for method, by in by_histogram.items() if by):
                 layers = (method, name) == (self.settings.method, "dotprod")

@@ -19,7 +19,6 @@ import shlex
 import subprocess
 import sys
 import tempfile
-import tomllib
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -28,6 +27,11 @@ from unittest import mock
 
 from octet.core import fields, params, yaml
 from octet.core.errors import OctetError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 ROOT = Path(__file__).parents[1]
 LANGUAGES = ("sh", "text", "yaml", "python", "cpp", "toml")

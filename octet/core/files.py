@@ -53,8 +53,11 @@ def not_written(path: Path, error: OSError) -> OctetError:
 
 def checksum(path: str | Path, algorithm: str) -> str:
     """A file's checksum in hex digits, by an algorithm of hashlib, as 'md5'."""
+    digest = hashlib.new(algorithm)
     with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from importlib.util import find_spec
 from pathlib import Path
 
 METHODS = Path(__file__).parents[1] / "calibrate" / "methods"
@@ -23,13 +24,20 @@ class CalibratorNeeds:
         title: What messages call it; empty: its name.
         least_images: The fewest calibration images that it works with.
         not_with: Parameters at the top of params.yaml that must be off with it, and why.
+        packages: What it imports that not every Python has, and what to do where that is missing.
         computes: Does it find scales itself?
     """
 
     title: str = ""
     least_images: int = 1
     not_with: Mapping[str, str] = field(default_factory=dict)
+    packages: Mapping[str, str] = field(default_factory=dict)
     computes: bool = True
+
+    @property
+    def missing(self) -> dict[str, str]:
+        """Those of `packages` that are not installed here; none is imported."""
+        return {package: advice for package, advice in self.packages.items() if find_spec(package) is None}
 
 
 def calibrators(_: Path | None = None) -> dict[str, str]:

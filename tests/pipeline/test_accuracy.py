@@ -40,5 +40,7 @@ def test_the_accuracy_is_what_it_was():
     baselines, tolerances = accuracy.load()
     assert {name.split(", ")[0] for name in baselines} == set(registry.computing_calibrators())
     assert {name.split(", ")[1] for name in baselines} == set(registry.BUILT_IN_TARGETS)
+    missing = [name for name in registry.computing_calibrators() if registry.calibrator_needs(name).missing]
+    baselines = {name: figures for name, figures in baselines.items() if name.split(", ")[0] not in missing}
     result = accuracy.problems(accuracy.measure(), baselines, tolerances)
     assert not result, "\n".join([*result, "If that is meant: make accuracy-baselines"])

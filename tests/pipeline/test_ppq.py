@@ -9,7 +9,6 @@ import onnx
 import pytest
 import torch
 
-from octet.calibrate import ppq_graph
 from octet.calibrate.calibrate import calibrate as calibrate_by_settings
 from octet.calibrate.match import match
 from octet.calibrate.weights import weight_scales
@@ -23,6 +22,10 @@ from octet.ncnn import table
 from octet.ncnn.convert import pnnx
 from octet.ncnn.net import load_net
 from tests import nets
+
+if calibrator_needs("ppq").missing:
+    pytest.skip("PPQ cannot be had on this Python", allow_module_level=True)
+from octet.calibrate import ppq_graph
 
 pytestmark = pytest.mark.pipeline
 

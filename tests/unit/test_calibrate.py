@@ -309,6 +309,15 @@ def threshold(histogram, levels, settings):
 '''
 
 
+def test_a_calibrator_whose_package_is_not_there(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ppq", None)  # as on Python 3.13
+    assert methods.calibrator("minmax")
+    with pytest.raises(
+        OctetError, match=r"method: ppq needs the package ppq, .* not installed.* PYTHON=.* another method"
+    ):
+        methods.calibrator("ppq")
+
+
 def test_a_new_calibrator_is_one_file(tmp_path):
     """In a copy of the library: params.yaml takes it, the network is calibrated by it, and its docstring is its documentation."""
     for part in ("octet", "tests"):

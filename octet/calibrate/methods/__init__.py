@@ -25,8 +25,9 @@ its question as a comment. Read it as settings.NAME. Check, schema, documents an
 
 What a calibrator needs of the other parameters it says in constants, which the check of params.yaml reads from its file
 without importing it, so literals: LEAST_IMAGES, the fewest images that it works with; NOT_WITH, a dictionary of
-parameters at the top of params.yaml that must be off with it, and why; TITLE, what messages call it. COMPUTES = False
-says that it finds no scales itself. All may be left out: octet.core.registry.CalibratorNeeds. ppq.py has some.
+parameters at the top of params.yaml that must be off with it, and why; TITLE, what messages call it; PACKAGES, what it
+imports that not every Python has, and what to do where that is missing. COMPUTES = False says that it finds no scales
+itself. All may be left out: octet.core.registry.CalibratorNeeds. ppq.py has some.
 
 A calibrator that does badly on some inputs may warn of them by a function `remark(histogram) -> str`, empty where all is
 well. The stage calibrate prints it with the layer's name. kl.py has one.
@@ -47,11 +48,21 @@ from octet.calibrate import thresholds
 from octet.calibrate.histogram import Histogram
 from octet.calibrate.job import Job
 from octet.calibrate.thresholds import Threshold
+from octet.core.errors import OctetError
+from octet.core.registry import calibrator_needs
 from octet.ncnn.table import Table
 
 
 def calibrator(name: str) -> Callable[[Job], Table]:
-    """The calibrator of that name, which may import much: torch, for one."""
+    """The calibrator of that name, which may import much: torch, for one.
+
+    Raises:
+        OctetError: A package that it needs is not installed.
+    """
+    for package, advice in calibrator_needs(name).missing.items():
+        raise OctetError(
+            f"calibrate.method: {name} needs the package {package}, which is not installed. {advice}, or choose another method"
+        )
     choose = threshold(name)
     if choose:
         return lambda job: thresholds.table(job, choose)

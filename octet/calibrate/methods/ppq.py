@@ -28,6 +28,10 @@ from octet.ncnn.layer import Layer
 from octet.ncnn.table import Table
 
 TITLE = "PPQ"
+PACKAGES = {
+    "ppq": "PPQ 0.6.6 runs with numpy 1 and onnx 1.17, which have no wheels for Python 3.13. Make .venv with Python 3.10, "
+    "3.11 or 3.12 ('make distclean', then 'make quantize PYTHON=python3.12')"
+}
 LEAST_IMAGES = 8  # it asserts as many steps
 NOT_WITH = {"equalize": "PPQ calibrates the ONNX model, which is not equalized"}
 
