@@ -43,7 +43,7 @@ class Preprocessing(Section):
         "By which filter is it resized?", "bilinear", default="bilinear"
     )
     """`area` is cv2's; `box` and `hamming` are pillow's."""
-    backend: Literal["pillow", "cv2"] = ask("By which library?", "pillow", default="pillow")
+    backend: Literal["pillow", "cv2"] = ask("By which library?", "pillow", default="pillow", validate_default=True)
     """torchvision and timm resize by pillow, whose filters take all pixels into account; OpenMMLab and PaddlePaddle by cv2."""
     channel_order: Literal["RGB", "BGR", "GREY"] = ask("In which order are the channels?", "RGB")
     """`GREY`: the input has one channel."""

@@ -13,8 +13,6 @@ from octet.core.logits import spread_difference
 from octet.data.preprocess import save
 from octet.export.source import Source
 
-TOLERANCE = 1e-4  # of the logits' spread, between the source's own computation and ONNX Runtime on what is exported
-
 
 def export(source: Source, opset: int, onnx: Path, preprocess: Path) -> float:
     """Writes the ONNX model (input 'input' of shape (1, C, H, W), output 'output', the logits) and preprocess.json.
@@ -29,16 +27,16 @@ def export(source: Source, opset: int, onnx: Path, preprocess: Path) -> float:
         The largest difference between ONNX Runtime's logits and the source's own on its images, as a share of their spread.
 
     Raises:
-        OctetError: That is more than TOLERANCE, or the source cannot be read or exported.
+        OctetError: That is more than the model's tolerance, or the source cannot be read or exported.
     """
     model = source.export(opset)
     session = onnxruntime.InferenceSession(model.onnx, providers=["CPUExecutionProvider"])
     logits = np.concatenate([session.run(None, {"input": x[None]})[0] for x in model.images])
     difference = spread_difference(logits, model.reference)
-    if not difference <= TOLERANCE:
+    if not difference <= model.tolerance:
         raise OctetError(
             f"{model.where}: ONNX Runtime's logits differ from {source.engine}'s by {difference:.1e} of their spread, more than "
-            f"{TOLERANCE:.0e}; the model does something at export that ONNX does not reproduce"
+            f"{model.tolerance:.0e}; the model does something at export that ONNX does not reproduce"
         )
     write_bytes(onnx, model.onnx)
     save(model.steps, preprocess)

@@ -80,6 +80,11 @@ def only_input(model: Model, path: str, layout: str | None = None) -> Input:
         raise OctetError(
             f"{path}: the input {value.name!r} has the shape {shown}; expected an image: [1, channels, height, width]"
         )
+    if sizes[0] not in (None, 1):
+        raise OctetError(
+            f"{path}: the input {value.name!r} takes {sizes[0]} images at once; expected one, or any number. Export "
+            f"it again with a batch of 1"
+        )
     layout = layout or _layout(sizes)
     if layout is None:
         raise OctetError(

@@ -45,7 +45,7 @@ def normalized(model: Model, given: Input, size: tuple[int, int], opset: int, pa
         OctetError: ONNX Runtime cannot run it at that size, it has no class scores, or it cannot be written in that opset.
     """
     model = onnx.inliner.inline_local_functions(model) if model.functions else model
-    model = _to_fp32(model)
+    model = to_fp32(model)
     _set_input(model, given, size)
     model = in_opset(_folded(model, path), opset)
     shape = _output_shape(model, path)
@@ -100,8 +100,8 @@ def _reason(error: Exception) -> str:
     return printable(str(error).strip().splitlines()[0].rpartition(" : ")[2].rstrip("."), 300)
 
 
-def _to_fp32(model: Model) -> Model:
-    """A copy in which all numbers of fp16 and fp64 are fp32."""
+def to_fp32(model: Model) -> Model:
+    """A copy in which all numbers of fp16 and fp64 are fp32; its input, too."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     for tensor in copy.graph.initializer:
@@ -112,6 +112,9 @@ def _to_fp32(model: Model) -> Model:
                 _cast(attribute.t)
             elif attribute.name in ("to", "dtype") and attribute.i in _WIDE:
                 attribute.i = TensorProto.FLOAT
+    for value in copy.graph.input:
+        if value.type.tensor_type.elem_type in _WIDE:
+            value.type.tensor_type.elem_type = TensorProto.FLOAT
     for value in copy.graph.output:
         value.type.tensor_type.elem_type = TensorProto.FLOAT
         value.type.tensor_type.ClearField("shape")

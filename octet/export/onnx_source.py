@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,7 +16,7 @@ from octet.data.class_names import check_names
 from octet.data.preprocess import Preprocess
 from octet.export.onnx_file import Model, check_operators, read
 from octet.export.onnx_input import Input, only_input
-from octet.export.onnx_normalize import normalized, run, session
+from octet.export.onnx_normalize import normalized, run, session, to_fp32
 from octet.export.onnx_scores import cut, scores
 from octet.export.own_preprocess import own_preprocess
 from octet.export.source import Array, Exported
@@ -62,7 +62,8 @@ class OnnxSource:
                 f"before it. Export it "
                 "without its softmax"
             )
-        return Exported(data, known.steps, images, reference, self.path)
+        tolerance = 1e-2 if known.input.dtype == np.float16 else 1e-4  # the file itself computes in fp16
+        return Exported(data, known.steps, images, reference, self.path, tolerance)
 
     def run(self) -> Callable[[Array], Array]:
         """As Source.run."""
@@ -83,6 +84,8 @@ class OnnxSource:
                 f"{self.given.channel_order}' in 'preprocess' means {channels}"
             )
         logits = cut(model, scores(model, self.path))
+        if entry.dtype == np.float64:  # in which ONNX Runtime has few operators
+            logits, entry = to_fp32(logits), replace(entry, dtype=np.float32)
         engine = session(logits, self.path)
 
         def compute(x: Array) -> Array:

@@ -24,6 +24,7 @@ class Exported:
         images: Network inputs, each of shape (C, H, W).
         reference: What the source itself computes of them: logits of shape (n, classes).
         where: What names the model in an error.
+        tolerance: Of the exported model's logits, as a share of the reference's spread.
     """
 
     onnx: bytes
@@ -31,6 +32,7 @@ class Exported:
     images: Sequence[Array]
     reference: Array
     where: str
+    tolerance: float = 1e-4
 
 
 class Source(Protocol):

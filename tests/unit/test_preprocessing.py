@@ -1,0 +1,127 @@
+"""`preprocess` in an entry of params.yaml: a preset, a file or the mapping, and what of it is wrong."""
+
+from pathlib import Path
+
+import pytest
+
+from octet.core import params, settings
+from octet.core.preprocessing import PRESETS, Preprocessing
+from octet.data.geometry import CenterCrop, Resize
+from octet.export.own_preprocess import own_preprocess
+from tests.unit.test_params import VALID, problems
+
+pytestmark = pytest.mark.unit
+ENTRY = """\
+    onnx: models/net.onnx
+    checkpoint: models/net.onnx
+    preprocess: {}
+"""
+CONFIG = "    config: configs/models/net.py\n    checkpoint: models/net.pth\n"
+MEAN = "mean: [1, 2, 3], std: [1, 2, 4]"
+
+
+@pytest.fixture
+def path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("configs/models").mkdir(parents=True)
+    return Path("params.yaml")
+
+
+def text(preprocess: str) -> str:
+    assert CONFIG in VALID
+    return VALID.replace(CONFIG, ENTRY.format(preprocess))
+
+
+def loaded(path: Path, preprocess: str) -> Preprocessing:
+    path.write_text(text(preprocess))
+    return params.load(path).models["net"].preprocess
+
+
+def test_a_preset_a_file_and_the_mapping_itself(path):
+    imagenet = loaded(path, "imagenet")
+    assert imagenet == Preprocessing.model_validate(PRESETS["imagenet"])
+    Path("configs/models/net.yaml").write_text("channel_order: BGR\nmean: 127.5\nstd: 127.5\nsize: [48, 192]\n")
+    of_file = loaded(path, "configs/models/net.yaml")
+    assert (of_file.mean, of_file.size) == ((127.5,) * 3, (48, 192))
+    assert loaded(path, "{channel_order: BGR, mean: 127.5, std: 127.5, size: [48, 192]}") == of_file
+
+
+def test_a_changed_file_changes_what_export_depends_on(path):
+    Path("configs/models/net.yaml").write_text("channel_order: BGR\nmean: 127.5\nstd: 127.5\n")
+    path.write_text(text("configs/models/net.yaml"))
+    before = settings.contents("net", params.load(path).models["net"])
+    Path("configs/models/net.yaml").write_text("channel_order: RGB\nmean: 127.5\nstd: 127.5\n")
+    after = settings.contents("net", params.load(path).models["net"])
+    assert [key for key in before if before[key] != after[key]] == ["source"]
+    assert after["source"]["onnx"] == "models/net.onnx"
+
+
+@pytest.mark.parametrize(
+    ("preprocess", "message"),
+    [
+        ("imagenat", "unknown preset \"imagenat\". Did you mean 'imagenet'? Or name a YAML file"),
+        ("5", "expected a preset (imagenet, none), a YAML file in configs/models, or a mapping, found 5"),
+        ("{channel_order: RGB}", "mean: missing key"),
+        (f"{{channel_order: RGB, {MEAN}, sise: [1, 2]}}", "sise: unknown key. Did you mean 'size'?"),
+        (f"{{channel_order: RGB, {MEAN}, size: 224}}", "size: expected [height, width] in pixels, or null, found 224"),
+        (f"{{channel_order: RBG, {MEAN}}}", 'channel_order: unknown value "RBG". Did you mean \''),
+        (f"{{channel_order: GREY, {MEAN}}}", "mean: has 3 numbers; expected 1, one a channel (GREY)"),
+        ("{channel_order: RGB, mean: [0, 0, 0], std: [1, 0, 1]}", "std: [1.0, 0.0, 1.0]: nothing is divided by 0"),
+        (
+            "{channel_order: RGB, mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225]}",
+            "std: [0.229, 0.224, 0.225] is of values from 0 to 1. Set 'range: 1', or multiply mean and std by 255",
+        ),
+        (f"{{channel_order: RGB, {MEAN}, crop: 0.9, resize: 256}}", "crop: is given beside 'resize'. Keep one of them"),
+        (f"{{channel_order: RGB, {MEAN}, interpolation: area}}", 'backend: area is a filter of cv2; found "pillow"'),
+    ],
+)
+def test_what_is_wrong_is_named(path, preprocess, message):
+    lines = problems(path, text(preprocess))
+    assert any(line.startswith("params.yaml: models.net.preprocess") and message in line for line in lines), lines
+
+
+def test_a_file_s_mistakes_are_the_file_s(path):
+    Path("configs/models/net.yaml").write_text("chanel_order: RGB\nmean: 0\nstd: 1\n")
+    assert problems(path, text("configs/models/net.yaml"))[0] == (
+        "configs/models/net.yaml: chanel_order: unknown key. Did you mean 'channel_order'?"
+    )
+    assert "configs/models/other.yaml: no such file" in problems(path, text("configs/models/other.yaml"))[0]
+    Path("net.yaml").write_text("channel_order: RGB\nmean: 0\nstd: 1\n")
+    assert "net.yaml: lies outside configs/models" in problems(path, text("net.yaml"))[0]
+
+
+def test_an_entry_has_one_source(path):
+    both = VALID.replace(CONFIG, CONFIG + "    onnx: models/net.onnx\n")
+    assert problems(path, both) == [
+        "params.yaml: models.net.onnx: the entry has 'config', too. A model has one source; keep one of them"
+    ]
+    assert (
+        "models.net.preprocess: is for models without a config"
+        in problems(path, VALID.replace(CONFIG, CONFIG + "    preprocess: none\n"))[0]
+    )
+    assert (
+        "models.net.config: expected text, found null"
+        in problems(path, VALID.replace("config: configs/models/net.py", "config: null"))[0]
+    )
+    other = text("none").replace("checkpoint: models/net.onnx", "checkpoint: models/net.pth")
+    assert "models.net.checkpoint: expected \"models/net.onnx\", as 'onnx' has it" in problems(path, other)[0]
+
+
+@pytest.mark.parametrize(
+    ("more", "steps"),
+    [
+        ({}, [Resize(32, 48, None, "bilinear", "pillow")]),
+        ({"crop": 0.875}, [Resize(36, 54, None, "bilinear", "pillow"), CenterCrop(32, 48)]),
+        ({"resize": 40}, [Resize(40, 40, "short", "bilinear", "pillow"), CenterCrop(32, 48)]),
+        ({"resize": (40, 60)}, [Resize(40, 60, None, "bilinear", "pillow"), CenterCrop(32, 48)]),
+    ],
+)
+def test_resizing_and_cropping(more, steps):
+    given = Preprocessing.model_validate(PRESETS["none"] | more)
+    assert own_preprocess(given, (32, 48), ["a", "b"]).geometry == steps
+
+
+def test_mean_and_std_of_0_to_1_are_those_of_grey_levels():
+    given = {"channel_order": "RGB", "range": 1, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+    steps = own_preprocess(Preprocessing.model_validate(given), (8, 8), ["a", "b"])
+    assert (steps.mean, steps.std) == (PRESETS["imagenet"]["mean"], PRESETS["imagenet"]["std"])
