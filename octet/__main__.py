@@ -89,7 +89,7 @@ def add(
 
 def validate(model: str | None, profile: str | None) -> None:
     """Fill in what entries of params.yaml leave out, and check it as a whole."""
-    from octet.project import entries
+    from octet.project import copies, entries
     from octet.project.splits import check_splits
 
     if profile is not None:
@@ -98,6 +98,7 @@ def validate(model: str | None, profile: str | None) -> None:
     loaded, names = _models(model)
     for name in names:
         entry = loaded.models[name]
+        copies.refresh(name)
         entries.present(name, entry.config, entry.checkpoint, entry.data, entry.onnx is not None)
         check_splits(name, entry, entry.evaluate.split)
 

@@ -4,6 +4,7 @@ export.py          both, compared with the source's own computation
 source.py          what export needs of a source; sources.py: which kind an entry names
 mmcls_source.py    an mmcls config and a checkpoint
 mmcls_model.py     the config, and the network that mmcls builds from it
+own_modules.py     modules beside the config; reads.py: which files it reads, all of which DVC has to see
 mmcls_pipeline.py  the config's test pipeline as a Preprocess
 checkpoint.py      the weights; torch_file.py, stored_tensors.py: torch.save's files, read without running them
 onnx_model.py      the network as ONNX

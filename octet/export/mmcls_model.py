@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from octet.core.errors import OctetError, nearest
+from octet.export import own_modules
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -41,13 +42,15 @@ ZOO = Path(mmcls.__file__).parent / ".mim" / "configs"
 
 
 def read_config(name: str) -> Config:
-    """Reads an mmcls config, which is Python code and runs.
+    """Reads an mmcls config, which is Python code and runs, and imports what its custom_imports names.
+
+    Modules may lie beside the config, or in a folder beside it that is called as it is, without its .py.
 
     Args:
         name: A file of yours, or one of mmcls's zoo, as 'resnet/resnet18_8xb16_cifar10.py'.
 
     Raises:
-        OctetError: There is none of that name, or it cannot be read, or has no model.
+        OctetError: There is none of that name, or it cannot be read, or has no model; or a module is missing.
     """
     path = Path(name)
     if not path.is_file():
@@ -61,9 +64,11 @@ def read_config(name: str) -> Config:
     hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
     problem = None
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), own_modules.beside(path):
             warnings.simplefilter("ignore")
-            config = Config.fromfile(str(path))
+            config = Config.fromfile(str(path), import_custom_modules=False)
+            if config.get("custom_imports"):
+                own_modules.import_all(config.custom_imports, path, name)
     except (SyntaxError, NameError, ImportError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         problem = str(error)
     finally:

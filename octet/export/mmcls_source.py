@@ -18,6 +18,7 @@ from octet.export.heads import check_head
 from octet.export.mmcls_model import Config, build, read_config
 from octet.export.mmcls_pipeline import derive
 from octet.export.onnx_model import LogitsModel, to_onnx
+from octet.export.reads import absolute, check_tracked, recorded, texts
 from octet.export.source import Array, Exported
 
 
@@ -69,8 +70,10 @@ class MmclsSource:
 
     def export(self, opset: int) -> Exported:
         """As Source.export."""
-        settings, classes, network = classifier(self.config, self.checkpoint, self.trusted)
-        steps = derive(settings, self.config, classes)
+        with recorded() as reads:
+            settings, classes, network = classifier(self.config, self.checkpoint, self.trusted)
+            steps = derive(settings, self.config, classes)
+        check_tracked(reads - {absolute(self.checkpoint)}, self.config, texts(settings._cfg_dict.to_dict()))
         images = [steps(image) for image in steps.noise(8)]
         reference = np.concatenate([_logits(network, x) for x in images])  # before to_onnx changes its form
         if not steps.classes:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import ast
-import pprint
-from pathlib import Path
-
 from octet.core.errors import OctetError
-from octet.core.places import CONFIGS, is_outside
+from octet.core.places import is_outside
 from octet.data.config_split import common_folder
+from octet.project.copies import Copies, Sources, copies
 
 
-def local_config(name: str, config: str) -> tuple[str, str | None]:
-    """The config that an entry names and, where it has to be written, its text.
+def local_config(name: str, config: str) -> tuple[str, Copies | None]:
+    """The config that an entry names and, where it has to be written, its copy with what belongs to it.
 
     DVC sees changes only in configs/models; mmcls's own do not change. So another one is copied, what it inherits
     included.
@@ -24,27 +21,22 @@ def local_config(name: str, config: str) -> tuple[str, str | None]:
     Raises:
         OctetError: The config cannot be read, is not of plain values, or its place is taken.
     """
-    from octet.export.mmcls_model import read_config  # imports torch
-
-    whole, path = read_config(config), CONFIGS / f"{name}.py"
     if not is_outside(config):
+        from octet.export.mmcls_model import read_config  # imports torch
+
+        read_config(config)
         return config, None
-    values = whole._cfg_dict.to_dict()
-    lines = [f"{key} = {pprint.pformat(value, width=118, sort_dicts=False)}\n" for key, value in values.items()]
-    try:
-        ast.literal_eval(repr(values))
-    except (ValueError, SyntaxError):
+    wanted, former = copies(name, config), Sources.load(name)
+    path = next(iter(wanted.files))
+    if wanted.are_there():
+        return str(path), None
+    is_former = former is not None and former.config == config and not former.edited()
+    taken = [file for file in wanted.files if file.exists() and not is_former]
+    if taken:
         raise OctetError(
-            f"{config}: holds more than plain values; move it to {path} yourself, and name it so"
-        ) from None
-    text = f"# All of {Path(config).name}, and of what it inherits.\n" + "".join(lines)
-    if not path.exists():
-        return str(path), text
-    if path.read_text() != text:
-        raise OctetError(
-            f"{path}: is there already, and is not what {config} gives. Name this one, or give another MODEL=name"
+            f"{taken[0]}: is there already, and is not what {config} gives. Name this one, or give another MODEL=name"
         )
-    return str(path), None
+    return str(path), wanted
 
 
 def data_folder(config: str) -> str:

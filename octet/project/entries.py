@@ -28,7 +28,8 @@ _MADE = Path("data/dvc.yaml"), Path("models/dvc.yaml")  # their stages' outs are
 def add(name: str | None, entry: dict[str, str]) -> str:
     """Adds a model to params.yaml; one that is listed with the same values stays as it is.
 
-    A config from elsewhere becomes one file in configs/models, with all that its _base_ has.
+    A config from elsewhere becomes one file in configs/models, with all that its _base_ has; its own modules and the files
+    that it reads go into a folder beside it.
 
     Args:
         name: The model's; None: that of the zoo, or of the config.
@@ -50,23 +51,26 @@ def add(name: str | None, entry: dict[str, str]) -> str:
     else:
         known = entry.get("zoo") or Path(entry.get("config") or entry["onnx"]).stem
         name = usable("".join(c if NAME.fullmatch(f"x{c}") else "_" for c in known).lstrip("-"), "MODEL")
-    entry, config, copies = dict(entry), entry.get("config"), dict[str, bytes]()
+    entry, config, copy, files = dict(entry), entry.get("config"), None, own.Files()
     if config:
         entry["config"], copy = local_config(name, config)
-        copies = {entry["config"]: copy.encode()} if copy else {}
     elif "onnx" in entry:
-        entry, copies = own.local(name, entry)
+        entry, files = own.local(name, entry)
     text, models = _read()
     if name in models:
         _same(name, entry, models[name] if isinstance(models[name], dict) else {})
+        if copy:  # of a config that has changed
+            copy.write()
         return name
     values = _filled(name, {"data": data_folder(config)} | entry if config and "data" not in entry else entry)
     present(name, values.get("config"), values["checkpoint"], values["data"], "onnx" in values)
     if not models:
         raise OctetError(f"{PARAMS}: expected 'models:' with one entry at least below it, one key a line")
     text = splice.add_keys(text, ["models"], {name: values}, f"{PARAMS}: models")
-    for path, content in copies.items():
+    for path, content in files.items():
         write_bytes(path, content)
+    if copy:
+        copy.write()
     write_text(PARAMS, text)
     return name
 

@@ -1,14 +1,15 @@
 """Entries that Octet writes into params.yaml: what one leaves out, and new ones."""
 
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
 from octet.core import params, yaml
 from octet.core.errors import OctetError
-from octet.export.mmcls_model import read_config
-from octet.project import entries
+from octet.export.mmcls_model import build, read_config
+from octet.project import copies, entries
 from octet.zoo import catalogue
 
 pytestmark = pytest.mark.unit
@@ -205,3 +206,94 @@ def test_adding_twice_changes_nothing_and_other_values_are_refused(project):
 def test_too_little_to_add(project, entry):
     with pytest.raises(OctetError, match="needs ZOO=name, or CONFIG=file.py and CHECKPOINT=file.pth"):
         entries.add("x", entry)
+
+
+def custom(folder: Path, classes: str) -> None:
+    """A config whose network is the user's own, in a package that imports a module and reads a file beside it."""
+    (folder / "my_models").mkdir(parents=True)
+    (folder / "my_models/__init__.py").write_text("from my_models import net  # noqa\n")
+    (folder / "my_models/net.py").write_text(
+        "from pathlib import Path\nimport torch\nfrom mmcls.models import BACKBONES\nimport my_widths\n"
+        "@BACKBONES.register_module()\nclass Plain(torch.nn.Module):\n"
+        "    def __init__(self):\n        super().__init__()\n"
+        "        self.words = (Path(__file__).parent / 'words.txt').read_text()\n"
+        "        self.conv = torch.nn.Conv2d(3, my_widths.WIDTH, 3)\n"
+        "    def forward(self, x):\n        return (self.conv(x),)\n"
+    )
+    (folder / "my_models/words.txt").write_text("a\n")
+    (folder / "my_widths.py").write_text("WIDTH = 4\n")
+    (folder / "net.py").write_text(
+        "custom_imports = dict(imports=['my_models'], allow_failed_imports=False)\n"
+        "model = dict(type='ImageClassifier', backbone=dict(type='Plain'), neck=dict(type='GlobalAveragePooling'),\n"
+        "    head=dict(type='LinearClsHead', num_classes=2, in_channels=4))\n"
+        "pipeline = [dict(type='LoadImageFromFile'), dict(type='Resize', size=(8, 8)), dict(type='Collect', keys=['img'])]\n"
+        f"data = dict(test=dict(type='CustomDataset', classes={classes!r}, data_prefix='d/test', pipeline=pipeline))\n"
+    )
+
+
+def test_modules_and_files_that_a_config_reads_are_copied_with_it(project, capsys):
+    for name in ("one", "two"):
+        custom(Path(name), f"{name}/../lists/classes.txt")
+    Path("lists").mkdir()
+    Path("lists/classes.txt").write_text("cat\ndog\n")
+    Path("two/my_widths.py").write_text("WIDTH = 4  # mine\n")
+    Path("net.pth").touch()
+    Path("d/test").mkdir(parents=True)
+    entry = {"checkpoint": "net.pth", "data": "d"}
+    for name in ("one", "two"):
+        assert entries.add(name, {"config": f"{name}/net.py"} | entry) == name
+    folder = Path("configs/models/two")
+    copied = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    modules = {"my_models/__init__.py", "my_models/net.py", "my_models/words.txt", "my_widths.py"}
+    assert copied == {*modules, "classes.txt", "sources.json"}
+    shutil.rmtree("lists")
+    for name in ("one", "two", "one"):  # modules of one name, classes of one name
+        config = read_config(f"configs/models/{name}.py")
+        assert config.data.test.classes == f"configs/models/{name}/classes.txt"
+        assert Path(sys.modules["my_widths"].__file__) == Path(f"configs/models/{name}/my_widths.py").absolute()
+        build(config, name)
+    assert not list(Path("configs").rglob("__pycache__"))
+    copies.refresh("one")
+    assert capsys.readouterr().out == ""
+    Path("one/my_widths.py").write_text("WIDTH = 4  # changed\n")
+    copies.refresh("one")
+    assert capsys.readouterr().out.startswith(
+        "one/my_widths.py: changed since it was copied into configs/models; copied"
+    )
+    assert Path("configs/models/one/my_widths.py").read_text() == "WIDTH = 4  # changed\n"
+    Path("configs/models/one/my_widths.py").write_text("WIDTH = 5\n")
+    Path("one/my_widths.py").write_text("WIDTH = 6\n")
+    copies.refresh("one")
+    assert "and so did configs/models/one/my_widths.py, which stays as it is" in capsys.readouterr().out
+    assert Path("configs/models/one/my_widths.py").read_text() == "WIDTH = 5\n"
+
+
+def test_a_module_that_is_missing_or_wrong_is_named(project):
+    custom(Path("my"), "lists/classes.txt")
+    config = Path("my/net.py")
+    Path("my/my_widths.py").unlink()
+    with pytest.raises(
+        OctetError,
+        match=r"my/net.py: custom_imports names 'my_models', which imports 'my_widths', which is neither beside the config, as "
+        r"my/my_widths.py or in my/my_widths/, nor in the environment; put it there, or install it into .venv",
+    ):
+        read_config(str(config))
+    shutil.rmtree("my/my_models")
+    with pytest.raises(
+        OctetError, match=r"custom_imports names 'my_models', which is neither beside the config, as my/my_m"
+    ):
+        read_config(str(config))
+    for text, problem in (
+        ("x = (", "SyntaxError"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("import a.b", "'a'"),
+    ):
+        Path("my/my_models.py").write_text(text)
+        with pytest.raises(OctetError, match=f"custom_imports names 'my_models', which .*{problem}"):
+            read_config(str(config))
+    text = config.read_text()
+    for imports in ("['torch']", "[1]", "{}"):
+        config.write_text(text.replace("['my_models']", imports))
+        Path("my/torch.py").touch()
+        with pytest.raises(OctetError, match=r"module of that name; rename yours|custom_imports: expected a dict like"):
+            read_config(str(config))
