@@ -26,6 +26,7 @@ class ConfigSplit:
         extensions: The endings of image files, in small letters.
         has_names: Has the data set class names itself? Then mmcls wants as many class folders.
         test_mode: Does mmcls take the test images? Only CIFAR asks.
+        annotations_optional: Are they class folders where that file is not there, as mmpretrain's ImageNet has it?
     """
 
     type: str
@@ -35,21 +36,33 @@ class ConfigSplit:
     extensions: list[str] = field(default_factory=lambda: list(EXTENSIONS))
     has_names: bool = True
     test_mode: bool = True
+    annotations_optional: bool = False
+
+    def annotation_file(self, data: Path) -> Path | None:
+        """The annotation file in a data set's folder; None: class folders."""
+        if self.annotations is None:
+            return None
+        file = data / self.annotations
+        return None if self.annotations_optional and not file.is_file() else file
 
     def lies_in(self, data: Path) -> bool:
         """Is all that it names in a data set's folder?"""
         if self.reads != "files":
             return False
-        root = data / self.folder
-        if self.annotations is not None:
-            return root.is_dir() and (data / self.annotations).is_file()
+        root, file = data / self.folder, self.annotation_file(data)
+        if file is not None:
+            return root.is_dir() and file.is_file()
         # Where the config names the folder itself, any folder looks like it: one with train/ and test/ is another.
         return root.is_dir() and not (self.folder == "." and any((root / name).is_dir() for name in SPLIT_NAMES))
 
 
 def to_json(splits: dict[str, ConfigSplit]) -> dict[str, Any]:
     """The splits as they stand in preprocess.json."""
-    return {name: asdict(split) for name, split in splits.items()}
+    content = {name: asdict(split) for name, split in splits.items()}
+    for split in content.values():
+        if not split["annotations_optional"]:
+            del split["annotations_optional"]
+    return content
 
 
 def from_json(content: dict[str, Any]) -> dict[str, ConfigSplit]:
@@ -63,7 +76,8 @@ def from_json(content: dict[str, Any]) -> dict[str, ConfigSplit]:
         texts = [split.type, split.reads, split.folder, *split.extensions, *filter(None, [split.annotations])]
         if name not in ("train", "test") or not all(isinstance(text, str) and "\0" not in text for text in texts):
             raise TypeError(name)
-        if not isinstance(split.extensions, list) or not isinstance(split.has_names and split.test_mode, bool):
+        flags = (split.has_names, split.test_mode, split.annotations_optional)
+        if not isinstance(split.extensions, list) or not all(isinstance(flag, bool) for flag in flags):
             raise TypeError(name)
     return splits
 

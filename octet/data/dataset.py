@@ -101,8 +101,8 @@ def open_split(
 def _as_config(folder: Path, split: str, classes: Sequence[str], color_type: str, config: ConfigSplit) -> ImageFiles:
     """What the config names."""
     root = folder / config.folder
-    if config.annotations is not None:
-        return Annotations.read(folder / config.annotations, classes).images([root], classes, color_type, folder)
+    if (annotations := config.annotation_file(folder)) is not None:
+        return Annotations.read(annotations, classes).images([root], classes, color_type, folder)
     files = [file for name in _FOLDERS[split] for file in _annotation_files(folder, name) if file.is_file()]
     remarks = [f"{files[0]}: not read, since the config's data.{split} has no ann_file"] if files else []
     return _with(remarks, folders.class_folders(root, classes, color_type, config.extensions, config.has_names, folder))

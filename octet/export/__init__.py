@@ -6,6 +6,8 @@ mmcls_source.py    an mmcls config and a checkpoint
 mmcls_model.py     the config, and the network that mmcls builds from it
 own_modules.py     modules beside the config; reads.py: which files it reads, all of which DVC has to see
 mmcls_pipeline.py  the config's test pipeline as a Preprocess
+mmcls_package.py   mmcls and mmcv themselves
+mmpretrain/        mmpretrain 1.x, brought into mmcls's form
 checkpoint.py      the weights; torch_file.py, stored_tensors.py: torch.save's files, read without running them
 onnx_model.py      the network as ONNX
 onnx_source.py     an ONNX file, without torch; onnx_file.py, onnx_input.py, onnx_scores.py, onnx_normalize.py: what is done to it

@@ -82,6 +82,7 @@ def _split(part: dict[str, Any], root: str, where: str) -> ConfigSplit | None:
         os.path.relpath(str(annotations), root) if _is_place(annotations) else None,
         _extensions(kind, part),
         has_names,
+        annotations_optional=bool(part.get("ann_file_optional")),
     )
 
 

@@ -1,11 +1,9 @@
-"""mmcls configs: the one place that imports mmcls. An mmcls config is Python code and runs when it is read."""
+"""mmcls configs, and the networks that they describe. A config is Python code and runs when it is read."""
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import sys
-import types
 import warnings
 from pathlib import Path
 from typing import Any
@@ -14,16 +12,20 @@ import torch
 
 from octet.core.errors import OctetError, nearest
 from octet.export import own_modules
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    if importlib.util.find_spec("torchvision") is None:
-        # mmcv imports torchvision only to resolve torchvision:// addresses, which Octet does not use.
-        sys.modules["torchvision"] = types.ModuleType("torchvision")
-    import mmcls
-    from mmcls.datasets import CIFAR10, DATASETS, MNIST, PIPELINES, CustomDataset, MultiLabelDataset
-    from mmcls.models import build_classifier
-    from mmcv import Config
+from octet.export.mmcls_package import (
+    CIFAR10,
+    DATASETS,
+    MNIST,
+    PIPELINES,
+    Config,
+    CustomDataset,
+    MultiLabelDataset,
+    build_classifier,
+    build_from_cfg,
+    mmcls,
+)
+from octet.export.mmpretrain.text_config import read_if_mmengine
+from octet.export.mmpretrain.translate import drop_imports_of_mmpretrain, is_mmpretrain, translate
 
 __all__ = [
     "CIFAR10",
@@ -42,15 +44,17 @@ ZOO = Path(mmcls.__file__).parent / ".mim" / "configs"
 
 
 def read_config(name: str) -> Config:
-    """Reads an mmcls config, which is Python code and runs, and imports what its custom_imports names.
+    """Reads a config, which is Python code and runs, and imports what its custom_imports names.
 
-    Modules may lie beside the config, or in a folder beside it that is called as it is, without its .py.
+    What comes back has the form of mmcls 0.x, also where the config is mmpretrain's. Modules may lie beside the config,
+    or in a folder beside it that is called as it is, without its .py.
 
     Args:
         name: A file of yours, or one of mmcls's zoo, as 'resnet/resnet18_8xb16_cifar10.py'.
 
     Raises:
-        OctetError: There is none of that name, or it cannot be read, or has no model; or a module is missing.
+        OctetError: There is none of that name, or it cannot be read, or has no model; or a module is missing; or mmcls has
+            not what mmpretrain's names.
     """
     path = Path(name)
     if not path.is_file():
@@ -66,7 +70,8 @@ def read_config(name: str) -> Config:
     try:
         with warnings.catch_warnings(), own_modules.beside(path):
             warnings.simplefilter("ignore")
-            config = Config.fromfile(str(path), import_custom_modules=False)
+            config = read_if_mmengine(path) or Config.fromfile(str(path), import_custom_modules=False)
+            drop_imports_of_mmpretrain(config)
             if config.get("custom_imports"):
                 own_modules.import_all(config.custom_imports, path, name)
     except (SyntaxError, NameError, ImportError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
@@ -76,8 +81,8 @@ def read_config(name: str) -> Config:
     if problem is not None:
         raise OctetError(f"{name}: cannot be read as an mmcls config: {problem}")
     if "model" not in config:
-        raise OctetError(f"{name}: has no 'model'; expected an mmcls config of an ImageClassifier")
-    return config
+        raise OctetError(f"{name}: has no 'model'; expected an mmcls or mmpretrain config of an ImageClassifier")
+    return translate(config, name) if is_mmpretrain(config) else config
 
 
 def build(config: Config, name: str) -> torch.nn.Module:
@@ -112,8 +117,6 @@ def transforms(pipeline: list[Any], where: str) -> list[Any]:
     Raises:
         OctetError: mmcls cannot build it.
     """
-    from mmcv.utils import build_from_cfg
-
     try:
         return [build_from_cfg(step, PIPELINES) for step in pipeline]
     except (KeyError, TypeError, ValueError, AssertionError, AttributeError) as error:

@@ -40,7 +40,7 @@ def derive(config: Config, name: str, classes: Sequence[str] | None = None) -> P
     Raises:
         OctetError: There is a step that Octet does not know, or the input's size would differ from image to image.
     """
-    where = f"{name}: data.test.pipeline"
+    where = f"{name}: {config.get('pipeline_key', 'data.test.pipeline')}"
     try:
         data = config.data.test
         kind, names = data.type, [step.type for step in data.pipeline]

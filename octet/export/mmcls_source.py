@@ -17,6 +17,7 @@ from octet.export import checkpoint as checkpoints
 from octet.export.heads import check_head
 from octet.export.mmcls_model import Config, build, read_config
 from octet.export.mmcls_pipeline import derive
+from octet.export.mmpretrain.weights import as_mmcls_names
 from octet.export.onnx_model import LogitsModel, to_onnx
 from octet.export.reads import absolute, check_tracked, recorded, texts
 from octet.export.source import Array, Exported
@@ -37,7 +38,7 @@ def classifier(config: str, checkpoint: str, trusted: bool) -> tuple[Config, lis
     model = build(settings, config)
     check_head(model, config)
     content = checkpoints.read(checkpoint, trusted)
-    checkpoints.load_weights(model, content.weights, checkpoint)
+    checkpoints.load_weights(model, as_mmcls_names(content.weights, model.state_dict()), checkpoint)
     return settings, content.classes, LogitsModel(model).eval()
 
 

@@ -1,0 +1,38 @@
+"""mmcls and mmcv themselves: the one place that imports mmcls."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import types
+import warnings
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    if importlib.util.find_spec("torchvision") is None:
+        # mmcv imports torchvision only to resolve torchvision:// addresses, which Octet does not use.
+        sys.modules["torchvision"] = types.ModuleType("torchvision")
+    import mmcls
+    from mmcls.datasets import CIFAR10, DATASETS, MNIST, PIPELINES, CustomDataset, MultiLabelDataset
+    from mmcls.models import BACKBONES, HEADS, NECKS, build_classifier
+    from mmcls.models.backbones import VisionTransformer
+    from mmcv import Config, ConfigDict
+    from mmcv.utils import build_from_cfg
+
+__all__ = [
+    "BACKBONES",
+    "CIFAR10",
+    "DATASETS",
+    "HEADS",
+    "MNIST",
+    "NECKS",
+    "PIPELINES",
+    "Config",
+    "ConfigDict",
+    "CustomDataset",
+    "MultiLabelDataset",
+    "VisionTransformer",
+    "build_classifier",
+    "build_from_cfg",
+    "mmcls",
+]
