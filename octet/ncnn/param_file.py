@@ -16,7 +16,7 @@ from octet.ncnn.parameters import problem
 from octet.ncnn.sizes import check_sizes
 
 MAGIC = "7767517"
-_PARAMETER = re.compile(r'(-?\d+)=("[^"]*"|\S+)', re.ASCII)
+_PARAMETER = re.compile(r'(-?\d{1,9})=("[^"]*"|\S+)', re.ASCII)
 _COUNT = re.compile(r"\d{1,9}", re.ASCII)
 
 
@@ -91,7 +91,7 @@ def _layer(line: str, where: str) -> Layer:
     rest = line.split(None, 4 + inputs + outputs)[4 + inputs + outputs :]
     params = dict(_PARAMETER.findall(rest[0])) if rest else {}
     if rest and " ".join(f"{k}={v}" for k, v in params.items()).split() != rest[0].split():
-        raise OctetError(f"{where}: layer {name}: cannot read the parameters {rest[0].strip()!r}")
+        raise OctetError(f"{where}: layer {name}: cannot read the parameters {rest[0].strip()[:60]!r}")
     layer = Layer(kind, name, blobs[:inputs], blobs[inputs:], {int(key): value for key, value in params.items()})
     wrong = problem(kind, layer.params) or check_sizes(layer)
     if wrong:

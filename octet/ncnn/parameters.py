@@ -214,7 +214,7 @@ def problem(type: str, params: dict[int, str]) -> str:
     for key, text in older_spelling(params).items():
         other = ARRAY - key  # the key of an array where this is one value, or the other way round
         if not 0 <= (key if key >= 0 else other) <= LAST:
-            return f"parameter {key}={text}: expected a number from 0 to {LAST} in front"
+            return f"parameter {key}={text[:60]}: expected a number from 0 to {LAST} in front"
         try:
             if key in kinds:
                 _READ_EITHER[kinds[key]](text)
@@ -225,7 +225,7 @@ def problem(type: str, params: dict[int, str]) -> str:
             elif not text[:1].isalpha() and not text.startswith('"'):
                 _number(text)
         except ValueError as error:
-            return f"parameter {key}={text}: {error}"
+            return f"parameter {key}={text[:60]}: {error}"
     return ""
 
 
