@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from octet.analyze.analyze import Analysis, LayerCost, ModelCost
 from octet.benchmark.benchmark import Speed
 from octet.core.errors import OctetError
@@ -135,19 +137,24 @@ def _rows(path: Path) -> Rows:
 
 def _speeds(path: Path, made_by: str) -> dict[int, dict[str, Speed]]:
     content = read_json(path, made_by)
-    keys = {int(key.removeprefix("threads_")): key for key in content if key.startswith("threads_")}
-    return {
-        threads: {precision: Speed(**content[keys[threads]][precision]) for precision in PRECISIONS}
-        for threads in sorted(keys)
-    }
+    try:
+        measured = {
+            int(key.removeprefix("threads_")): TypeAdapter(dict[str, Speed]).validate_python(content[key])
+            for key in content
+            if key.startswith("threads_")
+        }
+        return {threads: {p: measured[threads][p] for p in PRECISIONS} for threads in sorted(measured)}
+    except (AttributeError, KeyError, TypeError, ValueError):  # pydantic's error is a ValueError, too
+        raise OctetError(f"{path}: not what the stage benchmark writes; {made_by}") from None
 
 
 def _analysis(path: Path) -> Analysis:
     content = read_json(path, "'make quantize' makes it")
     try:
-        return Analysis([LayerCost(**layer) for layer in content["layers"]], ModelCost(**content["model"]))
-    except (KeyError, TypeError) as error:
-        raise OctetError(f"{path}: not what analyze writes ({error}); 'make quantize' makes it anew") from None
+        layers = TypeAdapter(list[LayerCost]).validate_python(content["layers"])
+        return Analysis(layers, TypeAdapter(ModelCost).validate_python(content["model"]))
+    except (KeyError, TypeError, ValueError):
+        raise OctetError(f"{path}: not what the stage analyze writes; 'make quantize' makes it anew") from None
 
 
 def _images(pairs: Sequence[Pair], folder: ModelFolder, data: str, split: str) -> list[DifferingImage]:

@@ -195,7 +195,8 @@ def _latency(path: Path) -> tuple[dict[str, Any], dict[int, dict[str, float]]]:
     try:
         threads = {int(key.removeprefix("threads_")): key for key in content if key.startswith("threads_")}
         fps = {count: {p: content[key][p]["fps"] for p in PRECISIONS} for count, key in threads.items()}
-        if 1 in fps:
+        every = [value for of in fps.values() for value in of.values()]
+        if 1 in fps and isinstance(content["machine"], dict) and all(type(v) in (int, float) and v > 0 for v in every):
             return content["machine"], fps
     except (AttributeError, KeyError, TypeError, ValueError):
         pass
