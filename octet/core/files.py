@@ -8,7 +8,6 @@ import io
 import json
 import math
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import fields
@@ -47,7 +46,9 @@ def open_new(path: Path) -> BinaryIO:
 
 
 def not_written(path: Path, error: OSError) -> OctetError:
-    """The error that says which file could not be written, and why."""
+    """The error that says which file could not be written, and why; of a temporary file, what it was to become."""
+    if path.name.startswith(".") and path.name.endswith(".partial"):
+        path = path.with_name(path.name[1 : -len(".partial")])
     return OctetError(f"{path}: cannot be written: {reason(error)}")
 
 
@@ -150,26 +151,33 @@ def csv_text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 def new_folder(path: str | Path) -> Iterator[Path]:
     """A temporary folder beside path that takes path's place when the block ends well, and is gone when not.
 
+    It has one name, so that what a killed process left behind goes with the next run; a link there is not followed.
+
     Raises:
         OctetError: The system does not let it be written, or what the block writes into it.
     """
     path = Path(path)
-    partial = None
+    partial = path.with_name(f".{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
+        _remove(partial)
+        partial.mkdir()
         yield partial
-        partial.chmod(0o755)
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+        _remove(path)
         partial.replace(path)
     except OSError as error:
         raise not_written(path, error) from None
     finally:
-        if partial:
-            shutil.rmtree(partial, ignore_errors=True)
+        with suppress(OSError):
+            _remove(partial)
+
+
+def _remove(path: Path) -> None:
+    """A folder with all that is in it, a file or a link, if there is one."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _finite(text: str) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,6 +14,7 @@ from octet.benchmark.benchmark import thread_counts
 from octet.core.parallel import cores
 from octet.core.text import table
 from octet.ncnn.machine import fitting_target, int8_kernel, processor
+from octet.project.git import git
 
 PACKAGES = [
     "ncnn",
@@ -90,11 +90,8 @@ def installed_version(name: str) -> str:
 
 def _commit() -> str:
     """The commit of the project's folder, if it is one, and whether something in it is changed."""
-    try:
-        described = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True)
-    except FileNotFoundError:
-        return ", no git"
-    return f", commit {described.stdout.strip()}" if described.returncode == 0 else ", not in a git work tree"
+    answer = git("describe", "--always", "--dirty")
+    return f", {answer.problem}" if answer.problem else f", commit {answer.text.strip()}"
 
 
 def _clusters() -> str:

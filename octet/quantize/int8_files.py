@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,8 @@ def write(net: Net, param: Path, bin: Path, image: npt.NDArray[np.float32]) -> N
         partial[0].replace(param)
     finally:
         for path in partial:
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # as on a read-only disk, of which an error tells already
+                path.unlink(missing_ok=True)
 
 
 def _check_same(net: Net, again: Net, param: Path) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
+import sys
 from dataclasses import dataclass
 from typing import Any
 
 from octet.core import yaml
 from octet.core.params import with_new_names
+from octet.project.git import DISTRUST, git
 
 FILES = ("summary", "int8", "fp32")
 Row = tuple[str, str, str, str]  # what, before, after, the difference
@@ -161,9 +162,8 @@ def _difference(old: Any, new: Any) -> str:
 
 
 def _git(*args: str) -> str:
-    """What git says, or nothing where it cannot."""
-    try:
-        done = subprocess.run(["git", *args], capture_output=True, text=True)
-    except FileNotFoundError:
-        return ""
-    return done.stdout if done.returncode == 0 else ""
+    """What git says, or nothing where it cannot; where it does not trust the folder, a warning says so, once a command."""
+    answer = git(*args)
+    if answer.problem == DISTRUST and args[0] == "log":
+        print(f"warning: the report has no earlier figures: {DISTRUST}", file=sys.stderr)
+    return answer.text

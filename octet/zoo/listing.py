@@ -32,16 +32,22 @@ def table(part: str | None = None) -> str:
         raise OctetError(f"{part}: no model of mmcls's zoo has that in its name or family; 'make zoo' lists them all")
     sizes = {}
     for config in progress(sorted({model.config for model in zoo}), "reading configs", unit="config"):
-        height, width = derive(read_config(config), config).size  # of the test pipeline
+        try:
+            height, width = derive(read_config(config), config).size  # of the test pipeline
+        except OctetError:  # it is no classifier that Octet takes, as one of several labels an image
+            continue
         sizes[config] = f"{height}x{width}"
     known = json.loads(CONVERTED.read_text()) if CONVERTED.is_file() else {}
-    rows = [_row(model, sizes[model.config], known.get(model.config, {})) for model in zoo]
+    rows = [_row(model, sizes.get(model.config), known.get(model.config, {})) for model in zoo]
     heads = ["name", "family", "input", "parameters", "top-1", "Octet"]
     return f"{text.table(rows, heads, align='llrrrl')}\n{len(zoo)} models"
 
 
-def _row(model: catalogue.ZooModel, size: str, known: dict[str, Any]) -> list[str]:
-    """A model's line. known: what docs/zoo.json has of its config."""
+def _row(model: catalogue.ZooModel, size: str | None, known: dict[str, Any]) -> list[str]:
+    """A model's line. size: None where Octet refuses its config. known: what docs/zoo.json has of it."""
     top1 = f"{model.top1_pct:.2f} %" if model.top1_pct is not None else "-"
     parameters = f"{known.get('parameters', model.parameters) / 1e6:.1f} M"
-    return [model.name, model.family, size, parameters, top1, known.get("octet", "not tried yet")]
+    verdict = (
+        known.get("octet", "not tried yet") if size else "refused: several labels an image, or another test of its own"
+    )
+    return [model.name, model.family, size or "-", parameters, top1, verdict]

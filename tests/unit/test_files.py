@@ -145,3 +145,34 @@ def test_files_are_whole_or_absent(tmp_path):
     with files.new_folder(tmp_path / "d") as new:
         (new / "x").write_text("new")
     assert (tmp_path / "d" / "x").read_text() == "new"
+
+
+@pytest.mark.parametrize("kind", ["folder", "link", "file"])
+def test_what_a_killed_process_left_of_a_folder_goes_with_the_next_run(tmp_path, kind):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "x").write_text("precious")
+    code = (
+        "import os; from octet.core.files import new_folder\nwith new_folder('d') as new:\n"
+        "    (new / 'y').write_text('half'); os.kill(os.getpid(), 9)"
+    )
+    if kind == "folder":
+        subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False
+        )
+        assert len(names(tmp_path)) == 2, "the process was killed in the middle"
+    elif kind == "link":
+        (tmp_path / ".d.partial").symlink_to("other")
+    else:
+        (tmp_path / ".d.partial").write_text("left behind")
+    with new_folder(tmp_path / "d") as new:
+        (new / "z").write_text("new")
+    assert names(tmp_path) == ["d", "other"]
+    assert names(tmp_path / "d") == ["z"]
+    assert (tmp_path / "other" / "x").read_text() == "precious"
+
+
+def test_an_error_names_what_a_temporary_file_was_to_become(tmp_path):
+    error = files.not_written(tmp_path / ".int8.param.partial", OSError(28, "No space left on device"))
+    assert str(error).startswith(
+        f"{tmp_path / 'int8.param'}: cannot be written: No space left on device; the disk is full"
+    )
