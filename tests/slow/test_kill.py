@@ -1,4 +1,6 @@
-"""Every stage killed at random moments, DVC too, and files that may not grow: afterwards `dvc repro` gives the same bytes."""
+"""Every stage interrupted at random moments, DVC too; full and read-only disks: afterwards `dvc repro` gives the same bytes."""
+
+from __future__ import annotations
 
 import os
 import random
@@ -19,10 +21,14 @@ from tests.pipeline.project import Project
 pytestmark = pytest.mark.slow
 
 STAGES = ("digits32", "export", "convert", "calibrate", "round", "plan", "quantize", "evaluate_fp32", "evaluate_int8")
-STAGES += ("benchmark", "analyze", "summary")  # 12, each killed up to three times
-WHOM = ("all", "DVC alone", "the stage alone")
-LIMITS = (20_000, 100_000, 300_000, 1_000_000)  # bytes that a file may have; digits32's are 307,300
+STAGES += ("benchmark", "analyze", "summary")
+TIMES = 3  # each stage is interrupted: 36 in all; full disks come to it
+KINDS = ("all", "DVC alone", "the stage alone", "Ctrl-C")
 TIMED = ("latency.json", "latency_samples.csv", "summary.json", "analyze.json")  # hold times of this machine
+# What a file may have, in bytes, as a stage's argument has it, and the stage that cannot write its file then.
+LIMITS = (("digits32", 20_000), ("export", 100_000), ("convert", 300_000), ("quantize", 100_000))
+LIMITS += (("evaluate_fp32", 20_000), ("calibrate", 4_000))
+TREES = ("models", "metrics", "data")
 
 
 def results(project: Project) -> dict[str, bytes]:
@@ -31,65 +37,90 @@ def results(project: Project) -> dict[str, bytes]:
     return {str(path.relative_to(project.folder)): path.read_bytes() for path in files}
 
 
-def group(leader: int) -> list[int]:
-    """The processes of a group that still run."""
-    members = []
+def partial_files(project: Project) -> list[Path]:
+    return [path for name in TREES for path in (project.folder / name).rglob("*.partial")]
+
+
+def processes(leader: int) -> dict[int, str]:
+    """The processes of a group that still run, and their command lines."""
+    members = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, _, pgrp = path.read_text().rpartition(")")[2].split()[:3]
-        except OSError:  # it has ended
-            continue
-        if int(pgrp) == leader and state != "Z":
-            members.append(int(path.parent.name))
+        with suppress(OSError):  # it has ended
+            state, _, group = path.read_text().rpartition(")")[2].split()[:3]
+            if int(group) == leader and state != "Z":
+                members[int(path.parent.name)] = (path.parent / "cmdline").read_text().replace("\0", " ")
     return members
 
 
-def start(project: Project, limit: int | None = None) -> subprocess.Popen:
-    def prepare() -> None:
-        os.setsid()
-        if limit:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
-    return subprocess.Popen(
-        [sys.executable, "-u", "-m", "dvc", "repro"],
-        cwd=project.folder,
-        env=project.env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        preexec_fn=prepare,
-    )
+def stage_process(leader: int) -> set[int]:
+    """Python at work on a stage; nothing where there is none."""
+    return {pid for pid, command in processes(leader).items() if re.search(r"python\S* .*-m stages\.", command)}
 
 
-def killed(project: Project, counts: dict[str, int], whom: str, seconds: float) -> bool:
-    """Runs the pipeline and kills it so long after a stage has begun that was killed less than three times.
+def heeds_ctrl_c() -> None:
+    """In a shell's background job Ctrl-C is ignored, and so it would be by what the test starts."""
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-    Returns:
-        Whether there was such a stage.
-    """
-    dvc = start(project)
-    for line in dvc.stdout:
-        begun = re.match(r"Running stage '(?:.*:)?(\w+)", line)
-        if begun and counts[begun[1]] < len(WHOM):
-            counts[begun[1]] += 1
-            break
-    else:
+
+class Interrupted:
+    """A project whose pipeline is interrupted again and again, and how often each stage was."""
+
+    def __init__(self, project: Project, lasts_s: dict[str, float]):
+        self.project, self.lasts_s = project, lasts_s
+        self.moments, self.counts = random.Random(0), dict.fromkeys(STAGES, 0)
+        self.kinds = dict.fromkeys(KINDS, 0)
+
+    def begun(self, dvc: subprocess.Popen) -> str | None:
+        """The first stage that begins and was interrupted too seldom; None where DVC came to its end."""
+        for line in dvc.stdout:
+            match = re.match(r"Running stage '(?:.*:)?(\w+)", line)
+            if match and self.counts[match[1]] < TIMES:
+                return match[1]
         assert dvc.wait() == 0
-        return False
-    time.sleep(seconds)
-    victims = {"all": group(dvc.pid), "DVC alone": [dvc.pid], "the stage alone": set(group(dvc.pid)) - {dvc.pid}}[whom]
-    for victim in victims:
-        with suppress(ProcessLookupError):  # the stage was faster
-            os.kill(victim, signal.SIGKILL)
-    dvc.stdout.read()
-    dvc.wait()
-    while group(dvc.pid):  # of a killed DVC the stage goes on
-        time.sleep(0.1)
-    return True
+        return None
 
+    def once(self) -> bool:
+        """Runs the pipeline and interrupts it; whether there was a stage left to interrupt."""
+        command = [sys.executable, "-u", "-m", "dvc", "repro"]
+        output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        dvc = subprocess.Popen(
+            command, cwd=self.project.folder, env=self.project.env, preexec_fn=heeds_ctrl_c, **output
+        )
+        stage = self.begun(dvc)
+        if stage is None:
+            return False
+        kind = KINDS[sum(self.counts.values()) % len(KINDS)]
+        while not stage_process(dvc.pid) and dvc.poll() is None:
+            time.sleep(0.005)
+        time.sleep(0.1 + self.moments.uniform(0, 0.8) * self.lasts_s[stage])
+        python = stage_process(dvc.pid)
+        for victim in {"DVC alone": {dvc.pid}, "the stage alone": python}.get(kind, processes(dvc.pid)):
+            with suppress(ProcessLookupError):
+                os.kill(victim, signal.SIGINT if kind == "Ctrl-C" else signal.SIGKILL)
+        said = dvc.stdout.read() if kind != "DVC alone" else ""
+        dvc.wait()
+        if kind == "Ctrl-C":
+            assert "Traceback" not in said, said
+        if python:
+            self.counts[stage] += 1
+            self.kinds[kind] += 1
+        else:  # it was faster: it has to run again, and is interrupted sooner
+            self.lasts_s[stage] /= 2
+            for pid in processes(dvc.pid):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            self.again(stage)
+        dvc.stdout.close()
+        return True
 
-def partial_files(project: Project) -> list[Path]:
-    return [p for name in ("models", "metrics", "data") for p in (project.folder / name).rglob("*.partial")]
+    def again(self, stage: str) -> None:
+        """DVC forgets that it ran the stage."""
+        shutil.rmtree(self.project.folder / ".dvc/cache/runs", ignore_errors=True)
+        for name in ("dvc.lock", "data/dvc.lock"):
+            lock = self.project.folder / name
+            if lock.exists():
+                lock.write_text(re.sub(rf"(?ms)^  {stage}(@tiny)?:\n.*?(?=^  \w|\Z)", "", lock.read_text()))
 
 
 def nothing_run(project: Project) -> None:
@@ -101,35 +132,94 @@ def nothing_run(project: Project) -> None:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    """The project after a run that nothing disturbed, and what it made."""
+    """The project after a run that nothing disturbed, what it made, and how long each stage took."""
     project = Project.make(tmp_path_factory.mktemp("kill"))
-    project.repro()
-    return project, results(project)
+    command = [sys.executable, "-u", "-m", "dvc", "repro"]
+    dvc = subprocess.Popen(command, cwd=project.folder, env=project.env, stdout=subprocess.PIPE, text=True)
+    begins = [
+        (match[1], time.monotonic())
+        for line in dvc.stdout
+        if (match := re.match(r"Running stage '(?:.*:)?(\w+)", line))
+    ]
+    assert dvc.wait() == 0
+    ends = [at for _, at in begins[1:]] + [time.monotonic()]
+    lasts_s = {stage: max(0.1, end - at - 0.3) for (stage, at), end in zip(begins, ends, strict=True)}
+    assert set(lasts_s) == set(STAGES)
+    return project, results(project), lasts_s
 
 
-def test_killed_at_random_moments(undisturbed, tmp_path):
-    made, expected = undisturbed
-    project = made.copy(tmp_path / "project")
+def test_interrupted_at_random_moments(undisturbed, tmp_path):
+    finished, expected, lasts_s = undisturbed
+    project = finished.copy(tmp_path / "project")
     nothing_run(project)
-    counts, moments = dict.fromkeys(STAGES, 0), random.Random(0)
-    while killed(project, counts, WHOM[sum(counts.values()) % len(WHOM)], moments.uniform(0, 1.5)):
-        pass
-    project.dvc("repro")
+    interrupted, runs = Interrupted(project, dict(lasts_s)), 0
+    while interrupted.once():
+        runs += 1
+        assert runs < 3 * TIMES * len(STAGES), interrupted.counts
+    print(interrupted.counts, interrupted.kinds, f"{runs} tries")
     assert results(project) == expected
-    assert min(counts.values()) >= 1, counts
-    assert sum(counts.values()) >= 30, counts
+    assert set(interrupted.counts.values()) == {TIMES}
+    assert min(interrupted.kinds.values()) >= 8
+    assert not partial_files(project)
     assert project.repro() == [], "nothing is left to do"
 
 
-@pytest.mark.parametrize("limit", LIMITS)
-def test_files_that_may_not_grow(undisturbed, tmp_path, limit):
-    """As on a full disk."""
-    made, expected = undisturbed
-    project = made.copy(tmp_path / "project")
-    nothing_run(project)
-    dvc = start(project, limit)
-    output, _ = dvc.communicate()
-    assert (dvc.returncode == 0) == (limit > max(map(len, expected.values()))), output
+def stage_words(stage: str) -> list[str]:
+    if stage == "digits32":
+        return ["stages.digits32", "--out", "data/digits32"]
+    name, _, precision = stage.partition("_")
+    return [f"stages.{name}", "--model", "tiny", *(["--precision", precision] if precision else [])]
+
+
+@pytest.mark.parametrize(("stage", "limit"), LIMITS)
+def test_a_file_that_may_not_grow(undisturbed, tmp_path, stage, limit):
+    finished, expected, _ = undisturbed
+    project = finished.copy(tmp_path / "project")
+    done = subprocess.run(
+        [sys.executable, "-m", *stage_words(stage)],
+        cwd=project.folder,
+        env=project.env,
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )
+    assert done.returncode == 1
+    assert re.fullmatch(r"error: \S+: cannot be written: File too large; .*\n", done.stderr), done.stderr
     assert not partial_files(project)
-    project.dvc("repro")
-    assert results(project) == expected
+    assert results(project) == expected, "what was there stays"
+
+
+# A disk of its own in memory, which only this test's processes see: full, or read-only, then with room again.
+DISK = """
+set -e
+mount -t tmpfs -o size=64m tmpfs "$2"; cp -r "$1" "$2/project"; cd "$2/project"
+if [ "$3" = full ]; then cat /dev/zero > ../filler 2>/dev/null || true; else mount -o remount,ro "$2"; fi
+shift 3; set +e
+"$@"; echo "exit $?"
+find models metrics data -name '*.partial'
+rm -f ../filler 2>/dev/null; mount -o remount,rw "$OLDPWD" 2>/dev/null
+find models/tiny metrics/tiny data/digits32 -type f -exec md5sum {} + | sort
+"""
+
+
+@pytest.mark.parametrize("disk", ["full", "read-only"])
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_full_and_a_read_only_disk(undisturbed, tmp_path, disk, stage):
+    if not shutil.which("unshare") or subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
+        pytest.skip("this system lets nobody mount a disk of their own")
+    project = undisturbed[0]
+    sums = "find models/tiny metrics/tiny data/digits32 -type f -exec md5sum {} + | sort"
+    before = project.run("sh", "-c", sums).stdout
+    words = [str(project.folder), str(tmp_path), disk, sys.executable, "-m", *stage_words(stage)]
+    env = project.env | {"PYTHONPATH": ".", "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", DISK, "sh", *words], env=env, capture_output=True, text=True, cwd=tmp_path
+    )
+    why = (
+        "No space left on device; the disk is full"
+        if disk == "full"
+        else "Read-only file system; the disk is read-only"
+    )
+    assert re.fullmatch(rf"error: [a-z]+/[\w./]+: cannot be written: {why}: .*\n", done.stderr), done.stderr
+    assert ".partial" not in done.stderr
+    assert done.stdout[done.stdout.index("exit ") :] == "exit 1\n" + before
