@@ -73,11 +73,13 @@ class Interrupted:
 
     def begun(self, dvc: subprocess.Popen) -> str | None:
         """The first stage that begins and was interrupted too seldom; None where DVC came to its end."""
+        lines = []
         for line in dvc.stdout:
+            lines.append(line)
             match = re.match(r"Running stage '(?:.*:)?(\w+)", line)
             if match and self.counts[match[1]] < TIMES:
                 return match[1]
-        assert dvc.wait() == 0
+        assert dvc.wait() == 0, "".join(lines)
         return None
 
     def once(self) -> bool:
@@ -100,6 +102,8 @@ class Interrupted:
                 os.kill(victim, signal.SIGINT if kind == "Ctrl-C" else signal.SIGKILL)
         said = dvc.stdout.read() if kind != "DVC alone" else ""
         dvc.wait()
+        while kind == "DVC alone" and processes(dvc.pid):  # the stage goes on, and DVC begins no other meanwhile
+            time.sleep(0.1)
         if kind == "Ctrl-C":
             assert "Traceback" not in said, said
         if python:
