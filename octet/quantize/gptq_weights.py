@@ -28,7 +28,7 @@ _DAMAGED: tuple[type[Exception], ...] = (
     NotImplementedError,
     RuntimeError,
 )
-_DAMAGED += (zipfile.BadZipFile, zlib.error, struct.error, SyntaxError, tokenize.TokenError)
+_DAMAGED += (zipfile.BadZipFile, zlib.error, struct.error, SyntaxError, TypeError, tokenize.TokenError)
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,8 @@ def load(path: Path) -> dict[str, GptqWeights]:
         loaded = np.load(io.BytesIO(raw), allow_pickle=False)
         if not isinstance(loaded, np.lib.npyio.NpzFile):
             raise ValueError("a single array")
+        if any(member.compress_type != zipfile.ZIP_STORED for member in loaded.zip.infolist()):
+            raise ValueError("compressed, so that a small file may unpack to any size")
         with loaded as arrays:
             names = dict.fromkeys(key.rpartition("/")[0] for key in arrays.files)
             weights = {name: GptqWeights(arrays[f"{name}/weight"], arrays[f"{name}/bias"]) for name in names}
