@@ -208,7 +208,7 @@ git-or-not: .venv/.ready
 	echo ".venv: installing setuptools, numpy and OpenCV"; \
 	$(PIP) install -c requirements.lock setuptools wheel numpy opencv-python-headless; \
 	echo ".venv: building mmcv and antlr4"; \
-	PYTHONPATH=octet/project/mmcv_build MMCV_WITH_OPS=0 $(PIP) install --no-cache-dir --no-build-isolation --no-deps -c requirements.lock mmcv antlr4-python3-runtime; \
+	PYTHONPATH="$$PWD/octet/project/mmcv_build" MMCV_WITH_OPS=0 $(PIP) install --no-cache-dir --no-build-isolation --no-deps -c requirements.lock mmcv antlr4-python3-runtime; \
 	echo ".venv: installing all of requirements.lock (torch is the big one; minutes)"; \
 	$(PIP) install -r requirements.lock -c requirements.cuda.lock; \
 	cat $^ > $@
