@@ -77,7 +77,7 @@ class Interrupted:
         for line in dvc.stdout:
             lines.append(line)
             match = re.match(r"Running stage '(?:.*:)?(\w+)", line)
-            if match and self.counts[match[1]] < TIMES:
+            if match and self.counts.get(match[1], TIMES) < TIMES:
                 return match[1]
         assert dvc.wait() == 0, "".join(lines)
         return None
@@ -148,7 +148,7 @@ def undisturbed(tmp_path_factory):
     assert dvc.wait() == 0
     ends = [at for _, at in begins[1:]] + [time.monotonic()]
     lasts_s = {stage: max(0.1, end - at - 0.3) for (stage, at), end in zip(begins, ends, strict=True)}
-    assert set(lasts_s) == set(STAGES)
+    assert set(lasts_s) >= set(STAGES)
     return project, results(project), lasts_s
 
 
