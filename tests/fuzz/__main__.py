@@ -106,7 +106,7 @@ def _guided(reader: FuzzReader, seconds: float, number: int, tally: Tally) -> No
     )
     tally.seconds += time.monotonic() - began
     tally.inputs += sum(map(int, re.findall(r"number_of_executed_units: (\d+)", done.stderr)))
-    tally.peak_mib = max([tally.peak_mib, *map(int, re.findall(r"peak_rss_mb: (\d+)", done.stderr))])
+    tally.peak_mib = max([tally.peak_mib, *map(int, re.findall(r"peak_rss_mb: +(\d+)", done.stderr))])
     kept = [path for path in result.iterdir() if not path.name.startswith("slow-unit-")]
     for path in kept:
         _keep(reader, path.read_bytes(), path.name.split("-")[0], tally)
