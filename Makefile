@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help quantize zoo tune predict report package dump env test test-unit test-slow fuzz check schema lint format
+.PHONY: help quantize track zoo tune predict report package dump env test test-unit test-slow fuzz check schema lint format
 .PHONY: accuracy-baselines sweep-calibrators sweep-recovery bench-pipeline bench-data bench-cifar bench-int8 bench-peers chart screenshots zoo-table clean distclean git-or-not
 
 # The interpreter that .venv is made from; empty: the first of python3.11, 3.12, 3.10, 3.13, python3 and python that is a
@@ -54,6 +54,9 @@ quantize: .venv/.ready git-or-not  ## Export, quantize, evaluate and time all mo
 	$(PY) -m dvc repro $${name:+"analyze@$$name" "summary@$$name"}; \
 	$(PY) -m octet partition $${name:+--model="$$name"}; \
 	$(PY) -m octet summary $${name:+--model="$$name"}
+
+track: .venv/.ready git-or-not  ## Give the checkpoint and data of MODEL=name to DVC and git: experiments with --temp and in the queue need it
+	@$(PY) -m octet track $(FOR_MODEL)
 
 zoo: .venv/.ready  ## List the models of mmcls's zoo: input size, parameters, published top-1, whether Octet converts them; FIND=part
 	@$(PY) -m octet zoo $(FOR_FIND)

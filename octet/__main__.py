@@ -75,6 +75,7 @@ def add(
 ) -> None:
     """Add a model to params.yaml, and print its name."""
     from octet.project import entries
+    from octet.project.track import untracked_files
 
     given = {
         "zoo": zoo,
@@ -84,7 +85,14 @@ def add(
         "preprocess": preprocess,
         "data": data,
     }
-    print(entries.add(model, {key: value for key, value in given.items() if value}))
+    name = entries.add(model, {key: value for key, value in given.items() if value})
+    print(name)
+    if untracked := untracked_files(params.load().models[name]):
+        print(
+            f"{name}: neither git nor DVC tracks {' and '.join(map(str, untracked))}. Before experiments with --temp or in "
+            f"the queue: make track MODEL={name}",
+            file=sys.stderr,
+        )
 
 
 def validate(model: str | None, profile: str | None) -> None:
@@ -101,6 +109,16 @@ def validate(model: str | None, profile: str | None) -> None:
         copies.refresh(name)
         entries.present(name, entry.config, entry.checkpoint, entry.data, entry.onnx is not None)
         check_splits(name, entry, entry.evaluate.split)
+
+
+def track(model: str | None) -> None:
+    """Give models' checkpoints and data to DVC, and what is small to git's index, as experiments with --temp need it."""
+    from octet.project.track import track as give
+
+    loaded, names = _models(model)
+    for name in names:
+        print("\n".join(f"{name}: {line}" for line in give(name, loaded.models[name])))
+    print("git has the small files in its index; 'git commit' keeps them")
 
 
 def partition(model: str | None) -> None:
@@ -247,7 +265,7 @@ def _require(name: str, files: Iterable[Path]) -> None:
 COMMANDS: dict[str, Callable[..., None]] = {
     command.__name__: command
     for command in (
-        *(add, validate, partition, summary, check, predict, report, package, dump, chart),
+        *(add, validate, track, partition, summary, check, predict, report, package, dump, chart),
         *(zoo, env, schema),
     )
 }

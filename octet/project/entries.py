@@ -83,11 +83,7 @@ def present(name: str, config: str | None, checkpoint: str, data: str, is_onnx: 
     """
     if problem := config and config_problem(config):
         raise OctetError(f"{PARAMS}: models.{name}.config: {problem}")
-    known_outputs = {f"data/{known}" for known in FETCHED} | {str(model.file) for model in catalogue.models().values()}
-    for file in _MADE:
-        stages = yaml.load(file, "git has it")["stages"] if file.is_file() else {}
-        for stage in stages.values():
-            known_outputs |= {next(iter(out)) if isinstance(out, dict) else out for out in stage["outs"]}
+    known_outputs = stage_outputs()
     for key, value, what in (
         ("onnx", checkpoint, "file; expected the ONNX model")
         if is_onnx
@@ -97,6 +93,16 @@ def present(name: str, config: str | None, checkpoint: str, data: str, is_onnx: 
         path = Path(value)
         if str(path) not in known_outputs and not path.exists() and not Path(f"{path}.dvc").exists():
             raise OctetError(f"{PARAMS}: models.{name}.{key}: {value}: no such {what}. Put it there, or name another")
+
+
+def stage_outputs() -> set[str]:
+    """The data sets and checkpoints that a stage makes or fetches, as this folder sees them."""
+    known_outputs = {f"data/{known}" for known in FETCHED} | {str(model.file) for model in catalogue.models().values()}
+    for file in _MADE:
+        stages = yaml.load(file, "git has it")["stages"] if file.is_file() else {}
+        for stage in stages.values():
+            known_outputs |= {next(iter(out)) if isinstance(out, dict) else out for out in stage["outs"]}
+    return known_outputs
 
 
 def fill() -> None:

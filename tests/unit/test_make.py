@@ -38,7 +38,7 @@ TARGETS = {
     "tune": ["MODEL", "NAME"],
     "fuzz": ["MINUTES"],
     "predict": ["MODEL", "IMAGE"],
-    **{name: ["MODEL"] for name in ("report", "package", "dump", "check", "screenshots", "bench-peers")},
+    **{name: ["MODEL"] for name in ("track", "report", "package", "dump", "check", "screenshots", "bench-peers")},
     **{name: ["MODEL"] for name in ("sweep-calibrators", "sweep-recovery")},
 }
 RECORD = """#!/bin/sh
