@@ -140,6 +140,10 @@ def summary(model: str | None) -> None:
     from octet.summary.summary import summary_table
 
     print(summary_table({name: _summary(name) for name in _models(model)[1]}))
+    only = f" MODEL={model}" if model else ""
+    print(
+        f"\nNext: make check{only} (is the drop allowed?), make report{only} (a page), make package{only} (a zip to ship)"
+    )
 
 
 def check(model: str | None) -> None:
