@@ -6,6 +6,7 @@ from octet.calibrate.job import Job
 from octet.calibrate.ranges import ranges
 from octet.core.errors import run
 from octet.core.files import write_text
+from octet.core.registry import calibrator_needs
 from octet.core.stage import arguments, begin
 from octet.data import preprocess
 from octet.data.images import report_source, training_images
@@ -21,7 +22,10 @@ def main() -> None:
     net, profile = fp32_net(folder, stage.entry.equalize), target(stage.entry.target)
     profile.check(net)
     steps = preprocess.load(folder.preprocess)
-    images = training_images(stage.entry.data, steps, settings.images, "calibrate.images", "calibrate")
+    needs = calibrator_needs(settings.method)
+    images = training_images(
+        stage.entry.data, steps, settings.images, "calibrate.images", f"calibrate by {needs.title}", needs.least_images
+    )
     report_source(f"{stage.name}: train split", images)
     job = Job(net, images, settings, profile, folder.onnx, scheduler=stage.params.parallel.scheduler, model=stage.name)
     histograms = job.histograms  # first: it names a blob whose values are not finite

@@ -116,21 +116,30 @@ class Images(Sequence[Input]):
         return self.pick(np.flatnonzero(readable))
 
 
-def training_images(folder: str | Path, preprocess: Preprocess, count: int, key: str, what: str) -> Images:
+def training_images(
+    folder: str | Path, preprocess: Preprocess, count: int, key: str, what: str, least: int = 1
+) -> Images:
     """The first `count` training images of a data set, balanced over the classes, without those that cannot be read.
+
+    Where the split has fewer, all of them, and a note on standard error.
 
     Args:
         folder: The data set's folder.
         preprocess: As for Images.
         count: How many images to take.
-        key: The parameter that says how many, for errors.
+        key: The parameter that says how many, for the messages.
         what: Who asks, for the messages.
+        least: The fewest that will do.
 
     Raises:
-        OctetError: There are fewer images, or too many cannot be read.
+        OctetError: There are fewer than `least`, or too many cannot be read.
     """
     dataset = _open(folder, "train", preprocess)
-    return Images(dataset, preprocess, balanced(dataset.labels, count, key)).readable(what)
+    count = _at_most(count, len(dataset), key, "the training split has")
+    images = Images(dataset, preprocess, balanced(dataset.labels, count, key)).readable(what)
+    if len(images) < least:
+        raise OctetError(f"{folder}: {len(images)} training images; {what} needs at least {least}. Add images")
+    return images
 
 
 def hold_out_images(folder: str | Path, preprocess: Preprocess, count: int | None, key: str, what: str) -> Images:
@@ -147,7 +156,7 @@ def hold_out_images(folder: str | Path, preprocess: Preprocess, count: int | Non
         what: Who asks, for the messages.
 
     Raises:
-        OctetError: Half of the split are fewer, or too many cannot be read.
+        OctetError: There is none, or too many cannot be read.
     """
     return split_images(folder, "train", preprocess, count, key).readable(what)
 
@@ -159,13 +168,20 @@ def split_images(folder: str | Path, split: str, preprocess: Preprocess, count: 
         folder: The data set's folder.
         split: 'test', of which the first are taken, or 'train', of which the last are.
         preprocess: As for Images.
-        count: How many images; None: all of the test split, half of the training split.
-        key: The parameter that says how many, for errors.
+        count: How many images, fewer where there are fewer, with a note; None: all of the test split, half of the training
+            split.
+        key: The parameter that says how many, for the messages.
 
     Raises:
-        OctetError: There are fewer images.
+        OctetError: There is none.
     """
     dataset = _open(folder, split, preprocess)
+    available = len(dataset) // 2 if split == "train" else len(dataset)
+    if not available:
+        raise OctetError(f"{folder}: {len(dataset)} images in the {split} split; expected 2 at least. Add images")
+    if count is not None:
+        words = "half of the training split is" if split == "train" else f"the {split} split has"
+        count = _at_most(count, available, key, words)
     pick = hold_out if split == "train" else balanced
     return Images(dataset, preprocess, pick(dataset.labels, count, key))
 
@@ -197,6 +213,17 @@ def report_source(what: str, images: Images) -> None:
     print(f"{what}: {images.source}, {len(images.dataset):,} images", flush=True)
     for remark in images.source.remarks:
         print(f"warning: {what}: {remark}", file=sys.stderr, flush=True)
+
+
+def _at_most(count: int, available: int, key: str, words: str) -> int:
+    """How many images are taken where `count` are asked for; of fewer, a note."""
+    if count > available:
+        print(
+            f"note: {key}: {count:,} images asked for, {words} {available:,}; all are taken",
+            file=sys.stderr,
+            flush=True,
+        )
+    return min(count, available)
 
 
 def _open(folder: str | Path, split: str, preprocess: Preprocess) -> Dataset:

@@ -216,9 +216,23 @@ def test_data_missing_empty_and_damaged(project):
     fails(project, "convert", "data/digits32: no such folder")
 
 
-def test_more_images_than_there_are(project):
-    project.edit("params.yaml", "images: 32", "images: 501")
-    fails(project, "calibrate", "calibrate.images: 501 images asked for, the split has 500")
+def test_fewer_images_than_asked_for(project):
+    """All are taken, and it is said once; only a calibrator that needs more ends."""
+    project.edit("params.yaml", "method: minmax\n  images: 32", "method: minmax\n  images: 501")
+    done = project.stage("calibrate")
+    assert done.returncode == 0, done.stderr
+    assert (
+        done.stderr.count("note: calibrate.images: 501 images asked for, the training split has 500; all are taken")
+        == 1
+    )
+    assert "from 500 images by minmax" in done.stdout
+    for batch in (project.folder / "data/digits32").glob("data_batch_*.bin"):
+        batch.write_bytes(batch.read_bytes()[:3073])
+    project.edit("params.yaml", "method: minmax", "method: ppq")
+    before, done = files(project), project.stage("calibrate")
+    assert done.returncode == 1
+    assert "error: data/digits32: 5 training images; calibrate by PPQ needs at least 8. Add images" in done.stderr
+    assert files(project) == before
 
 
 @pytest.mark.parametrize(
