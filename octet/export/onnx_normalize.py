@@ -56,13 +56,16 @@ def normalized(model: Model, given: Input, size: tuple[int, int], opset: int, pa
             f"classes. Octet judges "
             "classifiers"
         )
-    if len(shape) != 2 or shape[0] != 1:
+    if len(shape) > 2 and shape[:2] == (1, classes[0]):
+        _append(model, "Flatten", [])  # which does not fix the batch
+    elif len(shape) != 2 or shape[0] != 1:
         model.graph.initializer.append(numpy_helper.from_array(np.array([1, -1]), "octet_scores"))
         _append(model, "Reshape", ["octet_scores"])
     _rename_output(model)
     del model.graph.output[:]
     model.graph.output.append(helper.make_tensor_value_info("output", TensorProto.FLOAT, [1, classes[0]]))
     del model.graph.value_info[:]
+    _name_nodes(model)
     content: bytes = model.SerializeToString(deterministic=True)
     return content
 
@@ -178,6 +181,14 @@ def _folded(model: Model, path: str) -> Model:
 def _output_shape(model: Model, path: str) -> tuple[int, ...]:
     meta = session(model, path).get_outputs()[0]
     return tuple(size if isinstance(size, int) else -1 for size in meta.shape)
+
+
+def _name_nodes(model: Model) -> None:
+    """Gives each node a name of its own: calibration by PPQ finds them by it."""
+    taken = [node.name for node in model.graph.node]
+    for k, node in enumerate(model.graph.node):
+        if not node.name or taken.count(node.name) > 1:
+            node.name = f"octet_{node.op_type}_{k}"
 
 
 def _append(model: Model, kind: str, more: list[str]) -> None:

@@ -67,6 +67,9 @@ def test_every_opset_becomes_one_that_all_stages_read_and_gives_the_file_s_own_s
     assert (model.graph.input[0].name, model.graph.output[0].name) == ("input", "output")
     types = {node.op_type for node in model.graph.node}
     assert not {"Softmax", "BatchNormalization"} & types
+    assert len({node.name for node in model.graph.node} - {""}) == len(model.graph.node), (
+        "PPQ finds nodes by their names"
+    )
     files = NcnnFiles.named(tmp_path, "fp32")
     images = [steps(image) for image in steps.noise(4)]
     convert(tmp_path / "fp32.onnx", files, images)

@@ -68,6 +68,12 @@ def _nodes(job: Job, path: Path) -> dict[str, str]:
         model = onnx.load_model_from_string(read_bytes(path, "the stage export makes it"))
     except DecodeError:
         raise OctetError(f"{path}: not an ONNX model, or damaged; run the stage export again") from None
+    version = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
+    if not 11 <= version <= 13:
+        raise OctetError(
+            f"{path}: is of opset {version}, since it has operators that earlier ones lack; PPQ reads 11 to 13. Choose another "
+            "calibrate.method"
+        )
     nodes = match(job.net, model, str(path))
     kinds = {node.name: node.op_type for node in model.graph.node}
     other = [f"{layer} ({kinds[node]})" for layer, node in nodes.items() if kinds[node] not in ("Conv", "Gemm")]
