@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help quantize track zoo tune predict report package dump env test test-unit test-slow fuzz check schema lint format
-.PHONY: accuracy-baselines sweep-calibrators sweep-recovery bench-pipeline bench-data bench-cifar bench-int8 bench-peers chart screenshots zoo-table clean distclean git-or-not
+.PHONY: runner devices device device-clean accuracy-baselines sweep-calibrators sweep-recovery bench-pipeline bench-data bench-cifar bench-int8 bench-peers chart screenshots zoo-table clean distclean git-or-not
 
 # The interpreter that .venv is made from; empty: the first of python3.11, 3.12, 3.10, 3.13, python3 and python that is a
 # Python 3.10 to 3.13. PPQ cannot be had on 3.13, so that one comes last.
@@ -27,12 +27,15 @@ NAME ?=
 IMAGE ?=
 # Of `make fuzz`: how long, in all; empty: 5.
 MINUTES ?=
+# Of `make device`: a name in configs/devices, and on how many test images; empty: 200.
+DEVICE ?=
+IMAGES ?=
 # More options for pytest, such as -k table or -x.
 PYTEST ?=
 
 # All of these but PYTEST are names and nothing else, whatever is in them: make does not expand them, and recipes get them
 # through the environment, so no shell does.
-GIVEN := PYTHON MODEL ZOO CONFIG CHECKPOINT ONNX PREPROCESS DATA FIND NAME IMAGE MINUTES
+GIVEN := PYTHON MODEL ZOO CONFIG CHECKPOINT ONNX PREPROCESS DATA FIND NAME IMAGE MINUTES DEVICE IMAGES
 $(foreach given,$(GIVEN),$(eval override $(given) := $$(value $(given))))
 $(foreach given,$(GIVEN),$(if $(value $(given)),$(eval export $(given)),$(eval unexport $(given))))
 FOR_MODEL := $${MODEL:+--model="$$MODEL"}
@@ -84,6 +87,18 @@ accuracy-baselines: .venv/.ready  ## Measure again how far int8 is from fp32, wh
 
 predict: .venv/.ready  ## Show what torch, ncnn fp32 and int8 predict for IMAGE=file or folder, or for a few test images; MODEL=name
 	@$(PY) -m octet predict $(FOR_MODEL) $${IMAGE:+--image="$$IMAGE"}
+
+runner: .venv/.ready .venv-runner/.locked  ## Build the program that runs models on phones and boards: static, for aarch64 and x86-64
+	@$(PY) -m octet runner
+
+devices: .venv/.ready .venv-runner/.locked  ## Try each device of configs/devices, and print what it is
+	@$(PY) -m octet devices
+
+device: .venv/.ready .venv-runner/.locked  ## Run fp32, ncnn's default float and int8 on DEVICE=name; MODEL=name, IMAGES=200
+	@$(PY) -m octet device --device="$$DEVICE" $(FOR_MODEL) $${IMAGES:+--images="$$IMAGES"}
+
+device-clean: .venv/.ready .venv-runner/.locked  ## Remove what was put on DEVICE=name
+	@$(PY) -m octet device-clean --device="$$DEVICE"
 
 report: .venv/.ready git-or-not  ## Write reports/NAME/report.html, one page with all figures, layers and images, of all models or MODEL=name
 	@$(PY) -m octet report $(FOR_MODEL)
@@ -154,11 +169,11 @@ clean:  ## Remove the pipeline's outputs and what tools left behind (not checkpo
 		stages = Repo(config={"core": {"no_scm": True}}).index.stages; \
 		[o.remove() for s in stages if s.path_in_repo == "dvc.yaml" for o in s.outs if o.use_cache]'; fi
 	@rm -rf .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis build reports
-	@find . \( -path ./.git -o -path ./.venv -o -path ./.venv-bench -o -path ./.dvc \) -prune -o \
+	@find . \( -path ./.git -o -path ./.venv -o -path ./.venv-bench -o -path ./.venv-runner -o -path ./.runner -o -path ./.dvc \) -prune -o \
 		\( -name __pycache__ -o -name '*.partial' \) -prune -exec rm -rf {} +
 
-distclean: clean  ## clean, and remove .venv, .venv-bench and what zoo-table measured and fuzz reached
-	@rm -rf .venv .venv-bench .zoo .fuzz octet.egg-info
+distclean: clean  ## clean, and remove .venv, .venv-bench, .venv-runner, the runner and what zoo-table measured and fuzz reached
+	@rm -rf .venv .venv-bench .venv-runner .runner .zoo .fuzz octet.egg-info
 
 # DVC refuses to run outside git unless core.no_scm says so; it would also take an unrelated repository around
 # this folder for ours. So the setting follows what is there, in the file that git ignores.
@@ -192,6 +207,14 @@ git-or-not: .venv/.ready
 	.venv-bench/bin/python -m pip --disable-pip-version-check --no-input -qq install -r requirements-bench.lock; \
 	problems=$$(.venv-bench/bin/python -m pip --disable-pip-version-check check) || { echo "$$problems" >&2; exit 1; }; \
 	cp requirements-bench.lock $@
+
+# The compilers of `make runner`, which are large and which nothing else needs.
+.venv-runner/.locked: requirements-runner.lock | .venv/.ready
+	@if cmp -s requirements-runner.lock $@; then touch $@; exit 0; fi; set -e; \
+	echo ".venv-runner: making it, and installing the compilers of requirements-runner.lock"; \
+	rm -rf .venv-runner; .venv/bin/python -m venv .venv-runner; echo '*' > .venv-runner/.gitignore; \
+	.venv-runner/bin/python -m pip --disable-pip-version-check --no-input -qq install -r requirements-runner.lock; \
+	cp requirements-runner.lock $@
 
 # mmcv and antlr4 exist as source only. mmcv's build imports pkg_resources, which build isolation's newest setuptools
 # no longer has, and asks for the opencv that needs libGL unless it finds one: so both are built against what the

@@ -44,6 +44,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "help": "what happens to an image before it: a preset or a YAML file (default: the YAML file beside it)"
     },
     "data": {"help": "the folder of its data set (default: the config's)"},
+    "device": {"help": "a device of configs/devices", "required": True},
+    "images": {
+        "help": "on how many test images (default: 200; all where there are fewer)",
+        "type": int,
+        "default": 200,
+    },
 }
 
 
@@ -214,6 +220,38 @@ def chart(model: str | None) -> None:
     print(f"{CHART}: written")
 
 
+def runner() -> None:
+    """Build the program that runs models on devices, for aarch64 and x86-64."""
+    from octet.device.build import ARCHITECTURES, build
+
+    for architecture in ARCHITECTURES:
+        binary = build(architecture)
+        print(f"{binary}: {binary.stat().st_size:,} bytes")
+
+
+def devices() -> None:
+    """Try each device of configs/devices, and print what it is."""
+    from octet.device.overview import overview
+
+    print(overview())
+
+
+def device(device: str, model: str | None, images: int) -> None:
+    """Run models on a device: what they answer there, and how fast."""
+    from octet.device.run import measure
+
+    loaded, names = _models(model)
+    for name in names:
+        print(f"{measure(device, name, loaded, images)}: written")
+
+
+def device_clean(device: str) -> None:
+    """Remove what was put on a device."""
+    from octet.device.overview import clean
+
+    clean(device)
+
+
 def zoo(find: str | None) -> None:
     """List the models of mmcls's zoo."""
     from octet.zoo.listing import table
@@ -267,10 +305,10 @@ def _require(name: str, files: Iterable[Path]) -> None:
 
 
 COMMANDS: dict[str, Callable[..., None]] = {
-    command.__name__: command
+    command.__name__.replace("_", "-"): command
     for command in (
         *(add, validate, track, partition, summary, check, predict, report, package, dump, chart),
-        *(zoo, env, schema),
+        *(zoo, env, schema, runner, devices, device, device_clean),
     )
 }
 

@@ -1,0 +1,239 @@
+"""How commands and files reach a device: on this machine, through an emulator, by ssh, or by adb.
+
+Each way offers the same four things. What is run on a device is the runner and a handful of plain commands (mkdir, mv, chmod,
+rm, cat), each word quoted; nothing that comes from a device is ever executed here.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import selectors
+import shlex
+import shutil
+import subprocess
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+
+from octet.core.errors import OctetError
+from octet.core.files import not_written
+from octet.core.text import printable
+from octet.device.devices import Adb, Command, Device, Local, Ssh
+
+_MOST = 64 << 20  # bytes of an answer that is kept
+Heard = Callable[[str], None]
+
+
+class Connection(ABC):
+    """A device that can be reached.
+
+    Args:
+        name: The device's, for errors.
+        device: How it is reached.
+    """
+
+    def __init__(self, name: str, device: Device):
+        self.name, self.device, self.folder = name, device, device.folder
+
+    @abstractmethod
+    def command(self, words: Sequence[str]) -> list[str]:
+        """The command on this machine that runs these words on the device."""
+
+    def architecture(self) -> str:
+        """The device's, as `uname -m` says it: aarch64 or x86_64."""
+        machine = self.run(["uname", "-m"]).strip()
+        if machine not in ("aarch64", "x86_64"):
+            raise OctetError(f"{self.name}: is {printable(machine)}; the runner exists for aarch64 and x86_64")
+        return machine
+
+    def run(self, words: Sequence[str], heard: Heard | None = None, sent: Path | None = None) -> str:
+        """Runs a command on the device.
+
+        Args:
+            words: The command, word by word.
+            heard: Gets each line of its output, as it comes.
+            sent: A file that it reads as its input.
+
+        Returns:
+            Its output.
+
+        Raises:
+            OctetError: It fails, the device cannot be reached, or nothing is heard of it for too long.
+        """
+        return _listen(self.name, self.command(words), self.device.silence_s, heard, sent)
+
+    def push(self, path: Path, to: str) -> None:
+        """Copies a file to the device, where it gets its name when it is whole."""
+        partial = f"{to}.partial"
+        try:
+            self.run(["sh", "-c", 'cat > "$0"', partial], sent=path)
+            self.run(["mv", partial, to])
+        except OctetError:
+            self._remove(partial)
+            raise
+
+    def pull(self, path: str, to: Path) -> None:
+        """Copies a file from the device."""
+        try:
+            with to.open("wb") as file:
+                process = subprocess.run(
+                    self.command(["cat", path]),
+                    stdout=file,
+                    stderr=subprocess.PIPE,
+                    check=False,
+                    timeout=self.device.silence_s,
+                )
+        except subprocess.TimeoutExpired:
+            raise OctetError(f"{self.name}: {path} does not come within {self.device.silence_s} s") from None
+        except OSError as error:
+            raise not_written(to, error) from None
+        if process.returncode:
+            raise OctetError(f"{self.name}: {path} does not come: {_said(process.stderr)}")
+
+    def _remove(self, path: str) -> None:
+        """Removes a file on the device, if the device is there."""
+        subprocess.run(
+            self.command(["rm", "-f", path]), capture_output=True, check=False, timeout=self.device.silence_s
+        )
+
+
+class OnThisMachine(Connection):
+    """Local, and with a command before each binary Command."""
+
+    def command(self, words: Sequence[str]) -> list[str]:
+        """See Connection."""
+        prefix = self.device.command if isinstance(self.device, Command) else ()
+        return [*prefix, *words] if "/" in words[0] else list(words)
+
+    def architecture(self) -> str:
+        """See Connection."""
+        return self.device.architecture if isinstance(self.device, Command) else platform.machine()
+
+    def push(self, path: Path, to: str) -> None:
+        """See Connection."""
+        partial = Path(f"{to}.partial")
+        try:
+            shutil.copyfile(path, partial)
+            partial.replace(to)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise not_written(Path(to), error) from None
+
+
+class BySsh(Connection):
+    """Ssh. It asks nothing: a host whose key ssh does not know is refused by ssh."""
+
+    device: Ssh
+
+    def command(self, words: Sequence[str]) -> list[str]:
+        """See Connection."""
+        device = self.device
+        options = ["BatchMode=yes", "ServerAliveInterval=5", "ServerAliveCountMax=3", *device.options]
+        user = ["-l", device.user] if device.user else []
+        asked = [word for option in options for word in ("-o", option)]
+        return ["ssh", "-T", "-p", str(device.port), *user, *asked, "--", device.host, shlex.join(words)]
+
+
+class ByAdb(Connection):
+    """Adb."""
+
+    device: Adb
+
+    def command(self, words: Sequence[str]) -> list[str]:
+        """See Connection."""
+        return [*self._adb(), "shell", "-T", shlex.join(words)]
+
+    def push(self, path: Path, to: str) -> None:
+        """See Connection."""
+        partial = f"{to}.partial"
+        try:
+            _listen(self.name, [*self._adb(), "push", str(path), partial], self.device.silence_s)
+            self.run(["mv", partial, to])
+        except OctetError:
+            self._remove(partial)
+            raise
+
+    def pull(self, path: str, to: Path) -> None:
+        """See Connection."""
+        _listen(self.name, [*self._adb(), "pull", path, str(to)], self.device.silence_s)
+
+    def _adb(self) -> list[str]:
+        return ["adb", *(["-s", self.device.serial] if self.device.serial else [])]
+
+
+def connect(name: str, device: Device) -> Connection:
+    """The way to a device. Raises OctetError where this machine lacks the program for it."""
+    if isinstance(device, Ssh):
+        way: Connection = BySsh(name, device)
+    elif isinstance(device, Adb):
+        way = ByAdb(name, device)
+    else:
+        assert isinstance(device, Local | Command)
+        way = OnThisMachine(name, device)
+    program = {"BySsh": "ssh", "ByAdb": "adb"}.get(type(way).__name__)
+    program = device.command[0] if isinstance(device, Command) else program
+    if program and shutil.which(program) is None:
+        raise OctetError(f"{name}: needs the program '{program}', which is not on this machine's PATH; install it")
+    return way
+
+
+def _listen(
+    name: str, command: Sequence[str], silence_s: int, heard: Heard | None = None, sent: Path | None = None
+) -> str:
+    """Runs a command of this machine and reads what it says, line by line, until it ends or is silent for too long."""
+    with sent.open("rb") if sent else nullcontext(subprocess.DEVNULL) as stdin:
+        try:
+            process = subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        except OSError as error:
+            raise OctetError(f"{name}: {command[0]} cannot be run: {error.strerror}") from None
+    answer = _Answer(heard)
+    with process:
+        assert process.stdout
+        assert process.stderr
+        try:
+            with selectors.DefaultSelector() as selector:
+                selector.register(process.stdout, selectors.EVENT_READ, answer.out)
+                selector.register(process.stderr, selectors.EVENT_READ, answer.err)
+                while selector.get_map():
+                    ready = selector.select(silence_s)
+                    if not ready:
+                        raise OctetError(
+                            f"{name}: nothing is heard of it for {silence_s} s: {shlex.join(command)[:300]}"
+                        )
+                    for key, _ in ready:
+                        data = os.read(key.fd, 1 << 16)
+                        if not data:
+                            selector.unregister(key.fileobj)
+                        answer.add(key.data, data)
+                    if len(answer.out) + len(answer.err) > _MOST:
+                        raise OctetError(f"{name}: its answer is longer than {_MOST >> 20} MiB")
+        except BaseException:
+            process.kill()
+            raise
+    if process.returncode:
+        words = _said(answer.err or answer.out)
+        raise OctetError(f"{name}: {words} ({command[0]} ended with status {process.returncode})")
+    return answer.out.decode(errors="replace")
+
+
+class _Answer:
+    """What a command says, as it comes; heard gets each whole line of its output."""
+
+    def __init__(self, heard: Heard | None):
+        self.out, self.err = bytearray(), bytearray()
+        self._heard, self._at = heard, 0
+
+    def add(self, to: bytearray, data: bytes) -> None:
+        """More of `out` or of `err`; what is over the limit is dropped."""
+        to += data[: max(_MOST + 1 - len(to), 0)]
+        while self._heard and (end := self.out.find(b"\n", self._at)) >= 0:
+            self._heard(self.out[self._at : end].decode(errors="replace"))
+            self._at = end + 1
+
+
+def _said(text: bytes | bytearray) -> str:
+    """The last lines of what a program said, in one."""
+    lines = [line.strip() for line in text.decode(errors="replace").splitlines() if line.strip()]
+    return printable("; ".join(lines[-3:])) or "without a word"

@@ -1,0 +1,27 @@
+"""make devices: what each device of configs/devices is, or why it cannot be used; make device-clean."""
+
+from __future__ import annotations
+
+from octet.core.errors import OctetError
+from octet.core.text import table
+from octet.device import devices
+from octet.device.connections import connect
+from octet.device.session import Session
+
+
+def overview() -> str:
+    """One line a device: its processor, cores, features and ncnn; or the reason why it cannot be used."""
+    rows = []
+    for name in devices.names():
+        try:
+            info = Session(connect(name, devices.load(name))).info
+        except OctetError as error:
+            rows.append([name, str(error), "", ""])
+            continue
+        rows.append([name, str(info["cpu"]), str(info["cores"]), " ".join(map(str, info["features"]))])
+    return table(rows, ["device", "processor", "cores", "features"], "llrl")
+
+
+def clean(name: str) -> None:
+    """Removes all that was put on a device. Raises OctetError where it cannot be reached."""
+    Session(connect(name, devices.load(name))).clean()

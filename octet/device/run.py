@@ -1,0 +1,107 @@
+"""make device: a model on a device. fp32, ncnn's default float and int8 in turn, and the same images on this machine."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from octet.core.errors import OctetError
+from octet.core.files import decimals, require, write_json
+from octet.core.folder import PRECISIONS, ModelFolder
+from octet.core.params import Params, model
+from octet.core.text import table
+from octet.data import preprocess
+from octet.data.images import split_images
+from octet.device import devices
+from octet.device.connections import connect
+from octet.device.figures import accuracy_json, speed_json
+from octet.device.inputs import write_inputs
+from octet.device.session import Job, Result, Session
+from octet.ncnn.engine import Engine, logits
+
+TIMED_IMAGES = 20  # at each number of threads
+TIMED_RUNS = 5
+# name, precision of the files, options: fp16 is ncnn's default.
+RUNS = (("fp32", "fp32", "fp32"), ("fp16", "fp32", "fp16"), ("int8", "int8", "fp32"), ("int8_fp16", "int8", "fp16"))
+
+
+def measure(device_name: str, name: str, params: Params, count: int) -> Path:
+    """Runs a model on a device and writes its figures.
+
+    Args:
+        device_name: A device of configs/devices.
+        name: The model's, in params.yaml.
+        params: All of params.yaml.
+        count: On how many test images; all where there are fewer.
+
+    Returns:
+        The file of figures.
+
+    Raises:
+        OctetError: The model is not made yet, or the device fails.
+    """
+    device, entry, folder = devices.load(device_name), model(params, name), ModelFolder(name)
+    require([*folder.fp32, *folder.int8, folder.preprocess], f"'make quantize MODEL={name}' makes it")
+    steps = preprocess.load(folder.preprocess)
+    images = split_images(entry.data, "test", steps, None, "IMAGES")
+    images = images.pick(np.arange(min(count, len(images)))).readable(f"device {device_name}")
+    if len(images) < 2:
+        raise OctetError(f"{entry.data}: has {len(images)} test images that can be read; expected at least two")
+    engines = {
+        precision: Engine(folder.ncnn(precision).param, folder.ncnn(precision).bin, shape=steps.shape)
+        for precision in PRECISIONS
+    }
+    session = Session(connect(device_name, device))
+    jobs = [
+        Job(run, options, folder.ncnn(precision), engines[precision].input, engines[precision].output)
+        for run, precision, options in RUNS
+    ]
+    with tempfile.TemporaryDirectory(prefix="octet-inputs-") as temporary:
+        few = min(TIMED_IMAGES, len(images))
+        inputs, timed = Path(temporary) / "inputs", Path(temporary) / "timed"
+        write_inputs(inputs, len(images), steps.shape, (images[k] for k in range(len(images))))
+        write_inputs(timed, few, steps.shape, (images[k] for k in range(few)))
+        answers = session.run(jobs, inputs, len(images), f"{device_name}, {name}", warm_up=0)
+        alone = {
+            job.name: session.run([job], timed, few, f"{device_name}, {job.name}", warm_up=0)[job.name] for job in jobs
+        }
+        speeds: dict[int, dict[str, Result]] = {}
+        if not device.emulated:
+            for threads in sorted({1, int(session.info["big_cores"])}):
+                what = f"{device_name}, {threads} thread{'s' * (threads > 1)}"
+                speeds[threads] = session.run(jobs, timed, few, what, threads=threads, cores="big", runs=TIMED_RUNS)
+    hosts = {precision: logits(engine, images, f"this machine, {precision}") for precision, engine in engines.items()}
+    figures: dict[str, Any] = {"device": session.info | {"emulated": device.emulated}, "n_images": len(images)}
+    for run, precision, _ in RUNS:
+        figures[run] = accuracy_json(answers[run], hosts, precision, images.labels)
+        figures[run] |= {"load_ms": decimals(alone[run].load_ms, 1), "peak_kib": alone[run].peak_kib}
+        figures[run] |= {"size_bytes": folder.ncnn(precision).size_bytes()}
+        figures[run] |= {f"threads_{threads}": speed_json(by[run].latency_ms) for threads, by in speeds.items()}
+    for threads in speeds:
+        medians = {run: figures[run][f"threads_{threads}"]["median_ms"] for run, _, _ in RUNS}
+        figures[f"speedup_over_fp32_threads_{threads}"] = decimals(medians["fp32"] / medians["int8"], 3)
+        figures[f"speedup_over_default_threads_{threads}"] = decimals(
+            medians["fp16"] / min(medians["int8"], medians["int8_fp16"]), 3
+        )
+    path = folder.metrics / "devices" / f"{device_name}.json"
+    write_json(path, figures)
+    print(f"{name} on {device_name}: {session.info['cpu']}, {', '.join(session.info['features']) or 'no extensions'}")
+    print(_table(figures))
+    return path
+
+
+def _table(figures: dict[str, Any]) -> str:
+    threads = sorted(int(key.rpartition("_")[2]) for key in figures["fp32"] if key.startswith("threads_"))
+    rows = []
+    for run, precision, _ in RUNS:
+        own, fp32 = figures[run][f"host_{precision}"], figures[run]["host_fp32"]
+        row = [run, f"{figures[run]['top1_pct']:.2f} %" if "top1_pct" in figures[run] else ""]
+        row += [f"{own['agreement_pct']:.2f} %", f"{own['sqnr_db']:.1f} dB", f"{fp32['kl_nats']:.2e}"]
+        rows.append(row + [f"{figures[run][f'threads_{count}']['median_ms']:.2f} ms" for count in threads])
+    head = ["", "top-1", "agrees with this machine's", "SQNR to it", "KL to its fp32"]
+    return table(
+        rows, head + [f"{count} thread{'s' * (count > 1)}" for count in threads], "l" + "r" * (4 + len(threads))
+    )

@@ -1,0 +1,192 @@
+"""What Octet does on a device: the runner and the files of a run are put there once, by their checksums, and a run's results
+are fetched.
+
+    FOLDER/runner-CHECKSUM       the runner
+    FOLDER/files/CHECKSUM        models and network inputs
+    FOLDER/out/                  a run's logits and report, until they are fetched
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from octet.core.errors import OctetError
+from octet.core.files import checksum
+from octet.core.folder import NcnnFiles
+from octet.core.progress import bar
+from octet.core.text import printable
+from octet.device.build import build
+from octet.device.connections import Connection
+
+_DONE = re.compile(r"done (\d+) of (\d+)")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One model in a run.
+
+    Args:
+        name: What it is called in the results.
+        options: How ncnn computes: fp32, fp16 (ncnn's default) or bf16.
+        files: The model.
+        input: The name of its input.
+        output: The name of its output.
+    """
+
+    name: str
+    options: str
+    files: NcnnFiles
+    input: str
+    output: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run gave of one model.
+
+    Args:
+        logits: Of shape (n, classes), fp32.
+        latency_ms: Of each run of each image, in milliseconds, in the order of time.
+        load_ms: How long its files took to load.
+        peak_kib: The most memory that the whole process had, in KiB.
+    """
+
+    logits: npt.NDArray[np.float32]
+    latency_ms: list[float]
+    load_ms: float
+    peak_kib: int
+
+
+class Session:
+    """A device with the runner on it.
+
+    Args:
+        connection: The way to it.
+
+    Raises:
+        OctetError: It cannot be reached, or the runner does not run there.
+    """
+
+    def __init__(self, connection: Connection):
+        self.connection, self.folder = connection, connection.folder.rstrip("/")
+        binary = build(connection.architecture())
+        digest = checksum(binary, "sha256")
+        self._runner = f"{self.folder}/runner-{digest[:16]}"
+        connection.run(["mkdir", "-p", f"{self.folder}/files", f"{self.folder}/out"])
+        if connection.run(["sh", "-c", 'test -x "$0" && echo there || true', self._runner]).strip() != "there":
+            connection.push(binary, self._runner)
+            connection.run(["chmod", "755", self._runner])
+        self.info = self._information()
+
+    def put(self, paths: Sequence[Path]) -> list[str]:
+        """The names of files on the device; those that are not there yet are pushed, and checked.
+
+        Raises:
+            OctetError: A file does not arrive whole.
+        """
+        digests = [checksum(path, "sha256") for path in paths]
+        names = [f"{self.folder}/files/{digest}" for digest in digests]
+        missing = [k for k, there in enumerate(self._checksums(names)) if there != digests[k]]
+        for k in missing:
+            self.connection.push(paths[k], names[k])
+        for k, there in zip(missing, self._checksums([names[k] for k in missing]), strict=True):
+            if there != digests[k]:
+                raise OctetError(
+                    f"{self.connection.name}: {paths[k]} arrives damaged; is the device's storage full or broken?"
+                )
+        return names
+
+    def run(self, jobs: Sequence[Job], inputs: Path, n_images: int, what: str, **options: object) -> dict[str, Result]:
+        """Runs models in turn on each image.
+
+        Args:
+            jobs: The models.
+            inputs: A file of network inputs (octet/device/inputs.py).
+            n_images: How many are in it.
+            what: Who asks, for the progress.
+            options: More of the runner's, such as threads=4, cores='big', runs=3, warm_up=0.
+
+        Returns:
+            Each model's result, by its name.
+
+        Raises:
+            OctetError: The runner fails, or what it gives is not what was asked for.
+        """
+        files = [path for job in jobs for path in job.files]
+        inputs_name, *names = self.put([inputs, *files])
+        out = f"{self.folder}/out"
+        words = [self._runner, "run", "--images", inputs_name, "--report", f"{out}/report.json"]
+        for key, value in options.items():
+            words += [f"--{key.replace('_', '-')}", str(value)]
+        for k, job in enumerate(jobs):
+            words += [
+                "--model",
+                str(k),
+                job.options,
+                names[2 * k],
+                names[2 * k + 1],
+                job.input,
+                job.output,
+                f"{out}/{k}.f32",
+            ]
+        with bar(what, n_images) as shown:
+
+            def heard(line: str) -> None:
+                done = _DONE.fullmatch(line.strip())
+                if done:
+                    shown.update(int(done[1]) - shown.n)
+
+            self.connection.run(words, heard)
+        with tempfile.TemporaryDirectory(prefix="octet-device-") as temporary:
+            folder = Path(temporary)
+            for name in ["report.json", *(f"{k}.f32" for k in range(len(jobs)))]:
+                self.connection.pull(f"{out}/{name}", folder / name)
+            results = {job.name: self._result(folder, k, n_images) for k, job in enumerate(jobs)}
+        self.connection.run(["rm", "-rf", out])
+        self.connection.run(["mkdir", "-p", out])
+        return results
+
+    def clean(self) -> None:
+        """Removes all that was put on the device."""
+        self.connection.run(["rm", "-rf", f"{self.folder}/files", f"{self.folder}/out"])
+        self.connection.run(["sh", "-c", 'rm -f "$0"/runner-*', self.folder])
+
+    def _information(self) -> dict[str, Any]:
+        try:
+            info = json.loads(self.connection.run([self._runner, "--info"]))
+        except ValueError:
+            info = None
+        if not isinstance(info, dict) or not isinstance(info.get("features"), list):
+            raise OctetError(
+                f"{self.connection.name}: the runner does not say what the device is; run 'make device-clean'"
+            )
+        return info
+
+    def _checksums(self, names: Sequence[str]) -> list[str]:
+        return self.connection.run([self._runner, "--sha256", *names]).split() if names else []
+
+    def _result(self, folder: Path, k: int, n_images: int) -> Result:
+        """Reads what came back, and believes none of it unseen."""
+        name = self.connection.name
+        try:
+            report = json.loads((folder / "report.json").read_text())
+            model = report["models"][str(k)]
+            latencies = [float(value) for value in model["latency_ms"]]
+            load_ms, peak_kib, values = float(model["load_ms"]), int(report["peak_kib"]), int(model["values"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise OctetError(f"{name}: its report is damaged: {printable(str(error))}") from None
+        data = (folder / f"{k}.f32").read_bytes()
+        if values < 1 or len(data) != 4 * n_images * values or len(latencies) % n_images:
+            raise OctetError(f"{name}: {len(data):,} bytes of logits came, expected {4 * n_images * values:,}")
+        return Result(
+            np.frombuffer(data, "<f4").reshape(n_images, values).astype(np.float32), latencies, load_ms, peak_kib
+        )

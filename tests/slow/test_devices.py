@@ -1,0 +1,285 @@
+"""Real ways to a device: an ssh server on loopback, a stand-in for adb, an emulator; and devices that die at each step."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from octet.core.errors import OctetError
+from octet.core.folder import NcnnFiles
+from octet.device import build as build_module
+from octet.device.build import ENVIRONMENT, build
+from octet.device.connections import connect
+from octet.device.devices import Adb, Command, Local, Ssh
+from octet.device.inputs import write_inputs
+from octet.device.session import Job, Session
+from octet.ncnn.engine import Engine
+from octet.ncnn.net import save_net
+from tests import nets
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[2]
+COUNT = 6
+SSHD = shutil.which("sshd") or "/usr/sbin/sshd"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def runner():
+    """The runner of this machine's architecture, built in this checkout."""
+    if not (ROOT / ENVIRONMENT / ".locked").exists() and not (ROOT / ENVIRONMENT / "bin" / "ninja").exists():
+        pytest.skip("no runner: 'make runner' installs the compilers and builds it")
+    before = Path.cwd()
+    os.chdir(ROOT)
+    build("x86_64")
+    yield
+    os.chdir(before)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A model, its inputs, and what ncnn's own package answers."""
+    folder, net, images = tmp_path_factory.mktemp("model"), nets.small(), nets.images(COUNT)
+    files = NcnnFiles.named(folder, "fp32")
+    save_net(net, *files)
+    write_inputs(folder / "inputs", COUNT, (3, 8, 8), images)
+    job = Job("fp32", "fp32", files, "in0", "out0")
+    return job, folder / "inputs", np.stack([Engine.of(net)(image) for image in images])
+
+
+def check(session, model):
+    job, inputs, answers = model
+    result = session.run([job], inputs, COUNT, "test", threads=1, runs=2)["fp32"]
+    assert np.allclose(result.logits, answers, atol=1e-6)
+    assert len(result.latency_ms) == 2 * COUNT
+    assert min(result.latency_ms) > 0
+    assert result.peak_kib > 500
+
+
+def problem_of(call):
+    """The error with which a call ends; None where it ends well."""
+    try:
+        call()
+    except OctetError as error:
+        return str(error)
+    return None
+
+
+@pytest.fixture
+def local(tmp_path):
+    return connect("here", Local(kind="local", folder=str(tmp_path / "it's here")))
+
+
+def test_this_machine(local, model):
+    session = Session(local)
+    assert session.info["architecture"] == "x86_64"
+    check(session, model)
+    files = sorted(path.name for path in Path(local.folder, "files").iterdir())
+    check(Session(local), model)
+    assert sorted(path.name for path in Path(local.folder, "files").iterdir()) == files
+    assert len(files) == 3
+    session.clean()
+    assert list(Path(local.folder).iterdir()) == []
+
+
+def test_a_file_that_was_damaged_on_the_device_is_pushed_again(local, model):
+    check(Session(local), model)
+    for path in Path(local.folder, "files").iterdir():
+        path.write_bytes(path.read_bytes()[:-1] + b"x")
+    check(Session(local), model)
+
+
+def test_files_that_are_none_are_refused(local, model, tmp_path):
+    job, inputs, _ = model
+    session = Session(local)
+    for name, content in [
+        ("empty", b""),
+        ("no magic", b"x" * 100),
+        ("short", inputs.read_bytes()[:-4]),
+        ("long", inputs.read_bytes() + b"1234"),
+        ("huge", b"octetf32" + b"\xff" * 16),
+        ("no image", b"octetf32" + bytes(16)),
+    ]:
+        (tmp_path / "bad").write_bytes(content)
+        with pytest.raises(OctetError, match="here: runner: .*(expected|whole)") as error:
+            session.run([job], tmp_path / "bad", COUNT, name)
+        assert "\n" not in str(error.value)
+    broken = NcnnFiles.named(tmp_path, "broken")
+    broken.param.write_bytes(b"7767517\n1 1\nNoSuchLayer a 0 1 in0\n")
+    broken.bin.write_bytes(b"")
+    with pytest.raises(OctetError, match="ncnn cannot read it"):
+        session.run([Job("x", "fp32", broken, "in0", "out0")], inputs, COUNT, "x")
+    with pytest.raises(OctetError, match="expected fp32, fp16 or bf16"):
+        session.run([Job("x", "int4", job.files, "in0", "out0")], inputs, COUNT, "x")
+    with pytest.raises(OctetError, match="no input named 'data'"):
+        session.run([Job("x", "fp32", job.files, "data", "out0")], inputs, COUNT, "x")
+    with pytest.raises(OctetError, match="--threads 0: expected a number from 1"):
+        session.run([job], inputs, COUNT, "x", threads=0)
+    assert not [path for path in Path(local.folder, "out").iterdir() if path.suffix == ".partial"]
+
+
+def test_a_device_that_is_full(model, tmp_path):
+    small = tmp_path / "small"
+    small.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "octet", str(small)], capture_output=True).returncode:
+        pytest.skip("a file system of 64 KiB cannot be mounted: not root")
+    try:
+        with pytest.raises(OctetError, match="space"):
+            Session(connect("here", Local(kind="local", folder=str(small / "device"))))
+        assert not list(small.rglob("*.partial"))
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
+@pytest.fixture
+def server(tmp_path):
+    """An ssh server with keys of its own, on a port of its own."""
+    if not Path(SSHD).exists():
+        pytest.skip("no ssh server: install Debian's openssh-server")
+    for name in ("host", "user"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / name)], check=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shutil.copyfile(tmp_path / "user.pub", tmp_path / "authorized")
+    (tmp_path / "config").write_text(
+        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {tmp_path}/host\nAuthorizedKeysFile {tmp_path}/authorized\n"
+        f"StrictModes no\nUsePAM no\nPasswordAuthentication no\nPidFile {tmp_path}/pid\n"
+    )
+    Path("/run/sshd").mkdir(exist_ok=True)
+    process = subprocess.Popen([SSHD, "-D", "-e", "-f", str(tmp_path / "config")], stderr=subprocess.DEVNULL)
+    host_key = (tmp_path / "host.pub").read_text().split()
+    (tmp_path / "known").write_text(f"[127.0.0.1]:{port} {host_key[0]} {host_key[1]}\n")
+    for _ in range(100):
+        with socket.socket() as attempt:
+            if attempt.connect_ex(("127.0.0.1", port)) == 0:
+                break
+        time.sleep(0.1)
+    options = (f"IdentityFile={tmp_path}/user", f"UserKnownHostsFile={tmp_path}/known", "ConnectTimeout=5")
+    yield Ssh(kind="ssh", host="127.0.0.1", port=port, options=options, folder=str(tmp_path / "on board"), silence_s=20)
+    process.terminate()
+    process.wait()
+
+
+def test_ssh(server, model):
+    session = Session(connect("board", server))
+    check(session, model)
+    session.clean()
+    assert list(Path(server.folder).iterdir()) == []
+
+
+def test_ssh_refuses_a_host_that_it_does_not_know(server, tmp_path):
+    (tmp_path / "known").write_text("")
+    with pytest.raises(OctetError, match="board: .*Host key verification failed"):
+        Session(connect("board", server))
+
+
+def test_ssh_without_a_key_or_a_server(server, tmp_path):
+    (tmp_path / "authorized").write_text("")
+    with pytest.raises(OctetError, match="board: .*Permission denied"):
+        Session(connect("board", server))
+    away = server.model_copy(update={"port": 1})
+    with pytest.raises(OctetError, match="board: .*(refused|timed out)"):
+        Session(connect("board", away))
+
+
+@pytest.mark.parametrize("delay_s", [0.02, 0.2, 0.5, 1.0])
+def test_a_connection_that_is_cut_and_a_runner_that_is_killed(server, model, delay_s):
+    """Whatever is cut, the next run finishes."""
+    way = connect("board", server)
+    for victim in ("sshd: ", f"{server.folder}/runner-"):
+        begin = subprocess.Popen(
+            ["sh", "-c", 'sleep "$0"; pkill -9 -f "$1"', str(delay_s), victim], stdout=subprocess.DEVNULL
+        )
+        problem = problem_of(lambda: check(Session(way), model))
+        assert problem is None or (problem.startswith("board: ") and "\n" not in problem)
+        begin.wait()
+        check(Session(way), model)
+        assert not list(Path(server.folder).rglob("*.partial"))
+
+
+ADB = r"""#!/bin/sh
+# Speaks adb's command line: [-s SERIAL] shell -T COMMAND | push FROM TO | pull FROM TO
+[ "$1" = -s ] && { [ "$2" = "$OCTET_SERIAL" ] || { echo "adb: device '$2' not found" >&2; exit 1; }; shift 2; }
+case $OCTET_ADB in
+unauthorized) echo "adb: device unauthorized." >&2; echo "This adb server's \$ADB_VENDOR_KEYS is not set" >&2; exit 1 ;;
+offline) echo "adb: device offline" >&2; exit 1 ;;
+none) echo "adb: no devices/emulators found" >&2; exit 1 ;;
+esac
+verb=$1; shift
+case $verb in
+shell) [ "$1" = -T ] && shift; exec sh -c "$*" ;;
+push) cp "$1" "$2" && echo "$1: 1 file pushed, 0 skipped. 10.0 MB/s" ;;
+pull) cp "$1" "$2" && echo "$1: 1 file pulled, 0 skipped. 10.0 MB/s" ;;
+esac
+"""
+
+
+@pytest.fixture
+def phone(tmp_path, monkeypatch):
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "adb").write_text(ADB)
+    (tmp_path / "bin" / "adb").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("OCTET_SERIAL", "12ab")
+    return Adb(kind="adb", serial="12ab", folder=str(tmp_path / "data local"))
+
+
+def test_adb(phone, model):
+    check(Session(connect("phone", phone)), model)
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [("unauthorized", "device unauthorized"), ("offline", "device offline"), ("none", "no devices/emulators found")],
+)
+def test_adb_s_own_errors(phone, monkeypatch, state, words):
+    monkeypatch.setenv("OCTET_ADB", state)
+    with pytest.raises(OctetError, match=f"phone: .*{words}"):
+        Session(connect("phone", phone))
+
+
+def test_adb_with_another_serial(phone):
+    with pytest.raises(OctetError, match="phone: adb: device 'other' not found"):
+        Session(connect("phone", phone.model_copy(update={"serial": "other"})))
+
+
+def test_an_emulated_arm_processor(model, tmp_path):
+    if shutil.which("qemu-aarch64") is None:
+        pytest.skip("no emulator: install Debian's qemu-user")
+    device = Command(
+        kind="command",
+        command=("qemu-aarch64", "-cpu", "cortex-a76"),
+        architecture="aarch64",
+        folder=str(tmp_path / "arm"),
+    )
+    session = Session(connect("arm", device))
+    assert session.info["cpu"] == "qemu-aarch64 -cpu cortex-a76"
+    assert session.info["features"] == ["asimdhp", "asimddp"]
+    check(session, model)
+
+
+def test_without_a_network_the_error_says_which_file_to_put_where(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "")
+    monkeypatch.setenv("PIP_RETRIES", "0")
+    monkeypatch.setattr(build_module, "ENVIRONMENT", ROOT / ENVIRONMENT)
+    with pytest.raises(OctetError, match=r"ncnn-[\d.]+tar.gz, .* Put the file there by hand: .*\.runner/ncnn-"):
+        build("x86_64")
+
+
+def test_a_runner_that_is_stopped_by_a_signal_says_so(local, model, tmp_path):
+    job, inputs, _ = model
+    session = Session(local)
+    killer = subprocess.Popen(["sh", "-c", f"sleep 0.3; pkill -{int(signal.SIGKILL)} -f runner-.*run"])
+    with pytest.raises(OctetError, match="^here: "):
+        session.run([job], inputs, COUNT, "x", runs=100000)
+    killer.wait()

@@ -1,0 +1,152 @@
+"""How devices are reached: their files, what is said of wrong ones, and commands that fail, hang, or say too much."""
+
+import struct
+import subprocess
+import time
+
+import numpy as np
+import pytest
+
+from octet.core.errors import OctetError
+from octet.device import devices
+from octet.device.connections import connect
+from octet.device.devices import Adb, Command, Local, Ssh
+from octet.device.figures import Against, speed_json
+from octet.device.inputs import write_inputs
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    devices.FOLDER.mkdir(parents=True)
+    return devices.FOLDER
+
+
+def test_the_project_s_own_files():
+    assert {"local", "qemu-a53", "qemu-a76", "qemu-max"} <= set(devices.names())
+    emulator = devices.load("qemu-a76")
+    assert isinstance(emulator, Command)
+    assert emulator.command == ("qemu-aarch64", "-cpu", "cortex-a76")
+    assert emulator.emulated
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("kind: shh\nfolder: x\n", "kind: 'shh' is no way to reach a device. Did you mean 'ssh'"),
+        ("folder: x\n", "kind: 'None' is no way"),
+        ("- a\n", "kind: 'None' is no way"),
+        ("kind: ssh\nhost: board\n", "folder"),
+        ("kind: ssh\nhost: -oProxyCommand=x\nfolder: x\n", "host: expected"),
+        ("kind: ssh\nhost: board\nuser: 'a b'\nfolder: x\n", "user: expected"),
+        ("kind: ssh\nhost: board\nfolder: x\nport: 70000\n", "port: expected"),
+        ("kind: ssh\nhost: board\nfolder: x\nprot: 22\n", "prot: unknown key. Did you mean 'port'"),
+        ("kind: command\nfolder: x\ncommand: []\narchitecture: aarch64\n", "command"),
+        ("kind: command\nfolder: x\ncommand: [qemu]\narchitecture: arm\n", "architecture"),
+        ("kind: local\nfolder: ''\n", "folder"),
+        ("kind: local\nfolder: [\n", "bad.yaml"),
+    ],
+)
+def test_a_file_that_is_none(folder, text, words):
+    (folder / "bad.yaml").write_text(text)
+    with pytest.raises(OctetError) as error:
+        devices.load("bad")
+    assert words in str(error.value)
+    assert "bad.yaml" in str(error.value)
+
+
+def test_an_unknown_device_and_one_that_leads_out(folder):
+    (folder / "board.yaml").write_text("kind: local\nfolder: x\n")
+    with pytest.raises(OctetError, match="'bord' is no device.*board"):
+        devices.load("bord")
+    with pytest.raises(OctetError, match=r"no usable name"):
+        devices.load("../targets/x")
+
+
+def test_words_are_quoted():
+    ssh = connect("board", Ssh(kind="ssh", host="board", user="pi", port=2222, folder="a b"))
+    command = ssh.command(["mkdir", "-p", "a b/$(touch x)"])
+    assert command[-3:] == ["--", "board", "mkdir -p 'a b/$(touch x)'"]
+    assert command[:4] == ["ssh", "-T", "-p", "2222"]
+    assert "BatchMode=yes" in command
+    assert "StrictHostKeyChecking=no" not in " ".join(command)
+
+
+def test_an_emulator_runs_binaries_and_nothing_else():
+    device = Command(kind="command", command=("nice", "-n", "1"), architecture="aarch64", folder="x")
+    way = connect("emulator", device)
+    assert way.command(["x/runner", "--info"]) == ["nice", "-n", "1", "x/runner", "--info"]
+    assert way.command(["mkdir", "-p", "x"]) == ["mkdir", "-p", "x"]
+    assert way.architecture() == "aarch64"
+
+
+def test_a_program_that_is_not_there(monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(OctetError, match="phone: needs the program 'adb'"):
+        connect("phone", Adb(kind="adb", folder="x"))
+    with pytest.raises(OctetError, match="emulator: needs the program 'qemu'"):
+        connect("emulator", Command(kind="command", command=("qemu",), architecture="aarch64", folder="x"))
+
+
+@pytest.fixture
+def here(tmp_path):
+    return connect("here", Local(kind="local", folder=str(tmp_path / "device"), silence_s=1))
+
+
+def test_lines_come_one_by_one(here):
+    lines = []
+    assert here.run(["sh", "-c", "printf 'a\\nb\\nrest'"], lines.append) == "a\nb\nrest"
+    assert lines == ["a", "b"]
+
+
+def test_a_command_that_fails_says_why(here):
+    with pytest.raises(OctetError, match="here: first; second"):
+        here.run(["sh", "-c", "echo first >&2; echo second >&2; exit 3"])
+    with pytest.raises(OctetError, match="here: without a word"):
+        here.run(["false"])
+    with pytest.raises(OctetError, match="here: no-such-program cannot be run"):
+        here.run(["no-such-program"])
+
+
+def test_a_device_that_says_no_more_is_given_up(here):
+    begin = time.monotonic()
+    with pytest.raises(OctetError, match="here: nothing is heard of it for 1 s"):
+        here.run(["sleep", "30"])
+    assert time.monotonic() - begin < 10
+    assert "sleep 30" not in subprocess.run(["ps", "ax"], capture_output=True, text=True, check=False).stdout
+
+
+def test_an_endless_answer_is_cut(here):
+    with pytest.raises(OctetError, match="its answer is longer than 64 MiB"):
+        here.run(["sh", "-c", "head -c 70000000 /dev/zero"])
+
+
+def test_push_and_pull(here, tmp_path):
+    (tmp_path / "device").mkdir()
+    (tmp_path / "a").write_bytes(b"\x00content\xff")
+    here.push(tmp_path / "a", f"{here.folder}/it's b")
+    here.pull(f"{here.folder}/it's b", tmp_path / "c")
+    assert (tmp_path / "c").read_bytes() == b"\x00content\xff"
+    assert [path.name for path in (tmp_path / "device").iterdir()] == ["it's b"]
+    with pytest.raises(OctetError, match=r"here: .*none does not come"):
+        here.pull(f"{here.folder}/none", tmp_path / "d")
+
+
+def test_the_file_of_inputs(tmp_path):
+    images = [np.full((2, 1, 3), k, np.float32) for k in (1, 2)]
+    write_inputs(tmp_path / "x", 2, (2, 1, 3), iter(images))
+    data = (tmp_path / "x").read_bytes()
+    assert data[:24] == b"octetf32" + struct.pack("<4I", 2, 2, 1, 3)
+    assert np.frombuffer(data[24:], "<f4").tolist() == [1.0] * 6 + [2.0] * 6
+
+
+def test_against_and_speed():
+    reference = np.log(np.array([[0.5, 0.5], [0.4, 0.6]], np.float32))
+    same = Against.of(reference, reference)
+    assert (same.agreement_pct, same.kl_nats, same.sqnr_db) == (100.0, 0.0, 200.0)
+    noisy = Against.of(np.array([[3.0, 4.0], [0, 0]], np.float32), np.array([[3.0, 4.5], [0, 0]], np.float32))
+    assert noisy.sqnr_db == pytest.approx(20.0, abs=0.05)
+    speed = speed_json([2.0, 2.0, 2.0, 2.0, 3.0, 3.0, 3.0, 3.0])
+    assert (speed["median_ms"], speed["drift_pct"], speed["n_runs"]) == (2.5, 50.0, 8)
