@@ -38,6 +38,8 @@ TARGETS = {
     "tune": ["MODEL", "NAME"],
     "fuzz": ["MINUTES"],
     "predict": ["MODEL", "IMAGE"],
+    "device": ["DEVICE", "MODEL", "IMAGES"],
+    "device-clean": ["DEVICE"],
     **{name: ["MODEL"] for name in ("track", "report", "package", "dump", "check", "screenshots", "bench-peers")},
     **{name: ["MODEL"] for name in ("sweep-calibrators", "sweep-recovery")},
 }
@@ -54,18 +56,20 @@ def make(tmp_path):
     folder = tmp_path / "Anna's $(project) `x`"
     (folder / ".venv/bin").mkdir(parents=True)
     (folder / ".venv-bench").mkdir()
+    (folder / ".venv-runner").mkdir()
     for name in (
         "Makefile",
         "pyproject.toml",
         "requirements.lock",
         "requirements.cuda.lock",
         "requirements-bench.lock",
+        "requirements-runner.lock",
     ):
         shutil.copy(ROOT / name, folder)
         os.utime(folder / name, (0, 0))
     (folder / ".venv/bin/python").write_text(RECORD.format(python=sys.executable))
     (folder / ".venv/bin/python").chmod(0o755)
-    for name in (".venv/.locked", ".venv/.ready", ".venv-bench/.locked"):
+    for name in (".venv/.locked", ".venv/.ready", ".venv-bench/.locked", ".venv-runner/.locked"):
         (folder / name).touch()
     before = {path for path in tmp_path.rglob("*")} | {folder / "arguments"}
 
@@ -93,7 +97,9 @@ def test_all_targets_that_read_names_are_tried():
     rules = re.findall(r"^([a-z-]+):[^\n]*## [^\n]*\n((?:\t.*\n)+)", makefile, re.M)
     assert {name for name, recipe in rules if reads.search(recipe.replace("$$PWD", ""))} == set(TARGETS)
     assert not re.search(
-        r"^\t.*\$\((MODEL|ZOO|CONFIG|CHECKPOINT|ONNX|PREPROCESS|DATA|FIND|NAME|IMAGE|PYTHON|MINUTES)\b", makefile, re.M
+        r"^\t.*\$\((MODEL|ZOO|CONFIG|CHECKPOINT|ONNX|PREPROCESS|DATA|FIND|NAME|IMAGE|PYTHON|MINUTES|DEVICE|IMAGES)\b",
+        makefile,
+        re.M,
     )
 
 
