@@ -6,20 +6,15 @@ It calls exec on mmcv/version.py in a function, and looks for the result in loca
 
 import builtins
 import sys
-from types import CodeType
 from typing import Any
 
 _exec = builtins.exec
 
 
 def _exec_in_caller(code: Any, *namespaces: Any, **options: Any) -> None:
-    """As exec, but what mmcv/version.py defines becomes local names of the caller."""
-    if isinstance(code, CodeType) and code.co_filename == "mmcv/version.py" and not namespaces:
-        defined: dict[str, Any] = {}
-        _exec(code, defined)
-        sys._getframe(1).f_locals.update(defined)
-    else:
-        _exec(code, *namespaces, **options)
+    """As exec; without namespaces, what the code defines becomes local names of the caller, as before 3.13."""
+    caller = sys._getframe(1)
+    _exec(code, *(namespaces or (caller.f_globals, caller.f_locals)), **options)
 
 
 if sys.version_info >= (3, 13):
