@@ -8,9 +8,11 @@ import pytest
 
 from octet.core.errors import OctetError
 from octet.data.images import split_images
+from octet.export import checkpoint
 from octet.export.mmcls_model import build, read_config
 from octet.export.mmcls_pipeline import derive
 from octet.export.mmpretrain.weights import as_mmcls_names
+from tests.bench.mmpretrain.__main__ import compare
 
 pytestmark = pytest.mark.unit
 
@@ -166,3 +168,18 @@ def test_weights_get_mmcls_names():
     renamed = as_mmcls_names(weights, {"backbone.a", "head.layers.head.weight"})
     assert renamed == {"backbone.a": 1, "head.layers.head.weight": 2, "other": 4}
     assert as_mmcls_names({"head.fc.weight": 2}, {"head.fc.weight", "head.layers.head.weight"}) == {"head.fc.weight": 2}
+
+
+def test_a_checkpoint_of_mmengines_gives_mmpretrains_pixels_and_logits():
+    """Recorded with mmpretrain 1.2.0 by tests/bench/mmpretrain/peer.py: a tiny ResNet, two images."""
+    parity = compare(Path(__file__).with_name("mmpretrain_1_2"), "network")
+    assert parity.pixels == 0
+    assert parity.inputs < 1e-6
+    assert parity.logits < 1e-5
+
+
+def test_mmengines_objects_are_stepped_over_and_class_names_read(capsys):
+    path = Path(__file__).with_name("mmpretrain_1_2") / "network.pth"
+    content = checkpoint.read(path)
+    assert content.classes == ["class 0", "class 1", "class 2"]
+    assert "mmengine.logging.history_buffer.HistoryBuffer" in capsys.readouterr().err
