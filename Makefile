@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help quantize track zoo tune predict report package dump env test test-unit test-slow fuzz check schema lint format
-.PHONY: runner devices device device-clean accuracy-baselines sweep-calibrators sweep-recovery bench-pipeline bench-data bench-cifar bench-int8 bench-peers chart screenshots zoo-table clean distclean git-or-not
+.PHONY: runner devices device device-clean accuracy-baselines sweep-calibrators sweep-recovery bench-pipeline bench-data bench-cifar bench-int8 bench-peers bench-mmpretrain chart screenshots zoo-table clean distclean git-or-not
 
 # The interpreter that .venv is made from; empty: the first of python3.11, 3.12, 3.10, 3.13, python3 and python that is a
 # Python 3.10 to 3.13. PPQ cannot be had on 3.13, so that one comes last.
@@ -149,6 +149,9 @@ bench-int8: .venv/.ready .venv-bench/.locked  ## Time int8 beside ONNX Runtime's
 bench-peers: .venv/.ready .venv-bench/.locked  ## Compare with ncnn2int8, ONNX Runtime and OpenVINO: top-1, divergence, speed, size, memory; MODEL=name
 	@$(PY) -m tests.bench.compare $(FOR_MODEL)
 
+bench-mmpretrain: .venv/.ready .venv-mmpretrain/.locked  ## Run the same checkpoints in mmpretrain and in Octet, into docs/mmpretrain.md
+	@$(PY) -m tests.bench.mmpretrain
+
 chart: .venv/.ready  ## Draw what bench-peers measured as docs/images/peers.svg
 	@$(PY) -m octet chart
 
@@ -169,11 +172,11 @@ clean:  ## Remove the pipeline's outputs and what tools left behind (not checkpo
 		stages = Repo(config={"core": {"no_scm": True}}).index.stages; \
 		[o.remove() for s in stages if s.path_in_repo == "dvc.yaml" for o in s.outs if o.use_cache]'; fi
 	@rm -rf .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis build reports
-	@find . \( -path ./.git -o -path ./.venv -o -path ./.venv-bench -o -path ./.venv-runner -o -path ./.runner -o -path ./.dvc \) -prune -o \
+	@find . \( -path ./.git -o -path ./.venv -o -path ./.venv-bench -o -path ./.venv-mmpretrain -o -path ./.venv-runner -o -path ./.runner -o -path ./.dvc \) -prune -o \
 		\( -name __pycache__ -o -name '*.partial' \) -prune -exec rm -rf {} +
 
 distclean: clean  ## clean, and remove .venv, .venv-bench, .venv-runner, the runner and what zoo-table measured and fuzz reached
-	@rm -rf .venv .venv-bench .venv-runner .runner .zoo .fuzz octet.egg-info
+	@rm -rf .venv .venv-bench .venv-mmpretrain .venv-runner .runner .zoo .fuzz octet.egg-info
 
 # DVC refuses to run outside git unless core.no_scm says so; it would also take an unrelated repository around
 # this folder for ours. So the setting follows what is there, in the file that git ignores.
