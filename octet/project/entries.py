@@ -51,6 +51,7 @@ def add(name: str | None, entry: dict[str, str]) -> str:
     else:
         known = entry.get("zoo") or Path(entry.get("config") or entry["onnx"]).stem
         name = usable("".join(c if NAME.fullmatch(f"x{c}") else "_" for c in known).lstrip("-"), "MODEL")
+    given = entry.get("onnx", "")
     entry, config, copy, files = dict(entry), entry.get("config"), None, own.Files()
     if config:
         entry["config"], copy = local_config(name, config)
@@ -63,7 +64,8 @@ def add(name: str | None, entry: dict[str, str]) -> str:
             copy.write()
         return name
     values = _filled(name, {"data": data_folder(config)} | entry if config and "data" not in entry else entry)
-    present(name, values.get("config"), values["checkpoint"], values["data"], "onnx" in values)
+    checkpoint = given if values["checkpoint"] in files else values["checkpoint"]
+    present(name, values.get("config"), checkpoint, values["data"], "onnx" in values)
     if not models:
         raise OctetError(f"{PARAMS}: expected 'models:' with one entry at least below it, one key a line")
     text = splice.add_keys(text, ["models"], {name: values}, f"{PARAMS}: models")

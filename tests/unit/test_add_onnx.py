@@ -1,0 +1,67 @@
+"""ONNX files as entries that Octet writes into params.yaml."""
+
+from pathlib import Path
+
+import onnx
+import pytest
+
+from octet.core import params
+from octet.core.errors import OctetError
+from octet.project import entries
+from tests.onnx_nets import classifier
+
+pytestmark = pytest.mark.unit
+
+ROOT = Path(__file__).parents[2]
+STEPS = "channel_order: BGR\nmean: 127.5\nstd: 127.5\n"
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "params.yaml").read_text()
+    Path("params.yaml").write_text(text)
+    for folder in ("mine", "data/lines", "models"):
+        Path(folder).mkdir(parents=True)
+    onnx.save(classifier(), "mine/net.onnx")
+    return text
+
+
+def test_a_preset_and_the_file_beside_the_model(project):
+    assert entries.add(None, {"onnx": "mine/net.onnx", "preprocess": "imagenet", "data": "data/lines"}) == "net"
+    entry = params.load().models["net"]
+    assert (entry.onnx, entry.checkpoint, entry.config) == ("mine/net.onnx", "mine/net.onnx", None)
+    Path("mine/net.yaml").write_text(STEPS)
+    assert entries.add("other", {"onnx": "mine/net.onnx", "data": "data/lines"}) == "other"
+    assert Path("configs/models/other.yaml").read_text() == STEPS
+    assert params.load().models["other"].preprocess.channel_order == "BGR"
+    entries.fill()
+
+
+def test_tensors_beside_the_model_become_part_of_it(project):
+    onnx.save(classifier(), "mine/big.onnx", save_as_external_data=True, location="big.bin", size_threshold=0)
+    entries.add("big", {"onnx": "mine/big.onnx", "preprocess": "none", "data": "data/lines"})
+    assert params.load().models["big"].onnx == "models/big.onnx"
+    assert not Path("models/big.bin").exists()
+    onnx.checker.check_model(onnx.load("models/big.onnx", load_external_data=False))
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"onnx": "mine/net.onnx", "data": "data/lines"}, "does not say what happens to an image before it"),
+        ({"onnx": "mine/net.onnx", "preprocess": "imagenet"}, "lacks the key data, the folder of the data set"),
+        ({"onnx": "mine/net.onnx", "preprocess": "imagenat", "data": "d"}, "Did you mean 'imagenet'"),
+        (
+            {"onnx": "mine/no.onnx", "preprocess": "none", "data": "d"},
+            "mine/no.onnx: no such file; expected the ONNX model",
+        ),
+        ({"onnx": "params.yaml", "preprocess": "none", "data": "d"}, "params.yaml: no ONNX model"),
+    ],
+)
+def test_what_is_wrong_is_named_and_nothing_written(project, entry, message):
+    with pytest.raises(OctetError) as raised:
+        entries.add("net", entry)
+    assert message in str(raised.value)
+    assert Path("params.yaml").read_text() == project
+    assert not Path("configs").exists()
