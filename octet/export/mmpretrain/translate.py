@@ -29,12 +29,15 @@ def is_mmpretrain(config: Config) -> bool:
 def drop_imports_of_mmpretrain(config: Config) -> None:
     """Takes mmpretrain's own modules, which are not needed, out of a config's custom_imports."""
     custom = config.get("custom_imports")
-    if not custom or "imports" not in custom:
+    names = custom.get("imports") if isinstance(custom, dict) else None
+    names = [names] if isinstance(names, str) else names
+    if not isinstance(names, list | tuple):  # which import_all refuses
         return
-    names = [custom.imports] if isinstance(custom.imports, str) else list(custom.imports)
-    custom.imports = [name for name in names if name.split(".")[0] != "mmpretrain"]
-    if not custom.imports:
+    kept = [name for name in names if not (isinstance(name, str) and name.split(".")[0] == "mmpretrain")]
+    if names and not kept:
         config.pop("custom_imports")
+    elif len(kept) < len(names):
+        custom.imports = kept
 
 
 def translate(config: Config, name: str) -> Config:
