@@ -43,6 +43,8 @@ FOR_FIND := $${FIND:+--find="$$FIND"}
 
 # The stages find .venv by themselves (stages/python); on the PATH it is for copies of the project, which tests and sweeps make.
 PY := PATH="$$PWD/.venv/bin:$$PATH" .venv/bin/python
+# What a user runs: Ctrl-C at its start gives no traceback (stages/start.py).
+RUN := $(PY) -S stages/start.py
 PIP := .venv/bin/python -m pip --disable-pip-version-check --no-input -qq
 
 help:  ## List the targets
@@ -51,24 +53,24 @@ help:  ## List the targets
 		/^[a-z0-9-]+:.*## / { printf "%s%-17s%s %s\n", bold, $$1, off, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 quantize: .venv/.ready git-or-not  ## Export, quantize, evaluate and time all models of params.yaml, or MODEL=name; ZOO=name, CONFIG= CHECKPOINT= or ONNX= add one
-	@set -e; name=$$MODEL; if [ -n "$$ZOO$$CONFIG$$CHECKPOINT$$ONNX$$PREPROCESS$$DATA" ]; then name=$$($(PY) -m octet add --model="$$MODEL" \
+	@set -e; name=$$MODEL; if [ -n "$$ZOO$$CONFIG$$CHECKPOINT$$ONNX$$PREPROCESS$$DATA" ]; then name=$$($(RUN) -m octet add --model="$$MODEL" \
 		--zoo="$$ZOO" --config="$$CONFIG" --checkpoint="$$CHECKPOINT" --onnx="$$ONNX" --preprocess="$$PREPROCESS" --data="$$DATA"); fi; \
-	$(PY) -m octet validate $${name:+--model="$$name"}; \
-	$(PY) -m dvc repro $${name:+"analyze@$$name" "summary@$$name"}; \
-	$(PY) -m octet partition $${name:+--model="$$name"}; \
-	$(PY) -m octet summary $${name:+--model="$$name"}
+	$(RUN) -m octet validate $${name:+--model="$$name"}; \
+	$(RUN) -m dvc repro $${name:+"analyze@$$name" "summary@$$name"}; \
+	$(RUN) -m octet partition $${name:+--model="$$name"}; \
+	$(RUN) -m octet summary $${name:+--model="$$name"}
 
 track: .venv/.ready git-or-not  ## Give the checkpoint and data of MODEL=name to DVC and git: experiments with --temp and in the queue need it
-	@$(PY) -m octet track $(FOR_MODEL)
+	@$(RUN) -m octet track $(FOR_MODEL)
 
 zoo: .venv/.ready  ## List the models of mmcls's zoo: input size, parameters, published top-1, whether Octet converts them; FIND=part
-	@$(PY) -m octet zoo $(FOR_FIND)
+	@$(RUN) -m octet zoo $(FOR_FIND)
 
 tune: .venv/.ready git-or-not  ## Find the fastest kernel for each layer of MODEL=name on this machine, as the target profile NAME=name
 	@[ -n "$$MODEL" ] || { echo "make tune: which model? MODEL=name, a name under 'models' in params.yaml" >&2; exit 1; }
-	@$(PY) -m octet validate --model="$$MODEL" $${NAME:+--profile="$$NAME"}
-	@$(PY) -m dvc repro --quiet "calibrate@$$MODEL"
-	@$(PY) -m octet.tune "models/$$MODEL" --out "configs/targets/$${NAME:-$$MODEL}.yaml"
+	@$(RUN) -m octet validate --model="$$MODEL" $${NAME:+--profile="$$NAME"}
+	@$(RUN) -m dvc repro --quiet "calibrate@$$MODEL"
+	@$(RUN) -m octet.tune "models/$$MODEL" --out "configs/targets/$${NAME:-$$MODEL}.yaml"
 
 test: .venv/.ready git-or-not  ## Run all tests but the slow ones; PYTEST='-k table -x' gives pytest more options
 	@$(PY) -m pytest -m 'not slow' $(PYTEST)
@@ -86,7 +88,7 @@ accuracy-baselines: .venv/.ready  ## Measure again how far int8 is from fp32, wh
 	@$(PY) -m tests.accuracy
 
 predict: .venv/.ready  ## Show what torch, ncnn fp32 and int8 predict for IMAGE=file or folder, or for a few test images; MODEL=name
-	@$(PY) -m octet predict $(FOR_MODEL) $${IMAGE:+--image="$$IMAGE"}
+	@$(RUN) -m octet predict $(FOR_MODEL) $${IMAGE:+--image="$$IMAGE"}
 
 runner: .venv/.ready .venv-runner/.locked  ## Build the program that runs models on phones and boards: static, for aarch64 and x86-64
 	@$(PY) -m octet runner
@@ -101,22 +103,22 @@ device-clean: .venv/.ready .venv-runner/.locked  ## Remove what was put on DEVIC
 	@$(PY) -m octet device-clean --device="$$DEVICE"
 
 report: .venv/.ready git-or-not  ## Write reports/NAME/report.html, one page with all figures, layers and images, of all models or MODEL=name
-	@$(PY) -m octet report $(FOR_MODEL)
+	@$(RUN) -m octet report $(FOR_MODEL)
 
 package: .venv/.ready  ## Write dist/NAME-int8.zip: model, examples, model card, MMDeploy SDK files; of all models or MODEL=name
-	@$(PY) -m octet package $(FOR_MODEL)
+	@$(RUN) -m octet package $(FOR_MODEL)
 
 dump: .venv/.ready  ## Write what fp32 and int8 predict for every test image as JSON lines, of all models or MODEL=name
-	@$(PY) -m octet dump $(FOR_MODEL)
+	@$(RUN) -m octet dump $(FOR_MODEL)
 
 env: .venv/.ready  ## Print what a bug report needs: versions, processor, threads, which target fits
-	@$(PY) -m octet env
+	@$(RUN) -m octet env
 
 check: .venv/.ready  ## Fail where int8 loses more accuracy than params.yaml allows, for all models or MODEL=name
-	@$(PY) -m octet check $(FOR_MODEL)
+	@$(RUN) -m octet check $(FOR_MODEL)
 
 schema: .venv/.ready  ## Write configs/params.schema.json and docs/parameters.md anew, from octet/core/params.py
-	@$(PY) -m octet schema
+	@$(RUN) -m octet schema
 
 # All four run, whatever the first of them finds: one run says all there is to say.
 lint: .venv/.ready  ## Check style, types and which room imports which; changes nothing
@@ -153,7 +155,7 @@ bench-mmpretrain: .venv/.ready .venv-mmpretrain/.locked  ## Run the same checkpo
 	@$(PY) -m tests.bench.mmpretrain
 
 chart: .venv/.ready  ## Draw what bench-peers measured as docs/images/peers.svg
-	@$(PY) -m octet chart
+	@$(RUN) -m octet chart
 
 screenshots: .venv/.ready git-or-not  ## Take the README's images of the report and of predict, into docs/images; needs chromium; MODEL=name
 	@$(PY) -m tests.bench.screenshots $(FOR_MODEL)
@@ -185,12 +187,12 @@ git-or-not: .venv/.ready
 		{ [ -z "$$here" ] || git ls-files --error-unmatch Makefile >/dev/null 2>&1; } && git=yes || git=no; \
 	grep -Eqs '^[[:space:]]*no_scm[[:space:]]*=[[:space:]]*[Tt]rue' .dvc/config.local && off=yes || off=no; \
 	case $$git-$$off in \
-	no-no) $(PY) -m dvc config --quiet --local core.no_scm true && \
+	no-no) $(RUN) -m dvc config --quiet --local core.no_scm true && \
 		if LC_ALL=C git rev-parse 2>&1 | grep -q 'dubious ownership'; then \
 			echo "git does not trust this folder, which belongs to another user (dubious ownership): DVC runs without git."; \
 			echo "'git config --global --add safe.directory' with this folder's path behind it tells git that you do."; else \
 		echo "No git work tree of this folder: DVC runs without git; dvc metrics diff, params diff and exp need a clone."; fi ;; \
-	yes-yes) $(PY) -m dvc config --quiet --local --unset core.no_scm ;; \
+	yes-yes) $(RUN) -m dvc config --quiet --local --unset core.no_scm ;; \
 	esac
 
 # .venv/.locked says that .venv holds what the copy of the lock in it says; only a finished install writes it, and

@@ -37,13 +37,17 @@ def is_own_command() -> bool:
 
 def leave_at_once() -> None:
     """From here on Ctrl-C ends the process with one line, without waiting for anything."""
-    if signal.getsignal(signal.SIGINT) in (signal.default_int_handler, _note):  # else it is ignored, as by nohup
+    if signal.getsignal(signal.SIGINT) in (
+        signal.default_int_handler,
+        signal.SIG_DFL,
+        _note,
+    ):  # else it is ignored, as by nohup
         signal.signal(signal.SIGINT, _leave)
 
 
 def note() -> None:
     """From here on Ctrl-C raises KeyboardInterrupt, and is noted."""
-    if signal.getsignal(signal.SIGINT) in (signal.default_int_handler, _leave):
+    if signal.getsignal(signal.SIGINT) in (signal.default_int_handler, signal.SIG_DFL, _leave):
         signal.signal(signal.SIGINT, _note)
         sys.unraisablehook = _unraisable
 

@@ -44,6 +44,7 @@ TARGETS = {
     **{name: ["MODEL"] for name in ("sweep-calibrators", "sweep-recovery")},
 }
 RECORD = """#!/bin/sh
+[ "$1 $2" != "-S stages/start.py" ] || shift 2
 exec "{python}" -c 'import json, sys
 print(json.dumps(sys.argv[1:]), file=open("arguments", "a"))
 if sys.argv[1:4] == ["-m", "octet", "add"]: print("net")' "$@"
