@@ -26,16 +26,19 @@ _unpacking = threading.Lock()
 
 
 def map_on_cluster(work: Callable[[range], T], count: int, scheduler: str) -> Generator[tuple[int, T], None, None]:
-    """The size of each shard of range(count) and what work gives for it, as they come; closed, it cancels the others.
+    """Has the workers of a cluster compute the shards of range(count), in any order; closing it cancels those that are left.
 
     Args:
         work: Called with a shard by the threads of all workers; picklable by cloudpickle.
         count: How many images there are.
         scheduler: The scheduler's address, as tcp://host:8786.
 
+    Yields:
+        The size of a shard, and what work gives for it.
+
     Raises:
         Exception: What work raises.
-        OctetError: As for map_shards.
+        OctetError: The cluster cannot be reached, has no worker, loses them all, or runs other versions than this machine.
     """
     try:
         import cloudpickle

@@ -1,7 +1,8 @@
 """How commands and files reach a device: on this machine, through an emulator, by ssh, or by adb.
 
-Each way offers the same four things. What is run on a device is the runner and a handful of plain commands (mkdir, mv, chmod,
-rm, cat), each word quoted; nothing that comes from a device is ever executed here.
+Each way can run a command there (`run`), copy a file there (`push`) and back (`pull`). What is run on a device is the runner and
+a handful of plain commands (uname, mkdir, mv, chmod, rm, cat, sh), each word quoted; nothing that comes from a device is ever
+executed here.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from octet.core.files import not_written
 from octet.core.text import printable
 from octet.device.devices import Adb, Command, Device, Local, Ssh
 
-_MOST = 64 << 20  # bytes of an answer that is kept
-Heard = Callable[[str], None]
+_MOST = 64 << 20  # bytes of what a command prints; more is an error
+Heard = Callable[[str], None]  # gets each line that a command prints, as it comes
 
 
 class Connection(ABC):
@@ -42,7 +43,7 @@ class Connection(ABC):
         """The command on this machine that runs these words on the device."""
 
     def architecture(self) -> str:
-        """The device's, as `uname -m` says it: aarch64 or x86_64."""
+        """The device's, as `uname -m` says it: aarch64 or x86_64. Raises OctetError for any other."""
         machine = self.run(["uname", "-m"]).strip()
         if machine not in ("aarch64", "x86_64"):
             raise OctetError(f"{self.name}: is {printable(machine)}; the runner exists for aarch64 and x86_64")
@@ -65,7 +66,15 @@ class Connection(ABC):
         return _listen(self.name, self.command(words), self.device.silence_s, heard, sent)
 
     def push(self, path: Path, to: str) -> None:
-        """Copies a file to the device, where it gets its name when it is whole."""
+        """Copies a file to the device, where it gets its name when it is whole.
+
+        Args:
+            path: The file here.
+            to: Its name on the device.
+
+        Raises:
+            OctetError: The device is away or full; then nothing is left there.
+        """
         partial = f"{to}.partial"
         try:
             self.run(["sh", "-c", 'cat > "$0"', partial], sent=path)
@@ -75,7 +84,15 @@ class Connection(ABC):
             raise
 
     def pull(self, path: str, to: Path) -> None:
-        """Copies a file from the device."""
+        """Copies a file from the device.
+
+        Args:
+            path: Its name on the device.
+            to: Where it is put here.
+
+        Raises:
+            OctetError: The device is away or does not have it, or this machine's disk is full.
+        """
         try:
             with to.open("wb") as file:
                 process = subprocess.run(
@@ -100,7 +117,7 @@ class Connection(ABC):
 
 
 class OnThisMachine(Connection):
-    """Local, and with a command before each binary Command."""
+    """This machine: the kind `local`, and the kind `command`, whose command stands before each binary."""
 
     def command(self, words: Sequence[str]) -> list[str]:
         """See Connection."""
@@ -123,7 +140,7 @@ class OnThisMachine(Connection):
 
 
 class BySsh(Connection):
-    """Ssh. It asks nothing: a host whose key ssh does not know is refused by ssh."""
+    """A board by ssh, which is never let ask: a host whose key it does not know is refused."""
 
     device: Ssh
 
@@ -137,7 +154,7 @@ class BySsh(Connection):
 
 
 class ByAdb(Connection):
-    """Adb."""
+    """A phone by adb, with the command line of Android's own client."""
 
     device: Adb
 

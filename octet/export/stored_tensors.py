@@ -1,4 +1,8 @@
-"""Tensors as files of torch.save have them: numbers in storages, and how a tensor lies in one."""
+"""Tensors of a checkpoint that nobody vouches for, read without running any of its code.
+
+torch.save writes a pickle. It names storages, which are plain numbers in the file, and for each tensor says how it lies in one: by
+an offset, a size and strides. This reads both, checks every number, and makes numpy arrays.
+"""
 
 from __future__ import annotations
 

@@ -1,11 +1,12 @@
 """The layer types that matter to quantization: what ncnn has for each, and what Octet does with it. The one place.
 
-To make another type quantizable (Deconvolution, say), this is needed, and nothing else:
+To make another type quantizable (Deconvolution, say), this is needed:
 
 1. ncnn itself computes it in int8: its src/layer/TYPE.cpp reads `int8_scale_term`. Where it does not, nothing can be done
    here: such a layer stays in fp32, and whoever asks for int8 is told why.
 2. Here: the type's `Int8`, its parameters' names, and which of zero points, equalization and GPTQ know it.
-3. octet/ncnn/layout.py: what int8 adds to its weights in the .bin.
+3. octet/ncnn/layout.py: what int8 adds to its weights in the .bin; octet/ncnn/parameters.py: the parameter that says so, which
+   the writer of ncnn2int8's files asks for.
 4. octet/quantize/int8_layers.py: how its weights become integers, unless as a convolution's do.
 5. tests/simulate.py and tests/unit/test_layer_types.py: what the engine should compute. Without that the tests fail, and
    they fail where ncnn does not compute in int8 what stands here.
