@@ -143,9 +143,10 @@ def partition(model: str | None) -> None:
 
 def summary(model: str | None) -> None:
     """Print the result tables."""
+    from octet.ncnn.machine import machine
     from octet.summary.summary import summary_table
 
-    print(summary_table({name: _summary(name) for name in _models(model)[1]}))
+    print(summary_table({name: _summary(name) for name in _models(model)[1]}, machine()))
     only = f" MODEL={model}" if model else ""
     print(
         f"\nNext: make check{only} (is the drop allowed?), make report{only} (a page), make package{only} (a zip to ship)"

@@ -28,6 +28,7 @@ def main() -> None:
     write_text(folder.confusion, confusion_csv(pairs, classes))
     write_bytes(folder.differing, sheet([images.pixels(k) for k in range(len(images))], shown))
     write_json(folder.summary, summary.to_json())
+    write_json(folder.comparison, summary.comparison())
     print(
         f"{stage.name}: int8 loses {summary.top1_drop_pt:+.2f} points of top-1 and is "
         f"{summary.speedup_1_thread:.2f} times as fast on one thread"

@@ -150,6 +150,11 @@ class ModelFolder:
         return self.metrics / "summary.json"
 
     @property
+    def comparison(self) -> Path:
+        """What of the summary does not depend on the machine: what int8 loses, and its size."""
+        return self.metrics / "int8_vs_fp32.json"
+
+    @property
     def classes(self) -> Path:
         """Precision, recall and F1 of every class, of both."""
         return self.metrics / "classes.csv"

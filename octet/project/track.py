@@ -41,7 +41,7 @@ def track(name: str, entry: Model) -> list[str]:
         lines.append(f"{path}: {_give_to_dvc(f'{params.FILE}: models.{name}.{key}', path)}")
         small += [Path(f"{path}.dvc"), path.parent / ".gitignore"]
     folder = ModelFolder(name)
-    small += [folder.summary, folder.latency, folder.analysis, *map(folder.figures, PRECISIONS)]
+    small += [folder.summary, folder.comparison, folder.latency, folder.analysis, *map(folder.figures, PRECISIONS)]
     there = [str(path) for path in dict.fromkeys(small) if path.exists() and not _is_outside(path)]
     problem = _git("add", "--", *there)
     if problem:

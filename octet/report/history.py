@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from octet.core import yaml
-from octet.core.params import with_new_names
+from octet.core.folder import ModelFolder
+from octet.core.machine import machine_changes
+from octet.core.params import Settings, inherit, with_new_names
 from octet.project.git import DISTRUST, git
 
 FILES = ("summary", "int8", "fp32")
 Row = tuple[str, str, str, str]  # what, before, after, the difference
+OTHER_MACHINE = "other machine"
 # Of an experiment, what its row shows: the figure in summary.json, its head, and its form.
 FIGURES = {
     "int8_top1_pct": ("int8 top-1, %", "{:.2f}"),
@@ -26,11 +29,27 @@ FIGURES = {
 
 @dataclass(frozen=True)
 class Change:
-    """Between two states of the project, which `before` and `after` name."""
+    """Between two states of the project.
+
+    Args:
+        before: The name of the one.
+        after: That of the other.
+        rows: What differs, speeds last.
+        other_machine: What the two machines differ in, where their speeds cannot be compared; otherwise nothing.
+    """
 
     before: str
     after: str
     rows: list[Row]
+    other_machine: str = ""
+
+
+@dataclass(frozen=True)
+class _State:
+    """Figures and parameters by their key, and the machine of the speeds."""
+
+    values: dict[str, Any]
+    machine: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -53,13 +72,13 @@ def last_change(name: str, now: dict[str, dict[str, Any]], params: str) -> Chang
     commits = _git("log", "--format=%h", "-n", "30", "--", *(f"metrics/{name}/{file}.json" for file in FILES))
     if not commits:
         return None
-    states = [("the workspace", _flat(name, now, params))]
-    states += [(f"commit {commit}", committed) for commit in commits.split() if (committed := _state(name, commit))]
+    states = [("the workspace", _state(name, now, params))]
+    states += [(f"commit {commit}", then) for commit in commits.split() if (then := _committed(name, commit))]
     after, here = states[0]
     for before, there in states[1:]:
-        rows = _rows(there, here)
+        rows = _rows(there.values, here.values)
         if rows:
-            return Change(before, after, rows)
+            return Change(before, after, rows, machine_changes(there.machine, here.machine))
         after, here = before, there
     return Change(after, "the workspace", [])
 
@@ -76,64 +95,76 @@ def experiments(name: str, commits: int = 3) -> Experiments | None:
         return None
     if not any(row["Experiment"] for row in shown):
         return None
-    measured = [row for row in shown if _of(row, name, "int8_top1_pct") is not None]
-    params = {key for row in measured for key in row if _is_param(key, name)}
-    varied = sorted(key for key in params if any(row.get(key) != measured[0].get(key) for row in measured))
+    measured = [(row, summary) for row in shown if _has_figures(row, name) and (summary := _summary(name, row["rev"]))]
+    params = [_params(row, name) for row, _ in measured]
+    varied = sorted(key for key in {key for of in params for key in of} if len({str(of.get(key)) for of in params}) > 1)
     rows: list[list[str]] = []
-    for row in measured:
+    for (row, summary), of in zip(measured, params, strict=True):
         commit = f"commit {row['rev'][:7]}" if len(rows) > 1 else "last commit"  # whose rev is its branch
         label = row["Experiment"] or ("workspace" if row["rev"] == "workspace" else commit)
-        figures = [(_of(row, name, key), form) for key, (_, form) in FIGURES.items()]
-        texts = ["" if value is None else form.format(value) for value, form in figures]
-        rows.append([label, *(_text(row.get(key)) for key in varied), *texts])
-    names = [key.removeprefix(f"models.{name}.") for key in varied]
-    return Experiments(["experiment", *names, *(head for head, _ in FIGURES.values())], rows)
+        figures = [(summary.get(key), form) for key, (_, form) in FIGURES.items()]
+        texts = [form.format(value) if isinstance(value, int | float) else "" for value, form in figures]
+        other = machine_changes(summary.get("machine") or {}, measured[0][1].get("machine") or {})
+        texts = [
+            f"{text} ({OTHER_MACHINE})" if other and _is_speed(k) else text
+            for k, text in zip(FIGURES, texts, strict=True)
+        ]
+        rows.append([label, *(_text(of.get(key)) for key in varied), *texts])
+    return Experiments(["experiment", *varied, *(head for head, _ in FIGURES.values())], rows)
 
 
-def _of(row: dict[str, Any], name: str, key: str) -> float | None:
-    """A figure of summary.json; DVC writes the file before its key where other files have that key, too."""
-    value = row.get(f"metrics/{name}/summary.json:{key}", row.get(key))
-    return value if isinstance(value, float) else None
+def _has_figures(row: dict[str, Any], name: str) -> bool:
+    """Did it run? DVC writes the file before a key where other files have that key, too; once it was the summary's."""
+    files = (f"metrics/{name}/{file}.json:" for file in ("int8_vs_fp32", "summary"))
+    return any(row.get(f"{file}agreement_pct") is not None for file in (*files, ""))
 
 
-def _is_param(key: str, name: str) -> bool:
-    sections = (
-        "target",
-        "export.",
-        "calibrate.",
-        "evaluate.",
-        f"models.{name}.",
-        "mixed_precision",
-        "rounding",
-        "equalize",
-    )
-    return key.startswith(sections) and ":" not in key
+def _summary(name: str, revision: str) -> dict[str, Any]:
+    """summary.json of a revision, or of the workspace, as far as it can be read."""
+    path = ModelFolder(name).summary
+    try:
+        content = json.loads(path.read_text("utf-8") if revision == "workspace" else _git("show", f"{revision}:{path}"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _params(row: dict[str, Any], name: str) -> dict[str, Any]:
+    """What counts for the model: its entry's own settings over those of all."""
+    own, keys = f"models.{name}.", [key for key in row if ":" not in key]
+    shared = {key: row[key] for key in keys if key.partition(".")[0] in Settings.model_fields}
+    return shared | {key.removeprefix(own): row[key] for key in keys if key.startswith(own) and row[key] is not None}
 
 
 def _text(value: Any) -> str:
     return f"{value:.8g}" if isinstance(value, float) else "" if value is None else str(value)
 
 
-def _state(name: str, commit: str) -> dict[str, Any] | None:
-    """The figures and parameters of a commit, by key; None where it lacks a file."""
+def _committed(name: str, commit: str) -> _State | None:
+    """The state of a commit; None where it lacks a file."""
     texts = {file: _git("show", f"{commit}:metrics/{name}/{file}.json") for file in FILES}
     params = _git("show", f"{commit}:params.yaml")
     if not params or not all(texts.values()):
         return None
-    return _flat(name, {file: json.loads(text) for file, text in texts.items()}, params)
+    return _state(name, {file: json.loads(text) for file, text in texts.items()}, params)
 
 
-def _flat(name: str, figures: dict[str, dict[str, Any]], params: str) -> dict[str, Any]:
-    """Parameters by their path, numbers as « file: key ». top1_pct of fp32 and int8 stand in the summary already."""
+def _state(name: str, figures: dict[str, dict[str, Any]], params: str) -> _State:
+    """Parameters by their path, numbers as « file: key ». top1_pct of fp32 and int8 stand in the summary already.
+
+    Of the parameters those that count for this model: where its entry has a setting of its own, that one.
+    """
     flat: dict[str, Any] = {}
-    settings, _ = with_new_names(yaml.parse(params, "params.yaml").values)
-    settings["models"] = {name: settings.get("models", {}).get(name)}  # the others' are not this model's
-    _walk(settings, "", flat)
+    values, _ = with_new_names(yaml.parse(params, "params.yaml").values)
+    entry = (inherit(values).get("models") or {}).get(name) or {}
+    own = {key: value for key, value in entry.items() if key in Settings.model_fields}
+    rest = {key: value for key, value in entry.items() if key not in own}
+    _walk(values | own | {"models": {name: rest}}, "", flat)
     for file in FILES:
         for key, value in figures[file].items():
             if isinstance(value, int | float) and not (file != "summary" and key in ("top1_pct", "n_images")):
                 flat[f"{file}: {key}"] = value
-    return flat
+    return _State(flat, figures["summary"].get("machine") or {})
 
 
 def _walk(node: Any, at: str, flat: dict[str, Any]) -> None:
@@ -151,7 +182,11 @@ def _rows(before: dict[str, Any], after: dict[str, Any]) -> list[Row]:
         old, new = before.get(key), after.get(key)
         if old != new and not (": " in key and None in (old, new)):
             rows.append((key, _text(old), _text(new), _difference(old, new)))
-    return sorted(rows, key=lambda row: "fps" in row[0] or "speedup" in row[0])
+    return sorted(rows, key=lambda row: _is_speed(row[0]))
+
+
+def _is_speed(key: str) -> bool:
+    return "fps" in key or "speedup" in key
 
 
 def _difference(old: Any, new: Any) -> str:

@@ -13,12 +13,14 @@ from typing import Any
 from octet.core.errors import OctetError
 from octet.core.files import decimals, read_dataclass, read_json
 from octet.core.folder import PRECISIONS, ModelFolder
-from octet.core.machine import is_machine
+from octet.core.machine import is_machine, machine_changes
 from octet.core.text import table
 from octet.evaluate.accuracy import Accuracy
 from octet.summary.pairs import agreement_pct, paired_drop, probability_shift_pct, read_pairs
 
 _DOT_PRODUCT = ("avx_vnni", "avx512_vnni", "asimddp", "i8mm")  # what makes int8 fast, of a machine's features
+
+_COMPARISON = ("top1_drop_pt", "top1_drop_se_pt", "agreement_pct", "probability_shift_pct", "size_ratio")
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,10 @@ class Summary:
         if self.published_top1_pct is None:
             del content["published_top1_pct"]
         return content
+
+    def comparison(self) -> dict[str, float]:
+        """The content of int8_vs_fp32.json: what differs only where the models do, and never from run to run."""
+        return {key: value for key in _COMPARISON if (value := getattr(self, key)) is not None}
 
     def drop(self) -> str:
         """The drop in words, as « +0.08 ± 0.04 points »."""
@@ -149,19 +155,20 @@ def summarize(folder: ModelFolder) -> Summary:
     )
 
 
-def summary_table(summaries: Mapping[str, Summary]) -> str:
+def summary_table(summaries: Mapping[str, Summary], here: Mapping[str, object] | None = None) -> str:
     """What `make quantize` prints.
 
     Args:
         summaries: By the models' names.
+        here: This machine, as octet.ncnn.machine has it: speeds that were measured on another one are flagged.
 
     Returns:
         One block a model, with an empty line between two.
     """
-    return "\n\n".join(_block(name, summary) for name, summary in summaries.items())
+    return "\n\n".join(_block(name, summary, here) for name, summary in summaries.items())
 
 
-def _block(name: str, s: Summary) -> str:
+def _block(name: str, s: Summary, here: Mapping[str, object] | None) -> str:
     rows = [
         ["top-1", f"{s.fp32_top1_pct:.2f} %", f"{s.int8_top1_pct:.2f} %", f"drop {s.drop()}"],
         _speed("1 thread", s.fp32_fps_1_thread, s.int8_fps_1_thread, s.speedup_1_thread),
@@ -177,6 +184,8 @@ def _block(name: str, s: Summary) -> str:
     lines.append(
         f"{s.n_images:,} image{'s' * (s.n_images > 1)}; int8 agrees with fp32 on {s.agreement_pct:.2f} %. {_machine(s.machine)}"
     )
+    if here is not None and (changes := machine_changes(s.machine, here)):
+        lines.append(f"The speeds are of another machine than this one: {changes}.")
     return "\n".join(lines)
 
 

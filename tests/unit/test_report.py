@@ -204,15 +204,16 @@ def project(tmp_path, monkeypatch):
     subprocess.run(["git", "init", "-q", "."], check=True)
     (tmp_path / "metrics/m").mkdir(parents=True)
 
-    def write(top1, method, commit=True):
+    def write(top1, method, commit=True, cpu="c", own="{}"):
         now = {
-            "summary": {"int8_top1_pct": top1, "size_ratio": 4.0, "machine": {"cpu": "c"}},
+            "summary": {"int8_top1_pct": top1, "size_ratio": 4.0, "machine": {"cpu": cpu}},
             "fp32": {"top1_pct": 95.0, "f1_pct": 94.0},
             "int8": {"top1_pct": top1, "f1_pct": 93.0},
         }
         for file, content in now.items():
             (tmp_path / f"metrics/m/{file}.json").write_text(json.dumps(content))
-        params = f"models: {{m: {{data: d}}, other: {{data: {method}}}}}\ncalibrate: {{method: {method}}}\n"
+        models = f"m: {{data: d, calibrate: {own}}}, other: {{data: {method}}}"
+        params = f"models: {{{models}}}\ncalibrate: {{method: {method}}}\n"
         (tmp_path / "params.yaml").write_text(params)
         if commit:
             subprocess.run(["git", "add", "-A"], check=True)
@@ -246,6 +247,19 @@ def test_a_committed_workspace_against_the_commit_before(project):
     result = history.last_change("m", now, params)
     assert (result.before, result.after) == (commit("HEAD~1"), commit("HEAD"))
     assert result.rows == [("summary: int8_top1_pct", "95.5", "95.75", "+0.25")]
+
+
+def test_another_machine_s_speeds_are_flagged(project):
+    project(95.5, "kl")
+    assert history.last_change("m", *project(95.25, "kl", commit=False)).other_machine == ""
+    assert history.last_change("m", *project(95.25, "kl", commit=False, cpu="d")).other_machine == "cpu c, then d"
+
+
+def test_an_entry_s_own_setting_is_what_counts(project):
+    project(95.5, "kl", own="{method: mse}")
+    assert history.last_change("m", *project(95.5, "aciq", commit=False, own="{method: mse}")).rows == []
+    now, params = project(95.5, "aciq", commit=False, own="{method: minmax}")
+    assert history.last_change("m", now, params).rows == [("calibrate.method", "mse", "minmax", "")]
 
 
 def test_nothing_to_compare_with(project, tmp_path, monkeypatch):

@@ -68,6 +68,17 @@ def test_summary(tmp_path):
         "mmcls's zoo publishes 91.50 % for fp32.",
         "10 images; int8 agrees with fp32 on 90.00 %. c, 2 cores, ncnn 1.",
     ]
+    assert set(summary.comparison()) == {
+        "top1_drop_pt",
+        "top1_drop_se_pt",
+        "agreement_pct",
+        "probability_shift_pct",
+        "size_ratio",
+    }
+    assert "another machine" not in summary_table({"m": summary}, machine)
+    assert summary_table({"m": summary}, machine | {"cpu": "d"}).splitlines()[-1] == (
+        "The speeds are of another machine than this one: cpu c, then d."
+    )
     write("int8", 1, [0] * 10, [1] * 10)
     with pytest.raises(OctetError, match="not evaluated on the same images"):
         summarize(folder)
