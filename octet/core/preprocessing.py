@@ -17,12 +17,36 @@ from octet.core import yaml
 from octet.core.errors import OctetError, nearest
 from octet.core.fields import Form, Section, ask, show
 from octet.core.places import CONFIGS, is_outside
+from octet.core.text_lines import read_lines
 
 ENDINGS = (".yaml", ".yml")
 Edge = Annotated[int, Field(ge=1, le=10_000)]
 Pair = Annotated[tuple[Edge, Edge], Field(strict=False)]
 Numbers = Annotated[tuple[float, ...], Field(strict=False, min_length=1, max_length=3)]
 Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False)]
+
+
+@dataclass(frozen=True)
+class OrLines:
+    """Lets the path of a text file, from the folder of the file that names it, stand for its lines."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.with_info_before_validator_function(self._lines, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"anyOf": [{"type": "string"}, handler(schema)]}
+
+    @staticmethod
+    def _lines(value: Any, info: ValidationInfo) -> Any:
+        if not isinstance(value, str) or not value:
+            return value
+        path = (info.context or {}).get("folder", Path()) / value
+        lines = read_lines(path, "the names of the classes, one a line")
+        while lines and not lines[-1].strip():
+            lines.pop()
+        if "" in lines:
+            raise OctetError(f"{path}: line {lines.index('') + 1} is empty; expected the name of a class on each line")
+        return lines
 
 
 class Preprocessing(Section):
@@ -61,10 +85,11 @@ class Preprocessing(Section):
         "In which order are the axes of the network's input?", "NCHW", default=None
     )
     """null: where the model has 1 or 3 channels says it."""
-    classes: Annotated[Names | None, Form("a list of texts, or null")] = ask(
+    classes: Annotated[Names | None, Form("a list of texts, the path of a text file, or null"), OrLines()] = ask(
         "What are the classes called?", ["cat", "dog"], default=None
     )
-    """In the order of the network's outputs. null: by their numbers."""
+    """In the order of the network's outputs. A text file in `configs/models` has one a line; its path is from the folder of the
+    file that names it. null: by their numbers."""
 
     @model_validator(mode="before")
     @classmethod
@@ -133,22 +158,25 @@ class PresetOrFile:
 
     @staticmethod
     def _mapping(value: Any, info: ValidationInfo) -> Any:
+        folder = (info.context or {}).get("folder", Path())
         if isinstance(value, str):
-            folder = (info.context or {}).get("folder", Path())
             if value not in PRESETS and is_outside(value, folder):
                 raise _conflict(f"{value}: lies outside {CONFIGS}, where DVC sees that a file changes; move it there")
-            return mapping(value, folder)
+            return mapping(value, folder, folder)
         if value is not None and not isinstance(value, dict | Preprocessing):
             raise _conflict(f"expected {KNOWN}, found {show(value)}")
+        if isinstance(value, dict):
+            _check_classes(value, folder, folder)
         return value
 
 
-def mapping(value: str, folder: Path) -> Any:
+def mapping(value: str, folder: Path, project: Path | None = None) -> Any:
     """What a preset or a file says. A file's own mistakes are an OctetError that names it.
 
     Args:
         value: A preset's name or a path.
         folder: In which the path begins.
+        project: Where DVC has to see that a file which it names changes; None: it has not.
     """
     from octet.core.check import checked  # which reads sections, this one too
 
@@ -158,7 +186,16 @@ def mapping(value: str, folder: Path) -> Any:
         raise _conflict(f"unknown preset {show(value)}. {nearest(value, PRESETS)} Or name a YAML file")
     path = folder / value
     document = yaml.read(path, f"it is what 'preprocess' names; expected {KNOWN}")
+    if project is not None and isinstance(document.values, dict):
+        _check_classes(document.values, path.parent, project)
     return checked(Preprocessing, path, document.values, document.duplicates)
+
+
+def _check_classes(values: dict[str, Any], folder: Path, project: Path) -> None:
+    """Raises PydanticCustomError where the class names are in a file outside configs/models of the project."""
+    file = values.get("classes")
+    if isinstance(file, str) and is_outside((folder / file).absolute(), project):
+        raise _conflict(f"classes: {file}: lies outside {CONFIGS}, where DVC sees that a file changes; move it there")
 
 
 def _conflict(text: str) -> PydanticCustomError:

@@ -38,5 +38,6 @@ def check_names(classes: Sequence[str], where: str) -> None:
         if wrong := problem(name):
             raise OctetError(
                 f"{where}: the name of class {label}, {name!r}, {wrong}; a class name is one line of text. Change it in the "
-                "checkpoint's meta.CLASSES or in the config's data.test.classes, whichever it is from"
+                "checkpoint's meta.CLASSES, in the config's data.test.classes or in 'classes' of 'preprocess', whichever it is "
+                "from"
             )

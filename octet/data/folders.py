@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from octet.core.errors import OctetError
+from octet.core.text_lines import read_lines
 from octet.data.arrays import Labels, Pixels
 from octet.data.config_split import EXTENSIONS
 from octet.data.image_files import read
 from octet.data.listing import Listing, folders_in
 from octet.data.source import Source, naming_remark, some
-from octet.data.text_lines import read_lines
 
 UNLABELLED_EXTENSIONS = (*EXTENSIONS, ".tiff", ".webp")  # where there is no label, there is no figure of mmcls's
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from octet.core.errors import OctetError
+from octet.core.text_lines import read_lines
 from octet.data.config_split import EXTENSIONS, ConfigSplit, common_folder
-from octet.data.text_lines import read_lines
 from octet.export.mmcls_model import CIFAR10, DATASETS, MNIST, Config, CustomDataset, MultiLabelDataset
 
 

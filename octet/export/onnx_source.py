@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,9 +13,10 @@ from octet.core import yaml
 from octet.core.errors import OctetError
 from octet.core.params import Model as Entry
 from octet.core.preprocessing import PRESETS, Preprocessing
+from octet.core.text import printable
 from octet.data.class_names import check_names
 from octet.data.preprocess import Preprocess
-from octet.export.onnx_file import Model, check_operators, read
+from octet.export.onnx_file import Model, check_operators, external_files, read, read_graph
 from octet.export.onnx_input import Input, only_input
 from octet.export.onnx_normalize import normalized, run, session, to_fp32
 from octet.export.onnx_scores import cut, scores
@@ -37,8 +39,19 @@ class OnnxSource:
 
     @classmethod
     def of(cls, entry: Entry) -> OnnxSource:
-        """The one of an entry in params.yaml, which has 'onnx'."""
-        return cls(str(entry.onnx), entry.preprocess)
+        """The one of an entry in params.yaml, which has 'onnx'.
+
+        Raises:
+            OctetError: Tensors of it lie in another file, which DVC would not see.
+        """
+        path = str(entry.onnx)
+        if files := external_files(read_graph(path)):
+            raise OctetError(
+                f"{path}: tensors of it lie in {', '.join(map(printable, files))}, where DVC does not see that they change. Name a "
+                f"model in one file as 'onnx', which this writes: python -c \"import onnx; onnx.save(onnx.load('{path}'), "
+                f"'{Path(path).with_suffix('')}_whole.onnx')\""
+            )
+        return cls(path, entry.preprocess)
 
     def look(self) -> Preprocess:
         """As Source.look."""

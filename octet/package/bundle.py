@@ -52,7 +52,12 @@ def contents(folder: ModelFolder, checkpoint: str) -> dict[str, bytes]:
         "deploy.json": sdk.deploy(folder.name),
         "pipeline.json": sdk.pipeline(folder.name, steps, blobs),
         "detail.json": sdk.detail(
-            parameters.source, checkpoint, version("mmcls"), parameters.opset, parameters.calibrate
+            parameters.codebase,
+            version(parameters.codebase),
+            parameters.source,
+            checkpoint,
+            parameters.opset,
+            parameters.calibrate,
         ),
     }
     files = {path.name: path.read_bytes() for path in (*folder.int8, folder.preprocess)}

@@ -73,17 +73,18 @@ def pipeline(name: str, steps: Steps, blobs: tuple[str, str]) -> Json:
     return {"pipeline": {"input": ["img"], "output": ["post_output"], "tasks": [prepare, infer, label]}}
 
 
-def detail(config: str, checkpoint: str, mmcls: str, opset: int, calibration: Json) -> Json:
+def detail(codebase: str, version: str, source: str, checkpoint: str, opset: int, calibration: Json) -> Json:
     """detail.json: where the model is from.
 
     Args:
-        config: Its mmcls config, of which the name is told, without folders; so it is of the checkpoint.
-        checkpoint: Its weights.
-        mmcls: The version that exported it.
+        codebase: What read the model: 'mmcls', or 'onnx'.
+        version: That package's.
+        source: The model's mmcls config, or what its entry has in place of one. Its name is told, without folders.
+        checkpoint: Its weights; so is theirs.
         opset: The ONNX opset.
         calibration: The section calibrate of params.yaml.
     """
-    codebase = {"task": "Classification", "codebase": "mmcls", "version": mmcls}
+    names = {"pth": PurePath(checkpoint).name, "config": PurePath(source).name}
     onnx = {
         "type": "onnx",
         "export_params": True,
@@ -97,7 +98,7 @@ def detail(config: str, checkpoint: str, mmcls: str, opset: int, calibration: Js
     }
     return {
         "version": VERSION,
-        "codebase": codebase | {"pth": PurePath(checkpoint).name, "config": PurePath(config).name},
+        "codebase": {"task": "Classification", "codebase": codebase, "version": version, **names},
         "codebase_config": {"type": "mmcls", "task": "Classification"},
         "onnx_config": onnx,
         "backend_config": {"type": "ncnn", "precision": "INT8", "use_vulkan": False},

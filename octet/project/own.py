@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from octet.core import yaml
 from octet.core.errors import OctetError
 from octet.core.files import read_bytes
 from octet.core.params import FILE
 from octet.core.places import CONFIGS, is_outside
 from octet.core.preprocessing import ENDINGS, KNOWN, PRESETS
+from octet.project import splice
 
 Files = dict[str, bytes]  # what is to be written, by path
 
@@ -38,6 +40,7 @@ def local(name: str, entry: dict[str, str]) -> tuple[dict[str, str], Files]:
         local["preprocess"] = given
     if given and given not in PRESETS and is_outside(given):
         content = read_bytes(given, f"it is what PREPROCESS names; expected {KNOWN}")
+        content = _with_local_classes(name, given, content, files)
         local["preprocess"] = _copied(f"{CONFIGS}/{name}.yaml", content, given, files)
     _read_whole(path, given)
     return local, files
@@ -53,6 +56,18 @@ def check(name: str, values: dict[str, Any]) -> None:
         raise OctetError(
             f"{FILE}: models.{name}: lacks the key data, the folder of the data set. Give DATA=folder, or write it there"
         )
+
+
+def _with_local_classes(name: str, path: str, content: bytes, files: Files) -> bytes:
+    """A file of the pre-processing as it is copied; where it names a file with the classes, that is copied, too."""
+    values = yaml.parse(content, path).values
+    classes = values.get("classes") if isinstance(values, dict) else None
+    if not isinstance(classes, str):
+        return content
+    source = Path(path).parent / classes
+    lines = read_bytes(source, f"it is what 'classes' in {path} names; expected the names of the classes, one a line")
+    place = Path(_copied(f"{CONFIGS}/{name}.classes.txt", lines, str(source), files))
+    return splice.replace(content.decode(), ["classes"], place.name, is_key=False).encode()
 
 
 def _copied(place: str, content: bytes, source: str, files: Files) -> str:

@@ -19,6 +19,7 @@ class Provenance:
 
     Args:
         source: What says which model it is: the mmcls config, or the ONNX file.
+        codebase: The package that reads that: 'mmcls', or 'onnx'.
         keep_fp32: The layers that its entry keeps in fp32.
         opset: The ONNX opset.
         target: The target profile's name.
@@ -28,6 +29,7 @@ class Provenance:
     """
 
     source: str
+    codebase: str
     keep_fp32: list[str]
     opset: int
     target: str
@@ -71,10 +73,11 @@ def provenance(name: str, lock: str | Path = "dvc.lock") -> Provenance:
     own = {"models": {name: _mapping(parameters.pop(f"models.{name}", None))}}
     parameters |= inherit(parameters | own)["models"][name]
     entry = {str(key).removeprefix(f"models.{name}."): value for key, value in parameters.items()}
-    others = [entry[key] for key in OTHERS if key in entry]
+    other = next((key for key in OTHERS if entry.get(key) is not None), None)
     try:
         return Provenance(
-            source=others[0] if others else entry["config"],
+            source=entry[other or "config"],
+            codebase=other or "mmcls",
             keep_fp32=entry["keep_fp32"],
             opset=entry["export"]["opset"],
             target=entry["target"],

@@ -38,6 +38,19 @@ def test_a_preset_and_the_file_beside_the_model(project):
     entries.fill()
 
 
+def test_a_file_of_classes_goes_with_the_file_that_names_it(project):
+    steps = Path("mine/net.yaml")
+    steps.write_text(STEPS + "classes: 'labels.txt'  # mine\n")
+    Path("mine/labels.txt").write_text("a\nb\nc\nd\ne\n")
+    entries.add("net", {"onnx": "mine/net.onnx", "data": "data/lines"})
+    assert Path("configs/models/net.yaml").read_text() == STEPS + "classes: net.classes.txt  # mine\n"
+    assert params.load().models["net"].preprocess.classes == tuple("abcde")
+    entries.add("net", {"onnx": "mine/net.onnx", "data": "data/lines"})
+    Path("mine/labels.txt").write_text("a\nb\n")
+    with pytest.raises(OctetError, match="net.classes.txt: is there already, and is not what mine/labels.txt gives"):
+        entries.add("net", {"onnx": "mine/net.onnx", "data": "data/lines"})
+
+
 def test_tensors_beside_the_model_become_part_of_it(project):
     onnx.save(classifier(), "mine/big.onnx", save_as_external_data=True, location="big.bin", size_threshold=0)
     entries.add("big", {"onnx": "mine/big.onnx", "preprocess": "none", "data": "data/lines"})

@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
 
+from octet.core import params
 from octet.core.errors import OctetError
 from octet.core.folder import NcnnFiles
 from octet.core.logits import spread_difference
@@ -18,6 +19,7 @@ from octet.core.preprocessing import PRESETS, Preprocessing
 from octet.data import preprocess
 from octet.export.export import export
 from octet.export.onnx_source import OnnxSource
+from octet.export.sources import source_of
 from octet.ncnn.convert import convert
 from octet.ncnn.engine import Engine
 from tests.onnx_nets import PREPROCESS, classifier
@@ -59,7 +61,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return shares / shares.sum()
 
 
-@pytest.mark.parametrize("opset", [9, 11, 12, 13, 15, 17, 18, 20, 21])
+@pytest.mark.parametrize("opset", [7, 8, 9, 11, 12, 13, 15, 17, 18, 20, 21])
 def test_every_opset_becomes_one_that_all_stages_read_and_gives_the_file_s_own_scores(tmp_path, opset):
     model, steps = exported(tmp_path, source(tmp_path, classifier(opset)))
     assert [entry.version for entry in model.opset_import] == [13]
@@ -116,6 +118,22 @@ def test_tensors_in_a_file_beside_it(tmp_path):
     (tmp_path / "net.bin").unlink()
     with pytest.raises(OctetError, match="net.bin: no such file; tensors of .*net.onnx lie in it"):
         OnnxSource(str(tmp_path / "net.onnx"), given()).look()
+
+
+def test_an_entry_s_model_is_one_file(tmp_path):
+    """What make quantize ONNX= makes of others; DVC would not see that the second one changes."""
+    path = tmp_path / "net.onnx"
+    onnx.save(classifier(), path, save_as_external_data=True, location="net.bin", size_threshold=0)
+    entry = params.Model.model_construct(onnx=str(path), preprocess=given())
+    with pytest.raises(
+        OctetError, match="net.onnx: tensors of it lie in net.bin, where DVC does not see that"
+    ) as raised:
+        source_of(entry)
+    command = str(raised.value).partition('python -c "')[2].rstrip('"')
+    subprocess.run([sys.executable, "-c", command], check=True)
+    (tmp_path / "net.bin").unlink()
+    whole = params.Model.model_construct(onnx=str(tmp_path / "net_whole.onnx"), preprocess=given())
+    exported(tmp_path, source_of(whole))
 
 
 def quantized() -> onnx.ModelProto:

@@ -145,9 +145,17 @@ def test_the_sdk_s_model():
         "INT8",
     )
     assert set(model) == {"name", "net", "weights", "backend", "precision", "batch_size", "dynamic_shape"}
-    result = sdk.detail("/home/x/configs/a.py", "/home/x/a.pth", "0.25.0", 13, {})
+    result = sdk.detail("mmcls", "0.25.0", "/home/x/configs/a.py", "/home/x/a.pth", 13, {})
     assert "/home" not in json.dumps(result)
     assert result["codebase"]["pth"] == "a.pth"
+    of_onnx = sdk.detail("onnx", "1.17.0", "models/net.onnx", "models/net.onnx", 13, {})["codebase"]
+    assert of_onnx == {
+        "task": "Classification",
+        "codebase": "onnx",
+        "version": "1.17.0",
+        "pth": "net.onnx",
+        "config": "net.onnx",
+    }
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -56,6 +56,49 @@ def test_a_changed_file_changes_what_export_depends_on(path):
     assert after["source"]["onnx"] == "models/net.onnx"
 
 
+def test_classes_in_a_text_file(path):
+    """Its path is from the folder of the file that names it; what export depends on has the names."""
+    lines, names = Path("configs/models/labels.txt"), ("cat", "dog, big", "été")
+    lines.write_text("cat\ndog, big\nété\n\n", encoding="utf-8")
+    assert loaded(path, f"{{channel_order: RGB, {MEAN}, classes: configs/models/labels.txt}}").classes == names
+    Path("configs/models/net.yaml").write_text("channel_order: RGB\nmean: 1\nstd: 1\nclasses: labels.txt\n")
+    assert loaded(path, "configs/models/net.yaml").classes == names
+    assert settings.contents("net", params.load(path).models["net"])["source"]["preprocess"]["classes"] == list(names)
+
+
+@pytest.mark.parametrize("of_file", [False, True])
+@pytest.mark.parametrize(
+    ("classes", "content", "message"),
+    [
+        (
+            "configs/models/no.txt",
+            None,
+            "configs/models/no.txt: no such file; expected the names of the classes, one a line",
+        ),
+        (
+            "configs/models/a.txt",
+            b"cat\n\ndog\n",
+            "configs/models/a.txt: line 2 is empty; expected the name of a class on",
+        ),
+        ("configs/models/a.txt", b"\xff\xfe", "configs/models/a.txt: not UTF-8"),
+        (
+            "a.txt",
+            b"cat\ndog\n",
+            "a.txt: lies outside configs/models, where DVC sees that a file changes; move it there",
+        ),
+    ],
+)
+def test_a_text_file_of_classes_that_is_wrong_is_named(path, classes, content, message, of_file):
+    if content is not None:
+        Path(classes).write_bytes(content)
+    given = f"{{channel_order: RGB, {MEAN}, classes: {classes}}}"
+    if of_file:
+        beside = Path("..", "..", classes) if classes == "a.txt" else Path(classes).name
+        Path("configs/models/net.yaml").write_text(f"channel_order: RGB\nmean: 1\nstd: 1\nclasses: {beside}\n")
+        given = "configs/models/net.yaml"
+    assert message in "\n".join(problems(path, text(given)))
+
+
 @pytest.mark.parametrize(
     ("preprocess", "message"),
     [

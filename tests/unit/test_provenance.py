@@ -39,7 +39,14 @@ def lock(tmp_path):
 def test_what_the_lock_says(lock):
     result = provenance("net", lock(LOCK))
     assert result == Provenance(
-        source="net.py", keep_fp32=["fc"], opset=12, target="board", calibrate=CALIBRATE, split="train", runs=7
+        source="net.py",
+        codebase="mmcls",
+        keep_fp32=["fc"],
+        opset=12,
+        target="board",
+        calibrate=CALIBRATE,
+        split="train",
+        runs=7,
     )
     assert result.calibration == "percentile (99.9), weights by absmax"
     assert result.calibration_images == 64
@@ -65,6 +72,13 @@ def own(*files: dict) -> dict:
     quantize = {"deps": list(files), "params": {"params.yaml": {"models.net.keep_fp32": ["fc"]}}}
     export = {"params": {"params.yaml": {"models.net.config": "net.py"}}}
     return {"stages": {"settings@net": SETTINGS, "export@net": export, "quantize@net": quantize, "summary@net": {}}}
+
+
+def test_an_onnx_file_s_codebase(lock):
+    content = own()
+    content["stages"]["export@net"] = {"params": {"params.yaml": {"models.net.onnx": "models/net.onnx"}}}
+    result = provenance("net", lock(content))
+    assert (result.source, result.codebase) == ("models/net.onnx", "onnx")
 
 
 def test_a_model_s_own_settings(lock):

@@ -153,7 +153,7 @@ def report_data(**changes):
         "topk_pct": {1: (95.71999, 95.63999), 2: (97.5, 97.25)},
         "speeds": {1: one, 2: two},
         **{key: [] for key in ("classes", "confusion", "activations", "latency_samples", "differing")},
-        "provenance": Provenance("c.py", [], 13, "dotprod", {}, "test", 100),
+        "provenance": Provenance("c.py", "mmcls", [], 13, "dotprod", {}, "test", 100),
         "n_differing": 0,
         "n_quantizable": 1,
         "fp32_layers": {},
