@@ -69,6 +69,7 @@ def save(built, config, classes, path):
 def main():
     folder = Path(sys.argv[1])
     init_default_scope("mmpretrain")
+    torch.set_num_threads(1)
     images = sorted((folder / "images").iterdir())
     for name, place in json.loads((folder / "rows.json").read_text()).items():
         config = Config.fromfile(place if Path(place).is_file() else ZOO / place)
