@@ -221,6 +221,15 @@ git-or-not: .venv/.ready
 	.venv-runner/bin/python -m pip --disable-pip-version-check --no-input -qq install -r requirements-runner.lock; \
 	cp requirements-runner.lock $@
 
+# mmpretrain wants mmcv 2, which mmcls cannot have beside it: an environment of its own. Git does not see it.
+.venv-mmpretrain/.locked: tests/bench/mmpretrain/requirements.txt | .venv/.ready
+	@if cmp -s $< $@; then touch $@; exit 0; fi; set -e; \
+	echo ".venv-mmpretrain: making it, and installing all of $<"; \
+	rm -rf .venv-mmpretrain; .venv/bin/python -m venv .venv-mmpretrain; echo '*' > .venv-mmpretrain/.gitignore; \
+	.venv-mmpretrain/bin/python -m pip --disable-pip-version-check --no-input -qq install 'setuptools==79.0.1' wheel; \
+	.venv-mmpretrain/bin/python -m pip --disable-pip-version-check --no-input -qq install -r $<; \
+	cp $< $@
+
 # mmcv and antlr4 exist as source only. mmcv's build imports pkg_resources, which build isolation's newest setuptools
 # no longer has, and asks for the opencv that needs libGL unless it finds one: so both are built against what the
 # first step installed, and never taken from pip's cache, which might hold one built elsewhere. octet/project/mmcv_build

@@ -64,8 +64,8 @@ row, of {shapes} pixels, half of them JPEG and half PNG.
 {table}
 
 T2T-ViT differs, and so will other networks whose attention has a `qk_scale`: mmpretrain 1.2.0 multiplies by the root of a head's
-width there, where mmcls and the papers divide by it (its `scaled_dot_product_attention_pyimpl` divides by the scale that it gets). Octet computes
-as mmcls does: with that one number changed in mmcls, the difference is 2.5e-4. Check the fp32 top-1 of such a model.
+width there, where mmcls and the papers divide by it (its attention divides by the scale that it gets). Octet computes as mmcls
+does: with that one number changed in mmcls, the difference is 2.5e-4. Check the fp32 top-1 of such a model.
 """
 
 
