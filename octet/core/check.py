@@ -19,6 +19,7 @@ from octet.core.yaml import Duplicate
 
 S = TypeVar("S", bound=Section)
 _MOST = 100  # problems that are told at once
+_LONGEST_KEY = 100  # characters of a key that are told
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class Problem:
     text: str
 
     def __str__(self) -> str:
-        return ": ".join(filter(None, (".".join(map(str, self.at)), self.text)))
+        keys = (text if len(text := str(key)) <= _LONGEST_KEY else f"{text[:_LONGEST_KEY]} …" for key in self.at)
+        return ": ".join(filter(None, (".".join(keys), self.text)))
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ ruamel.yaml is imported where it is used: the tuner runs on boards that lack it.
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
     from ruamel.yaml.nodes import MappingNode, Node
 
 MEND = "mend it there or just above"
-LARGEST_BYTES = 4_000_000  # ruamel.yaml reads some 100,000 bytes a second
+LARGEST_BYTES = 1_000_000  # ruamel.yaml takes up to a second for so many
+MOST_VALUES = 20_000  # names and values; ruamel.yaml reads as many a second
+_SHOWN_LINES = 5  # of a key that is given many times
+_SHOWN_WORDS = 300  # characters of what ruamel.yaml says
 _REPEATED = 10  # times its own nodes, and 1,000 more, may be what a file stands for with its aliases
 
 
@@ -39,7 +43,9 @@ class Duplicate:
     @property
     def text(self) -> str:
         """The problem, for an error."""
-        return f"given in the lines {' and '.join(map(str, self.lines))}. Keep one of them"
+        shown, more = self.lines[:_SHOWN_LINES], len(self.lines) - _SHOWN_LINES
+        lines = [*map(str, shown), *([f"{more:,} more"] if more > 0 else [])]
+        return f"given in the lines {' and '.join(lines)}. Keep one of them"
 
 
 @dataclass(frozen=True)
@@ -75,26 +81,23 @@ def parse(data: str | bytes, name: str | Path, mend: str = MEND) -> Document:
     >>> parse("model: {images: 010, rate: 1e-3, fast: on}", "example").values
     {'model': {'images': 10, 'rate': 0.001, 'fast': 'on'}}
     """
-    if len(data) > LARGEST_BYTES:
-        raise OctetError(f"{name}: {len(data):,} bytes; expected {LARGEST_BYTES:,} at most")
     with _place(name, mend):
-        node = compose(data)
+        node, yaml = _compose(data, name)
         duplicates = tuple(_duplicates(node, (), {}))
-        _check_aliases(node)
-        reader = _ruamel()
-        reader.allow_duplicate_keys = bool(duplicates)
-        values = reader.load(data)
+        values = _construct(node, yaml, bool(duplicates))
         json.dumps(values, ensure_ascii=False, default=str, skipkeys=True).encode()  # half a character: "\\ud800"
         return Document(values, duplicates)
 
 
 def load(path: str | Path, made_by: str, mend: str = MEND) -> Any:
-    """The values of a file that a program wrote: it is read once, and no key may be given twice. Otherwise as `read`."""
-    data = read_bytes(path, made_by)
-    with _place(path, mend):
-        if b"&" in data and b"*" in data:
-            _check_aliases(compose(data))
-        return _ruamel().load(data)
+    """The values of a file that a program wrote: no key may be given twice. Otherwise as `read`."""
+    return loads(read_bytes(path, made_by), path, mend)
+
+
+def loads(data: str | bytes, name: str | Path, mend: str = MEND) -> Any:
+    """As `load`, for a text that is there already."""
+    with _place(name, mend):
+        return _construct(*_compose(data, name), False)
 
 
 def read_text(path: str | Path, made_by: str) -> str:
@@ -111,8 +114,7 @@ def read_text(path: str | Path, made_by: str) -> str:
 
 def compose(data: str | bytes) -> Node | None:
     """The nodes of a text that `parse` takes, with their lines and columns."""
-    node: Node | None = _ruamel().compose(data)
-    return node
+    return _compose(data, "the text")[0]
 
 
 def dumps(values: dict[str, Any]) -> str:
@@ -142,6 +144,7 @@ def _place(name: str | Path, mend: str) -> Iterator[None]:
         ArithmeticError,
     ) as error:  # « !!int x » and such
         mark, why = getattr(error, "problem_mark", None), " ".join(str(getattr(error, "problem", error)).split())
+        why = why if len(why) <= _SHOWN_WORDS else f"{why[:_SHOWN_WORDS]} …"
         place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "somewhere"
         raise OctetError(f"{name}: {place}: not valid YAML: {why}; {mend}") from None
     except RecursionError:
@@ -152,6 +155,38 @@ def _ruamel() -> YAML:
     from ruamel.yaml import YAML
 
     return YAML(typ="safe", pure=True)
+
+
+def _compose(data: str | bytes, name: str | Path) -> tuple[Node | None, YAML]:
+    """The nodes of a text, and what makes values of them. Raises where there are too many for a file that is read at once."""
+    from ruamel.yaml.composer import Composer
+    from ruamel.yaml.error import ReusedAnchorWarning
+
+    class Bounded(Composer):
+        count = 0
+
+        def compose_node(self, parent: Node | None, index: object) -> Node | None:
+            self.count += 1
+            if self.count > MOST_VALUES:
+                line = self.parser.peek_event().start_mark.line + 1
+                raise OctetError(f"{name}: line {line}: more than {MOST_VALUES:,} names and values; shorten it")
+            node: Node | None = super().compose_node(parent, index)
+            return node
+
+    if len(data) > LARGEST_BYTES:
+        raise OctetError(f"{name}: {len(data):,} bytes; expected {LARGEST_BYTES:,} at most")
+    yaml = _ruamel()
+    yaml.Composer = Bounded
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ReusedAnchorWarning)  # which is allowed: the last counts
+        return yaml.compose(data), yaml
+
+
+def _construct(node: Node | None, yaml: YAML, allow_duplicate_keys: bool) -> Any:
+    """The values of nodes that were read by `yaml`. Raises where aliases multiply, or a key is there twice that may not."""
+    _check_aliases(node)
+    yaml.constructor.allow_duplicate_keys = allow_duplicate_keys
+    return None if node is None else yaml.constructor.construct_document(node)
 
 
 def _duplicates(node: Node | None, at: tuple[str | int, ...], whole: dict[int, bool]) -> Iterator[Duplicate]:
@@ -219,10 +254,9 @@ def _lines_of_keys(node: MappingNode) -> dict[tuple[str, str], tuple[int, ...]]:
     from ruamel.yaml.constructor import ConstructorError
     from ruamel.yaml.nodes import ScalarNode
 
-    lines: dict[tuple[str, str], tuple[int, ...]] = {}
+    lines: dict[tuple[str, str], list[int]] = {}
     for key, _ in node.value:
         if not isinstance(key, ScalarNode):
             raise ConstructorError(None, None, "found unhashable key", key.start_mark)
-        name = str(key.tag), key.value
-        lines[name] = (*lines.get(name, ()), key.start_mark.line + 1)
-    return lines
+        lines.setdefault((str(key.tag), key.value), []).append(key.start_mark.line + 1)
+    return {name: tuple(numbers) for name, numbers in lines.items()}

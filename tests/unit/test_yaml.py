@@ -1,6 +1,7 @@
 """YAML that is meant to harm: each reader ends with a valid result or one short error, soon."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -93,8 +94,72 @@ def test_aliases_that_do_not_multiply_are_fine():
 
 
 def test_too_large_a_file(tmp_path):
-    with pytest.raises(OctetError, match=r"x: 4,000,009 bytes; expected 4,000,000 at most"):
-        yaml.parse("a: 1\n" * 800_001 + "a: 1", "x")
+    with pytest.raises(OctetError, match=r"x: 1,000,009 bytes; expected 1,000,000 at most"):
+        yaml.parse("a: 1\n" * 200_001 + "a: 1", "x")
+
+
+LONG = {
+    "list": "a: [" + "1," * 400_000 + "]",
+    "keys": "".join(f"k{k}: 1\n" for k in range(70_000)),
+    "one key": "a: 1\n" * 190_000,
+    "empty lines": "\n" * 900_000,
+    "deep": "[" * 900_000,
+    "anchors": "a: [" + "&a ," * 200_000 + "]",
+    "unknown keys": "".join(f"targt{k}: 1\n" for k in range(4_000)),
+}
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_a_long_file_is_read_or_refused_soon(tmp_path, name, recwarn):
+    path = tmp_path / "params.yaml"
+    path.write_text(LONG[name])
+    began = time.process_time()
+    with pytest.raises(OctetError) as error:
+        params.load(path)
+    assert time.process_time() - began < 5, "2 on an idle machine"
+    assert len(str(error.value)) < 20_000
+    assert not recwarn
+
+
+def test_too_many_values_are_named_by_their_line(monkeypatch):
+    monkeypatch.setattr(yaml, "MOST_VALUES", 200)
+    with pytest.raises(OctetError, match=r"^x\.yaml: line 100: more than 200 names and values; shorten it$"):
+        yaml.parse("".join(f"k{k}: 1\n" for k in range(110)), "x.yaml")
+    with pytest.raises(OctetError, match=r"^y: line 1: more than 200 names and values"):
+        yaml.loads(f"[{'1,' * 200}]", "y")
+    assert len(yaml.loads("".join(f"k{k}: 1\n" for k in range(99)), "z")) == 99
+
+
+def test_of_a_key_given_many_times_some_lines_are_told():
+    (repeated,) = yaml.parse("a: 1\n" * 50, "x").duplicates
+    assert repeated.text == "given in the lines 1 and 2 and 3 and 4 and 5 and 45 more. Keep one of them"
+    assert len(repeated.lines) == 50
+
+
+def test_an_anchor_given_twice_stands_for_its_last_value(recwarn):
+    assert yaml.parse("[&a 1, &a 2, *a]", "x").values == [1, 2, 2]
+    assert not recwarn
+
+
+def test_long_keys_and_tags_are_cut_in_messages(tmp_path):
+    for text in (f"{'x' * 1000}: 1\n", f"a: {'!' * 10_000}"):
+        (tmp_path / "params.yaml").write_text(text)
+        with pytest.raises(OctetError) as error:
+            params.load(tmp_path / "params.yaml")
+        assert max(map(len, str(error.value).splitlines())) < 600
+        assert " …" in str(error.value)
+
+
+def test_of_many_models_in_dvc_lock_one_is_read(tmp_path):
+    lock, text = Path("dvc.lock"), Path("dvc.lock").read_text()
+    head, stages = text.split("stages:\n")
+    many = "".join(stages.replace("_digits32", f"_digits32_{k}") for k in range(60))
+    (tmp_path / "dvc.lock").write_text(f"{head}stages:\n{many}{stages}")
+    began = time.process_time()
+    assert provenance("resnet18_digits32", tmp_path / "dvc.lock") == provenance("resnet18_digits32", lock)
+    assert time.process_time() - began < 2
+    with pytest.raises(OctetError, match="the pipeline did not run for resnet18"):
+        provenance("resnet18", tmp_path / "dvc.lock")
 
 
 def test_long_values_are_cut_in_messages(tmp_path):
