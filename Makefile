@@ -58,7 +58,7 @@ quantize: .venv/.ready git-or-not  ## Export, quantize, evaluate and time all mo
 	$(RUN) -m octet validate $${name:+--model="$$name"}; \
 	$(RUN) -m dvc repro $${name:+"analyze@$$name" "summary@$$name"}; \
 	$(RUN) -m octet partition $${name:+--model="$$name"}; \
-	$(RUN) -m octet summary $${name:+--model="$$name"}
+	$(RUN) -m octet summary
 
 track: .venv/.ready git-or-not  ## Give the checkpoint and data of MODEL=name to DVC and git: experiments with --temp and in the queue need it
 	@$(RUN) -m octet track $(FOR_MODEL)

@@ -146,8 +146,15 @@ def summary(model: str | None) -> None:
     from octet.ncnn.machine import machine
     from octet.summary.summary import summary_table
 
-    print(summary_table({name: _summary(name) for name in _models(model)[1]}, machine()))
-    only = f" MODEL={model}" if model else ""
+    names = _models(model)[1]
+    made = [
+        name for name in names if ModelFolder(name).summary.is_file()
+    ] or names  # of none: the error names the first
+    print(summary_table({name: _summary(name) for name in made}, machine()))
+    for name in (name for name in names if name not in made):
+        print(f"\n{name}: not quantized yet; make quantize MODEL={name}")
+    given = model or (made[0] if len(made) == 1 else "name")
+    only = f" MODEL={given}" if model or made != names else ""
     print(
         f"\nNext: make check{only} (is the drop allowed?), make report{only} (a page), make package{only} (a zip to ship)"
     )

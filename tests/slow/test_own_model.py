@@ -1,5 +1,6 @@
 """Experiments on a model and data that a user has just added: in the workspace, with --temp and in the queue."""
 
+import json
 import shutil
 
 import numpy as np
@@ -54,6 +55,17 @@ def test_an_added_model_s_experiments(project):
     assert {"temp", "queued", "here"} <= rows.keys()
     assert ",kl," in rows["temp"]
     assert ",aciq," in rows["here"]
+    assert "speedup" not in shown
+    script = "import json; from octet.report.history import experiments as e; print(json.dumps(vars(e('my_model'))))"
+    compared = json.loads(project.python("-c", script).stdout)
+    figures = {row[0]: dict(zip(compared["headers"], row, strict=True)) for row in compared["rows"]}
+    assert {name: figures[name]["calibrate.method"] for name in ("temp", "queued", "here")} == {
+        "temp": "kl",
+        "queued": "minmax",
+        "here": "aciq",
+    }
+    assert figures["queued"]["calibrate.images"] == "8"
+    assert all(float(figures[name]["speed-up, 1 thread"]) > 0 for name in ("temp", "queued", "here"))
     project.dvc("exp", "apply", "queued")
     settings = (project.folder / "models/my_model/settings/calibrate.json").read_text()
     assert '"images": 8' in settings

@@ -2,6 +2,7 @@
 
 import os
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -69,6 +70,24 @@ def test_mistakes(octet, args, code, message):
     assert done.returncode == code
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_one_summary_of_all_models_and_what_comes_next(octet, tmp_path):
+    """With this it is that `make quantize` ends, also where it made one of several models."""
+    for name in ("params.yaml", "configs", "metrics"):
+        (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, tmp_path / name)
+    shown = octet("summary").stdout
+    assert shown.index("resnet18_digits32") < shown.index("mobilenetv2_digits32") < shown.index("Next: make check (")
+    (tmp_path / "metrics/mobilenetv2_digits32/summary.json").unlink()
+    assert octet("summary").stdout.splitlines()[-4:] == [
+        "",
+        "mobilenetv2_digits32: not quantized yet; make quantize MODEL=mobilenetv2_digits32",
+        "",
+        "Next: make check MODEL=resnet18_digits32 (is the drop allowed?), make report MODEL=resnet18_digits32 (a page), "
+        "make package MODEL=resnet18_digits32 (a zip to ship)",
+    ]
+    (tmp_path / "metrics/resnet18_digits32/summary.json").unlink()
+    assert "summary.json: no such file; 'make quantize MODEL=resnet18_digits32' makes it" in octet("summary").stderr
 
 
 def test_who_reads_its_output_may_stop(octet):

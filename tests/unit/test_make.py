@@ -137,6 +137,7 @@ def test_the_words_of_each_call(make):
         f"--data={name}",
     ]
     assert others[0] == ["-m", "octet", "validate", "--model=net"]
+    assert others[-1] == ["-m", "octet", "summary"]
     calls = make("tune", MODEL="net", NAME=name)
     assert ["-m", "octet", "validate", "--model=net", f"--profile={name}"] in calls
     assert ["-m", "octet.tune", "models/net", "--out", f"configs/targets/{name}.yaml"] in calls
