@@ -103,9 +103,11 @@ def add(
 
 def validate(model: str | None, profile: str | None) -> None:
     """Fill in what entries of params.yaml leave out, and check it as a whole."""
-    from octet.project import copies, entries
+    from octet.project import copies, entries, killed_dvc
     from octet.project.splits import check_splits
 
+    for line in killed_dvc.remove_damaged():
+        print(line, file=sys.stderr)
     if profile is not None:
         usable(profile, "NAME")
     entries.fill()

@@ -30,24 +30,37 @@ def table(part: str | None = None) -> str:
     zoo = [m for m in catalogue.models().values() if not part or part.lower() in f"{m.name} {m.family}".lower()]
     if not zoo:
         raise OctetError(f"{part}: no model of mmcls's zoo has that in its name or family; 'make zoo' lists them all")
-    sizes = {}
+    sizes, refusals = {}, {}
     for config in progress(sorted({model.config for model in zoo}), "reading configs", unit="config"):
         try:
             height, width = derive(read_config(config), config).size  # of the test pipeline
-        except OctetError:  # it is no classifier that Octet takes, as one of several labels an image
+        except OctetError as error:
+            refusals[config] = _cause(str(error), config)
             continue
         sizes[config] = f"{height}x{width}"
     known = json.loads(CONVERTED.read_text()) if CONVERTED.is_file() else {}
-    rows = [_row(model, sizes.get(model.config), known.get(model.config, {})) for model in zoo]
+    rows = [
+        _row(model, sizes.get(model.config), refusals.get(model.config), known.get(model.config, {})) for model in zoo
+    ]
     heads = ["name", "family", "input", "parameters", "top-1", "Octet"]
     return f"{text.table(rows, heads, align='llrrrl')}\n{len(zoo)} models"
 
 
-def _row(model: catalogue.ZooModel, size: str | None, known: dict[str, Any]) -> list[str]:
-    """A model's line. size: None where Octet refuses its config. known: what docs/zoo.json has of it."""
+def _cause(problem: str, config: str) -> str:
+    """What an error says of a config, without its name and what to do."""
+    return problem.splitlines()[0].removeprefix(f"{config}: ").split("; ")[0]
+
+
+def _row(model: catalogue.ZooModel, size: str | None, refusal: str | None, known: dict[str, Any]) -> list[str]:
+    """A model's line.
+
+    Args:
+        model: The model.
+        size: Its input's; None where Octet refuses its config.
+        refusal: Why Octet refuses its config; None where it does not.
+        known: What docs/zoo.json has of its config.
+    """
     top1 = f"{model.top1_pct:.2f} %" if model.top1_pct is not None else "-"
     parameters = f"{known.get('parameters', model.parameters) / 1e6:.1f} M"
-    verdict = (
-        known.get("octet", "not tried yet") if size else "refused: several labels an image, or another test of its own"
-    )
+    verdict = f"refused: {refusal}" if refusal else known.get("octet", "not tried yet")
     return [model.name, model.family, size or "-", parameters, top1, verdict]

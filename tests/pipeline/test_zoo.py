@@ -189,3 +189,17 @@ def test_the_list_says_what_converts(tmp_path, monkeypatch):
     assert cifar.endswith(" 32x32      11.2 M  94.82 %  int8, 20 of 21 layers")
     assert imagenet.endswith(" 224x224      11.7 M  69.90 %  not tried yet")
     assert count == "2 models"
+
+
+def test_the_list_says_why_a_config_is_refused_in_the_error_s_own_words(tmp_path, monkeypatch):
+    from octet.zoo import catalogue, listing
+
+    assert listing.table("csra").splitlines()[2].endswith("  -  refused: data.train: VOC gives an image several labels")
+    monkeypatch.chdir(tmp_path)
+    config = tmp_path / "configs/models/net.py"
+    config.parent.mkdir(parents=True)
+    config.write_text("model = dict(type='ImageClassifier')\n")
+    net = catalogue.ZooModel("net", "family", "configs/models/net.py", "https://x.invalid/net.pth", 1_000_000, None, "")
+    monkeypatch.setattr(catalogue, "models", lambda: {"net": net})
+    line = listing.table().splitlines()[2]
+    assert line.endswith("  -  refused: has no data.test with type and pipeline")
