@@ -2,20 +2,23 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help quantize track zoo tune predict report package dump env test test-unit test-slow fuzz check schema lint format
-.PHONY: runner devices device device-clean accuracy-baselines sweep-calibrators sweep-recovery bench-pipeline bench-data bench-cifar bench-int8 bench-peers bench-mmpretrain chart screenshots zoo-table clean distclean git-or-not
+.PHONY: help quantize track timm zoo tune predict report package dump env test test-unit test-slow fuzz check schema lint format
+.PHONY: runner devices device device-clean accuracy-baselines sweep-calibrators sweep-recovery bench-pipeline bench-data bench-cifar bench-int8 bench-peers bench-mmpretrain chart screenshots zoo-table library-table clean distclean git-or-not
 
 # The interpreter that .venv is made from; empty: the first of python3.11, 3.12, 3.10, 3.13, python3 and python that is a
 # Python 3.10 to 3.13. PPQ cannot be had on 3.13, so that one comes last.
 PYTHON ?=
 # One model of params.yaml; empty: all of them.
 MODEL ?=
-# Of a model that `make quantize` is to add to params.yaml: a name in mmcls's zoo, or config and checkpoint, or an ONNX model and
-# its pre-processing (a preset or a YAML file; empty: the YAML file beside it); its data's folder.
+# Of a model that `make quantize` is to add to params.yaml: a name in mmcls's zoo, or config and checkpoint, or a network of timm's
+# or torchvision's and its checkpoint, or an ONNX model and its pre-processing (a preset or a YAML file; empty: the YAML file beside
+# it, or what timm and torchvision say); its data's folder.
 ZOO ?=
 CONFIG ?=
 CHECKPOINT ?=
 ONNX ?=
+TIMM ?=
+TORCHVISION ?=
 PREPROCESS ?=
 DATA ?=
 # Of `make zoo`: part of a name or family.
@@ -35,7 +38,7 @@ PYTEST ?=
 
 # All of these but PYTEST are names and nothing else, whatever is in them: make does not expand them, and recipes get them
 # through the environment, so no shell does.
-GIVEN := PYTHON MODEL ZOO CONFIG CHECKPOINT ONNX PREPROCESS DATA FIND NAME IMAGE MINUTES DEVICE IMAGES
+GIVEN := PYTHON MODEL ZOO CONFIG CHECKPOINT ONNX TIMM TORCHVISION PREPROCESS DATA FIND NAME IMAGE MINUTES DEVICE IMAGES
 $(foreach given,$(GIVEN),$(eval override $(given) := $$(value $(given))))
 $(foreach given,$(GIVEN),$(if $(value $(given)),$(eval export $(given)),$(eval unexport $(given))))
 FOR_MODEL := $${MODEL:+--model="$$MODEL"}
@@ -52,9 +55,10 @@ help:  ## List the targets
 	awk -v bold="$$bold" -v off="$$off" 'BEGIN { FS = ":.*## " } \
 		/^[a-z0-9-]+:.*## / { printf "%s%-17s%s %s\n", bold, $$1, off, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-quantize: .venv/.ready git-or-not  ## Export, quantize, evaluate and time all models of params.yaml, or MODEL=name; ZOO=name, CONFIG= CHECKPOINT= or ONNX= add one
-	@set -e; name=$$MODEL; if [ -n "$$ZOO$$CONFIG$$CHECKPOINT$$ONNX$$PREPROCESS$$DATA" ]; then name=$$($(RUN) -m octet add --model="$$MODEL" \
-		--zoo="$$ZOO" --config="$$CONFIG" --checkpoint="$$CHECKPOINT" --onnx="$$ONNX" --preprocess="$$PREPROCESS" --data="$$DATA"); fi; \
+quantize: .venv/.ready git-or-not $(if $(value TIMM)$(value TORCHVISION),.venv/timm/.locked)  ## Export, quantize, evaluate and time all models of params.yaml, or MODEL=name; ZOO=name, CONFIG=, ONNX=, TIMM= or TORCHVISION= add one
+	@set -e; name=$$MODEL; if [ -n "$$ZOO$$CONFIG$$CHECKPOINT$$ONNX$$TIMM$$TORCHVISION$$PREPROCESS$$DATA" ]; then name=$$($(RUN) -m octet add --model="$$MODEL" \
+		--zoo="$$ZOO" --config="$$CONFIG" --checkpoint="$$CHECKPOINT" --onnx="$$ONNX" \
+		--timm="$$TIMM" --torchvision="$$TORCHVISION" --preprocess="$$PREPROCESS" --data="$$DATA"); fi; \
 	$(RUN) -m octet validate $${name:+--model="$$name"}; \
 	$(RUN) -m dvc repro $${name:+"analyze@$$name" "summary@$$name"}; \
 	$(RUN) -m octet partition $${name:+--model="$$name"}; \
@@ -62,6 +66,8 @@ quantize: .venv/.ready git-or-not  ## Export, quantize, evaluate and time all mo
 
 track: .venv/.ready git-or-not  ## Give the checkpoint and data of MODEL=name to DVC and git: experiments with --temp and in the queue need it
 	@$(RUN) -m octet track $(FOR_MODEL)
+
+timm: .venv/timm/.locked  ## Install timm and torchvision, for models of theirs; 50 MB
 
 zoo: .venv/.ready  ## List the models of mmcls's zoo: input size, parameters, published top-1, whether Octet converts them; FIND=part
 	@$(RUN) -m octet zoo $(FOR_FIND)
@@ -145,6 +151,9 @@ bench-cifar: .venv/.ready  ## Run the pipeline on CIFAR-10 as JPEG class folders
 zoo-table: .venv/.ready  ## Export, convert and quantize every network of mmcls's zoo with random weights, into docs/; hours; FIND=part
 	@$(PY) -m tests.bench.zoo $(FOR_FIND)
 
+library-table: .venv/.ready .venv/timm/.locked  ## The same of some networks of timm and torchvision; half an hour
+	@$(RUN) -m tests.bench.zoo.libraries $(FOR_FIND)
+
 bench-int8: .venv/.ready .venv-bench/.locked  ## Time int8 beside ONNX Runtime's and OpenVINO's, and the calibrators
 	@$(PY) -m tests.bench.int8
 
@@ -194,6 +203,14 @@ git-or-not: .venv/.ready
 		echo "No git work tree of this folder: DVC runs without git; dvc metrics diff, params diff and exp need a clone."; fi ;; \
 	yes-yes) $(RUN) -m dvc config --quiet --local --unset core.no_scm ;; \
 	esac
+
+# timm and torchvision, in a folder of their own: mmcv would import a torchvision that lies beside it. Without what they ask for
+# besides: torch, numpy, pillow and PyYAML are there already, and Octet reads safetensors and fetches weights itself.
+.venv/timm/.locked: requirements-timm.lock | .venv/.ready
+	@if cmp -s requirements-timm.lock $@; then touch $@; exit 0; fi; set -e; \
+	echo ".venv/timm: installing timm and torchvision"; \
+	rm -rf .venv/timm; $(PIP) install --no-deps --target .venv/timm -r requirements-timm.lock; \
+	cp requirements-timm.lock $@
 
 # .venv/.locked says that .venv holds what the copy of the lock in it says; only a finished install writes it, and
 # anything else in .venv is thrown away and made anew. .venv/.ready says that octet itself is in it, too.

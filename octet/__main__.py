@@ -40,6 +40,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "config": {"help": "an mmcls config"},
     "checkpoint": {"help": "its weights"},
     "onnx": {"help": "an ONNX model, in place of config and checkpoint"},
+    "timm": {"help": "a network of timm's, in place of the config"},
+    "torchvision": {"help": "a network of torchvision's, in place of the config"},
     "preprocess": {
         "help": "what happens to an image before it: a preset or a YAML file (default: the YAML file beside it)"
     },
@@ -76,6 +78,8 @@ def add(
     config: str | None,
     checkpoint: str | None,
     onnx: str | None,
+    timm: str | None,
+    torchvision: str | None,
     preprocess: str | None,
     data: str | None,
 ) -> None:
@@ -88,6 +92,8 @@ def add(
         "config": config,
         "checkpoint": checkpoint,
         "onnx": onnx,
+        "timm": timm,
+        "torchvision": torchvision,
         "preprocess": preprocess,
         "data": data,
     }

@@ -91,3 +91,20 @@ HOSTILE = {
     "more bytes than there are": array(dtype("u1"), tuple_of(number(1 << 30), number(1 << 20)), ADDRESS),
     "a huge index into the memo": b"Nr\xff\xff\xff\x7f",
 }
+
+# As safetensors 0.8 writes fc.weight [[1.5, -2, 3], [4, 5, 6]], h [1, -0.5] in fp16, b [1, 3.140625] in bf16, n 7, f [true, false]
+# and e, of shape [0, 3].
+_HEADER = (
+    b'{"__metadata__":{"format":"pt"},'
+    b'"n":{"dtype":"I64","shape":[],"data_offsets":[0,8]},'
+    b'"e":{"dtype":"F32","shape":[0,3],"data_offsets":[8,8]},'
+    b'"fc.weight":{"dtype":"F32","shape":[2,3],"data_offsets":[8,32]},'
+    b'"b":{"dtype":"BF16","shape":[2],"data_offsets":[32,36]},'
+    b'"h":{"dtype":"F16","shape":[2],"data_offsets":[36,40]},'
+    b'"f":{"dtype":"BOOL","shape":[2],"data_offsets":[40,42]}}'
+)
+SAFETENSORS = (
+    (376).to_bytes(8, "little")
+    + _HEADER.ljust(376)
+    + bytes.fromhex("07000000000000000000c03f000000c000004040000080400000a0400000c040803f4940003c00b80100")
+)

@@ -26,7 +26,7 @@ from octet.core.renaming import Renaming, renamed
 FILE = "params.yaml"
 ADDRESS = r"^(tcp|tls|wss?|ucx)://\S+:[0-9]+$"
 
-OTHERS = ("onnx",)  # what an entry may have in the place of config
+OTHERS = ("onnx", "timm", "torchvision")  # what an entry may have in the place of config
 SOURCE = ("config", "checkpoint", "trusted", *OTHERS, "preprocess")  # what of an entry says which model export makes
 
 Name = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
@@ -155,7 +155,7 @@ class Model(Settings):
 
     config: Text | None = ask("Which mmcls config?", "configs/models/NAME.py")
     """A file, or a name in mmcls's zoo such as `resnet/resnet18_8xb16_cifar10.py`. A config is Python code and runs when it
-    is read. An entry with `onnx` has none."""
+    is read. An entry with `onnx`, `timm` or `torchvision` has none."""
     checkpoint: Text = ask("Which weights?", "models/NAME.pth")
     """A `.pth`, of which only the weights are read. In an entry with `onnx` that file, which `make quantize` fills in."""
     trusted: bool = ask("May reading the checkpoint run code?", False)
@@ -175,6 +175,11 @@ class Model(Settings):
     """May be left out. `make quantize` fills in from it what the entry lacks; `make zoo` lists the names."""
     onnx: Text | None = ask("Which ONNX model, where there is no config?", "models/NAME.onnx", default=None)
     """A file. It needs `preprocess`, too."""
+    timm: Text | None = ask("Which network of timm's, where there is no config?", "resnet18.a1_in1k", default=None)
+    """By its name in timm, with or without a tag. `make timm` installs timm. Where the entry has no `preprocess`, an image goes
+    through what timm's data config says."""
+    torchvision: Text | None = ask("Which network of torchvision's?", "resnet18", default=None)
+    """By its name in `torchvision.models`. As for `timm`."""
     preprocess: Annotated[Preprocessing | None, PresetOrFile()] = ask(
         "What happens to an image, where no config says it?", "imagenet", default=None, validate_default=True
     )

@@ -17,7 +17,7 @@ import torch
 from octet.core.errors import OctetError
 from octet.core.pickle_reader import BadPickle, Opaque
 from octet.core.text import printable
-from octet.export import torch_file
+from octet.export import safetensors_file, torch_file
 from octet.export.stored_tensors import StoredTensor, UnreadTensor
 from octet.export.torch_file import TorchFile
 
@@ -32,6 +32,7 @@ _KEYS = (
     "module",
     "weights",
 )
+_AVERAGES = ("state_dict_ema", "model_ema")
 _PREFIXES = ("module.", "model.", "net.", "_orig_mod.")
 
 Weights = torch.Tensor | StoredTensor
@@ -45,7 +46,7 @@ class Checkpoint:
     classes: list[str] | None
 
 
-def read(path: str | Path, trusted: bool = False) -> Checkpoint:
+def read(path: str | Path, trusted: bool = False, averages: bool = False) -> Checkpoint:
     """Reads a checkpoint.
 
     The weights may be the whole file or lie under another key that is in use, and all names may begin with what a
@@ -53,8 +54,9 @@ def read(path: str | Path, trusted: bool = False) -> Checkpoint:
     over, and named on standard error.
 
     Args:
-        path: A file of torch.save.
+        path: A file of torch.save, or of safetensors, by its ending.
         trusted: Whether torch may read it and run what is in it: for weights that lie in objects of other classes.
+        averages: Whether the averaged weights (EMA) are taken where it has both, as timm does.
 
     Raises:
         OctetError: It is no checkpoint, is cut off or damaged, or its weights can only be read by running its code.
@@ -62,13 +64,14 @@ def read(path: str | Path, trusted: bool = False) -> Checkpoint:
     path = Path(path)
     if not path.is_file():
         raise OctetError(f"{path}: no such file; expected the model's checkpoint (.pth)")
-    file = TorchFile(_run(path), ()) if trusted else torch_file.read(path)
+    file = _file(path, trusted)
     content = file.value
     if isinstance(content, Opaque):
         raise OctetError(_opaque(path, content))
     if not isinstance(content, dict):
         raise OctetError(f"{path}: expected a dictionary with 'state_dict', found {type(content).__name__}")
-    state = next((weights for key in _KEYS if (weights := _weights(content.get(key), path))), None) or _weights(
+    keys = (*_AVERAGES, *_KEYS) if averages else _KEYS
+    state = next((weights for key in keys if (weights := _weights(content.get(key), path))), None) or _weights(
         content, path
     )
     while prefix := next((p for p in _PREFIXES if state and all(key.startswith(p) for key in state)), None):
@@ -86,7 +89,9 @@ def read(path: str | Path, trusted: bool = False) -> Checkpoint:
     return checkpoint
 
 
-def load_weights(model: torch.nn.Module, weights: Mapping[str, Weights], path: str | Path) -> None:
+def load_weights(
+    model: torch.nn.Module, weights: Mapping[str, Weights], path: str | Path, what: str = "this config's model"
+) -> None:
     """Loads the weights. Missing, unexpected and wrongly shaped keys are an error that lists them all.
 
     mmcv's EMAHook writes each parameter twice, the second time as ema_ and its name with _ for dots. It swaps the two
@@ -97,6 +102,7 @@ def load_weights(model: torch.nn.Module, weights: Mapping[str, Weights], path: s
         model: The network; it keeps its dtypes.
         weights: As `read` gives them. Their numbers are only read where their shape is the network's.
         path: The checkpoint, for errors.
+        what: The network, for errors.
 
     Raises:
         OctetError: Keys or shapes differ from the network's, numbers are damaged, or one is not finite.
@@ -116,8 +122,7 @@ def load_weights(model: torch.nn.Module, weights: Mapping[str, Weights], path: s
     if lines:
         shown = lines[:30] + ([f"  … and {len(lines) - 30} more"] if len(lines) > 30 else [])
         raise OctetError(
-            f"{path}: the checkpoint does not belong to this config's model ({len(lines)} keys differ):\n"
-            + "\n".join(shown)
+            f"{path}: the checkpoint does not belong to {what} ({len(lines)} keys differ):\n" + "\n".join(shown)
         )
     state = {key: as_tensor(key, value, path) for key, value in weights.items()}
     bad = [_not_finite(key, value) for key, value in state.items() if not torch.isfinite(value).all()]
@@ -144,6 +149,12 @@ def _not_finite(key: str, value: torch.Tensor) -> str:
     nan, infinite = int(value.isnan().sum()), int(value.isinf().sum())
     kinds = [f"{count:,} {what}" for count, what in ((nan, "NaN"), (infinite, "infinite")) if count]
     return f"{key} {tuple(value.shape)}: {' and '.join(kinds)}"
+
+
+def _file(path: Path, trusted: bool) -> TorchFile:
+    if path.suffix == safetensors_file.SUFFIX:
+        return TorchFile(safetensors_file.read(path), ())
+    return TorchFile(_run(path), ()) if trusted else torch_file.read(path)
 
 
 def _run(path: Path) -> object:

@@ -12,6 +12,10 @@ def source_of(entry: Model) -> Source:
         from octet.export.onnx_source import OnnxSource
 
         return OnnxSource.of(entry)
+    if entry.timm is not None or entry.torchvision is not None:
+        from octet.export.library_source import LibrarySource
+
+        return LibrarySource.of(entry)
     from octet.export.mmcls_source import MmclsSource
 
     return MmclsSource.of(entry)

@@ -33,7 +33,8 @@ def add(name: str | None, entry: dict[str, str]) -> str:
 
     Args:
         name: The model's; None: that of the zoo, or of the config.
-        entry: zoo, or config and checkpoint, or onnx and preprocess; data where it is not the config's.
+        entry: zoo, or config and checkpoint, or onnx and preprocess, or timm or torchvision and checkpoint; data where it is
+            not the config's.
 
     Returns:
         The model's name.
@@ -41,22 +42,21 @@ def add(name: str | None, entry: dict[str, str]) -> str:
     Raises:
         OctetError: Something is missing, or there is another model of that name.
     """
-    if not any(keys <= entry.keys() for keys in ({"zoo"}, {"config", "checkpoint"}, {"onnx"})):
+    library = own.library_of(entry)
+    if not any(keys <= entry.keys() for keys in ({"zoo"}, {"config", "checkpoint"}, {"onnx"}, {library})):
         raise OctetError(
-            "a new model needs ZOO=name, or CONFIG=file.py and CHECKPOINT=file.pth, or ONNX=file.onnx; the last needs "
-            "DATA=folder, too"
+            "a new model needs ZOO=name, or CONFIG=file.py and CHECKPOINT=file.pth, or ONNX=file.onnx, or TIMM=name or "
+            "TORCHVISION=name and CHECKPOINT=file; the last three need DATA=folder, too"
         )
-    if name:
-        usable(name, "MODEL")
-    else:
-        known = entry.get("zoo") or Path(entry.get("config") or entry["onnx"]).stem
-        name = usable("".join(c if NAME.fullmatch(f"x{c}") else "_" for c in known).lstrip("-"), "MODEL")
+    name = usable(name or _name(entry, library), "MODEL")
     given = entry.get("onnx", "")
     entry, config, copy, files = dict(entry), entry.get("config"), None, own.Files()
     if config:
         entry["config"], copy = local_config(name, config)
     elif "onnx" in entry:
         entry, files = own.local(name, entry)
+    elif library:
+        entry, files = own.local_network(name, entry)
     text, models = _read()
     if name in models:
         _same(name, entry, models[name] if isinstance(models[name], dict) else {})
@@ -75,6 +75,12 @@ def add(name: str | None, entry: dict[str, str]) -> str:
         copy.write()
     write_text(PARAMS, text)
     return name
+
+
+def _name(entry: dict[str, str], library: str) -> str:
+    """What a model is called that was given no name. library: whose network it is, if a library's."""
+    known = entry.get("zoo") or entry.get(library) or Path(entry.get("config") or entry["onnx"]).stem
+    return "".join(c if NAME.fullmatch(f"x{c}") else "_" for c in known).lstrip("-")
 
 
 def present(name: str, config: str | None, checkpoint: str, data: str, is_onnx: bool = False) -> None:
@@ -119,7 +125,8 @@ def fill() -> None:
     text = _with_new_names(text)
     for name, entry in _models(text).items():
         if isinstance(entry, dict) and (
-            any(isinstance(entry.get(key), str) for key in ("zoo", "onnx")) or {"config", "checkpoint"} <= entry.keys()
+            any(isinstance(entry.get(key), str) for key in ("zoo", *params.OTHERS))
+            or {"config", "checkpoint"} <= entry.keys()
         ):
             missing = {key: value for key, value in _filled(name, entry).items() if key not in entry}
             if missing:
@@ -150,10 +157,14 @@ def _filled(name: str, entry: dict[str, Any]) -> dict[str, Any]:
     if "onnx" in entry:
         values = {"checkpoint": entry["onnx"]} | values
         own.check(name, values)
+    elif library := own.library_of(entry):
+        own.check(name, values)
+        if "checkpoint" not in values:
+            values["checkpoint"] = str(own.fetched(library, values[library], name))
     elif "data" not in values:
         values["data"] = data_folder(values["config"])
     values = params.MODEL_DEFAULTS | values
-    first = ("zoo", "onnx", "preprocess")
+    first = ("zoo", *params.OTHERS, "preprocess")
     order = [*first, *(key for key in Model.model_fields if key not in first)]
     return {key: values[key] for key in [*(k for k in order if k in values), *(k for k in values if k not in order)]}
 

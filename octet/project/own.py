@@ -1,17 +1,21 @@
-"""Entries without a config: an ONNX model, and what happens to an image before it."""
+"""Entries without a config: an ONNX model, or a network of timm's or torchvision's, and what happens to an image before it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from octet.core import yaml
 from octet.core.errors import OctetError
 from octet.core.files import read_bytes
 from octet.core.params import FILE
 from octet.core.places import CONFIGS, is_outside
-from octet.core.preprocessing import ENDINGS, KNOWN, PRESETS
+from octet.core.preprocessing import ENDINGS, KNOWN, PRESETS, read_preprocessing
+from octet.data.listing import folders_in
 from octet.project import splice
+
+LIBRARIES = ("timm", "torchvision")
+HUB = Path("models/hub")  # where the weights lie that these publish
 
 Files = dict[str, bytes]  # what is to be written, by path
 
@@ -46,7 +50,78 @@ def local(name: str, entry: dict[str, str]) -> tuple[dict[str, str], Files]:
     return local, files
 
 
-def check(name: str, values: dict[str, Any]) -> None:
+def local_network(name: str, entry: dict[str, str]) -> tuple[dict[str, str], Files]:
+    """An entry with the network of a library, its weights, and a file that says what happens to an image before it.
+
+    Weights that are not given are fetched from where the library publishes them. What the library says of images is written
+    into configs/models, and with it the names of the classes where the training images lie in as many folders.
+
+    Args:
+        name: The model's.
+        entry: timm or torchvision; data; checkpoint where it is not published; preprocess where it is not the library's.
+
+    Raises:
+        OctetError: There is no such network, its weights do not belong to it, or a place is taken.
+    """
+    from octet.export.library_source import LibrarySource
+
+    check(name, entry)
+    key = library_of(entry)
+    local, files = dict(entry), Files()
+    local["checkpoint"] = entry.get("checkpoint") or str(fetched(key, entry[key], name))
+    given = entry.get("preprocess")
+    if given and given not in PRESETS and is_outside(given):
+        content = read_bytes(given, f"it is what PREPROCESS names; expected {KNOWN}")
+        local["preprocess"] = _copied(f"{CONFIGS}/{name}.yaml", content, given, files)
+    source = LibrarySource(key, entry[key], local["checkpoint"], False, read_preprocessing(given) if given else None)
+    source.look()
+    if not given:
+        steps, folders = source.preprocessing(), _class_folders(Path(entry["data"]))
+        values = {key: value for key, value in steps.model_dump(mode="json", exclude_defaults=True).items()}
+        if folders and len(folders) == source.classes():
+            values["classes"] = folders
+        text = f"# What {key} says of {entry[key]}: what happens to an image before it.\n{yaml.dumps(values)}"
+        local["preprocess"] = _copied(f"{CONFIGS}/{name}.yaml", text.encode(), f"{key}'s {entry[key]}", files)
+    return local, files
+
+
+def library_of(entry: Mapping[str, object]) -> str:
+    """Which library's network an entry names: 'timm' or 'torchvision'; empty: none's."""
+    return next((key for key in LIBRARIES if entry.get(key) is not None), "")
+
+
+def fetched(key: str, network: str, name: str) -> Path:
+    """Where the weights lie that a library publishes for a network; they are fetched where they are not there.
+
+    Args:
+        key: The library.
+        network: The network's name there.
+        name: The model's.
+
+    Raises:
+        OctetError: None are published, or they cannot be fetched: then with which file to put where.
+    """
+    from octet.export.libraries import library
+    from octet.project.download import download
+
+    known = library(key)
+    known.check(network)
+    published = known.published(network)
+    if published is None:
+        raise OctetError(
+            f"{FILE}: models.{name}: {key} publishes no weights of {network}. Give CHECKPOINT=file, or write 'checkpoint' there"
+        )
+    path = HUB / published.file
+    download(published.url, path, "sha256", published.sha256)
+    return path
+
+
+def _class_folders(data: Path) -> list[str]:
+    """The names of the training images' class folders, in the order of their labels."""
+    return folders_in(data / "train") if (data / "train").is_dir() else []
+
+
+def check(name: str, values: Mapping[str, object]) -> None:
     """Checks what an entry without a config has to have.
 
     Raises:
@@ -83,7 +158,6 @@ def _copied(place: str, content: bytes, source: str, files: Files) -> str:
 
 def _read_whole(path: str, preprocess: str | None) -> None:
     """Raises OctetError where the model cannot be read with that pre-processing, before anything is written."""
-    from octet.core.preprocessing import read_preprocessing
     from octet.export.onnx_source import OnnxSource
 
     OnnxSource(path, read_preprocessing(preprocess) if preprocess else None).look()

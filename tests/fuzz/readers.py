@@ -36,7 +36,7 @@ from octet.data.dataset import open_split
 from octet.data.geometry import CenterCrop, CropAndResize, Resize
 from octet.evaluate.accuracy import Accuracy
 from octet.evaluate.predictions import Prediction, predictions_csv, read_predictions
-from octet.export import torch_file
+from octet.export import safetensors_file, torch_file
 from octet.export.stored_tensors import StoredTensor
 from octet.graph import profiles, ranges
 from octet.ncnn import table
@@ -49,7 +49,7 @@ from octet.quantize.gptq_weights import GptqWeights
 from octet.report import peers
 from octet.summary.summary import Summary, summary_table
 from tests import nets
-from tests.hand_made import HOSTILE, dictionary, list_of, whole
+from tests.hand_made import HOSTILE, SAFETENSORS, dictionary, list_of, whole
 
 ROOT = Path(__file__).parents[2]
 CLASSES = ["cat", "dog", "owl"]
@@ -363,3 +363,10 @@ def checkpoint(data: bytes, folder: Path) -> None:
                 value.values()
             except BadPickle:
                 continue
+
+
+@reader(lambda _: [SAFETENSORS], b'{"dtype":"F32","shape":[2],"data_offsets":[0,8]}', b"BF16", b"__metadata__")
+def safetensors(data: bytes, folder: Path) -> None:
+    for value in safetensors_file.read(_file(folder, "x.safetensors", data)).values():
+        if isinstance(value, StoredTensor) and np.prod(value.shape, dtype=float) <= _LARGEST_TENSOR:
+            value.values()

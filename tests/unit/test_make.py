@@ -32,9 +32,10 @@ NAMES = [
 ]
 # Each target that reads names, with them; the others stand beside them so that the recipe runs to its end.
 TARGETS = {
-    "quantize": ["MODEL", "ZOO", "CONFIG", "CHECKPOINT", "ONNX", "PREPROCESS", "DATA"],
+    "quantize": ["MODEL", "ZOO", "CONFIG", "CHECKPOINT", "ONNX", "TIMM", "TORCHVISION", "PREPROCESS", "DATA"],
     "zoo": ["FIND"],
     "zoo-table": ["FIND"],
+    "library-table": ["FIND"],
     "tune": ["MODEL", "NAME"],
     "fuzz": ["MINUTES"],
     "predict": ["MODEL", "IMAGE"],
@@ -56,6 +57,7 @@ def make(tmp_path):
     """Runs the real Makefile in an empty folder, whose .venv has a python that writes down what it is called with."""
     folder = tmp_path / "Anna's $(project) `x`"
     (folder / ".venv/bin").mkdir(parents=True)
+    (folder / ".venv/timm").mkdir()
     (folder / ".venv-bench").mkdir()
     (folder / ".venv-runner").mkdir()
     for name in (
@@ -65,12 +67,13 @@ def make(tmp_path):
         "requirements.cuda.lock",
         "requirements-bench.lock",
         "requirements-runner.lock",
+        "requirements-timm.lock",
     ):
         shutil.copy(ROOT / name, folder)
         os.utime(folder / name, (0, 0))
     (folder / ".venv/bin/python").write_text(RECORD.format(python=sys.executable))
     (folder / ".venv/bin/python").chmod(0o755)
-    for name in (".venv/.locked", ".venv/.ready", ".venv-bench/.locked", ".venv-runner/.locked"):
+    for name in (".venv/.locked", ".venv/.ready", ".venv-bench/.locked", ".venv-runner/.locked", ".venv/timm/.locked"):
         (folder / name).touch()
     before = {path for path in tmp_path.rglob("*")} | {folder / "arguments"}
 
@@ -98,7 +101,7 @@ def test_all_targets_that_read_names_are_tried():
     rules = re.findall(r"^([a-z-]+):[^\n]*## [^\n]*\n((?:\t.*\n)+)", makefile, re.M)
     assert {name for name, recipe in rules if reads.search(recipe.replace("$$PWD", ""))} == set(TARGETS)
     assert not re.search(
-        r"^\t.*\$\((MODEL|ZOO|CONFIG|CHECKPOINT|ONNX|PREPROCESS|DATA|FIND|NAME|IMAGE|PYTHON|MINUTES|DEVICE|IMAGES)\b",
+        r"^\t.*\$\((MODEL|ZOO|CONFIG|CHECKPOINT|ONNX|TIMM|TORCHVISION|PREPROCESS|DATA|FIND|NAME|IMAGE|PYTHON|MINUTES|DEVICE|IMAGES)\b",
         makefile,
         re.M,
     )
@@ -133,6 +136,8 @@ def test_the_words_of_each_call(make):
         "--config=c.py",
         "--checkpoint=c.pth",
         "--onnx=",
+        "--timm=",
+        "--torchvision=",
         "--preprocess=",
         f"--data={name}",
     ]

@@ -23,6 +23,7 @@ from octet.export.mmcls_model import build, read_config
 from octet.export.mmcls_pipeline import derive
 from octet.export.mmcls_source import MmclsSource
 from octet.export.onnx_model import LogitsModel
+from octet.export.source import Source
 from octet.graph.layer_types import UNCALIBRATED
 from octet.graph.layers import is_int8, quantizable
 from octet.graph.profiles import target
@@ -50,12 +51,16 @@ def measure(config: str, folder: Path) -> dict:
     result = {"parameters_m": decimals(parameters / 1e6, 1)}
     if parameters > LARGEST:
         return result | {"skipped": f"more than {LARGEST / 1e6:.0f} M parameters"}
-    wanted, classes, settled, images = _torch(model, derive(settings, config, ["?"]))
-    checkpoint, onnx, steps = folder / "weights.pth", folder / "fp32.onnx", folder / "preprocess.json"
+    wanted, classes, settled, pair = _torch(model, derive(settings, config, ["?"]))
+    checkpoint = folder / "weights.pth"
     torch.save({"state_dict": settled, "meta": {"CLASSES": [str(k) for k in range(classes)]}}, checkpoint)
     del model, settled
     try:
-        return result | _files(config, checkpoint, onnx, steps, images, wanted)
+        variation = wanted.std(axis=0).mean() / wanted.std()
+        if variation < VARIATION:
+            raise OctetError(f"images move the logits by {variation:.4f} of their deviation only")
+        source = MmclsSource(config, str(checkpoint), False)
+        return result | files(source, folder, pair, wanted) | {"variation": decimals(variation, 2)}
     except OctetError as error:
         return result | {"error": str(error).replace(f"{folder}/", "").splitlines()[0]}
 
@@ -71,15 +76,23 @@ def _torch(model, steps) -> tuple:
     return logits, logits.shape[1], model.state_dict(), (seen, unseen)
 
 
-def _files(config: str, checkpoint: Path, onnx: Path, steps: Path, images: tuple, wanted: np.ndarray) -> dict:
+def files(source: Source, folder: Path, images: tuple, wanted: np.ndarray) -> dict:
+    """What becomes of a source.
+
+    Args:
+        source: A model with a file weights.pth in the folder, which is removed as soon as it was read.
+        folder: Where all files go.
+        images: Network inputs to calibrate with, and those to measure on.
+        wanted: The logits of the latter.
+
+    Raises:
+        OctetError: It cannot be exported, converted or quantized.
+    """
     seen, unseen = images
-    folder = onnx.parent
+    onnx = folder / "fp32.onnx"
     fp32, int8 = (NcnnFiles.named(folder, kind) for kind in ("fp32", "int8"))
-    variation = wanted.std(axis=0).mean() / wanted.std()
-    if variation < VARIATION:
-        raise OctetError(f"images move the logits by {variation:.4f} of their deviation only")
-    export(MmclsSource(config, str(checkpoint), False), 13, onnx, steps)
-    checkpoint.unlink()
+    export(source, 13, onnx, folder / "preprocess.json")
+    (folder / "weights.pth").unlink()
     convert(onnx, fp32, unseen)
     net, profile = load_net(*fp32), target("dotprod")
     table = calibrate(net, seen, nets.settings("mse"), profile)
@@ -98,7 +111,6 @@ def _files(config: str, checkpoint: Path, onnx: Path, steps: Path, images: tuple
         "int8_layers": sum(is_int8(layer) for layer in quantized.layers),
         "quantizable_layers": len(layers),
         "reshapes_by_batch": sum(layer.type == "Reshape" and 12 in layer.params for layer in net.layers),
-        "variation": decimals(variation, 2),
     }
 
 
