@@ -8,6 +8,7 @@ import io
 import json
 import math
 import shutil
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import fields
@@ -86,9 +87,12 @@ def read_bytes(path: str | Path, made_by: str) -> bytes:
         made_by: What makes it, as « the stage export makes it », for the error where it is missing.
 
     Raises:
-        OctetError: There is no such file, or it is a folder.
+        OctetError: There is no such file, or it is a folder, a pipe or another that is read without end.
     """
     try:
+        mode = Path(path).stat().st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            raise OctetError(f"{path}: expected a file, found a pipe, socket or device; {made_by}")
         return Path(path).read_bytes()
     except FileNotFoundError:
         raise OctetError(f"{path}: no such file; {made_by}") from None

@@ -17,6 +17,8 @@ from octet.graph.layers import kind, scale_counts
 from octet.ncnn.layer import Layer
 from octet.ncnn.table import Table
 
+_MOST = 20  # problems of a table that are told
+
 
 def entries(layer: Layer) -> dict[str, int]:
     """The table's entries that a layer needs, and how many scales each has; none where it finds all scales itself."""
@@ -61,10 +63,13 @@ def check_table(table: Table, layers: list[Layer], where: str, may_lack: Iterabl
                 problems.append(f"no entry '{key}': layer {name} has no {what}")
             elif len(present[key]) != count:
                 problems.append(f"'{key}' has {len(present[key])} scales, layer {name} needs {count}")
+    problems = list(dict.fromkeys(problems))
     if problems:
         raise OctetError(
             f"{where}: the table does not fit the model:\n  "
-            + "\n  ".join(dict.fromkeys(problems))
+            + "\n  ".join(
+                [*problems[:_MOST], *([f"and {len(problems) - _MOST:,} more"] if len(problems) > _MOST else [])]
+            )
             + "\nMake it again, or list a layer that shall stay in fp32 under the model's keep_fp32 in params.yaml"
         )
 

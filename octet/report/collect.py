@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from pydantic import TypeAdapter
 from octet.analyze.analyze import Analysis, LayerCost, ModelCost
 from octet.benchmark.benchmark import Speed
 from octet.core.errors import OctetError
-from octet.core.files import read_json, require
+from octet.core.files import read_bytes, read_json, require
 from octet.core.folder import PRECISIONS, ModelFolder
 from octet.data import preprocess
 from octet.data.images import named_images
@@ -32,6 +33,12 @@ from octet.summary.differences import SHOWN, differing, thumbnail
 from octet.summary.pairs import Pair, read_pairs
 from octet.summary.summary import Summary
 
+_COLUMNS = {  # of the tables, by their names: texts and numbers
+    "classes": (("model", "class"), ("f1_pct",)),
+    "confusion": (("actual", "predicted"), ("fp32", "int8", "change")),
+    "activations": (("layer",), ("value", "share_pct", "threshold")),
+    "latency_samples": (("threads", "precision"), ("latency_ms",)),
+}
 _EDGE = 96  # pixels of an image's longer edge, at most
 
 
@@ -112,7 +119,7 @@ def collect(name: str, data: str) -> ReportData:
         accuracy={precision: Accuracy.load(folder.figures(precision)) for precision in PRECISIONS},
         topk_pct={k: _topk_pct(pairs, k) for k in range(1, len(pairs[0][0].top) + 1)},
         speeds=_speeds(folder.latency, made_by),
-        **{path.stem: _rows(path) for path in tables},
+        **{path.stem: _rows(path, made_by) for path in tables},
         provenance=made_with,
         n_differing=len(different),
         differing=_images(different[:SHOWN], folder, data, made_with.split),
@@ -131,8 +138,21 @@ def _topk_pct(pairs: Sequence[Pair], k: int) -> tuple[float, float]:
     return fp32, int8
 
 
-def _rows(path: Path) -> Rows:
-    return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"), newline="")))
+def _rows(path: Path, made_by: str) -> Rows:
+    """The rows of one of the tables that the report draws. Raises OctetError where it is not as its stage writes it."""
+    texts, numbers = _COLUMNS[path.stem]
+    rows: list[dict[str, str]] = []
+    try:
+        rows = list(csv.DictReader(io.StringIO(read_bytes(path, made_by).decode(), newline=""), strict=True))
+        values = [float(row[key]) for row in rows for key in numbers]
+    except (ValueError, LookupError, TypeError, csv.Error):
+        values = [math.nan]
+    if not all(map(math.isfinite, values)) or not all(row.get(key) is not None for row in rows for key in texts):
+        raise OctetError(f"{path}: expected a table with the columns {', '.join((*texts, *numbers))}; {made_by}")
+    of_each = {sum(key in (row.get("model"), row.get("precision")) for row in rows) for key in PRECISIONS}
+    if path.stem in ("classes", "latency_samples") and (len(of_each) > 1 or 0 in of_each):
+        raise OctetError(f"{path}: lacks rows; {made_by}")
+    return rows
 
 
 def _speeds(path: Path, made_by: str) -> dict[int, dict[str, Speed]]:

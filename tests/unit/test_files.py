@@ -176,3 +176,10 @@ def test_an_error_names_what_a_temporary_file_was_to_become(tmp_path):
     assert str(error).startswith(
         f"{tmp_path / 'int8.param'}: cannot be written: No space left on device; the disk is full"
     )
+
+
+def test_a_pipe_in_place_of_a_file_does_not_hang(tmp_path):
+    os.mkfifo(tmp_path / "int8.table")
+    for path in (tmp_path / "int8.table", Path("/dev/zero")):
+        with pytest.raises(OctetError, match=r"(table|zero): expected a file, found a pipe, socket or device; made"):
+            files.read_bytes(path, "made")

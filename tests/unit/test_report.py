@@ -10,9 +10,10 @@ import pytest
 
 from octet.analyze.analyze import LayerCost
 from octet.benchmark.benchmark import Speed
+from octet.core.errors import OctetError
 from octet.evaluate.accuracy import Accuracy
 from octet.project.provenance import Provenance
-from octet.report import figures, history, svg
+from octet.report import collect, figures, history, svg
 from octet.report.collect import ReportData
 from octet.report.confusion import confusion, confusion_change
 from octet.report.page import classes, overview
@@ -269,3 +270,37 @@ def test_nothing_to_compare_with(project, tmp_path, monkeypatch):
     assert history.last_change("m", now, params).rows == []
     monkeypatch.setenv("PATH", str(tmp_path))  # no git at all
     assert history.last_change("m", now, params) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("classes", "model,class,f1_pct\nfp32,cat,95\nint8,cat,94\n"),
+        ("confusion", "actual,predicted,fp32,int8,change\ncat,cat,3,3,0\n"),
+        ("activations", "layer,value,share_pct,threshold\nconv,0,2,1.5\n"),
+        ("latency_samples", "threads,precision,latency_ms\n1,fp32,0.8\n1,int8,0.5\n"),
+    ],
+)
+def test_a_damaged_table_is_named(tmp_path, name, text):
+    path = tmp_path / f"{name}.csv"
+    path.write_text(text)
+    assert len(collect._rows(path, "made")) == text.count("\n") - 1
+    number = text.strip().rpartition(",")[2]
+    for damaged in (
+        *(f"{text[: -1 - len(number)]}{value}\n" for value in ("", "x", "nan", "1e999", "9" * 5000)),
+        *(text.replace(",", ";"), f"{text}x\n", text.partition(",")[2], f'{text}"'),
+    ):
+        path.write_text(damaged)
+        with pytest.raises(OctetError, match=rf"{name}\.csv: .*; made"):
+            collect._rows(path, "made")
+    path.write_bytes(text.encode() + b"\xe9")
+    with pytest.raises(OctetError, match=rf"{name}\.csv: expected a table with the columns"):
+        collect._rows(path, "made")
+
+
+def test_a_table_without_one_of_the_models_is_named(tmp_path):
+    tables = {"classes": "model,class,f1_pct\nfp32,a,1\n", "latency_samples": "threads,precision,latency_ms\n"}
+    for name, text in tables.items():
+        (tmp_path / f"{name}.csv").write_text(text)
+        with pytest.raises(OctetError, match=rf"{name}\.csv: lacks rows; made"):
+            collect._rows(tmp_path / f"{name}.csv", "made")
