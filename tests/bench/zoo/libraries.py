@@ -144,8 +144,11 @@ def write() -> None:
     parts = [_HEAD]
     for name, networks in NETWORKS.items():
         results = [(network, result) for network in networks if (result := _measured(name, network))]
+        if not results:
+            continue
         good = sum("error" not in result for _, result in results)
-        parts.append(f"## {name}\n\n{good} of {len(results)} convert.\n\n{_table(results)}")
+        sentence = f"{good} of {len(results)} measured convert; the command lists {len(networks)}."
+        parts.append(f"## {name}\n\n{sentence}\n\n{_table(results)}")
     write_text(PAGE, "\n".join(parts))
 
 
