@@ -46,6 +46,8 @@ def read(path: Path) -> TorchFile:
     Raises:
         OctetError: It is none, or is cut off or damaged, or packed as torch.save does not.
     """
+    if path.exists() and not path.is_file():
+        raise OctetError(f"{path}: no PyTorch checkpoint, but a folder, pipe, socket or device; expected a file")
     try:
         with path.open("rb") as file:
             raw = bytearray(path.stat().st_size)

@@ -2,6 +2,7 @@
 
 import collections
 import io
+import os
 import struct
 import zipfile
 from pathlib import Path
@@ -13,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from octet.core.errors import OctetError
-from octet.export import checkpoint
+from octet.export import checkpoint, torch_file
 from tests.hand_made import HOSTILE, dictionary, list_of, whole
 
 pytestmark = pytest.mark.unit
@@ -390,3 +391,11 @@ def test_a_tensor_that_says_it_is_large_is_compared_before_it_is_made(tmp_path):
     torch.save(state, tmp_path / "x.pth")
     with pytest.raises(OctetError, match=r"wrong shape: conv.bias is \(68719476736,\), the model's is \(4,\)"):
         checkpoint.load_weights(Net(), checkpoint.read(tmp_path / "x.pth").weights, "x.pth")
+
+
+def test_a_pipe_in_place_of_a_checkpoint_does_not_hang(tmp_path):
+    os.mkfifo(tmp_path / "net.pth")
+    (tmp_path / "folder.pth").mkdir()
+    for name in ("net.pth", "folder.pth"):
+        with pytest.raises(OctetError, match=rf"{name}: no PyTorch checkpoint, but a folder, pipe, socket or device"):
+            torch_file.read(tmp_path / name)
