@@ -34,6 +34,7 @@ with warnings.catch_warnings(), redirect_stdout(io.StringIO()):  # PPQ greets wi
 PASSES = {"percentile": 1, "minmax": 1, "kl": 2, "mse": 2}  # over the images: a histogram needs its range first
 LEAST_STEPS, MOST_STEPS = 8, 512  # PPQ asserts both
 THREADS = 2  # fixed: with another number torch may add in another order, and the scales' last bits differ
+_ERRORS = (AssertionError, KeyError, RuntimeError, TypeError, ValueError)  # PPQ has none of its own
 TOLERANCE = 1e-3  # of the logits' spread, between images computed together and one by one
 
 
@@ -70,7 +71,7 @@ def calibrated(
         algorithm: PPQ's observer for activations: percentile, kl, mse or minmax.
 
     Raises:
-        OctetError: PPQ cannot run the model, or not on several images at once.
+        OctetError: PPQ cannot run or quantize the model, or not on several images at once.
     """
     setting = QuantizationSettingFactory.ncnn_setting()
     setting.quantize_activation_setting.calib_algorithm = algorithm
@@ -82,13 +83,13 @@ def calibrated(
             operation.platform = TargetPlatform.UNSPECIFIED if operation.name in levels else TargetPlatform.FP32
         executor = TorchExecutor(graph, device="cpu")
         _check_runs(graph, executor, data, path)
-        _Quantizer(graph, levels).quantize(
-            inputs=torch.zeros_like(data.images(range(1))),
-            calib_dataloader=data,
-            executor=executor,
-            setting=setting,
-            calib_steps=len(data),
-        )
+        inputs = torch.zeros_like(data.images(range(1)))
+        try:
+            _Quantizer(graph, levels).quantize(inputs, data, executor, setting, calib_steps=len(data))
+        except _ERRORS as error:
+            raise OctetError(
+                f"{path}: PPQ cannot quantize the model: {error}; choose another calibrate.method"
+            ) from None
     next(bar, None)  # closes it
     return graph
 
@@ -112,7 +113,7 @@ def _inverse(scale: torch.Tensor) -> npt.NDArray[np.float32]:
 def _load(path: Path) -> BaseGraph:
     try:
         return load_onnx_graph(str(path))
-    except (AssertionError, KeyError, RuntimeError, TypeError, ValueError) as error:  # PPQ has no errors of its own
+    except _ERRORS as error:
         raise OctetError(f"{path}: PPQ cannot read the model: {error}; choose another calibrate.method") from None
 
 

@@ -66,6 +66,7 @@ def normalized(model: Model, given: Input, size: tuple[int, int], opset: int, pa
     model.graph.output.append(helper.make_tensor_value_info("output", TensorProto.FLOAT, [1, classes[0]]))
     del model.graph.value_info[:]
     _name_nodes(model)
+    _say_kernel_shapes(model)
     content: bytes = model.SerializeToString(deterministic=True)
     return content
 
@@ -189,6 +190,15 @@ def _name_nodes(model: Model) -> None:
     for k, node in enumerate(model.graph.node):
         if not node.name or taken.count(node.name) > 1:
             node.name = f"octet_{node.op_type}_{k}"
+
+
+def _say_kernel_shapes(model: Model) -> None:
+    """Gives each convolution its kernel's size as an attribute, which ONNX leaves to the weights and PPQ asks for."""
+    sizes = {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        known = {attribute.name for attribute in node.attribute}
+        if node.op_type in ("Conv", "ConvTranspose") and "kernel_shape" not in known and node.input[1] in sizes:
+            node.attribute.append(helper.make_attribute("kernel_shape", sizes[node.input[1]][2:]))
 
 
 def _append(model: Model, kind: str, more: list[str]) -> None:

@@ -257,6 +257,20 @@ def test_a_model_that_ppq_cannot_run(small, tmp_path):
         calibrate(edited(small, tmp_path, change))
 
 
+def test_a_model_that_ppq_cannot_quantize(small, tmp_path):
+    """ONNX lets a convolution's weights say its kernel's size, and PPQ does not."""
+
+    def change(graph):
+        for node in graph.node:
+            for attribute in [item for item in node.attribute if item.name == "kernel_shape"]:
+                node.attribute.remove(attribute)
+
+    with pytest.raises(
+        OctetError, match=r"edited.onnx: PPQ cannot quantize the model: .*; choose another calibrate.method"
+    ):
+        calibrate(edited(small, tmp_path, change))
+
+
 def test_a_model_for_one_image_only(small, tmp_path):
     """Here the size of a Reshape depends on the batch in its second dimension."""
 

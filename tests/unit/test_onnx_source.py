@@ -72,6 +72,9 @@ def test_every_opset_becomes_one_that_all_stages_read_and_gives_the_file_s_own_s
     assert len({node.name for node in model.graph.node} - {""}) == len(model.graph.node), (
         "PPQ finds nodes by their names"
     )
+    for node in model.graph.node:
+        if node.op_type == "Conv":
+            assert [3, 3] in [list(a.ints) for a in node.attribute if a.name == "kernel_shape"], "PPQ asks for it"
     files = NcnnFiles.named(tmp_path, "fp32")
     images = [steps(image) for image in steps.noise(4)]
     convert(tmp_path / "fp32.onnx", files, images)
