@@ -47,7 +47,7 @@ def calibrators(_: Path | None = None) -> dict[str, str]:
     'The largest magnitude seen: nothing is clipped.'
     """
     files = sorted(path for path in METHODS.glob("*.py") if not path.name.startswith("_"))
-    return {path.stem: (ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n")[0] for path in files}
+    return {path.stem: (ast.get_docstring(ast.parse(path.read_bytes())) or "").partition("\n")[0] for path in files}
 
 
 def computing_calibrators() -> dict[str, str]:
@@ -68,7 +68,7 @@ def calibrator_needs(name: str) -> CalibratorNeeds:
     keys = {attribute.name.upper(): attribute.name for attribute in fields(CalibratorNeeds)}
     constants = {
         keys[target.id]: ast.literal_eval(node.value)
-        for node in ast.parse((METHODS / f"{name}.py").read_text()).body
+        for node in ast.parse((METHODS / f"{name}.py").read_bytes()).body
         if isinstance(node, ast.Assign)
         for target in node.targets
         if isinstance(target, ast.Name) and target.id in keys

@@ -119,7 +119,7 @@ def write(folder: str | Path, train: tuple[Bytes, Bytes], test: tuple[Bytes, Byt
         for name, images, labels in zip(BINARY10.files["train"], *parts, strict=True):
             (new / name).write_bytes(records(images, labels))
         (new / "test_batch.bin").write_bytes(records(*test))
-        (new / "batches.meta.txt").write_text("".join(f"{name}\n" for name in classes))
+        (new / "batches.meta.txt").write_text("".join(f"{name}\n" for name in classes), encoding="utf-8")
 
 
 def _file(path: Path, layout: Layout, split: str) -> Bytes:

@@ -79,7 +79,7 @@ def _run_pnnx(onnx: Path, model: bytes, shape: tuple[int, ...], folder: Path) ->
             f"{onnx}: pnnx could not convert it (exit {done.returncode}). Its last words:\n"
             + "\n".join(done.stdout.strip().splitlines()[-10:])
         )
-    unknown = unknown_types(converted.param.read_text())
+    unknown = unknown_types(converted.param.read_text(encoding="utf-8"))
     if unknown:
         raise OctetError(
             f"{onnx}: pnnx could not convert the operator{'s' if len(unknown) > 1 else ''} {', '.join(unknown)}; "

@@ -34,7 +34,7 @@ def processor() -> tuple[str, set[str]]:
     model, info = platform.processor() or platform.machine(), Path("/proc/cpuinfo")
     if not info.is_file():
         return model, set()
-    lines = [line.partition(":") for line in info.read_text().splitlines()]
+    lines = [line.partition(":") for line in info.read_text(encoding="utf-8").splitlines()]
     fields = {key.strip().lower(): value.strip() for key, _, value in lines if key.strip()}
     return fields.get("model name", model), set((fields.get("flags") or fields.get("features") or "").split())
 

@@ -102,6 +102,6 @@ def _memory() -> str:
     info = Path("/proc/meminfo")
     if not info.is_file():
         return "not known"
-    fields = dict(line.split(":", 1) for line in info.read_text().splitlines())
+    fields = dict(line.split(":", 1) for line in info.read_text(encoding="utf-8").splitlines())
     total, free = (int(fields[key].split()[0]) / 2**20 for key in ("MemTotal", "MemAvailable"))
     return f"{total:.1f} GiB, {free:.1f} GiB available"

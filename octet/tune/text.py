@@ -30,7 +30,7 @@ def comments(tuned: Tuned, model: str) -> list[str]:
     """The head of the profile: what it was measured on, and what it gains."""
     about = machine()
     if _BOARD.is_file():
-        about["cpu"] = _BOARD.read_text().strip("\0\n ")
+        about["cpu"] = _BOARD.read_text(encoding="utf-8").strip("\0\n ")
     features = [about["cpu"], *about["features"], f"{about['cores']} cores", about["system"], f"ncnn {about['ncnn']}"]
     before = tuned.together[-1][1].base_us if tuned.layers else tuned.whole_us[tuned.base.name]
     gains = "nothing clearly faster"

@@ -38,7 +38,7 @@ def table(part: str | None = None) -> str:
             refusals[config] = _cause(str(error), config)
             continue
         sizes[config] = f"{height}x{width}"
-    known = json.loads(CONVERTED.read_text()) if CONVERTED.is_file() else {}
+    known = json.loads(CONVERTED.read_text(encoding="utf-8")) if CONVERTED.is_file() else {}
     rows = [
         _row(model, sizes.get(model.config), refusals.get(model.config), known.get(model.config, {})) for model in zoo
     ]

@@ -54,9 +54,10 @@ def processes(leader: int) -> dict[int, str]:
     return members
 
 
-def stage_process(leader: int) -> set[int]:
-    """Python at work on a stage; nothing where there is none."""
-    return {pid for pid, command in processes(leader).items() if re.search(r"python\S* .*-m stages\.", command)}
+def stage_process(leader: int, stage: str) -> set[int]:
+    """Python at work on the stage; nothing where there is none."""
+    script = rf"python\S* .*-m stages\.{stage.partition('_')[0]}\b"
+    return {pid for pid, command in processes(leader).items() if re.search(script, command)}
 
 
 def heeds_ctrl_c() -> None:
@@ -124,29 +125,29 @@ class Interrupted:
         if stage is None:
             return False
         kind = KINDS[sum(self.counts.values()) % len(KINDS)]
-        while not stage_process(dvc.pid) and dvc.poll() is None:
+        while not stage_process(dvc.pid, stage) and dvc.poll() is None:
             time.sleep(0.005)
         time.sleep(self.moments.uniform(0, 0.8) * self.lasts_s[stage])
-        python = stage_process(dvc.pid)
-        for victim in {"DVC alone": {dvc.pid}, "the stage alone": python}.get(kind, processes(dvc.pid)):
+        python = stage_process(dvc.pid, stage)
+        victims = {"DVC alone": {dvc.pid}, "the stage alone": python} if python else {}
+        for victim in victims.get(kind, processes(dvc.pid)):
             with suppress(ProcessLookupError):
-                os.kill(victim, signal.SIGINT if kind == "Ctrl-C" else signal.SIGKILL)
-        said = dvc.stdout.read() if kind != "DVC alone" else ""
-        dvc.wait()
-        while kind == "DVC alone" and processes(dvc.pid):  # the stage goes on, and DVC begins no other meanwhile
+                os.kill(victim, signal.SIGINT if python and kind == "Ctrl-C" else signal.SIGKILL)
+        shown = dvc.stdout.read() if kind != "DVC alone" else ""
+        went_on = dvc.wait() == 0  # the stage was at its end
+        while processes(dvc.pid):  # where DVC alone was killed the stage goes on, and DVC begins no other meanwhile
             time.sleep(0.1)
-        if kind == "Ctrl-C":
-            one_line(said, stage)
-        if python:
+        dvc.stdout.close()
+        if python and not went_on:
             self.counts[stage] += 1
             self.kinds[kind] += 1
+            if kind == "Ctrl-C":
+                one_line(shown, stage)
         else:  # it was faster: it has to run again, and is interrupted sooner
             self.lasts_s[stage] /= 2
-            for pid in processes(dvc.pid):
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            self.again(stage)
-        dvc.stdout.close()
+            for late in STAGES:
+                if self.counts[late] < TIMES:
+                    self.again(late)
         return True
 
     def again(self, stage: str) -> None:
@@ -206,12 +207,11 @@ def test_begun_anew_beside_a_stage_that_a_killed_dvc_left(undisturbed, tmp_path,
     interrupted = Interrupted(project, lasts_s)
     interrupted.again(stage)
     dvc = interrupted.start()
-    while not stage_process(dvc.pid):
+    while not stage_process(dvc.pid, stage):
         assert dvc.poll() is None, dvc.stdout.read()
         time.sleep(0.005)
     time.sleep(0.3 * lasts_s[stage])
-    left = stage_process(dvc.pid)
-    assert left
+    assert stage_process(dvc.pid, stage)
     dvc.kill()
     dvc.wait()
     done = project.python("-u", "-m", "dvc", "repro")

@@ -54,3 +54,13 @@ def test_a_module_is_run_as_python_itself_runs_it(tmp_path):
     assert plain.returncode == 0
     assert started(tmp_path, *words).stdout == plain.stdout
     assert started(tmp_path, "-c", "print(1)").stdout == "1\n"
+
+
+def test_a_locale_that_is_not_utf_8_changes_no_file_that_is_read(tmp_path):
+    """As in a locale that is not UTF-8: Python then reads text files as that, unless it is told how."""
+    (tmp_path / "params.yaml").write_text("models: {}\ncalibrate:\n  method: nonsense\n")
+    env = {"PYTHONPATH": str(ROOT), "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = started(tmp_path, "-m", "octet", "summary", **env)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: params.yaml: ")
+    assert "calibrate.method" in done.stderr
