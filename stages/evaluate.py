@@ -1,6 +1,6 @@
 """evaluate: fp32 or int8 on the test split (or evaluate.split), in ncnn: mmcls's metrics, and every prediction."""
 
-from octet.core.errors import OctetError, run
+from octet.core.errors import run
 from octet.core.files import write_json, write_text
 from octet.core.folder import PRECISIONS
 from octet.core.stage import arguments, begin
@@ -24,10 +24,6 @@ def main() -> None:
     folder, settings, precision = stage.folder, stage.entry.evaluate, args.precision
     steps = preprocess.load(folder.preprocess)
     images = split_images(stage.entry.data, settings.split, steps, settings.limit, "evaluate.limit")
-    if images.labels is None:
-        raise OctetError(
-            f"{stage.entry.data}: the images of the {settings.split} split have no labels; nothing can be evaluated on them"
-        )
     report_source(f"{stage.name}: {settings.split} split", images)
     engine = runner(folder.ncnn(precision), stage.entry.partition, steps.shape)
     top = evaluate(engine, images, f"evaluate {precision}", args.workers, args.readers, stage.params.parallel.scheduler)
@@ -35,7 +31,8 @@ def main() -> None:
     figures = accuracy(read.labels, top.classes, classes, len(images) - len(read), str(images.source))
     write_text(folder.predictions(precision), predictions_csv(top.predictions(read.names, read.labels, classes)))
     write_json(folder.figures(precision), figures.to_json())
-    print(f"{stage.name}: {precision} top-1 {figures.top1_pct:.2f} % of {figures.n_images} images")
+    told = "no labels, so no top-1, on" if figures.top1_pct is None else f"top-1 {figures.top1_pct:.2f} % of"
+    print(f"{stage.name}: {precision} {told} {figures.n_images} images")
 
 
 if __name__ == "__main__":

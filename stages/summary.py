@@ -18,7 +18,7 @@ def main() -> None:
     stage = begin(arguments(__doc__).parse_args().model)
     folder, settings = stage.folder, stage.entry.evaluate
     pairs, summary = read_pairs(folder), summarize(folder)
-    if (settings.split, settings.limit) == ("test", None):
+    if (settings.split, settings.limit) == ("test", None) and summary.fp32_top1_pct is not None:
         published = catalogue.published_top1_pct(stage.entry.checkpoint, summary.fp32_top1_pct)
         summary = replace(summary, published_top1_pct=published)
     steps = preprocess.load(folder.preprocess)
@@ -29,10 +29,7 @@ def main() -> None:
     write_bytes(folder.differing, sheet([images.pixels(k) for k in range(len(images))], shown))
     write_json(folder.summary, summary.to_json())
     write_json(folder.comparison, summary.comparison())
-    print(
-        f"{stage.name}: int8 loses {summary.top1_drop_pt:+.2f} points of top-1 and is "
-        f"{summary.speedup_1_thread:.2f} times as fast on one thread"
-    )
+    print(f"{stage.name}: int8 {summary.loss()} and is {summary.speedup_1_thread:.2f} times as fast on one thread")
 
 
 if __name__ == "__main__":

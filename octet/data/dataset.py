@@ -59,7 +59,7 @@ def open_split(
     - train/, and test/ or val/, with a folder for each class, labelled by the folders' sorted order
     - the same with images anywhere in them, and an annotation file meta/train.txt, meta/test.txt or meta/val.txt (or
       without meta/) of lines « path label »; one for test in which every label is 0 is passed over, as ImageNet's is
-    - for training, which then can only calibrate, a folder train/ or calibration/ of images without labels
+    - where there is none of these, a folder of images without labels: train/ or calibration/, test/ or val/
 
     >>> import cv2, tempfile
     >>> import numpy as np
@@ -101,7 +101,10 @@ def open_split(
 def _as_config(folder: Path, split: str, classes: Sequence[str], color_type: str, config: ConfigSplit) -> ImageFiles:
     """What the config names."""
     root = folder / config.folder
-    if (annotations := config.annotation_file(folder)) is not None:
+    annotations = config.annotation_file(folder)
+    if annotations is None and not folders_in(root):
+        return folders.unlabelled(root, classes, color_type)
+    if annotations is not None:
         return Annotations.read(annotations, classes).images([root], classes, color_type, folder)
     files = [file for name in _FOLDERS[split] for file in _annotation_files(folder, name) if file.is_file()]
     remarks = [f"{files[0]}: not read, since the config's data.{split} has no ann_file"] if files else []
@@ -127,7 +130,7 @@ def _as_it_lies(
     folder: Path, split: str, classes: Sequence[str], color_type: str, config: ConfigSplit | None
 ) -> ImageFiles:
     """What lies there tells which layout it has."""
-    remarks = []
+    remarks, passed_over = [], False
     if config and config.reads == "files":
         named = " and ".join(filter(None, (config.folder, config.annotations)))
         remarks.append(f"what the config names, {named}, is not in {folder}; taken is what lies there")
@@ -144,11 +147,12 @@ def _as_it_lies(
             lines = Annotations.read(file, classes)
             if split == "test" and len(classes) > 1 and lines.without_labels:
                 remarks.append(f"{file}: passed over, as every label in it is 0, like ImageNet's, which has no labels")
+                passed_over = True
                 continue
             return _with(remarks, lines.images([root, folder], classes, color_type, folder))
         if root.is_dir() and folders_in(root):
             return _with(remarks, folders.class_folders(root, classes, color_type, extensions, has_names, folder))
-    for name in _FOLDERS["train"] if split == "train" else ():
+    for name in () if passed_over else _FOLDERS[split]:
         if (folder / name).is_dir():
             return _with(remarks, folders.unlabelled(folder / name, classes, color_type))
     raise _no_split(folder, split, remarks)
@@ -163,8 +167,8 @@ def _no_split(folder: Path, split: str, remarks: Sequence[str]) -> OctetError:
     names = ", ".join(sorted(path.name for path in folder.iterdir())[:8])
     return OctetError(
         f"{folder}: no data for the {split} split; expected CIFAR-10 or CIFAR-100, or a folder {' or '.join(_FOLDERS[split])} with "
-        f"a folder for each class in it or with an annotation file meta/{_FOLDERS[split][-1]}.txt"
-        f"{', or without labels' if split == 'train' else ''}; found {names or 'nothing'}"
+        f"a folder for each class in it, with an annotation file meta/{_FOLDERS[split][-1]}.txt, or of images without labels; "
+        f"found {names or 'nothing'}"
         f"{''.join(f'. {remark}' for remark in remarks)}"
     )
 

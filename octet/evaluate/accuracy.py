@@ -10,13 +10,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from octet.core.errors import OctetError
 from octet.core.files import decimals, read_dataclass
 from octet.data.arrays import Labels
+
+MEASURES = ("top1_pct", "top5_pct", "precision_pct", "recall_pct", "f1_pct")
 
 
 @dataclass(frozen=True)
 class Accuracy:
     """fp32.json and int8.json: the accuracy of one model on one split, in percent; its fields are the file's keys.
+
+    Of images without labels it has no accuracy: those keys are None here, and missing in the file.
 
     Args:
         n_images: How many images it is measured on.
@@ -28,22 +33,25 @@ class Accuracy:
     """
 
     n_images: int
-    top1_pct: float
-    top5_pct: float
-    precision_pct: float
-    recall_pct: float
-    f1_pct: float
+    top1_pct: float | None = None
+    top5_pct: float | None = None
+    precision_pct: float | None = None
+    recall_pct: float | None = None
+    f1_pct: float | None = None
     n_unreadable: int = 0
     split_source: str = ""
 
     @classmethod
     def load(cls, path: Path) -> Accuracy:
         """Reads the file. Raises OctetError where it is missing or another one."""
-        return read_dataclass(cls, path, "the stage evaluate makes it")
+        figures = read_dataclass(cls, path, made_by := "the stage evaluate makes it")
+        if len({getattr(figures, key) is None for key in MEASURES}) > 1:
+            raise OctetError(f"{path}: expected all of the keys {', '.join(MEASURES)}, or none; {made_by}")
+        return figures
 
     def to_json(self) -> dict[str, Any]:
         """The file's content."""
-        return asdict(self)
+        return {key: value for key, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -66,7 +74,11 @@ class ClassAccuracy:
 
 
 def accuracy(
-    labels: Labels, top: npt.NDArray[np.int64], classes: Sequence[str], n_unreadable: int = 0, split_source: str = ""
+    labels: Labels | None,
+    top: npt.NDArray[np.int64],
+    classes: Sequence[str],
+    n_unreadable: int = 0,
+    split_source: str = "",
 ) -> Accuracy:
     """The accuracy of a model.
 
@@ -75,12 +87,14 @@ def accuracy(
     66.6667
 
     Args:
-        labels: The images' labels, of shape (n,).
+        labels: The images' labels, of shape (n,); None: they have none, and so no figure but their number.
         top: The most likely classes of each, best first, of shape (n, 5), or fewer where there are fewer classes.
         classes: The names of all classes, by label; those without an image count in the means, as in mmcls.
         n_unreadable: How many images more could not be read.
         split_source: Where images and labels come from.
     """
+    if labels is None:
+        return Accuracy(len(top), n_unreadable=n_unreadable, split_source=split_source)
     rows = by_class(labels, top[:, 0], classes)
     return Accuracy(
         n_images=len(labels),

@@ -34,17 +34,18 @@ class TopClasses:
     classes: npt.NDArray[np.int64]
     probabilities: npt.NDArray[np.float64]
 
-    def predictions(self, images: Sequence[str], labels: Labels, classes: Sequence[str]) -> list[Prediction]:
+    def predictions(self, images: Sequence[str], labels: Labels | None, classes: Sequence[str]) -> list[Prediction]:
         """The same with names.
 
         Args:
             images: The names of the images that could be read.
-            labels: Their labels, of shape (n,).
+            labels: Their labels, of shape (n,); None: they have none.
             classes: The names of all classes, by label.
         """
-        rows = zip(images, labels, self.classes, self.probabilities, strict=True)
+        actual = [""] * len(images) if labels is None else [classes[label] for label in labels]
+        rows = zip(images, actual, self.classes, self.probabilities, strict=True)
         return [
-            Prediction(image, classes[label], [classes[k] for k in top], probabilities.tolist())
+            Prediction(image, label, [classes[k] for k in top], probabilities.tolist())
             for image, label, top, probabilities in rows
         ]
 

@@ -24,7 +24,7 @@ class Prediction:
 
     Args:
         image: Its name in the data set.
-        actual: The name of its label's class.
+        actual: The name of its label's class; empty where it has no label.
         top: The five most likely classes, best first; fewer where there are fewer.
         probabilities: Theirs.
     """
@@ -33,6 +33,11 @@ class Prediction:
     actual: str
     top: list[str]
     probabilities: list[float]
+
+    @property
+    def labelled(self) -> bool:
+        """Is its label known?"""
+        return self.actual != ""
 
     @property
     def right(self) -> bool:

@@ -12,12 +12,13 @@ from octet.summary.pairs import read_pairs
 
 
 def dump(folder: ModelFolder, out: Path) -> int:
-    """Writes one line an image: its number in the split or its file, its label, and either model's five most likely
-    classes with their probabilities. Returns the number of lines.
+    """Writes one line an image: its number in the split or its file, its label (null: none), and either model's five most
+    likely classes with their probabilities. Returns the number of lines.
     """
     pairs = read_pairs(folder)
     lines = [
-        {"image": fp32.image, "label": fp32.actual, "fp32": _top(fp32), "int8": _top(int8)} for fp32, int8 in pairs
+        {"image": fp32.image, "label": fp32.actual or None, "fp32": _top(fp32), "int8": _top(int8)}
+        for fp32, int8 in pairs
     ]
     write_text(out, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
     return len(lines)

@@ -30,7 +30,7 @@ from octet.report import peers
 from octet.report.figures import Rows
 from octet.report.peers import PeersFigures
 from octet.summary.differences import SHOWN, differing, thumbnail
-from octet.summary.pairs import Pair, read_pairs
+from octet.summary.pairs import Pair, labelled, read_pairs
 from octet.summary.summary import Summary
 
 _COLUMNS = {  # of the tables, by their names: texts and numbers
@@ -67,7 +67,7 @@ class ReportData:
         name: The model's.
         summary: fp32 beside int8.
         accuracy: By precision.
-        topk_pct: By k, the top-k accuracies of fp32 and int8.
+        topk_pct: By k, the top-k accuracies of fp32 and int8; {}: the images have no labels.
         speeds: By number of threads and precision.
         classes: Rows of classes.csv; confusion, activations, latency_samples: alike.
         provenance: The parameters with which the model was made.
@@ -96,6 +96,11 @@ class ReportData:
     analysis: Analysis | None
     peers: PeersFigures | None
 
+    @property
+    def labelled(self) -> bool:
+        """Have the images labels?"""
+        return self.summary.top1_drop_pt is not None
+
 
 def collect(name: str, data: str) -> ReportData:
     """Reads what there is of a model.
@@ -117,7 +122,7 @@ def collect(name: str, data: str) -> ReportData:
         name=name,
         summary=Summary.load(folder.summary, made_by),
         accuracy={precision: Accuracy.load(folder.figures(precision)) for precision in PRECISIONS},
-        topk_pct={k: _topk_pct(pairs, k) for k in range(1, len(pairs[0][0].top) + 1)},
+        topk_pct={k: _topk_pct(pairs, k) for k in range(1, len(pairs[0][0].top) + 1 if labelled(pairs) else 1)},
         speeds=_speeds(folder.latency, made_by),
         **{path.stem: _rows(path, made_by) for path in tables},
         provenance=made_with,

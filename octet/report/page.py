@@ -81,9 +81,9 @@ def draw(report: ReportData) -> Figures:
     names = list(dict.fromkeys(row["class"] for row in report.classes))
     dots = chart.dots(report.peers) if report.peers else []
     return Figures(
-        classes=figures.classes(report.classes),
-        confusion={key: confusion(report.confusion, key, names) for key in PRECISIONS},
-        confusion_change=confusion_change(report.confusion, names),
+        classes=figures.classes(report.classes) if report.labelled else "",
+        confusion={key: confusion(report.confusion, key, names) for key in PRECISIONS if report.labelled},
+        confusion_change=confusion_change(report.confusion, names) if report.labelled else "",
         latency={
             threads: figures.latency(
                 report.latency_samples, threads, {key: speeds[key].median_ms for key in PRECISIONS}
@@ -98,19 +98,22 @@ def draw(report: ReportData) -> Figures:
 
 def overview(report: ReportData) -> Table:
     """The summary table. A figure that stands elsewhere, too, is the same figure here, rounded once."""
-    s, rows = report.summary, []
+    s, rows = report.summary, list[list[str]]()
     for k, (fp32, int8) in report.topk_pct.items():
-        if k == 1:
+        if k == 1 and s.fp32_top1_pct is not None and s.int8_top1_pct is not None:
             fp32, int8 = s.fp32_top1_pct, s.int8_top1_pct
         rows.append([f"top-{k}", f"{fp32:.2f} %", f"{int8:.2f} %", f"{int8 - fp32:+.2f} points"])
-    error = "" if s.top1_drop_se_pt is None else f" ± {s.top1_drop_se_pt:.2f}"
-    rows[0][3] = f"{0.0 - s.top1_drop_pt:+.2f}{error} points"
-    for key, name in (("precision", "precision"), ("recall", "recall"), ("f1", "F1")):
+    if s.top1_drop_pt is not None:
+        error = "" if s.top1_drop_se_pt is None else f" ± {s.top1_drop_se_pt:.2f}"
+        rows[0][3] = f"{0.0 - s.top1_drop_pt:+.2f}{error} points"
+    for key, name in (("precision", "precision"), ("recall", "recall"), ("f1", "F1")) if report.labelled else ():
         fp32, int8 = (getattr(report.accuracy[precision], f"{key}_pct") for precision in PRECISIONS)
         points = f"{int8 - fp32:+.2f} points"
         rows.append([f"{name}, mean of the classes", f"{fp32:.2f} %", f"{int8:.2f} %", points])
     agreement = f"{s.agreement_pct:.2f} ± {binomial_error_pct(s.agreement_pct, s.n_images):.2f} %"
     rows.append(["agreement with fp32", "", agreement, ""])
+    if s.kl_top5_nats is not None:
+        rows.append(["KL divergence from fp32", "", f"{s.kl_top5_nats:.2g} nats", ""])
     for threads, speedup in sorted({1: s.speedup_1_thread, s.threads_all: s.speedup_all_threads}.items()):
         rows += _speed(report, threads, speedup)
     megabytes = [f"{size / 1e6:.1f} MB" for size in (s.fp32_bytes, s.int8_bytes)]

@@ -13,7 +13,7 @@ from octet.core.files import csv_text
 from octet.core.folder import PRECISIONS
 from octet.data.arrays import Pixels
 from octet.evaluate.accuracy import by_class
-from octet.summary.pairs import Pair, Pairs
+from octet.summary.pairs import Pair, Pairs, labelled
 
 SHOWN = 24  # images at most
 _CELL, _TEXT, _COLUMNS = 128, 48, 6  # pixels; the image, and the room for two lines below it
@@ -25,7 +25,13 @@ def classes_csv(pairs: Pairs, classes: Sequence[str]) -> str:
     Args:
         pairs: What the two predict, by the names in classes.
         classes: The names of all classes, by label.
+
+    Returns:
+        A table; of images without labels its head alone.
     """
+    columns = ["model", "class", "precision_pct", "recall_pct", "f1_pct", "support"]
+    if not labelled(pairs):
+        return csv_text(columns, [])
     label = {name: k for k, name in enumerate(classes)}
     labels = np.array([label[fp32.actual] for fp32, _ in pairs])
     rows = []
@@ -34,19 +40,22 @@ def classes_csv(pairs: Pairs, classes: Sequence[str]) -> str:
         for c in by_class(labels, predicted, classes):
             percents = [f"{value:.4f}" for value in (c.precision_pct, c.recall_pct, c.f1_pct)]
             rows.append([precision, c.name, *percents, c.support])
-    return csv_text(["model", "class", "precision_pct", "recall_pct", "f1_pct", "support"], rows)
+    return csv_text(columns, rows)
 
 
 def confusion_csv(pairs: Pairs, classes: Sequence[str]) -> str:
     """How many images of a class each model took for which, and int8's number less fp32's; no row where both are 0.
 
-    Arguments as for classes_csv.
+    Arguments and result as for classes_csv.
     """
+    columns = ["actual", "predicted", "fp32", "int8", "change"]
+    if not labelled(pairs):
+        return csv_text(columns, [])
     label = {name: k for k, name in enumerate(classes)}
     fp32, int8 = (Counter((row.actual, row.top[0]) for row in rows) for rows in zip(*pairs, strict=True))
     cells = sorted(fp32.keys() | int8.keys(), key=lambda cell: (label[cell[0]], label[cell[1]]))
     rows = [[*cell, fp32[cell], int8[cell], int8[cell] - fp32[cell]] for cell in cells]
-    return csv_text(["actual", "predicted", "fp32", "int8", "change"], rows)
+    return csv_text(columns, rows)
 
 
 def differing(pairs: Pairs) -> list[Pair]:
@@ -77,7 +86,9 @@ def sheet(images: Sequence[Pixels], pairs: Pairs) -> bytes:
     for k, (pixels, (fp32, int8)) in enumerate(zip(images, pairs, strict=True)):
         x, y = 8 + k % _COLUMNS * (_CELL + 8), 8 + k // _COLUMNS * (_CELL + _TEXT)
         drawn.paste(thumbnail(pixels, _CELL), (x, y))
-        lines = f"label {fp32.actual}", f"fp32 {fp32.top[0]}, int8 {int8.top[0]}"
+        lines = [f"fp32 {fp32.top[0]}, int8 {int8.top[0]}"]
+        if fp32.labelled:
+            lines.insert(0, f"label {fp32.actual}")
         for n, line in enumerate(_drawable(line, font) for line in lines):
             while pen.textlength(line, font) > _CELL:
                 line = line.rstrip("…")[:-1] + "…"

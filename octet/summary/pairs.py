@@ -12,6 +12,7 @@ from octet.evaluate.predictions import Prediction, read_predictions
 
 Pair = tuple[Prediction, Prediction]  # fp32's and int8's for one image
 Pairs = Sequence[Pair]
+_SMALLEST = 5e-7  # a probability that the file shows as 0.000000 is at most this
 
 
 def read_pairs(folder: ModelFolder) -> list[Pair]:
@@ -44,6 +45,11 @@ def paired_drop(pairs: Pairs) -> tuple[float, float | None]:
     return 100 * float(lost.mean()), error
 
 
+def labelled(pairs: Pairs) -> bool:
+    """Have the images labels? All have, or none."""
+    return all(fp32.labelled for fp32, _ in pairs)
+
+
 def agreement_pct(pairs: Pairs) -> float:
     """On how many of the images the two predict the same class, in percent."""
     return 100 * float(np.mean([fp32.top[0] == int8.top[0] for fp32, int8 in pairs]))
@@ -52,3 +58,25 @@ def agreement_pct(pairs: Pairs) -> float:
 def probability_shift_pct(pairs: Pairs) -> float:
     """The mean difference between the probabilities of what each predicts, in percent."""
     return 100 * float(np.mean([abs(fp32.probabilities[0] - int8.probabilities[0]) for fp32, int8 in pairs]))
+
+
+def kl_top5_nats(pairs: Pairs) -> float:
+    """The mean KL divergence of int8's probabilities from fp32's, of what the predictions tell: a lower bound, in nats.
+
+    The classes that are among the five most likely of both count, and all others as one; so of five classes or fewer it is the
+    divergence itself.
+
+    >>> fp32, int8 = (Prediction("1", "", ["cat", "dog"], [share, 1 - share]) for share in (0.5, 0.75))
+    >>> round(kl_top5_nats([(fp32, int8)]), 4)
+    0.1438
+    """
+    return float(np.mean([_kl_top5_nats(*pair) for pair in pairs]))
+
+
+def _kl_top5_nats(fp32: Prediction, int8: Prediction) -> float:
+    of_both = [dict(zip(row.top, row.probabilities, strict=True)) for row in (fp32, int8)]
+    common = [name for name in fp32.top if name in of_both[1]]
+    shares = np.array([[of[name] for name in common] for of in of_both])
+    shares = np.c_[shares, 1 - shares.sum(axis=1)].clip(_SMALLEST)
+    shares /= shares.sum(axis=1, keepdims=True)
+    return float((shares[0] * np.log(shares[0] / shares[1])).sum())

@@ -11,21 +11,30 @@ from pathlib import Path
 from typing import Any
 
 from octet.core.errors import OctetError
-from octet.core.files import decimals, read_dataclass, read_json
+from octet.core.files import decimals, figure, read_dataclass, read_json
 from octet.core.folder import PRECISIONS, ModelFolder
 from octet.core.machine import is_machine, machine_changes
 from octet.core.text import table
 from octet.evaluate.accuracy import Accuracy
-from octet.summary.pairs import agreement_pct, paired_drop, probability_shift_pct, read_pairs
+from octet.summary.pairs import agreement_pct, kl_top5_nats, labelled, paired_drop, probability_shift_pct, read_pairs
 
 _DOT_PRODUCT = ("avx_vnni", "avx512_vnni", "asimddp", "i8mm")  # what makes int8 fast, of a machine's features
 
-_COMPARISON = ("top1_drop_pt", "top1_drop_se_pt", "agreement_pct", "probability_shift_pct", "size_ratio")
+_COMPARISON = (
+    "top1_drop_pt",
+    "top1_drop_se_pt",
+    "agreement_pct",
+    "probability_shift_pct",
+    "kl_top5_nats",
+    "size_ratio",
+)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Summary:
     """summary.json: a model's fp32 beside its int8; its fields are the file's keys.
+
+    Of images without labels there is no top-1: those keys are None here, and missing in the file.
 
     Args:
         n_images: How many images both were evaluated on.
@@ -34,6 +43,8 @@ class Summary:
         top1_drop_se_pt: Its paired standard error, in points; None where there is only one image.
         agreement_pct: The share of the images for which the two predict the same class.
         probability_shift_pct: The mean difference between the probabilities of what each predicts.
+        kl_top5_nats: The mean KL divergence of int8's probabilities from fp32's, by the five most likely classes
+            (octet.summary.pairs.kl_top5_nats); None: the images have labels.
         fp32_bytes: The size of fp32.param and fp32.bin; int8_bytes alike.
         size_ratio: How many times smaller int8 is.
         threads_all: How many threads « all » are.
@@ -44,12 +55,13 @@ class Summary:
     """
 
     n_images: int
-    fp32_top1_pct: float
-    int8_top1_pct: float
-    top1_drop_pt: float
-    top1_drop_se_pt: float | None
+    fp32_top1_pct: float | None = None
+    int8_top1_pct: float | None = None
+    top1_drop_pt: float | None = None
+    top1_drop_se_pt: float | None = None
     agreement_pct: float
     probability_shift_pct: float
+    kl_top5_nats: float | None = None
     fp32_bytes: int
     int8_bytes: int
     size_ratio: float
@@ -81,17 +93,35 @@ class Summary:
 
     def to_json(self) -> dict[str, Any]:
         """The file's content."""
-        content = asdict(self)
-        if self.published_top1_pct is None:
-            del content["published_top1_pct"]
-        return content
+        optional = {"published_top1_pct", "kl_top5_nats"}
+        if self.top1_drop_pt is None:
+            optional |= {"fp32_top1_pct", "int8_top1_pct", "top1_drop_pt", "top1_drop_se_pt"}
+        return {key: value for key, value in asdict(self).items() if value is not None or key not in optional}
+
+    @property
+    def disagreement_pt(self) -> float:
+        """The share of the images for which the two predict different classes, in points."""
+        return decimals(100 - self.agreement_pct, 4)
+
+    @property
+    def loss_pt(self) -> float:
+        """What max_drop_pt limits, in points: the drop in top-1, and without labels the disagreement."""
+        return self.disagreement_pt if self.top1_drop_pt is None else self.top1_drop_pt
+
+    def loss(self) -> str:
+        """The same in words, after « int8 »."""
+        if self.top1_drop_pt is None:
+            return f"disagrees with fp32 on {self.disagreement_pt:.2f} % of images without labels"
+        return f"loses {self.top1_drop_pt:+.2f} points of top-1"
 
     def comparison(self) -> dict[str, float]:
         """The content of int8_vs_fp32.json: what differs only where the models do, and never from run to run."""
         return {key: value for key in _COMPARISON if (value := getattr(self, key)) is not None}
 
     def drop(self) -> str:
-        """The drop in words, as « +0.08 ± 0.04 points »."""
+        """The drop in words, as « +0.08 ± 0.04 points »; without labels, nothing."""
+        if self.top1_drop_pt is None:
+            return ""
         error = "" if self.top1_drop_se_pt is None else f" ± {self.top1_drop_se_pt:.2f}"
         return f"{self.top1_drop_pt:+.2f}{error} points"
 
@@ -129,7 +159,9 @@ def summarize(folder: ModelFolder) -> Summary:
     """
     fp32, int8 = (Accuracy.load(folder.figures(precision)) for precision in PRECISIONS)
     pairs = read_pairs(folder)
-    drop, error = paired_drop(pairs)
+    if (fp32.top1_pct is not None, int8.top1_pct is not None) != (labelled(pairs),) * 2:
+        raise OctetError(f"{folder.metrics}: some figures are of images with labels, some without; run 'dvc repro'")
+    drop, error = paired_drop(pairs) if labelled(pairs) else (None, None)
     size = {precision: folder.ncnn(precision).size_bytes() for precision in PRECISIONS}
     machine, fps = _latency(folder.latency)
     most = max(fps)
@@ -137,10 +169,11 @@ def summarize(folder: ModelFolder) -> Summary:
         n_images=len(pairs),
         fp32_top1_pct=fp32.top1_pct,
         int8_top1_pct=int8.top1_pct,
-        top1_drop_pt=decimals(drop, 4),
+        top1_drop_pt=None if drop is None else decimals(drop, 4),
         top1_drop_se_pt=None if error is None else decimals(error, 4),
         agreement_pct=decimals(agreement_pct(pairs), 4),
         probability_shift_pct=decimals(probability_shift_pct(pairs), 4),
+        kl_top5_nats=figure(kl_top5_nats(pairs)) if drop is None else None,
         fp32_bytes=size["fp32"],
         int8_bytes=size["int8"],
         size_ratio=decimals(size["fp32"] / size["int8"], 3),
@@ -169,8 +202,11 @@ def summary_table(summaries: Mapping[str, Summary], here: Mapping[str, object] |
 
 
 def _block(name: str, s: Summary, here: Mapping[str, object] | None) -> str:
+    first = ["agreement", "", f"{s.agreement_pct:.2f} %", f"differ on {s.disagreement_pt:.2f} % of the images"]
+    if s.top1_drop_pt is not None:
+        first = ["top-1", f"{s.fp32_top1_pct:.2f} %", f"{s.int8_top1_pct:.2f} %", f"drop {s.drop()}"]
     rows = [
-        ["top-1", f"{s.fp32_top1_pct:.2f} %", f"{s.int8_top1_pct:.2f} %", f"drop {s.drop()}"],
+        first,
         _speed("1 thread", s.fp32_fps_1_thread, s.int8_fps_1_thread, s.speedup_1_thread),
     ]
     if s.threads_all > 1:
@@ -181,9 +217,10 @@ def _block(name: str, s: Summary, here: Mapping[str, object] | None) -> str:
     lines = [table(rows, headers=[name, "fp32", "int8", ""], align="lrrl")]
     if s.published_top1_pct is not None:
         lines.append(f"mmcls's zoo publishes {s.published_top1_pct:.2f} % for fp32.")
-    lines.append(
-        f"{s.n_images:,} image{'s' * (s.n_images > 1)}; int8 agrees with fp32 on {s.agreement_pct:.2f} %. {_machine(s.machine)}"
-    )
+    told = f"int8 agrees with fp32 on {s.agreement_pct:.2f} %"
+    if s.kl_top5_nats is not None:
+        told = f"they have no labels, so no top-1. KL divergence of int8 from fp32: {s.kl_top5_nats:.2g} nats"
+    lines.append(f"{s.n_images:,} image{'s' * (s.n_images > 1)}; {told}. {_machine(s.machine)}")
     if here is not None and (changes := machine_changes(s.machine, here)):
         lines.append(f"The speeds are of another machine than this one: {changes}.")
     return "\n".join(lines)

@@ -250,6 +250,17 @@ def test_unlabelled_images_calibrate_but_cannot_be_evaluated(tmp_path, name):
         open_split(tmp_path, "test", ANIMALS)
 
 
+def test_a_test_folder_without_labels(tmp_path):
+    """What lies there, or what the config names."""
+    for k in range(3):
+        image(tmp_path / "test" / f"{k}.png", k)
+    (tmp_path / "pool").symlink_to("test")
+    for config in (None, ConfigSplit("CustomDataset", "files", folder="pool")):
+        data = open_split(tmp_path, "test", ANIMALS, "color", config)
+        assert (data.labelled, len(data)) == (False, 3)
+        assert str(data.source) == f"{'pool' if config else 'test'} (images without labels)"
+
+
 def test_a_test_folder_without_labels_gives_way_to_a_labelled_one(folder):
     """As ImageNet has it."""
     image(folder / "test" / "x.png", 3)

@@ -3,14 +3,17 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from octet.core import files
 from octet.core.errors import OctetError
 from octet.core.folder import ModelFolder
 from octet.evaluate.accuracy import Accuracy
+from octet.evaluate.evaluate import top
 from octet.evaluate.predictions import Prediction, predictions_csv
-from octet.summary.pairs import paired_drop
+from octet.summary.differences import classes_csv, confusion_csv
+from octet.summary.pairs import kl_top5_nats, paired_drop, read_pairs
 from octet.summary.summary import Summary, summarize, summary_table
 
 pytestmark = pytest.mark.unit
@@ -89,4 +92,52 @@ def test_summary(tmp_path):
             summarize(folder)
     files.write_json(folder.figures("int8"), {"top1_pct": 1})
     with pytest.raises(OctetError, match=r"int8.json: expected the keys n_images, top1_pct, .*the stage evaluate"):
+        summarize(folder)
+
+
+def test_a_divergence_by_the_five_most_likely_classes():
+    """Of all classes it is the divergence itself; of more it is less; never negative, and 0 for the same."""
+    rng = np.random.default_rng(0)
+    for count in (2, 5, 9, 1000):
+        pairs, exact = [], []
+        for _ in range(20):
+            logits = rng.normal(size=count) * 3
+            rows, shares = [], []
+            for values in (logits, logits + rng.normal(size=count) * 0.2):
+                order, probabilities = top(values.astype(np.float32))
+                rows.append(Prediction("0", "", [str(k) for k in order], probabilities.tolist()))
+                shares.append(np.exp(values) / np.exp(values).sum())
+            pairs.append(tuple(rows))
+            exact.append(float((shares[0] * np.log(shares[0] / shares[1])).sum()))
+        if count <= 5:
+            assert kl_top5_nats(pairs) == pytest.approx(np.mean(exact), rel=1e-3)
+        else:
+            assert 0 < kl_top5_nats(pairs) < np.mean(exact)
+        assert kl_top5_nats([(fp32, fp32) for fp32, _ in pairs]) == 0
+
+
+def test_images_without_labels_have_no_top1(tmp_path):
+    folder = ModelFolder("m", tmp_path)
+    for p, best in (("fp32", "xxxx"), ("int8", "xxxo")):
+        files.write_bytes(folder.ncnn(p).bin, bytes(8))
+        files.write_bytes(folder.ncnn(p).param, b"")
+        files.write_json(folder.figures(p), Accuracy(4).to_json())
+        files.write_text(folder.predictions(p), predictions_csv([predicted("", name) for name in best]))
+    machine = {"cpu": "c", "cores": 1, "features": [], "ncnn": "1"}
+    files.write_json(folder.latency, {"threads_1": {p: {"fps": 9.0} for p in ("fp32", "int8")}, "machine": machine})
+    summary = summarize(folder)
+    assert (summary.top1_drop_pt, summary.agreement_pct, summary.loss_pt) == (None, 75.0, 25.0)
+    assert not [key for key in summary.to_json() if "top1" in key]
+    files.write_json(folder.summary, summary.to_json())
+    assert Summary.load(folder.summary) == summary
+    table = summary_table({"m": summary})
+    assert table.splitlines()[2].split() == "agreement 75.00 % differ on 25.00 % of the images".split()
+    pairs = read_pairs(folder)
+    assert classes_csv(pairs, ["x", "o"]).count("\n") == 1
+    assert confusion_csv(pairs, ["x", "o"]).count("\n") == 1
+    files.write_json(folder.figures("int8"), Accuracy(4, 1.0, 1.0, 1.0, 1.0, 1.0).to_json())
+    with pytest.raises(OctetError, match="some figures are of images with labels, some without"):
+        summarize(folder)
+    files.write_json(folder.figures("int8"), {"n_images": 4, "top1_pct": 1.0})
+    with pytest.raises(OctetError, match=r"int8.json: expected all of the keys top1_pct, top5_pct, .*, or none"):
         summarize(folder)
