@@ -44,7 +44,7 @@ def test_a_test_split_without_labels_gives_agreement_divergence_and_speed(finish
         ) in done.stderr
         assert done.returncode == (verdict != "fine")
     project.python("-m", "octet", "dump")
-    lines = (project.folder / "reports/tiny/dump.jsonl").read_text().splitlines()
+    lines = (project.folder / "reports/tiny/predictions.jsonl").read_text().splitlines()
     assert [json.loads(line)["label"] for line in lines] == [None] * 60
     assert "label" not in project.python("-m", "octet", "predict").stdout
     project.python("-m", "octet", "report")
