@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from octet.core import yaml
 from octet.core.folder import ModelFolder
 from octet.core.machine import machine_changes
-from octet.core.params import Settings, inherit, with_new_names
+from octet.core.params import FILE, Settings, inherit, with_new_names
 from octet.project.git import DISTRUST, git
 
 FILES = ("summary", "int8", "fp32")
@@ -96,7 +97,7 @@ def experiments(name: str, commits: int = 3) -> Experiments | None:
     if not any(row["Experiment"] for row in shown):
         return None
     measured = [(row, summary) for row in shown if _has_figures(row, name) and (summary := _summary(name, row["rev"]))]
-    params = [_params(row, name) for row, _ in measured]
+    params = [_params(name, row["rev"]) for row, _ in measured]
     varied = sorted(key for key in {key for of in params for key in of} if len({str(of.get(key)) for of in params}) > 1)
     rows: list[list[str]] = []
     for (row, summary), of in zip(measured, params, strict=True):
@@ -129,11 +130,11 @@ def _summary(name: str, revision: str) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _params(row: dict[str, Any], name: str) -> dict[str, Any]:
-    """What counts for the model: its entry's own settings over those of all."""
-    own, keys = f"models.{name}.", [key for key in row if ":" not in key]
-    shared = {key: row[key] for key in keys if key.partition(".")[0] in Settings.model_fields}
-    return shared | {key.removeprefix(own): row[key] for key in keys if key.startswith(own) and row[key] is not None}
+def _params(name: str, revision: str) -> dict[str, Any]:
+    """What of params.yaml counts for the model in a revision: DVC's table cannot tell null from what is not there."""
+    text = Path(FILE).read_text("utf-8") if revision == "workspace" else _git("show", f"{revision}:{FILE}")
+    flat = _counting(name, text) if text else {}
+    return {key.removeprefix(f"models.{name}."): value for key, value in flat.items()}
 
 
 def _text(value: Any) -> str:
@@ -150,21 +151,24 @@ def _committed(name: str, commit: str) -> _State | None:
 
 
 def _state(name: str, figures: dict[str, dict[str, Any]], params: str) -> _State:
-    """Parameters by their path, numbers as « file: key ». top1_pct of fp32 and int8 stand in the summary already.
-
-    Of the parameters those that count for this model: where its entry has a setting of its own, that one.
-    """
-    flat: dict[str, Any] = {}
-    values, _ = with_new_names(yaml.parse(params, "params.yaml").values)
-    entry = (inherit(values).get("models") or {}).get(name) or {}
-    own = {key: value for key, value in entry.items() if key in Settings.model_fields}
-    rest = {key: value for key, value in entry.items() if key not in own}
-    _walk(values | own | {"models": {name: rest}}, "", flat)
+    """Parameters by their path, numbers as « file: key ». top1_pct of fp32 and int8 stand in the summary already."""
+    flat = _counting(name, params)
     for file in FILES:
         for key, value in figures[file].items():
             if isinstance(value, int | float) and not (file != "summary" and key in ("top1_pct", "n_images")):
                 flat[f"{file}: {key}"] = value
     return _State(flat, figures["summary"].get("machine") or {})
+
+
+def _counting(name: str, params: str) -> dict[str, Any]:
+    """The parameters that count for a model, by their path: where its entry has a setting of its own, that one."""
+    flat: dict[str, Any] = {}
+    values, _ = with_new_names(yaml.parse(params, FILE).values)
+    entry = (inherit(values).get("models") or {}).get(name) or {}
+    own = {key: value for key, value in entry.items() if key in Settings.model_fields}
+    rest = {key: value for key, value in entry.items() if key not in own}
+    _walk(values | own | {"models": {name: rest}}, "", flat)
+    return flat
 
 
 def _walk(node: Any, at: str, flat: dict[str, Any]) -> None:
