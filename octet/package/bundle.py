@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import zipfile
-from importlib.metadata import version
 from pathlib import Path
 
 from octet.core.files import read_json, require, write_bytes
@@ -17,6 +16,7 @@ from octet.ncnn.net import load_net
 from octet.package import sdk
 from octet.package.card import card
 from octet.package.examples import cmake, cpp, python
+from octet.project.environment import installed_version
 from octet.project.provenance import provenance
 from octet.quantize.fp32_layers import of_model
 from octet.summary.summary import Summary
@@ -53,7 +53,7 @@ def contents(folder: ModelFolder, checkpoint: str) -> dict[str, bytes]:
         "pipeline.json": sdk.pipeline(folder.name, steps, blobs),
         "detail.json": sdk.detail(
             parameters.codebase,
-            version(parameters.codebase),
+            installed_version(parameters.codebase),
             parameters.source,
             checkpoint,
             parameters.opset,

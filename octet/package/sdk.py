@@ -77,7 +77,7 @@ def detail(codebase: str, version: str, source: str, checkpoint: str, opset: int
     """detail.json: where the model is from.
 
     Args:
-        codebase: What read the model: 'mmcls', or 'onnx'.
+        codebase: What read the model: 'mmcls', 'onnx', 'timm' or 'torchvision'.
         version: That package's.
         source: The model's mmcls config, or what its entry has in place of one. Its name is told, without folders.
         checkpoint: Its weights; so is theirs.

@@ -43,9 +43,7 @@ def local(name: str, entry: dict[str, str]) -> tuple[dict[str, str], Files]:
     if given:
         local["preprocess"] = given
     if given and given not in PRESETS and is_outside(given):
-        content = read_bytes(given, f"it is what PREPROCESS names; expected {KNOWN}")
-        content = _with_local_classes(name, given, content, files)
-        local["preprocess"] = _copied(f"{CONFIGS}/{name}.yaml", content, given, files)
+        local["preprocess"] = _copied_steps(name, given, files)
     _read_whole(path, given)
     return local, files
 
@@ -71,8 +69,7 @@ def local_network(name: str, entry: dict[str, str]) -> tuple[dict[str, str], Fil
     local["checkpoint"] = entry.get("checkpoint") or str(fetched(key, entry[key], name))
     given = entry.get("preprocess")
     if given and given not in PRESETS and is_outside(given):
-        content = read_bytes(given, f"it is what PREPROCESS names; expected {KNOWN}")
-        local["preprocess"] = _copied(f"{CONFIGS}/{name}.yaml", content, given, files)
+        local["preprocess"] = _copied_steps(name, given, files)
     source = LibrarySource(key, entry[key], local["checkpoint"], False, read_preprocessing(given) if given else None)
     source.look()
     if not given:
@@ -133,16 +130,19 @@ def check(name: str, values: Mapping[str, object]) -> None:
         )
 
 
-def _with_local_classes(name: str, path: str, content: bytes, files: Files) -> bytes:
-    """A file of the pre-processing as it is copied; where it names a file with the classes, that is copied, too."""
+def _copied_steps(name: str, path: str, files: Files) -> str:
+    """Where a file of the pre-processing is copied to; where it names a file with the classes, that is copied, too."""
+    content = read_bytes(path, f"it is what PREPROCESS names; expected {KNOWN}")
     values = yaml.parse(content, path).values
     classes = values.get("classes") if isinstance(values, dict) else None
-    if not isinstance(classes, str):
-        return content
-    source = Path(path).parent / classes
-    lines = read_bytes(source, f"it is what 'classes' in {path} names; expected the names of the classes, one a line")
-    place = Path(_copied(f"{CONFIGS}/{name}.classes.txt", lines, str(source), files))
-    return splice.replace(content.decode(), ["classes"], place.name, is_key=False).encode()
+    if isinstance(classes, str):
+        source = Path(path).parent / classes
+        lines = read_bytes(
+            source, f"it is what 'classes' in {path} names; expected the names of the classes, one a line"
+        )
+        place = Path(_copied(f"{CONFIGS}/{name}.classes.txt", lines, str(source), files))
+        content = splice.replace(content.decode(), ["classes"], place.name, is_key=False).encode()
+    return _copied(f"{CONFIGS}/{name}.yaml", content, path, files)
 
 
 def _copied(place: str, content: bytes, source: str, files: Files) -> str:

@@ -23,7 +23,7 @@ class Provenance:
 
     Args:
         source: What says which model it is: the mmcls config, or the ONNX file.
-        codebase: The package that reads that: 'mmcls', or 'onnx'.
+        codebase: The package that reads that: 'mmcls', 'onnx', 'timm' or 'torchvision'.
         keep_fp32: The layers that its entry keeps in fp32.
         opset: The ONNX opset.
         target: The target profile's name.
