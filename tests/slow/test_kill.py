@@ -156,7 +156,11 @@ class Interrupted:
         for name in ("dvc.lock", "data/dvc.lock"):
             lock = self.project.folder / name
             if lock.exists():
-                lock.write_text(re.sub(rf"(?ms)^  {stage}(@tiny)?:\n.*?(?=^  \w|\Z)", "", lock.read_text()))
+                text = re.sub(rf"(?ms)^  {stage}(@tiny)?:\n.*?(?=^  \w|\Z)", "", lock.read_text())
+                if re.search(r"(?m)^  \w", text):
+                    lock.write_text(text)
+                else:  # DVC refuses one without stages
+                    lock.unlink()
 
 
 def nothing_run(project: Project) -> None:
