@@ -8,6 +8,7 @@ configs/params.schema.json, and docs/parameters.md (octet.project.schema writes 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -185,8 +186,8 @@ class Model(Settings):
     )
     """A preset, a YAML file in `configs/models`, or the mapping itself."""
 
-    inherited: ClassVar = frozenset(Settings.model_fields)
-    advice: ClassVar = {
+    inherited: ClassVar[frozenset[str]] = frozenset(Settings.model_fields)
+    advice: ClassVar[Mapping[str, str]] = {
         key: f"'make quantize' fills in what an entry with '{key}' leaves out" for key in ("zoo", *OTHERS)
     }
 

@@ -35,7 +35,7 @@ class LibrarySource:
         given: What happens to an image; None: what the library says.
     """
 
-    engine: ClassVar = "torch"
+    engine: ClassVar[str] = "torch"
     library: str
     network: str
     checkpoint: str

@@ -52,7 +52,7 @@ class MmclsSource:
         trusted: May reading the checkpoint run code?
     """
 
-    engine: ClassVar = "torch"
+    engine: ClassVar[str] = "torch"
     config: str
     checkpoint: str
     trusted: bool

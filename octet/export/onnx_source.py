@@ -33,7 +33,7 @@ class OnnxSource:
         given: What happens to an image; None: it was not said.
     """
 
-    engine: ClassVar = "ONNX Runtime"
+    engine: ClassVar[str] = "ONNX Runtime"
     path: str
     given: Preprocessing | None
 

@@ -23,7 +23,7 @@ _MISFIT = (KeyError, IndexError, AttributeError, TypeError, ValueError, RuntimeE
 class Timm:
     """timm as a Library. A network is an architecture ('resnet18') or that with a tag ('resnet18.a1_in1k')."""
 
-    name: ClassVar = "timm"
+    name: ClassVar[str] = "timm"
 
     def __init__(self) -> None:
         self.timm: Any = timm()

@@ -22,7 +22,7 @@ _AUXILIARY = re.compile(r"aux\d|AuxLogits")
 class Torchvision:
     """torchvision as a Library."""
 
-    name: ClassVar = "torchvision"
+    name: ClassVar[str] = "torchvision"
 
     def __init__(self) -> None:
         torchvision()
