@@ -155,14 +155,14 @@ def summary(model: str | None) -> None:
     from octet.summary.summary import summary_table
 
     names = _models(model)[1]
-    made = [
+    quantized = [
         name for name in names if ModelFolder(name).summary.is_file()
     ] or names  # of none: the error names the first
-    print(summary_table({name: _summary(name) for name in made}, machine()))
-    for name in (name for name in names if name not in made):
+    print(summary_table({name: _summary(name) for name in quantized}, machine()))
+    for name in (name for name in names if name not in quantized):
         print(f"\n{name}: not quantized yet; make quantize MODEL={name}")
-    given = model or (made[0] if len(made) == 1 else "name")
-    only = f" MODEL={given}" if model or made != names else ""
+    given = model or (quantized[0] if len(quantized) == 1 else "name")
+    only = f" MODEL={given}" if model or quantized != names else ""
     print(
         f"\nNext: make check{only} (is the drop allowed?), make report{only} (a page), make package{only} (a zip to ship)"
     )

@@ -19,7 +19,7 @@ EXIT_CODE = 130  # as shells have it for SIGINT
 _LINE = "stopped; finished stages are kept, 'dvc repro' goes on from them\n"
 _OWN = ("octet", "stages")
 _noted: list[int] = []  # the signals that came while at work
-_said: list[str] = []
+_printed: list[str] = []  # the line, once it was
 
 
 def is_own_command() -> bool:
@@ -59,8 +59,8 @@ def noted() -> bool:
 
 def say() -> None:
     """The line; once, however often Ctrl-C is pressed."""
-    if not _said:
-        _said.append(_LINE)
+    if not _printed:
+        _printed.append(_LINE)
         with suppress(OSError):
             os.write(2, _LINE.encode())
 

@@ -301,12 +301,14 @@ def inherit(values: Any) -> Any:
     return values | {"models": {name: _over(shared, entry) for name, entry in entries.items()}}
 
 
-def _over(shared: dict[str, Any], own: Any) -> Any:
+def _over(shared: dict[str, Any], entry: Any) -> Any:
     """A mapping with more keys, and other values for some, at any depth; what is no mapping takes the place of all."""
-    if not isinstance(own, dict):
-        return own
-    both = {key: _over(shared[key], own[key]) for key in own.keys() & shared.keys() if isinstance(shared[key], dict)}
-    return shared | own | both
+    if not isinstance(entry, dict):
+        return entry
+    both = {
+        key: _over(shared[key], entry[key]) for key in entry.keys() & shared.keys() if isinstance(shared[key], dict)
+    }
+    return shared | entry | both
 
 
 def model(params: Params, name: str) -> Model:

@@ -107,7 +107,7 @@ class Connection(ABC):
         except OSError as error:
             raise not_written(to, error) from None
         if process.returncode:
-            raise OctetError(f"{self.name}: {path} does not come: {_said(process.stderr)}")
+            raise OctetError(f"{self.name}: {path} does not come: {_last_lines(process.stderr)}")
 
     def _remove(self, path: str) -> None:
         """Removes a file on the device, if the device is there."""
@@ -230,7 +230,7 @@ def _listen(
             process.kill()
             raise
     if process.returncode:
-        words = _said(answer.err or answer.out)
+        words = _last_lines(answer.err or answer.out)
         raise OctetError(f"{name}: {words} ({command[0]} ended with status {process.returncode})")
     return answer.out.decode(errors="replace")
 
@@ -250,7 +250,7 @@ class _Answer:
             self._at = end + 1
 
 
-def _said(text: bytes | bytearray) -> str:
+def _last_lines(text: bytes | bytearray) -> str:
     """The last lines of what a program said, in one."""
     lines = [line.strip() for line in text.decode(errors="replace").splitlines() if line.strip()]
     return printable("; ".join(lines[-3:])) or "without a word"

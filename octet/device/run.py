@@ -97,9 +97,9 @@ def _table(figures: dict[str, Any]) -> str:
     threads = sorted(int(key.rpartition("_")[2]) for key in figures["fp32"] if key.startswith("threads_"))
     rows = []
     for run, precision, _ in RUNS:
-        own, fp32 = figures[run][f"host_{precision}"], figures[run]["host_fp32"]
+        same, fp32 = figures[run][f"host_{precision}"], figures[run]["host_fp32"]
         row = [run, f"{figures[run]['top1_pct']:.2f} %" if "top1_pct" in figures[run] else ""]
-        row += [f"{own['agreement_pct']:.2f} %", f"{own['sqnr_db']:.1f} dB", f"{fp32['kl_nats']:.2e}"]
+        row += [f"{same['agreement_pct']:.2f} %", f"{same['sqnr_db']:.1f} dB", f"{fp32['kl_nats']:.2e}"]
         rows.append(row + [f"{figures[run][f'threads_{count}']['median_ms']:.2f} ms" for count in threads])
     head = ["", "top-1", "agrees with this machine's", "SQNR to it", "KL to its fp32"]
     return table(

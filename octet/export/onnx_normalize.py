@@ -172,8 +172,8 @@ def _folded(model: Model, path: str) -> Model:
         options.optimized_model_filepath = str(Path(folder) / "model.onnx")
         session(model, path, options)
         folded = onnx.load(options.optimized_model_filepath)
-    used = {node.domain for node in folded.graph.node}
-    imports = [entry for entry in folded.opset_import if entry.domain in used | {""}]
+    domains = {node.domain for node in folded.graph.node}
+    imports = [entry for entry in folded.opset_import if entry.domain in domains | {""}]
     del folded.opset_import[:]
     folded.opset_import.extend(imports)
     return folded

@@ -1,7 +1,7 @@
 """Which scales the layers of a network need in a calibration table, and whether it has them.
 
 >>> from octet.ncnn.layer import Layer
->>> entries(Layer("Convolution", "conv_1", ["in0"], ["1"], {0: "8"}))
+>>> needed_entries(Layer("Convolution", "conv_1", ["in0"], ["1"], {0: "8"}))
 {'conv_1_param_0': 8, 'conv_1': 1}
 """
 
@@ -20,7 +20,7 @@ from octet.ncnn.table import Table
 _MOST = 20  # problems of a table that are told
 
 
-def entries(layer: Layer) -> dict[str, int]:
+def needed_entries(layer: Layer) -> dict[str, int]:
     """The table's entries that a layer needs, and how many scales each has; none where it finds all scales itself."""
     int8 = kind(layer).int8
     if int8 is None or not int8.calibrated:
@@ -46,7 +46,7 @@ def check_table(table: Table, layers: list[Layer], where: str, may_lack: Iterabl
     Raises:
         OctetError: It does not fit, with one line for each problem.
     """
-    needed_by, present, problems = {layer.name: entries(layer) for layer in layers}, table.entries(), []
+    needed_by, present, problems = {layer.name: needed_entries(layer) for layer in layers}, table.entries(), []
     spared = set(may_lack)
     for key in present:
         name = key.partition("_param_")[0]
@@ -98,7 +98,7 @@ def silent(table: Table, layers: Iterable[Layer]) -> list[str]:
 def add_attention(table: Table, layers: Iterable[Layer]) -> None:
     """Gives each MultiHeadAttention without entries its own, 127 / largest magnitude, 1 for zeros: ncnn2table's."""
     for layer in layers:
-        needed = entries(layer)
+        needed = needed_entries(layer)
         if layer.name in needed or not needed or needed.keys() & table.entries().keys():
             continue
         scales = {}

@@ -75,8 +75,8 @@ def provenance(name: str, lock: str | Path = "dvc.lock") -> Provenance:
             raise OctetError(
                 f"{lock}: the pipeline did not run to its end for {name} with its settings; 'make quantize MODEL={name}' does that"
             )
-    own = {"models": {name: _mapping(parameters.pop(f"models.{name}", None))}}
-    parameters |= inherit(parameters | own)["models"][name]
+    entry = {"models": {name: _mapping(parameters.pop(f"models.{name}", None))}}
+    parameters |= inherit(parameters | entry)["models"][name]
     entry = {str(key).removeprefix(f"models.{name}."): value for key, value in parameters.items()}
     other = next((key for key in OTHERS if entry.get(key) is not None), None)
     try:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from octet.core.errors import OctetError
 from octet.graph import zero_points
 from octet.graph.layers import assign, integer, kind, scale_counts
-from octet.graph.scales import absmax_scales, entries, weight_scale_count
+from octet.graph.scales import absmax_scales, needed_entries, weight_scale_count
 from octet.graph.targets import MASK_WINOGRAD, Target
 from octet.ncnn.layer import TAG_INT8, Layer, Tensor
 from octet.ncnn.rounding import round_int8
@@ -123,7 +123,7 @@ def _quantize_gemm(layer: Layer, target: Target) -> None:
 
 def _quantize_attention(layer: Layer, table: Table, target: Target) -> None:
     scales_by_entry = table.entries()
-    for role, key in zip(scale_counts(layer), entries(layer), strict=True):
+    for role, key in zip(scale_counts(layer), needed_entries(layer), strict=True):
         scales, name = scales_by_entry[key], role.removesuffix("_weight")
         weight = _integers(_fp32(layer, role).reshape(len(scales), -1), scales, target)
         layer.weights |= {role: weight, "out_scale" if name == "out" else f"{name}_scales": Tensor(scales)}

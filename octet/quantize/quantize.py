@@ -24,7 +24,7 @@ from octet.graph.layers import (
     quantizable,
     uncalibrated,
 )
-from octet.graph.scales import add_attention, check_table, entries
+from octet.graph.scales import add_attention, check_table, needed_entries
 from octet.graph.targets import Target
 from octet.ncnn.layer import Layer, Tensor
 from octet.ncnn.net import Net
@@ -66,7 +66,7 @@ def quantize(
     if not target.ncnn2int8_files:
         table = deepcopy(table)
         add_attention(table, uncalibrated(net.layers))
-    check_table(table, [layer for layer in layers if entries(layer)], where, keep_fp32)
+    check_table(table, [layer for layer in layers if needed_entries(layer)], where, keep_fp32)
     chosen = target.int8_layers(net) | {layer.name for layer in uncalibrated(net.layers)}
     chosen, integers, result = chosen.difference(keep_fp32), gptq_weights or {}, net.copy()
     for layer in result.layers:

@@ -165,9 +165,9 @@ def _counting(name: str, params: str) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     values, _ = with_new_names(yaml.parse(params, FILE).values)
     entry = (inherit(values).get("models") or {}).get(name) or {}
-    own = {key: value for key, value in entry.items() if key in Settings.model_fields}
-    rest = {key: value for key, value in entry.items() if key not in own}
-    _walk(values | own | {"models": {name: rest}}, "", flat)
+    of_entry = {key: value for key, value in entry.items() if key in Settings.model_fields}
+    rest = {key: value for key, value in entry.items() if key not in of_entry}
+    _walk(values | of_entry | {"models": {name: rest}}, "", flat)
     return flat
 
 

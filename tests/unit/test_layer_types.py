@@ -8,7 +8,7 @@ from octet.graph import layers
 from octet.graph.layer_types import LAYER_TYPES, QUANTIZABLE, UNCALIBRATED, Int8, LayerType, Parameter
 from octet.graph.layers import can_requantize, clip_range, integer, is_int8, scale_counts, set_clip
 from octet.graph.profiles import target
-from octet.graph.scales import entries
+from octet.graph.scales import needed_entries
 from octet.ncnn.engine import Engine
 from octet.ncnn.layer import Layer, Tensor
 from octet.ncnn.layout import slots
@@ -59,14 +59,14 @@ def network(layer):
 def scales(layer):
     """A table for one layer: as if everything had been absmax."""
     table, key = Table(), f"{layer.name}_param_0"
-    for entry, (role, count) in zip(entries(layer), scale_counts(layer).items(), strict=False):
+    for entry, (role, count) in zip(needed_entries(layer), scale_counts(layer).items(), strict=False):
         rows = np.abs(layer.weights[role].data.reshape(count, -1)).max(axis=1)
         values = (127 / rows).astype(np.float32)
         if entry == key:
             table.weights[layer.name] = values
         else:
             table.more[entry] = values
-    if layer.name in entries(layer):
+    if layer.name in needed_entries(layer):
         table.inputs[layer.name] = np.float32(127 / 3)
     return table
 

@@ -138,13 +138,15 @@ def test_every_question_is_a_comment_in_the_shipped_file_and_every_example_is_va
             at = at.setdefault(parent, {})
         at[last] = yaml.parse(fields.example(field), key).values
     entry = example["models"]["net"]
-    other = {key: entry.pop(key) for key in (*params.OTHERS, "preprocess")}  # an entry has one source
+    others = {key: entry.pop(key) for key in (*params.OTHERS, "preprocess")}  # an entry has one source
     path.write_text(json.dumps(example))
     assert params.load(path).models["net"].config == "configs/models/NAME.py"
     left = {key: value for key, value in entry.items() if key not in ("config", "checkpoint", "zoo")}
-    example["models"]["net"] = left | other | {"checkpoint": other["onnx"]}
-    path.write_text(json.dumps(example))
-    assert params.load(path).models["net"].onnx == "models/NAME.onnx"
+    for key in params.OTHERS:
+        of_source = {name: others[name] for name in (key, "preprocess")}
+        example["models"]["net"] = left | of_source | {"checkpoint": others["onnx"]}
+        path.write_text(json.dumps(example))
+        assert getattr(params.load(path).models["net"], key) == others[key]
 
 
 def test_dvc_reads_the_same_from_the_shipped_file():
@@ -472,7 +474,7 @@ def test_an_entry_that_is_no_mapping(path):
     result = problems(path, "models:\n  net: 5" + VALID[VALID.index("\ntarget") :])
     assert result == [
         "params.yaml: models.net: expected a mapping with the keys config, checkpoint, trusted, data, keep_fp32, "
-        "partition, max_drop_pt, zoo, onnx, preprocess; found 5"
+        "partition, max_drop_pt, zoo, onnx, timm, torchvision, preprocess; found 5"
     ]
 
 

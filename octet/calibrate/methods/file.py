@@ -18,7 +18,7 @@ from octet.core.errors import OctetError
 from octet.core.files import read_bytes
 from octet.core.settings import TABLES, table_path
 from octet.graph.layers import quantizable
-from octet.graph.scales import add_attention, check_table, entries
+from octet.graph.scales import add_attention, check_table, needed_entries
 from octet.ncnn.table import Table, load
 
 COMPUTES = False
@@ -32,7 +32,7 @@ def calibrate(job: Job) -> Table:
         OctetError: There is no such file, it lies where DVC does not see that it changes, or it does not fit the model.
     """
     path = _path(job)
-    table, layers = load(path), [layer for layer in job.net.layers if entries(layer)]
+    table, layers = load(path), [layer for layer in job.net.layers if needed_entries(layer)]
     known = {layer.name for layer in layers}
     if job.onnx and not known.intersection(table.inputs):
         table = _renamed(table, _layers_of_nodes(job, job.onnx))

@@ -118,8 +118,8 @@ def _read(path: Path) -> ConfigDict:
     names: dict[str, object] = {"_base_": base, "__file__": str(path), "__name__": "config"}
     exec(compile(tree, str(path), "exec"), names)
     kinds = (types.ModuleType, types.FunctionType, type)
-    own = {k: v for k, v in names.items() if not k.startswith("__") and k != "_base_" and not isinstance(v, kinds)}
-    merged: ConfigDict = Config._merge_a_into_b(own, base)
+    assigned = {k: v for k, v in names.items() if not k.startswith("__") and k != "_base_" and not isinstance(v, kinds)}
+    merged: ConfigDict = Config._merge_a_into_b(assigned, base)
     return ConfigDict(merged)
 
 
