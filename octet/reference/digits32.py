@@ -46,24 +46,37 @@ _FONTS = (
 )
 Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
+# As matplotlib's cmti10.ttf draws the ten digits, side by side: its last release for Python 3.10 lacks that font.
+_CMTI10 = Path(__file__).with_name("cmti10_digits.png")
 _CELL, _GLYPH = 48, 28  # a glyph of 28 pixels' height in the middle of a cell of 48x48
 
 
 def _glyphs() -> Floats:
     """Every font's ten digits as coverage in [0, 1], shape (fonts, 10, 48, 48), all of the same height."""
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
-    cells = np.zeros((len(_FONTS), len(CLASSES), _CELL, _CELL), np.float32)
-    for f, name in enumerate(_FONTS):
-        font = ImageFont.truetype(str(folder / name), 120, layout_engine=ImageFont.Layout.BASIC)
-        for d, text in enumerate(CLASSES):
-            left, top, right, bottom = font.getbbox(text)
-            large = Image.new("L", (int(right - left), int(bottom - top)))
-            ImageDraw.Draw(large).text((-left, -top), text, fill=255, font=font)
-            width = max(1, min(_CELL - 4, round(large.width * _GLYPH / large.height)))
-            small = np.asarray(large.resize((width, _GLYPH), Image.Resampling.BOX), np.float32) / 255
-            y, x = (_CELL - _GLYPH) // 2, (_CELL - width) // 2
-            cells[f, d, y : y + _GLYPH, x : x + width] = small
+    files = [folder / name for name in _FONTS]
+    return np.stack([_drawn(file) if file.is_file() or file.stem != "cmti10" else _stored(_CMTI10) for file in files])
+
+
+def _drawn(font_file: Path) -> Floats:
+    """One font's ten digits, of shape (10, 48, 48)."""
+    cells = np.zeros((len(CLASSES), _CELL, _CELL), np.float32)
+    font = ImageFont.truetype(str(font_file), 120, layout_engine=ImageFont.Layout.BASIC)
+    for d, text in enumerate(CLASSES):
+        left, top, right, bottom = font.getbbox(text)
+        large = Image.new("L", (int(right - left), int(bottom - top)))
+        ImageDraw.Draw(large).text((-left, -top), text, fill=255, font=font)
+        width = max(1, min(_CELL - 4, round(large.width * _GLYPH / large.height)))
+        small = np.asarray(large.resize((width, _GLYPH), Image.Resampling.BOX), np.float32) / 255
+        y, x = (_CELL - _GLYPH) // 2, (_CELL - width) // 2
+        cells[d, y : y + _GLYPH, x : x + width] = small
     return cells
+
+
+def _stored(image_file: Path) -> Floats:
+    """The same from an image of the ten digits side by side, in levels of 255."""
+    levels = np.asarray(Image.open(image_file), np.float32)
+    return (levels / 255).reshape(_CELL, len(CLASSES), _CELL).transpose(1, 0, 2)
 
 
 def _between(rng: np.random.Generator, low: float, high: float, *shape: int) -> Floats:
