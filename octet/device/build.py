@@ -98,8 +98,8 @@ def _write_tools(folder: Path, architecture: str, zig: Path) -> None:
             script.replace("TOOL", tool).replace("ARCHITECTURE", architecture).replace("ZIG", shlex.quote(str(zig)))
         )
         path = folder / tool
-        if not path.is_file() or path.read_text() != script:
-            path.write_text(script)
+        if not path.is_file() or path.read_text("utf-8") != script:
+            path.write_text(script, "utf-8")
             path.chmod(0o755)
 
 
@@ -115,10 +115,16 @@ def _run(command: list[str], folder: Path, what: str) -> None:
     }
     log = folder / "build.log"
     with (
-        log.open("w") as kept,
+        log.open("w", encoding="utf-8") as kept,
         bar(what, None, "step") as shown,
         subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            env=environment,
         ) as process,
     ):
         assert process.stdout
@@ -129,7 +135,9 @@ def _run(command: list[str], folder: Path, what: str) -> None:
                 shown.total = int(total)
                 shown.update(int(done) - shown.n)
     if process.returncode:
-        first = next((line for line in log.read_text().splitlines() if "error" in line.lower()), "no word why")
+        first = next(
+            (line for line in log.read_text("utf-8", "replace").splitlines() if "error" in line.lower()), "no word why"
+        )
         raise OctetError(
             f"the runner for {architecture_of(folder)} does not build: {first.strip()}; all of it is in {log}"
         )

@@ -178,7 +178,7 @@ class Session:
         """Reads what came back, and believes none of it unseen."""
         name = self.connection.name
         try:
-            report = json.loads((folder / "report.json").read_text())
+            report = json.loads((folder / "report.json").read_text("utf-8"))
             model = report["models"][str(k)]
             latencies = [float(value) for value in model["latency_ms"]]
             load_ms, peak_kib, values = float(model["load_ms"]), int(report["peak_kib"]), int(model["values"])

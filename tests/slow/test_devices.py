@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import time
@@ -194,10 +193,9 @@ def test_ssh_without_a_key_or_a_server(server, tmp_path):
 def test_a_connection_that_is_cut_and_a_runner_that_is_killed(server, model, delay_s):
     """Whatever is cut, the next run finishes."""
     way = connect("board", server)
-    for victim in ("sshd: ", f"{server.folder}/runner-"):
-        begin = subprocess.Popen(
-            ["sh", "-c", 'sleep "$0"; pkill -9 -f "$1"', str(delay_s), victim], stdout=subprocess.DEVNULL
-        )
+    pid = Path(server.folder).with_name("pid").read_text().strip()
+    for victim in (["-P", pid], ["-f", f"{server.folder}/runner-"]):  # the server's own connections, and the runner
+        begin = subprocess.Popen(["sh", "-c", 'sleep "$0"; pkill -9 "$@"', str(delay_s), *victim])
         problem = problem_of(lambda: check(Session(way), model))
         assert problem is None or (problem.startswith("board: ") and "\n" not in problem)
         begin.wait()
@@ -279,7 +277,7 @@ def test_without_a_network_the_error_says_which_file_to_put_where(tmp_path, monk
 def test_a_runner_that_is_stopped_by_a_signal_says_so(local, model, tmp_path):
     job, inputs, _ = model
     session = Session(local)
-    killer = subprocess.Popen(["sh", "-c", f"sleep 0.3; pkill -{int(signal.SIGKILL)} -f runner-.*run"])
+    killer = subprocess.Popen(["sh", "-c", 'sleep 0.3; pkill -9 -f "$0"', f"{local.folder}/runner-.* run"])
     with pytest.raises(OctetError, match="^here: "):
         session.run([job], inputs, COUNT, "x", runs=100000)
     killer.wait()
