@@ -109,6 +109,7 @@ def add(
 
 def validate(model: str | None, profile: str | None) -> None:
     """Fill in what entries of params.yaml leave out, and check it as a whole."""
+    from octet.graph import profiles
     from octet.project import copies, entries, killed_dvc
     from octet.project.splits import check_splits
 
@@ -122,6 +123,8 @@ def validate(model: str | None, profile: str | None) -> None:
         entry = loaded.models[name]
         copies.refresh(name)
         entries.present(name, entry.config, entry.checkpoint, entry.data, entry.onnx is not None)
+        if profile is None:  # make tune may be about to write it anew
+            profiles.target(entry.target)
         check_splits(name, entry, entry.evaluate.split)
 
 

@@ -72,6 +72,23 @@ def test_mistakes(octet, args, code, message):
     assert "Traceback" not in done.stderr
 
 
+def test_a_damaged_profile_is_told_before_any_stage_runs(octet, tmp_path):
+    shutil.copytree(ROOT / "configs", tmp_path / "configs")
+    for name in ("data", "models"):
+        (tmp_path / name).mkdir()
+        shutil.copy(ROOT / name / "dvc.yaml", tmp_path / name)
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text().replace("target: dotprod", "target: mine"))
+    profile = tmp_path / "configs/targets/mine.yaml"
+    profile.write_text("base: dotprod\n")
+    done = octet("validate")
+    assert (done.returncode, done.stderr) == (0, "")
+    profile.write_text("base: dotprod\nlayers: []\n")
+    done = octet("validate")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: configs/targets/mine.yaml: layers: expected a mapping with entries like ")
+    assert octet("validate", "--profile", "mine").returncode == 0  # make tune writes it anew
+
+
 def test_one_summary_of_all_models_and_what_comes_next(octet, tmp_path):
     """With this it is that `make quantize` ends, also where it made one of several models."""
     for name in ("params.yaml", "configs", "metrics"):
