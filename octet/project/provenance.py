@@ -64,9 +64,8 @@ def provenance(name: str, lock: str | Path = "dvc.lock") -> Provenance:
     stages = _mapping(_mapping(values).get("stages"))
     if f"summary@{name}" not in stages:
         raise OctetError(f"{lock}: the pipeline did not run for {name}; 'make quantize MODEL={name}' does that")
-    parameters: dict[
-        str, Any
-    ] = {}  # models.NAME.config and such; of the stage settings models.NAME, and what all models have
+    # models.NAME.config and such; of the stage settings models.NAME, and what all models have
+    parameters: dict[str, Any] = {}
     of_model = {stage: _mapping(recorded) for stage, recorded in stages.items() if str(stage).endswith(f"@{name}")}
     settings = dict(_files(of_model.get(f"settings@{name}", {}), "outs"))
     for stage, recorded in of_model.items():
@@ -77,18 +76,18 @@ def provenance(name: str, lock: str | Path = "dvc.lock") -> Provenance:
             )
     entry = {"models": {name: _mapping(parameters.pop(f"models.{name}", None))}}
     parameters |= inherit(parameters | entry)["models"][name]
-    entry = {str(key).removeprefix(f"models.{name}."): value for key, value in parameters.items()}
-    other = next((key for key in OTHERS if entry.get(key) is not None), None)
+    settled: dict[str, Any] = {str(key).removeprefix(f"models.{name}."): value for key, value in parameters.items()}
+    other = next((key for key in OTHERS if settled.get(key) is not None), None)
     try:
         return Provenance(
-            source=entry[other or "config"],
+            source=settled[other or "config"],
             codebase=other or "mmcls",
-            keep_fp32=entry["keep_fp32"],
-            opset=entry["export"]["opset"],
-            target=entry["target"],
-            calibrate=entry["calibrate"],
-            split=entry["evaluate"]["split"],
-            runs=entry["benchmark"]["runs"],
+            keep_fp32=settled["keep_fp32"],
+            opset=settled["export"]["opset"],
+            target=settled["target"],
+            calibrate=settled["calibrate"],
+            split=settled["evaluate"]["split"],
+            runs=settled["benchmark"]["runs"],
         )
     except TypeError:
         raise OctetError(f"{lock}: damaged where it has the parameters of {name}; {made_by}") from None
