@@ -15,7 +15,6 @@ import numpy.typing as npt
 from octet.benchmark.benchmark import Speed
 from octet.core.files import decimals
 from octet.core.logits import decibels, divergence
-from octet.device.session import Result
 
 Logits = npt.NDArray[np.float32]
 
@@ -46,31 +45,87 @@ class Against:
         return cls(**asdict(divergence(reference, logits)), sqnr_db=decimals(sqnr_db, 1))
 
 
-def speed_json(latency_ms: Sequence[float]) -> dict[str, float]:
-    """The speed of a run, and by how much its last quarter was slower than its first: the device grew warm.
-
-    >>> speed_json([1.0, 1.0, 1.0, 1.0, 1.5, 1.5, 1.5, 1.5])["drift_pct"]
-    50.0
-    """
-    quarter = max(len(latency_ms) // 4, 1)
-    first, last = np.median(latency_ms[:quarter]), np.median(latency_ms[-quarter:])
-    return {**asdict(Speed.of(latency_ms)), "drift_pct": decimals(100 * (float(last / first) - 1), 1)}
-
-
-def accuracy_json(
-    result: Result, hosts: Mapping[str, Logits], precision: str, labels: npt.NDArray[np.int64] | None
-) -> dict[str, Any]:
-    """What a device answers.
+@dataclass(frozen=True)
+class DeviceSpeed:
+    """The speed of a run on a device, and whether the device grew warm.
 
     Args:
-        result: Of one model on the device.
-        hosts: This machine's logits of fp32 and int8, with the pipeline's options.
-        precision: Which of them the model is: its own divergence is named so.
+        speed: As that of this machine.
+        drift_pct: By how much the last quarter was slower than the first.
+    """
+
+    speed: Speed
+    drift_pct: float
+
+    @classmethod
+    def of(cls, latency_ms: Sequence[float]) -> DeviceSpeed:
+        """That of some runs, in the order of time.
+
+        >>> DeviceSpeed.of([1.0, 1.0, 1.0, 1.0, 1.5, 1.5, 1.5, 1.5]).drift_pct
+        50.0
+        """
+        quarter = max(len(latency_ms) // 4, 1)
+        first, last = np.median(latency_ms[:quarter]), np.median(latency_ms[-quarter:])
+        return cls(Speed.of(latency_ms), decimals(100 * (float(last / first) - 1), 1))
+
+    def to_json(self) -> dict[str, float]:
+        """Its figures side by side."""
+        return {**asdict(self.speed), "drift_pct": self.drift_pct}
+
+
+@dataclass(frozen=True)
+class RunFigures:
+    """What one model with one kind of ncnn's options gives on a device.
+
+    Args:
+        host_fp32: Beside this machine's fp32.
+        host_same: Beside this machine's run of the same files.
+        top1_pct: Right predictions; None where the images have no labels.
+        load_ms: How long its files took to load.
+        peak_kib: The most memory that the process had, in KiB.
+        size_bytes: Of its files.
+        speeds: By the number of threads; none of an emulator.
+    """
+
+    host_fp32: Against
+    host_same: Against
+    top1_pct: float | None
+    load_ms: float
+    peak_kib: int
+    size_bytes: int
+    speeds: Mapping[int, DeviceSpeed]
+
+    def to_json(self, precision: str) -> dict[str, Any]:
+        """The figures of a run with the files of that precision."""
+        against = {"host_fp32": asdict(self.host_fp32), f"host_{precision}": asdict(self.host_same)}
+        top1 = {} if self.top1_pct is None else {"top1_pct": self.top1_pct}
+        speeds = {f"threads_{threads}": speed.to_json() for threads, speed in self.speeds.items()}
+        rest = {"load_ms": self.load_ms, "peak_kib": self.peak_kib, "size_bytes": self.size_bytes}
+        return against | top1 | rest | speeds
+
+
+def top1_pct(logits: Logits, labels: npt.NDArray[np.int64] | None) -> float | None:
+    """Right predictions, in percent.
+
+    >>> top1_pct(np.array([[0, 1.0], [1.0, 0]], np.float32), np.array([1, 1])), top1_pct(np.zeros((2, 2), np.float32), None)
+    (50.0, None)
+
+    Args:
+        logits: Of shape (n, classes).
         labels: Of the images, of shape (n,), where they have any.
     """
-    figures: dict[str, Any] = {"host_fp32": asdict(Against.of(hosts["fp32"], result.logits))}
-    if precision != "fp32":
-        figures[f"host_{precision}"] = asdict(Against.of(hosts[precision], result.logits))
-    if labels is not None:
-        figures["top1_pct"] = decimals(100 * float((result.logits.argmax(axis=1) == labels).mean()), 4)
-    return figures
+    return None if labels is None else decimals(100 * float((logits.argmax(axis=1) == labels).mean()), 4)
+
+
+def speedups(medians_ms: Mapping[str, float], threads: int) -> dict[str, float]:
+    """How many times as fast as fp32 int8 is, and its faster kind than ncnn's default float.
+
+    Args:
+        medians_ms: By run: fp32, fp16, int8, int8_fp16.
+        threads: With how many.
+    """
+    fastest = min(medians_ms["int8"], medians_ms["int8_fp16"])
+    return {
+        f"speedup_over_fp32_threads_{threads}": decimals(medians_ms["fp32"] / medians_ms["int8"], 3),
+        f"speedup_over_default_threads_{threads}": decimals(medians_ms["fp16"] / fastest, 3),
+    }

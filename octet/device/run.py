@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from octet.data import preprocess
 from octet.data.images import split_images
 from octet.device import devices
 from octet.device.connections import connect
-from octet.device.figures import accuracy_json, speed_json
+from octet.device.figures import Against, DeviceSpeed, RunFigures, speedups, top1_pct
 from octet.device.inputs import write_inputs
 from octet.device.session import Job, Result, Session
 from octet.ncnn.engine import Engine, logits
@@ -74,33 +75,36 @@ def measure(device_name: str, name: str, params: Params, count: int) -> Path:
                 what = f"{device_name}, {threads} thread{'s' * (threads > 1)}"
                 speeds[threads] = session.run(jobs, timed, few, what, threads=threads, cores="big", runs=TIMED_RUNS)
     hosts = {precision: logits(engine, images, f"this machine, {precision}") for precision, engine in engines.items()}
-    figures: dict[str, Any] = {"device": session.info | {"emulated": device.emulated}, "n_images": len(images)}
-    for run, precision, _ in RUNS:
-        figures[run] = accuracy_json(answers[run], hosts, precision, images.labels)
-        figures[run] |= {"load_ms": decimals(alone[run].load_ms, 1), "peak_kib": alone[run].peak_kib}
-        figures[run] |= {"size_bytes": folder.ncnn(precision).size_bytes()}
-        figures[run] |= {f"threads_{threads}": speed_json(by[run].latency_ms) for threads, by in speeds.items()}
-    for threads in speeds:
-        medians = {run: figures[run][f"threads_{threads}"]["median_ms"] for run, _, _ in RUNS}
-        figures[f"speedup_over_fp32_threads_{threads}"] = decimals(medians["fp32"] / medians["int8"], 3)
-        figures[f"speedup_over_default_threads_{threads}"] = decimals(
-            medians["fp16"] / min(medians["int8"], medians["int8_fp16"]), 3
+    figures = {
+        run: RunFigures(
+            host_fp32=Against.of(hosts["fp32"], answers[run].logits),
+            host_same=Against.of(hosts[precision], answers[run].logits),
+            top1_pct=top1_pct(answers[run].logits, images.labels),
+            load_ms=decimals(alone[run].load_ms, 1),
+            peak_kib=alone[run].peak_kib,
+            size_bytes=folder.ncnn(precision).size_bytes(),
+            speeds={threads: DeviceSpeed.of(by[run].latency_ms) for threads, by in speeds.items()},
         )
+        for run, precision, _ in RUNS
+    }
+    content: dict[str, Any] = {"device": session.info | {"emulated": device.emulated}, "n_images": len(images)}
+    content |= {run: figures[run].to_json(precision) for run, precision, _ in RUNS}
+    for threads in speeds:
+        content |= speedups({run: of.speeds[threads].speed.median_ms for run, of in figures.items()}, threads)
     path = folder.metrics / "devices" / f"{device_name}.json"
-    write_json(path, figures)
+    write_json(path, content)
     print(f"{name} on {device_name}: {session.info['cpu']}, {', '.join(session.info['features']) or 'no extensions'}")
     print(_table(figures))
     return path
 
 
-def _table(figures: dict[str, Any]) -> str:
-    threads = sorted(int(key.rpartition("_")[2]) for key in figures["fp32"] if key.startswith("threads_"))
-    rows = []
-    for run, precision, _ in RUNS:
-        same, fp32 = figures[run][f"host_{precision}"], figures[run]["host_fp32"]
-        row = [run, f"{figures[run]['top1_pct']:.2f} %" if "top1_pct" in figures[run] else ""]
-        row += [f"{same['agreement_pct']:.2f} %", f"{same['sqnr_db']:.1f} dB", f"{fp32['kl_nats']:.2e}"]
-        rows.append(row + [f"{figures[run][f'threads_{count}']['median_ms']:.2f} ms" for count in threads])
+def _table(figures: Mapping[str, RunFigures]) -> str:
+    """One row a run."""
+    threads, rows = sorted(figures["fp32"].speeds), []
+    for run, of in figures.items():
+        row = [run, "" if of.top1_pct is None else f"{of.top1_pct:.2f} %", f"{of.host_same.agreement_pct:.2f} %"]
+        row += [f"{of.host_same.sqnr_db:.1f} dB", f"{of.host_fp32.kl_nats:.2e}"]
+        rows.append(row + [f"{of.speeds[count].speed.median_ms:.2f} ms" for count in threads])
     head = ["", "top-1", "agrees with this machine's", "SQNR to it", "KL to its fp32"]
     return table(
         rows, head + [f"{count} thread{'s' * (count > 1)}" for count in threads], "l" + "r" * (4 + len(threads))

@@ -11,7 +11,7 @@ from octet.core.errors import OctetError
 from octet.device import devices
 from octet.device.connections import connect
 from octet.device.devices import Adb, Command, Local, Ssh
-from octet.device.figures import Against, speed_json
+from octet.device.figures import Against, DeviceSpeed
 from octet.device.inputs import write_inputs
 
 pytestmark = pytest.mark.unit
@@ -148,5 +148,6 @@ def test_against_and_speed():
     assert (same.agreement_pct, same.kl_nats, same.sqnr_db) == (100.0, 0.0, 200.0)
     noisy = Against.of(np.array([[3.0, 4.0], [0, 0]], np.float32), np.array([[3.0, 4.5], [0, 0]], np.float32))
     assert noisy.sqnr_db == pytest.approx(20.0, abs=0.05)
-    speed = speed_json([2.0, 2.0, 2.0, 2.0, 3.0, 3.0, 3.0, 3.0])
-    assert (speed["median_ms"], speed["drift_pct"], speed["n_runs"]) == (2.5, 50.0, 8)
+    warm = DeviceSpeed.of([2.0, 2.0, 2.0, 2.0, 3.0, 3.0, 3.0, 3.0])
+    assert warm.to_json() | {"p90_ms": 3.0, "fps": 400.0} == warm.to_json()
+    assert (warm.speed.median_ms, warm.drift_pct, warm.speed.n_runs) == (2.5, 50.0, 8)
