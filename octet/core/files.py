@@ -192,10 +192,14 @@ def _finite(text: str) -> float:
 
 
 def decimals(value: float, digits: int) -> float:
-    """A finite figure of so many decimals, for a tracked file."""
+    """A finite figure of so many decimals, for a tracked file; one that rounds to 0 has no sign.
+
+    >>> decimals(1.2345, 2), decimals(-1e-12, 9)
+    (1.23, 0.0)
+    """
     if not math.isfinite(value):
         raise ValueError(f"a figure is {value}")
-    return round(float(value), digits)
+    return round(float(value), digits) + 0.0  # of -0.0 it makes 0.0
 
 
 def figure(value: float) -> float:

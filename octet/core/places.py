@@ -1,4 +1,4 @@
-"""Where files may lie that an entry of params.yaml names and that are code: where DVC sees that they change."""
+"""Where files may lie that an entry of params.yaml names and that are code, so that DVC sees them change; how paths are told."""
 
 from __future__ import annotations
 
@@ -34,3 +34,13 @@ def config_problem(config: str, root: Path = Path()) -> str | None:
     if ".." in Path(config).parts and not (root / config).is_file():  # nor does a name lead out of mmcls's zoo
         return f"{config}: leads out of {CONFIGS}, and is no name in mmcls's zoo; move it there, with what it inherits"
     return None
+
+
+def from_here(path: Path) -> Path:
+    """The path from the current folder, where it lies in there; else as it is.
+
+    >>> from_here(Path.cwd() / "configs").as_posix(), from_here(Path("/elsewhere/net.py")).as_posix()
+    ('configs', '/elsewhere/net.py')
+    """
+    here = Path.cwd()
+    return path.absolute().relative_to(here) if path.absolute().is_relative_to(here) else path

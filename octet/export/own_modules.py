@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from octet.core.errors import OctetError
+from octet.core.places import from_here
 
 _WRONG = (
     ImportError,
@@ -93,7 +94,7 @@ def _import(name: str, config: Path, where: str) -> None:
     here = next((root for root in _roots if _is_module(root, top)), None)
     if top in _others and here is not None:
         raise OctetError(
-            f"{where}: custom_imports names {name!r}, which lies in {_short(here)}, but Octet or a package has loaded another "
+            f"{where}: custom_imports names {name!r}, which lies in {from_here(here)}, but Octet or a package has loaded another "
             "module of that name; rename yours"
         )
     problem = ""
@@ -102,7 +103,7 @@ def _import(name: str, config: Path, where: str) -> None:
     except ModuleNotFoundError as error:
         missing = error.name or name
         who = "" if name.split(".")[: missing.count(".") + 1] == missing.split(".") else f"imports {missing!r}, which "
-        place = f"{_short(folder)}/{missing.partition('.')[0]}"
+        place = f"{from_here(folder)}/{missing.partition('.')[0]}"
         what = f"custom_imports names {name!r}, which " + (f"{who}" if who else "")
         problem = (
             f"{what}is neither beside the config, as {place}.py or in {place}/, nor in the environment; put it there, or "
@@ -136,11 +137,6 @@ def _is_installed(file: Path) -> bool:
 
 def _is_module(root: Path, name: str) -> bool:
     return (root / f"{name}.py").is_file() or (root / name).is_dir()
-
-
-def _short(folder: Path) -> Path:
-    here = Path.cwd()
-    return folder.absolute().relative_to(here) if folder.absolute().is_relative_to(here) else folder
 
 
 def _forget() -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from octet.core.errors import OctetError
 from octet.core.files import checksum, read_dataclass, write_bytes, write_json
-from octet.core.places import CONFIGS
+from octet.core.places import CONFIGS, from_here
 
 _MOST_BYTES = 2**24  # of all copies
 
@@ -80,7 +80,7 @@ class Copies:
                 Path(path).unlink(missing_ok=True)
         for file, data in self.files.items():
             write_bytes(file, data)
-        sources = {_short(path): checksum(path, "sha256") for path in sorted(self.sources)}
+        sources = {str(from_here(path)): checksum(path, "sha256") for path in sorted(self.sources)}
         copies = {str(path): hashlib.sha256(data).hexdigest() for path, data in sorted(self.files.items())}
         write_json(_record(self.name), asdict(Sources(self.config, sources, copies)))
 
@@ -204,8 +204,3 @@ def _as_text(name: str, config: str, values: dict[str, Any]) -> str:
             f"{config}: holds more than plain values; move it to {CONFIGS / name}.py yourself, and name it so"
         ) from None
     return f"# All of {Path(config).name}, and of what it inherits.\n" + "".join(lines)
-
-
-def _short(path: Path) -> str:
-    here = Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
