@@ -38,7 +38,7 @@ def ask(question: str, example: Any, **limits: Any) -> Any:
     Args:
         question: What it asks; params.yaml has it as a comment.
         example: A value that works.
-        limits: What pydantic's Field takes: ge, le, pattern, default, …
+        limits: What pydantic's Field takes: ge, gt, le, lt, pattern, default, …
     """
     return Field(title=question, examples=[example], **limits)
 
@@ -152,10 +152,17 @@ def expected(field: FieldInfo, folder: Path) -> str:
     names, form = sorted(choices(field, folder)), metadata(field, Form)
     if form and kind is not str:
         return form.words
-    low, high = (next((getattr(m, key) for m in field.metadata if hasattr(m, key)), None) for key in ("ge", "le"))
-    span = "" if low is None else f" of at least {low}" if high is None else f" from {low} to {high}"
-    words = f"one of {', '.join(names)}" if names else _KINDS[get_origin(kind) or kind] + span
+    words = f"one of {', '.join(names)}" if names else _KINDS[get_origin(kind) or kind] + _span(field)
     return words + " or null" * null
+
+
+def _span(field: FieldInfo) -> str:
+    """A number's limits in words: « from 0 to 1 », « above 0 and of at most 1 »; empty where it has none."""
+    limits = {key: getattr(m, key) for m in field.metadata for key in ("ge", "gt", "le", "lt") if hasattr(m, key)}
+    if limits.keys() == {"ge", "le"}:
+        return f" from {limits['ge']} to {limits['le']}"
+    words = {"ge": "of at least", "gt": "above", "le": "of at most", "lt": "below"}
+    return "".join(" and" * (k > 0) + f" {words[key]} {limits[key]}" for k, key in enumerate(sorted(limits)))
 
 
 def _plain(field: FieldInfo) -> tuple[Any, bool]:

@@ -61,7 +61,7 @@ class Preprocessing(Section):
     )
     """One number: the short edge, and the other follows. [height, width]: both. null: to what 'crop' says, or to the network's
     size. What is larger than that then is cut to its middle."""
-    crop: float | None = ask("Which share of the resized image is kept?", 0.875, default=None, gt=0.0, le=1)
+    crop: float | None = ask("Which share of the resized image is kept?", 0.875, default=None, gt=0, le=1)
     """timm's crop_pct: the short edge is resized to the network's size divided by it. null: 'resize' says it."""
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos", "area", "box", "hamming"] = ask(
         "By which filter is it resized?", "bilinear", default="bilinear"

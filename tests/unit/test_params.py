@@ -149,6 +149,25 @@ def test_every_question_is_a_comment_in_the_shipped_file_and_every_example_is_va
         assert getattr(params.load(path).models["net"], key) == others[key]
 
 
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        ({}, "a number"),
+        ({"ge": 0}, "a number of at least 0"),
+        ({"ge": 0, "le": 1}, "a number from 0 to 1"),
+        ({"gt": 0}, "a number above 0"),
+        ({"le": 1}, "a number of at most 1"),
+        ({"gt": 0, "le": 1}, "a number above 0 and of at most 1"),
+        ({"ge": 0, "lt": 1}, "a number of at least 0 and below 1"),
+    ],
+)
+def test_every_limit_of_a_number_is_told(limits, words, tmp_path):
+    class Own(fields.Section):
+        share: float = fields.ask("Which share?", 0.5, **limits)
+
+    assert fields.expected(Own.model_fields["share"], tmp_path) == words
+
+
 def test_dvc_reads_the_same_from_the_shipped_file():
     text = SHIPPED.read_text()
     assert yaml.parse(text, SHIPPED).values == parse_yaml(text, SHIPPED)

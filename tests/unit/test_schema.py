@@ -36,6 +36,8 @@ def errors(value, part: dict, whole: dict, at: str = "") -> list[str]:
         "enum": lambda names: value in names,
         "minimum": lambda low: value >= low,
         "maximum": lambda high: value <= high,
+        "exclusiveMinimum": lambda low: value > low,
+        "exclusiveMaximum": lambda high: value < high,
         "minLength": lambda count: len(value) >= count,
         "minProperties": lambda count: len(value) >= count,
         "pattern": lambda pattern: re.search(pattern, value),
