@@ -43,7 +43,7 @@ def test_models_of_such_names_are_refused(project):
     (project.folder / "params.yaml").write_text(models + PARAMS[PARAMS.index("target") :])
     done = project.python("-m", "dvc", "repro", "--keep-going", ok=False)
     assert done.returncode != 0
-    assert done.stdout.count("Running stage 'export@") >= len(TEXTS), "of a quote or a dot DVC itself makes an error"
+    assert done.stdout.count("Running stage 'settings@") >= len(TEXTS), "of a quote or a dot DVC itself makes an error"
     assert 'params.yaml: models.$(touch ran): "$(touch ran)" is no usable name.' in done.stderr
     assert 'params.yaml: models.../../x: "../../x" is no usable name.' in done.stderr
     assert "Traceback" not in done.stderr

@@ -19,6 +19,7 @@ class Mine(ResNet_CIFAR):
 """
 
 
+@pytest.mark.slow
 def test_a_changed_module_or_class_list_reruns_export_and_what_follows(finished, tmp_path):
     project = finished.copy(tmp_path / "p")
     mine = project.folder / "mine"

@@ -70,6 +70,7 @@ def test_a_change_of_all_runs_no_model_that_has_its_own(two, tmp_path):
     assert sorted(project.repro("quantize")) == sorted([*of("tiny", *STAGES), *of("second", "settings")])
 
 
+@pytest.mark.slow
 def test_an_experiment_on_one_model(two, tmp_path):
     """Plainly where its entry has the key; with `++` where it lacks it, too."""
     project = two.copy(tmp_path / "p")

@@ -48,6 +48,7 @@ def test_a_colleague_pulls_and_computes_nothing(first, tmp_path):
     assert other.git("status", "--porcelain") == ""
 
 
+@pytest.mark.slow
 def test_a_sweep_is_shown_and_an_experiment_goes_to_a_colleague(first, swept, tmp_path):
     rows = list(csv.DictReader(io.StringIO(first.dvc("exp", "show", "--csv"))))
     shown = {row["Experiment"]: row["calibrate.method"] for row in rows}

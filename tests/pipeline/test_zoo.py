@@ -138,6 +138,7 @@ def test_what_was_fetched_stays_and_no_other_model_needs_it(run, tmp_path):
     project = run.copy(tmp_path / "p")
     weights = project.folder / "models/zoo" / WEIGHTS
     project.env |= {"OCTET_MIRROR": "http://127.0.0.1:9", "no_proxy": "127.0.0.1"}
+    project.dvc("repro", "settings@own")
     assert "weights" not in project.dvc("repro", "--dry", "export@own")
     assert "didn't change" in project.dvc("repro", "export@tiny")
     again = "repro", "--single-item", "--force", "downloads/dvc.yaml:weights@resnet18_8xb16_cifar10"
