@@ -116,7 +116,7 @@ def test_a_long_file_is_read_or_refused_soon(tmp_path, name, recwarn):
     began = time.process_time()
     with pytest.raises(OctetError) as error:
         params.load(path)
-    assert time.process_time() - began < 5, "2 on an idle machine"
+    assert time.process_time() - began < 20, "a guard against steps that multiply; it takes about one second"
     assert len(str(error.value)) < 20_000
     assert not recwarn
 
@@ -157,7 +157,7 @@ def test_of_many_models_in_dvc_lock_one_is_read(tmp_path):
     (tmp_path / "dvc.lock").write_text(f"{head}stages:\n{many}{stages}")
     began = time.process_time()
     assert provenance("resnet18_digits32", tmp_path / "dvc.lock") == provenance("resnet18_digits32", lock)
-    assert time.process_time() - began < 2
+    assert time.process_time() - began < 20, "a guard against steps that multiply; it takes under a second"
     with pytest.raises(OctetError, match="the pipeline did not run for resnet18"):
         provenance("resnet18", tmp_path / "dvc.lock")
 
