@@ -116,7 +116,9 @@ def test_a_long_file_is_read_or_refused_soon(tmp_path, name, recwarn):
     began = time.process_time()
     with pytest.raises(OctetError) as error:
         params.load(path)
-    assert time.process_time() - began < 20, "a guard against steps that multiply; it takes about one second"
+    assert time.process_time() - began < 30, (
+        "a guard against steps that multiply; it takes a second, in a large process nine"
+    )
     assert len(str(error.value)) < 20_000
     assert not recwarn
 
