@@ -138,11 +138,4 @@ def _run(command: list[str], folder: Path, what: str) -> None:
         first = next(
             (line for line in log.read_text("utf-8", "replace").splitlines() if "error" in line.lower()), "no word why"
         )
-        raise OctetError(
-            f"the runner for {architecture_of(folder)} does not build: {first.strip()}; all of it is in {log}"
-        )
-
-
-def architecture_of(folder: Path) -> str:
-    """The architecture whose build is in a folder."""
-    return folder.name
+        raise OctetError(f"the runner for {folder.name} does not build: {first.strip()}; all of it is in {log}")

@@ -117,6 +117,8 @@ def test_files_that_are_none_are_refused(local, model, tmp_path):
         session.run([Job("x", "fp32", broken, "in0", "out0")], inputs, COUNT, "x")
     with pytest.raises(OctetError, match="expected fp32, fp16 or bf16"):
         session.run([Job("x", "int4", job.files, "in0", "out0")], inputs, COUNT, "x")
+    with pytest.raises(OctetError, match="this runner is built without bf16"):
+        session.run([Job("x", "bf16", job.files, "in0", "out0")], inputs, COUNT, "x")
     with pytest.raises(OctetError, match="no input named 'data'"):
         session.run([Job("x", "fp32", job.files, "data", "out0")], inputs, COUNT, "x")
     with pytest.raises(OctetError, match="--threads 0: expected a number from 1"):

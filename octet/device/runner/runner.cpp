@@ -96,6 +96,7 @@ struct Model {
         net.opt.use_vulkan_compute = false;
         const bool fp16 = options == "fp16", bf16 = options == "bf16";
         if (!fp16 && !bf16 && options != "fp32") fail("--model " + name + ": options '" + options + "', expected fp32, fp16 or bf16");
+        if (bf16 && !NCNN_BF16) fail("--model " + name + ": this runner is built without bf16");
         net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = fp16;
         net.opt.use_bf16_packed = net.opt.use_bf16_storage = bf16;
         const Clock::time_point start = Clock::now();
