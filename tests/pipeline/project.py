@@ -30,9 +30,7 @@ test_pipeline = [
 data = dict(test=dict(type="CIFAR10", pipeline=test_pipeline))
 """
 
-PARAMS = """
-models:
-  tiny:
+ENTRY = """\
     config: configs/models/tiny.py
     checkpoint: models/tiny.pth
     trusted: false
@@ -40,7 +38,11 @@ models:
     keep_fp32: []
     partition: []
     max_drop_pt: 100
-target: dotprod
+"""
+PARAMS = f"""
+models:
+  tiny:
+{ENTRY}target: dotprod
 export:
   opset: 13
 equalize: false

@@ -5,21 +5,14 @@ import json
 import pytest
 
 from octet.core import yaml
-from tests.pipeline.project import Project
+from tests.pipeline.project import ENTRY, Project
 
 pytestmark = pytest.mark.pipeline
 
-SECOND = """
+SECOND = f"""
   second:
-    config: configs/models/tiny.py
-    checkpoint: models/tiny.pth
-    trusted: false
-    data: data/digits32
-    keep_fp32: []
-    partition: []
-    max_drop_pt: 100
-    target: ncnn2int8
-    calibrate: {method: kl, images: 20}
+{ENTRY}    target: ncnn2int8
+    calibrate: {{method: kl, images: 20}}
 target: dotprod
 """
 STAGES = ("settings", "calibrate", "round", "plan", "quantize")

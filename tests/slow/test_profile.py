@@ -4,21 +4,11 @@ import json
 
 import pytest
 
-from tests.pipeline.project import Project
+from tests.pipeline.project import ENTRY, Project
 
 pytestmark = pytest.mark.slow
 
-SECOND = """
-  second:
-    config: configs/models/tiny.py
-    checkpoint: models/tiny.pth
-    trusted: false
-    data: data/digits32
-    keep_fp32: []
-    partition: []
-    max_drop_pt: 100
-target: dotprod
-"""
+SECOND = f"\n  second:\n{ENTRY}target: dotprod\n"
 
 
 @pytest.fixture

@@ -8,14 +8,13 @@ each network.
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
 from pathlib import Path
 
 from octet.core.errors import run
 from octet.core.files import read_json, write_json, write_text
 from octet.core.progress import progress
 from octet.zoo import catalogue
+from tests.bench.zoo.apart import measure_apart
 from tests.bench.zoo.networks import Network, count_parameters, networks
 from tests.bench.zoo.report import by_config, markdown
 
@@ -36,14 +35,7 @@ def done(network: Network) -> bool:
 
 def measure(network: Network) -> None:
     result = SCRATCH / f"{network.name}.json"
-    command = [sys.executable, "-m", "tests.bench.zoo.measure", network.configs[0], str(result)]
-    try:
-        actual = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=LIMIT_S)
-        error = (actual.stderr.strip().splitlines() or ["killed"])[-1] if actual.returncode else None
-    except subprocess.TimeoutExpired:
-        error = f"took more than {LIMIT_S / 3600:.0f} hours"
-    if error:
-        write_json(result, {"error": error})
+    measure_apart("tests.bench.zoo.measure", [network.configs[0], str(result)], result, LIMIT_S)
 
 
 def write(every: list[Network]) -> None:

@@ -7,8 +7,6 @@ What was measured stays in .zoo/, one file a network, and is not measured again;
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +21,7 @@ from octet.core.text import table
 from octet.export.libraries import library
 from octet.export.library_source import LibrarySource
 from octet.export.own_preprocess import own_preprocess
+from tests.bench.zoo.apart import measure_apart
 from tests.bench.zoo.measure import LARGEST, VARIATION, files
 from tests.bench.zoo.weights import images, randomize
 
@@ -127,18 +126,6 @@ def _measured(name: str, network: str) -> dict | None:
     return read_json(path, "make library-table writes it") if path.is_file() else None
 
 
-def _measure_apart(name: str, network: str) -> None:
-    path = _path(name, network)
-    command = [sys.executable, "-m", "tests.bench.zoo.libraries", "--only", name, network]
-    try:
-        actual = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=LIMIT_S)
-        error = (actual.stderr.strip().splitlines() or ["killed"])[-1] if actual.returncode else None
-    except subprocess.TimeoutExpired:
-        error = f"took more than {LIMIT_S / 3600:.0f} hours"
-    if error:
-        write_json(path, {"error": error})
-
-
 def write() -> None:
     """The page of all that was measured."""
     parts = [_HEAD]
@@ -183,7 +170,7 @@ def main() -> None:
         return
     chosen = [each for each in _every(arguments.find.lower()) if "error" in (_measured(*each) or {"error": ""})]
     for name, network in progress(chosen, "measuring", unit="network"):
-        _measure_apart(name, network)
+        measure_apart("tests.bench.zoo.libraries", ["--only", name, network], _path(name, network), LIMIT_S)
         write()
     write()
 
