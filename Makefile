@@ -33,7 +33,7 @@ MINUTES ?=
 # Of `make device`: a name in configs/devices, and on how many test images; empty: 200.
 DEVICE ?=
 IMAGES ?=
-# More options for pytest, such as -k table or -x.
+# More options for pytest, such as -k table or -x; -n 0 runs all tests in one process.
 PYTEST ?=
 
 # All of these but PYTEST are names and nothing else, whatever is in them: make does not expand them, and recipes get them
@@ -78,8 +78,8 @@ tune: .venv/.ready git-or-not  ## Find the fastest kernel for each layer of MODE
 	@$(RUN) -m dvc repro --quiet "calibrate@$$MODEL"
 	@$(RUN) -m octet.tune "models/$$MODEL" --out "configs/targets/$${NAME:-$$MODEL}.yaml"
 
-test: .venv/.ready git-or-not  ## Run all tests but the slow ones; PYTEST='-k table -x' gives pytest more options
-	@$(PY) -m pytest -m 'not slow' $(PYTEST)
+test: .venv/.ready git-or-not  ## Run all tests but the slow ones, a file at a time in each of two processes; PYTEST='-k table -x' gives pytest more options
+	@$(PY) -m pytest -m 'not slow' -n 2 --dist loadfile $(PYTEST)
 
 test-unit: .venv/.ready  ## Run the tests of the library alone
 	@$(PY) -m pytest -m unit $(PYTEST)
