@@ -79,7 +79,7 @@ tune: .venv/.ready git-or-not  ## Find the fastest kernel for each layer of MODE
 	@$(RUN) -m octet.tune "models/$$MODEL" --out "configs/targets/$${NAME:-$$MODEL}.yaml"
 
 test: .venv/.ready git-or-not  ## Run all tests but the slow ones, a file at a time in each of two processes; PYTEST='-k table -x' gives pytest more options
-	@$(PY) -m pytest -m 'not slow' -n 2 --dist loadfile $(PYTEST)
+	@$(PY) -m pytest -m 'not slow' -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 test-unit: .venv/.ready  ## Run the tests of the library alone
 	@$(PY) -m pytest -m unit $(PYTEST)
