@@ -1,0 +1,11 @@
+"""Octet's int8 for engines that read ONNX: QuantizeLinear and DequantizeLinear around what each engine computes in int8.
+
+profiles.py   what each engine wants quantized
+network.py    the fp32 ONNX model as it is quantized: constants, folded batch norms, layers with weights
+placement.py  which tensors and layers of a network are quantized for a profile, and what stays in float
+ranges.py     one pass over the images in ONNX Runtime: what each tensor reaches
+grids.py      from a tensor's range to its scale and zero point, by Octet's calibrators
+weights.py    the weights' integers
+write.py      the int8 ONNX model
+quantize.py   all of it, from a model's files to the int8 file, checked
+"""

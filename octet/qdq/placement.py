@@ -1,0 +1,147 @@
+"""Which tensors and layers of a network are quantized for a profile, and what stays in float."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx
+
+from octet.qdq.network import Network
+from octet.qdq.profiles import SAME_VALUES, Profile
+
+
+@dataclass
+class Placement:
+    """What is quantized.
+
+    Args:
+        tensors: With a scale of their own, in the network's order.
+        same: Tensors that have another one's scale, by name.
+        layers: The layers with weights that are int8, by node name.
+        around: Names of the nodes without weights that are int8.
+        absorbed: Activations that their output's clipping does, by node name.
+        float_layers: The layers that stay in float, and why.
+    """
+
+    tensors: list[str] = field(default_factory=list)
+    same: dict[str, str] = field(default_factory=dict)
+    layers: list[str] = field(default_factory=list)
+    around: list[str] = field(default_factory=list)
+    absorbed: list[str] = field(default_factory=list)
+    float_layers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def nodes(self) -> set[str]:
+        """All nodes that read quantized tensors."""
+        return {*self.layers, *self.around}
+
+    def owner(self, tensor: str) -> str:
+        """The tensor whose scale it has: mostly itself."""
+        return self.same.get(tensor, tensor)
+
+    def quantized(self, tensor: str) -> bool:
+        """Has it a scale, of its own or another's?"""
+        return tensor in self.same or tensor in self.tensors
+
+
+def place(network: Network, profile: Profile, keep_float: Collection[str] = ()) -> Placement:
+    """Decides what is quantized.
+
+    Args:
+        network: The fp32 network.
+        profile: The engine's.
+        keep_float: Names of nodes that stay in float.
+    """
+    return _Placing(network, profile).placement(keep_float)
+
+
+class _Placing:
+    """A placement in the making. Arguments as for place; quantized: the tensors that are so far."""
+
+    def __init__(self, network: Network, profile: Profile):
+        self.network, self.profile, self.readers = network, profile, network.readers()
+        self.result, self.quantized = Placement(), set[str]()
+
+    def placement(self, keep_float: Collection[str]) -> Placement:
+        """All of it."""
+        result, network = self.result, self.network
+        for name in network.layers:
+            why = self._why_float(name, keep_float)
+            if why:
+                result.float_layers[name] = why
+            else:
+                result.layers.append(name)
+        self.quantized |= {network.layers[name].input for name in result.layers}
+        for name in result.layers if self.profile.outputs else ():
+            self._quantize_output(network.layers[name].output)
+        for node in network.nodes:
+            if self._is_int8_where_its_inputs_are(node):
+                self._around(node)
+        computed = [network.input, *(output for node in network.nodes for output in node.output)]
+        result.tensors = [name for name in computed if name in self.quantized and name not in result.same]
+        return result
+
+    def _quantize_output(self, tensor: str) -> str:
+        """Quantizes what a node computes, behind its activation where clipping can do that; returns which tensor that is."""
+        activation = self._activation(tensor)
+        if activation is not None:
+            self.result.absorbed.append(activation.name)
+            tensor = str(activation.output[0])
+        if tensor != self.network.output:
+            self.quantized.add(tensor)
+        return tensor
+
+    def _is_int8_where_its_inputs_are(self, node: onnx.NodeProto) -> bool:
+        """Is it a node without weights that the engine has int8 for, all of whose inputs are quantized?"""
+        reads = self.network.dynamic(node)
+        if node.op_type not in self.profile.around or len(node.output) > 1 or not reads:
+            return False
+        return self.quantized.issuperset(reads) and _only_settings_are_constant(self.network, node)
+
+    def _around(self, node: onnx.NodeProto) -> None:
+        """Quantizes what a node without weights computes."""
+        self.result.around.append(node.name)
+        tensor = str(node.output[0])
+        if node.op_type not in SAME_VALUES:
+            self._quantize_output(tensor)
+        elif tensor != self.network.output:
+            self.quantized.add(tensor)
+            self.result.same[tensor] = self.result.owner(self.network.dynamic(node)[0])
+
+    def _why_float(self, name: str, keep_float: Collection[str]) -> str:
+        """Why a layer stays in float; empty where it does not."""
+        layer = self.network.layers[name]
+        if name in keep_float:
+            return "params.yaml or the plan keeps it"
+        if layer.input not in self.network.floats:
+            return "it does not read fp32"
+        if layer.input == self.network.input and not self.profile.first:
+            return "it reads the network's input"
+        return "it is depthwise" if layer.depthwise and not self.profile.depthwise else ""
+
+    def _activation(self, tensor: str) -> onnx.NodeProto | None:
+        """The activation that alone reads a tensor, where it does no more than clip from 0 on."""
+        nodes = self.readers.get(tensor, [])
+        if len(nodes) != 1 or tensor == self.network.output:
+            return None
+        return nodes[0] if clips_from_zero(self.network, nodes[0]) else None
+
+
+def clips_from_zero(network: Network, node: onnx.NodeProto) -> bool:
+    """Is a node ReLU, or like it with an upper limit?"""
+    if node.op_type == "Relu":
+        return True
+    if node.op_type != "Clip" or len(node.input) < 2 or node.input[1] not in network.constants:
+        return False
+    high = network.constants.get(node.input[2]) if len(node.input) > 2 and node.input[2] else None
+    if len(node.input) > 2 and node.input[2] and high is None:
+        return False
+    return float(network.constants[node.input[1]].reshape(-1)[0]) == 0
+
+
+def _only_settings_are_constant(network: Network, node: onnx.NodeProto) -> bool:
+    """Reads the node no constant values, but only settings such as a shape?"""
+    values = [name for name in node.input if name in network.constants]
+    return all(network.constants[name].dtype == np.int64 for name in values)

@@ -1,0 +1,51 @@
+"""What each engine wants quantized. Small data: no other code names an engine's rules.
+
+OpenVINO fuses what follows a convolution into it, and computes that in float: there it is enough that what a convolution
+reads is quantized. ONNX Runtime has an int8 kernel only where a DequantizeLinear stands before each input and a
+QuantizeLinear behind the output (onnxruntime/core/optimizer/qdq_transformer/selectors_actions/qdq_selectors.cc); TensorRT
+reads symmetric int8 alone (its documentation, « Explicit quantization »).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# Their outputs are some of their inputs' values: they have their input's scale.
+SAME_VALUES = frozenset({"MaxPool", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze"})
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What one engine wants quantized.
+
+    Args:
+        engine: Its name, as `engines` in params.yaml has it.
+        first: The layers that read the network's input, too?
+        depthwise: Depthwise convolutions, too?
+        outputs: What a convolution computes, too, and not only what it reads?
+        around: Operators without weights that are int8 where all that they read is.
+        int_bias: Is a bias int32, in units of the input's and the weight's scale?
+        symmetric: Are activations int8 around 0, and not uint8 with a zero point?
+    """
+
+    engine: str
+    first: bool = False
+    depthwise: bool = False
+    outputs: bool = False
+    around: frozenset[str] = frozenset()
+    int_bias: bool = False
+    symmetric: bool = False
+
+
+PROFILES = {
+    "openvino": Profile("openvino"),
+    "onnxruntime": Profile(
+        "onnxruntime",
+        first=True,
+        depthwise=True,
+        outputs=True,
+        around=SAME_VALUES | {"Add", "Mul", "AveragePool", "Concat", "GlobalAveragePool", "LeakyRelu", "Sigmoid"},
+        int_bias=True,
+    ),
+    "tensorrt": Profile("tensorrt", first=True, depthwise=True, symmetric=True),
+}

@@ -1,0 +1,114 @@
+"""One pass of ONNX Runtime over the calibration images: what each tensor reaches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import reduce
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper
+
+from octet.calibrate.histogram import Histogram
+from octet.core.errors import OctetError
+from octet.core.parallel import map_shards
+from octet.qdq.network import Floats, Network
+
+
+@dataclass
+class Range:
+    """What a tensor's values are, over all images; ranges merge exactly, whatever the order.
+
+    Args:
+        histogram: Of the magnitudes.
+        low: The least value, or 0 where that is less.
+        high: The largest value, or 0 where that is more.
+    """
+
+    histogram: Histogram
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: npt.NDArray[np.float32]) -> Range:
+        """The range of an array. Raises ValueError where a value is not finite."""
+        return cls(Histogram.of(values), min(float(values.min()), 0.0), max(float(values.max()), 0.0))
+
+    def merge(self, other: Range) -> Range:
+        """Takes in the other's values; returns itself."""
+        self.histogram.merge(other.histogram)
+        self.low, self.high = min(self.low, other.low), max(self.high, other.high)
+        return self
+
+
+def ranges(
+    network: Network, tensors: Sequence[str], images: Sequence[npt.NDArray[np.float32]], workers: int | None = None
+) -> dict[str, Range]:
+    """The range of each tensor over all images. Memory does not grow with their number.
+
+    Args:
+        network: The fp32 network.
+        tensors: Names of fp32 tensors that it computes or is given.
+        images: Network inputs, fp32 of shape (C, H, W).
+        workers: As in octet.core.parallel; the result does not depend on it.
+
+    Raises:
+        OctetError: A tensor has values that are not finite.
+    """
+    run = runner(network.rebuilt(network.nodes, {}), tensors)
+
+    def of_image(k: int) -> list[Range]:
+        result = []
+        for name, values in zip(tensors, run(images[k]), strict=True):
+            try:
+                result.append(Range.of(values))
+            except ValueError:
+                raise OctetError(
+                    f"{network.where}: tensor '{name}' has values that are not finite on calibration image {k}"
+                ) from None
+        return result
+
+    def of_shard(shard: range) -> list[Range]:
+        return reduce(_merge, map(of_image, shard))
+
+    with map_shards(of_shard, len(images), "calibrate", workers) as shards:
+        merged: list[Range] = reduce(_merge, shards)
+        return dict(zip(tensors, merged, strict=True))
+
+
+def runner(model: onnx.ModelProto, tensors: Sequence[str] = ()) -> Callable[[Floats], list[Floats]]:
+    """A model in ONNX Runtime, one thread an image, that gives some of its tensors.
+
+    Args:
+        model: Of one input.
+        tensors: Names of fp32 tensors that it computes or is given; none: its outputs.
+
+    Returns:
+        From an image, fp32 of shape (C, H, W), to the tensors.
+    """
+    import onnxruntime
+
+    outputs = [output.name for output in model.graph.output]
+    entry, wanted = model.graph.input[0].name, list(tensors) or outputs
+    computed = [name for name in dict.fromkeys(wanted) if name != entry]
+    more = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in computed if name not in outputs]
+    model.graph.output.extend(more)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    del model.graph.output[len(outputs) :]
+
+    def run(image: Floats) -> list[Floats]:
+        whole = np.ascontiguousarray(image[None], np.float32)
+        values = {entry: whole}
+        if computed:
+            values |= dict(zip(computed, session.run(computed, {entry: whole}), strict=True))
+        return [values[name] for name in wanted]
+
+    return run
+
+
+def _merge(a: list[Range], b: list[Range]) -> list[Range]:
+    return [mine.merge(other) for mine, other in zip(a, b, strict=True)]

@@ -1,0 +1,201 @@
+"""The int8 ONNX models: ONNX Runtime and ONNX's own evaluator are the oracles, and numpy for a network by hand."""
+
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+from onnx.reference import ReferenceEvaluator
+
+from octet.core.errors import OctetError
+from octet.qdq.grids import Grid, grid
+from octet.qdq.network import Network
+from octet.qdq.placement import place
+from octet.qdq.profiles import PROFILES
+from octet.qdq.quantize import check, quantize
+from octet.qdq.ranges import Range, ranges, runner
+from octet.qdq.weights import weights
+from tests import nets
+from tests.onnx_nets import classifier
+
+pytestmark = pytest.mark.unit
+
+SETTINGS = nets.settings("minmax", weights="absmax")
+IMAGES = np.random.Generator(np.random.PCG64(0)).standard_normal((12, 3, 16, 16)).astype(np.float32)
+
+
+def network(**more) -> Network:
+    return Network(classifier(end=(), shape=(1, 3, 16, 16), **more), "net.onnx")
+
+
+def residual() -> onnx.ModelProto:
+    """Two convolutions around a sum and a pool, one of them depthwise, and a linear layer."""
+    random = np.random.Generator(np.random.PCG64(2))
+    shapes = {"w1": (8, 3, 3, 3), "w2": (8, 1, 3, 3), "w3": (8, 8, 1, 1), "w4": (5, 8)}
+    biases = {"b1": (8,), "b2": (8,), "b4": (5,)}
+    tensors = {name: (random.standard_normal(shape) * 0.4) for name, shape in (shapes | biases).items()}
+    node = onnx.helper.make_node
+    nodes = [
+        node("Conv", ["image", "w1", "b1"], ["c1"], "first", pads=[1, 1, 1, 1]),
+        node("Relu", ["c1"], ["r1"], "relu"),
+        node("Conv", ["r1", "w2", "b2"], ["c2"], "depthwise", pads=[1, 1, 1, 1], group=8),
+        node("Conv", ["c2", "w3"], ["c3"], "pointwise"),
+        node("Add", ["c3", "r1"], ["sum"], "sum"),
+        node("MaxPool", ["sum"], ["pool"], "pool", kernel_shape=[2, 2], strides=[2, 2]),
+        node("GlobalAveragePool", ["pool"], ["mean"], "mean"),
+        node("Flatten", ["mean"], ["flat"], "flat"),
+        node("Gemm", ["flat", "w4", "b4"], ["logits"], "last", transB=1),
+    ]
+    value = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        nodes,
+        "net",
+        [value("image", onnx.TensorProto.FLOAT, (1, 3, 16, 16))],
+        [value("logits", onnx.TensorProto.FLOAT, (1, 5))],
+        [onnx.numpy_helper.from_array(v.astype(np.float32), name) for name, v in tensors.items()],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)])
+    model.ir_version = 8
+    return model
+
+
+def logits(model: onnx.ModelProto) -> np.ndarray:
+    run = runner(model)
+    return np.concatenate([run(image)[0] for image in IMAGES])
+
+
+@pytest.mark.parametrize("engine", sorted(PROFILES))
+@pytest.mark.parametrize("source", [residual, lambda: classifier(end=(), shape=(1, 3, 16, 16))], ids=["sum", "plain"])
+def test_is_valid_near_to_fp32_and_the_same_bytes_each_time(engine, source):
+    net = Network(source(), "net.onnx")
+    (int8,) = quantize(net, [PROFILES[engine]], IMAGES, SETTINGS)
+    check(int8, IMAGES[0], "int8.onnx")
+    (again,) = quantize(Network(source(), "net.onnx"), [PROFILES[engine]], IMAGES, SETTINGS, workers=3)
+    assert int8.model.SerializeToString() == again.model.SerializeToString()
+    exact, ours = logits(source()), logits(int8.model)
+    assert 0 < np.abs(exact - ours).max() < 0.05 * np.ptp(exact)
+
+
+@pytest.mark.parametrize("engine", sorted(PROFILES))
+def test_onnx_s_own_evaluator_computes_the_same(engine):
+    """In its order and without fusing anything: half an integer's step is where the two may part."""
+    (int8,) = quantize(Network(residual(), "net.onnx"), [PROFILES[engine]], IMAGES, SETTINGS)
+    newer = onnx.ModelProto()
+    newer.CopyFrom(int8.model)
+    newer.opset_import[0].version = 19  # the first that the evaluator has; uint8 means the same there
+    reference = ReferenceEvaluator(newer)
+    plain = np.concatenate([reference.run(None, {"image": image[None]})[0] for image in IMAGES])
+    assert np.abs(plain - logits(int8.model)).max() < 0.01 * np.ptp(plain)
+
+
+def test_openvino_s_is_the_fp32_network_with_fake_quantization_by_hand():
+    """Weights and what layers read, each behind its grid: computed by numpy on the fp32 network's own arithmetic."""
+    net = Network(residual(), "net.onnx")
+    (int8,) = quantize(net, [PROFILES["openvino"]], IMAGES, SETTINGS)
+    assert int8.placement.layers == ["pointwise", "last"]
+    seen = ranges(net, ["c2", "flat"], IMAGES)
+    choose = lambda histogram, levels, settings: histogram.largest  # noqa: E731  # minmax
+    for image, ours in zip(IMAGES, logits(int8.model), strict=True):
+        values = dict(zip(["r1", "c2"], runner(residual(), ["r1", "c2"])(image), strict=True))
+        parts = {}
+        for name, tensor in (("pointwise", "c2"), ("last", "flat")):
+            source = grid(seen[tensor], choose, SETTINGS)
+            rounded = weights(net.layers[name], source, int_bias=False)
+            rows = rounded.integers.reshape(len(rounded.scales), -1) * rounded.scales[:, None]
+            parts[name] = source, rows
+        source, rows = parts["pointwise"]
+        c3 = np.einsum("oc,chw->ohw", rows, source.fake(values["c2"])[0])
+        pool = (c3 + values["r1"][0]).reshape(8, 8, 2, 8, 2).max(axis=(2, 4))
+        source, rows = parts["last"]
+        by_hand = rows @ source.fake(pool.mean(axis=(1, 2))) + net.layers["last"].bias
+        np.testing.assert_allclose(ours, by_hand, atol=2 * np.abs(rows).max() * float(source.scale))
+
+
+def test_onnx_runtime_s_has_both_nodes_around_all_that_it_computes_in_int8():
+    net = Network(residual(), "net.onnx")
+    placement = place(net, PROFILES["onnxruntime"])
+    assert placement.layers == ["first", "depthwise", "pointwise", "last"]
+    assert placement.around == ["sum", "pool", "mean", "flat"]
+    assert placement.absorbed == ["relu"]
+    assert placement.same == {"pool": "sum", "flat": "mean"}
+    assert not placement.float_layers
+    assert place(net, PROFILES["openvino"]).float_layers == {
+        "first": "it reads the network's input",
+        "depthwise": "it is depthwise",
+    }
+
+
+def test_onnx_runtime_computes_it_with_int8_kernels(tmp_path):
+    """After its own optimization no convolution is left in float."""
+    import onnxruntime
+
+    (int8,) = quantize(Network(residual(), "net.onnx"), [PROFILES["onnxruntime"]], IMAGES, SETTINGS)
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    options.log_severity_level = 3
+    onnxruntime.InferenceSession(int8.model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    kernels = [node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node]
+    assert "Conv" not in kernels
+    assert "Gemm" not in kernels
+    assert kernels.count("QLinearConv") == 3
+
+
+def test_a_layer_that_is_kept_stays_in_float():
+    net = Network(residual(), "net.onnx")
+    (int8,) = quantize(net, [PROFILES["openvino"]], IMAGES, SETTINGS, keep_float=["pointwise"])
+    assert int8.placement.layers == ["last"]
+    assert int8.placement.float_layers["pointwise"] == "params.yaml or the plan keeps it"
+
+
+def test_batch_norms_are_folded_and_nothing_else_changes():
+    net = network()
+    assert [node.op_type for node in net.nodes].count("BatchNormalization") == 0
+    np.testing.assert_allclose(
+        logits(net.rebuilt(net.nodes, {})), logits(classifier(end=(), shape=(1, 3, 16, 16))), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_an_old_opset_is_refused_with_what_to_do():
+    with pytest.raises(OctetError, match=r"opset 12.*export\.opset to 13"):
+        network(opset=12)
+
+
+@pytest.mark.parametrize("method", ["ppq", "file"])
+def test_a_calibrator_of_ncnn_alone_is_refused(method):
+    settings = nets.settings("minmax", weights="absmax").model_copy(update={"method": method})
+    with pytest.raises(OctetError, match="works for ncnn alone"):
+        quantize(network(), [PROFILES["openvino"]], IMAGES, settings)
+
+
+def test_values_that_are_not_finite_are_named():
+    images = IMAGES.copy()
+    images[3, 0, 0, 0] = np.inf
+    with pytest.raises(OctetError, match="'image' has values that are not finite on calibration image 3"):
+        quantize(network(), [PROFILES["onnxruntime"]], images, SETTINGS, workers=1)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "zero_point", "step"),
+    [(0, 10, 0, 10 / 255), (-10, 10, 127, 20 / 255), (-0.3, 10, 7, 10.3 / 255), (-10, 0, 255, 10 / 255)],
+)
+def test_a_grid_has_all_its_steps_where_the_values_are(low, high, zero_point, step):
+    values = np.linspace(low, high, 1000, dtype=np.float32)
+    choose = lambda histogram, levels, settings: histogram.largest  # noqa: E731  # minmax
+    made = grid(Range.of(values), choose, SETTINGS)
+    assert made.zero_point == zero_point
+    assert made.scale == pytest.approx(step, rel=1e-6)
+    assert np.abs(made.fake(values) - values).max() < 0.51 * step + step  # the zero point's own rounding
+    assert made.fake(np.zeros(1, np.float32))[0] == 0
+
+
+def test_a_tensor_of_zeros_has_a_grid():
+    made = grid(Range.of(np.zeros(4, np.float32)), lambda *_: 1.0, SETTINGS)
+    assert made == Grid(np.float32(1), 0), "and a ReLU before it still clips"
+
+
+def test_a_bias_that_int32_could_not_hold_widens_its_channel_s_weights():
+    net = Network(residual(), "net.onnx")
+    layer = replace(net.layers["last"], bias=np.float32([0, 0, 1e6, 0, 0]))
+    rounded = weights(layer, Grid(np.float32(1e-6), 0), int_bias=True)
+    assert abs(int(rounded.bias[2])) < 2**31
+    assert rounded.bias[2] * 1e-6 * float(rounded.scales[2]) == pytest.approx(1e6, rel=1e-3)
