@@ -7,6 +7,7 @@ from octet.core.stage import arguments, begin
 from octet.data import preprocess
 from octet.data.images import training_images
 from octet.graph import ranges
+from octet.graph.layers import quantizable
 from octet.quantize.recipe import Recipe
 
 
@@ -16,7 +17,8 @@ def main() -> None:
     recipe = Recipe.load(folder, entry.target, entry.equalize, entry.keep_fp32, entry.partition)
     steps = preprocess.load(folder.preprocess)
     images = training_images(entry.data, steps, entry.analyze.images, "analyze.images", "analyze")
-    analysis = analyze(recipe.net, recipe.int8, ranges.load(folder.ranges), images)
+    limits = ranges.load(folder.ranges, [layer.name for layer in quantizable(recipe.net.layers)])
+    analysis = analyze(recipe.net, recipe.int8, limits, images)
     write_json(folder.analysis, analysis.to_json())
     print(f"{stage.name}, the layers that cost most first:\n{analysis}")
 

@@ -4,10 +4,12 @@ from dataclasses import replace
 
 from octet.core.errors import run
 from octet.core.files import write_bytes, write_json, write_text
+from octet.core.folder import PRECISIONS
 from octet.core.stage import arguments, begin
 from octet.data import preprocess
 from octet.data.images import named_images
 from octet.evaluate.predictions import distinct
+from octet.ncnn.net import load_net
 from octet.summary.differences import SHOWN, classes_csv, confusion_csv, differing, sheet
 from octet.summary.pairs import read_pairs
 from octet.summary.summary import summarize
@@ -17,6 +19,8 @@ from octet.zoo import catalogue
 def main() -> None:
     stage = begin(arguments(__doc__).parse_args().model)
     folder, settings = stage.folder, stage.entry.evaluate
+    for precision in PRECISIONS:
+        load_net(*folder.ncnn(precision))  # a damaged one has no size
     pairs, summary = read_pairs(folder), summarize(folder)
     if (settings.split, settings.limit) == ("test", None) and summary.fp32_top1_pct is not None:
         published = catalogue.published_top1_pct(stage.entry.checkpoint, summary.fp32_top1_pct)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -35,17 +35,24 @@ def save(ranges: Mapping[str, Range], path: Path) -> None:
     write_json(path, {name: asdict(one) for name, one in ranges.items()})
 
 
-def load(path: Path) -> dict[str, Range]:
+def load(path: Path, layers: Iterable[str] = ()) -> dict[str, Range]:
     """The ranges by layer.
 
+    Args:
+        path: ranges.json.
+        layers: Those that it has to have.
+
     Raises:
-        OctetError: The file is missing, or not what the stage calibrate writes.
+        OctetError: The file is missing, not what the stage calibrate writes, or lacks a layer.
     """
     made_by = "the stage calibrate makes it"
     try:
-        return {
-            name: Range(**{key: float(value) for key, value in one.items()})
+        ranges = {
+            name: Range.of(**{key: float(value) for key, value in one.items()})
             for name, one in read_json(path, made_by).items()
         }
     except (AttributeError, TypeError, ValueError):
         raise OctetError(f"{path}: not the ranges of a model's layers; {made_by}: run it again") from None
+    if lacking := [name for name in layers if name not in ranges]:
+        raise OctetError(f"{path}: lacks the layer {lacking[0]}; {made_by}: run it again")
+    return ranges

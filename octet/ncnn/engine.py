@@ -19,7 +19,7 @@ from octet.core.errors import OctetError
 from octet.core.parallel import map_ordered
 from octet.ncnn.layer import Layer
 from octet.ncnn.layout import input_channels
-from octet.ncnn.net import Net, load_layers, load_net, save_net
+from octet.ncnn.net import Net, load_net, save_net
 
 Floats = npt.NDArray[np.float32]
 Shape = tuple[int | None, ...]  # (channels, height, width); None: not known
@@ -47,6 +47,12 @@ class Engine:
         packing: bool = True,
         shape: Shape | None = None,
     ):
+        self._load(param, bin, load_net(param, bin).layers, threads, packing, shape)
+
+    def _load(
+        self, param: str | Path, bin: str | Path, layers: list[Layer], threads: int, packing: bool, shape: Shape | None
+    ) -> None:
+        """Lets ncnn read the files, of which ncnn itself checks little. Arguments as for the class; layers: theirs."""
         self.net = ncnn.Net()
         self.source: Net | tuple[str | Path, str | Path] = param, bin
         options = self.net.opt
@@ -55,10 +61,6 @@ class Engine:
         options.use_packing_layout = packing
         for name in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_packed", "bf16_storage"):
             setattr(options, f"use_{name}", False)
-        for path in (param, bin):
-            if not Path(path).is_file():
-                raise OctetError(f"{path}: no such file; 'dvc repro' makes it")
-        layers = load_layers(param)
         known = known_shape(layers)
         if shape and not _fits(known, shape):
             raise OctetError(f"{param}: its input has the shape {_words(known)}, not {_words(shape)}; make both again")
@@ -77,7 +79,8 @@ class Engine:
         with tempfile.TemporaryDirectory(prefix="octet-") as folder:
             files = Path(folder) / "net.param", Path(folder) / "net.bin"
             save_net(net, *files)
-            engine = cls(*files, threads, packing, shape)
+            engine = cls.__new__(cls)
+            engine._load(*files, net.layers, threads, packing, shape)
         engine.source = net
         return engine
 

@@ -13,6 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from octet.core.errors import OctetError
 from octet.core.files import read_bytes, write_bytes
 from octet.ncnn import param_file
@@ -98,9 +100,25 @@ def load_net(param: str | Path, bin: str | Path, made_by: str = "'dvc repro' mak
         made_by: What makes the files, for the error where one is missing.
 
     Raises:
-        OctetError: They are missing, damaged or do not belong together.
+        OctetError: They are missing, damaged or do not belong together, or a weight is not finite.
     """
-    return loads(_text(param, made_by), read_bytes(bin, made_by), str(param), str(bin))
+    net = loads(_text(param, made_by), read_bytes(bin, made_by), str(param), str(bin))
+    for layer in net.layers:
+        _check_finite(layer, str(bin))
+    return net
+
+
+def _check_finite(layer: Layer, bin: str) -> None:
+    """Raises OctetError where a weight is NaN, or infinite where it is no constant: attention masks with -inf are some."""
+    for role, weight in layer.weights.items():
+        values = weight.data
+        if values.dtype.kind == "f":
+            bad = np.isnan(values) if layer.type == "MemoryData" else ~np.isfinite(values)
+            if bad.any():
+                raise OctetError(
+                    f"{bin}: layer {layer.name}, {role}: {int(bad.sum()):,} of {len(values):,} numbers are not finite; the file "
+                    "is damaged: make it again"
+                )
 
 
 def dump(layer: Layer) -> bytes:

@@ -167,7 +167,10 @@ def real(text: str) -> np.float32:
         scale *= factor
     value = value / scale if direction == "-" else value * scale
     with np.errstate(over="ignore"):
-        return np.float32(-value if sign == "-" else value)
+        result = np.float32(-value if sign == "-" else value)
+    if not np.isfinite(result):
+        raise ValueError("expected a number that fits into 32 bits")
+    return result
 
 
 def array(text: str, item: Callable[[str], T]) -> list[T]:

@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 from octet.core.files import read_json, require, write_bytes
-from octet.core.folder import ModelFolder
+from octet.core.folder import PRECISIONS, ModelFolder
 from octet.data import preprocess
 from octet.evaluate.accuracy import Accuracy
 from octet.ncnn.net import load_net
@@ -31,7 +31,7 @@ def package(name: str, checkpoint: str, out: Path) -> list[str]:
         out: The zip.
 
     Raises:
-        OctetError: The model or its figures are missing.
+        OctetError: The model or its figures are missing, damaged, or not of each other.
     """
     files = contents(ModelFolder(name), checkpoint)
     write_bytes(out, zipped({f"{name}/{file}": data for file, data in files.items()}))
@@ -41,7 +41,8 @@ def package(name: str, checkpoint: str, out: Path) -> list[str]:
 def contents(folder: ModelFolder, checkpoint: str) -> dict[str, bytes]:
     """The bundle's files by their names, which are all different even without folders: MMDeploy's SDK wants that."""
     made_by = f"'make quantize MODEL={folder.name}' makes it"
-    required = folder.fp32.param, *folder.int8, folder.preprocess, folder.figures("int8"), folder.summary
+    figures = *map(folder.figures, PRECISIONS), folder.summary
+    required = folder.fp32.param, *folder.int8, folder.preprocess, folder.plan, *figures
     require(required, made_by)
     parameters = provenance(folder.name)
     preprocess.load(folder.preprocess)  # checks it
@@ -71,6 +72,7 @@ def contents(folder: ModelFolder, checkpoint: str) -> dict[str, bytes]:
     reasons = of_model(folder, net, parameters.target, parameters.keep_fp32)
     files["README.md"] = card(folder.name, parameters, steps, blobs, reasons, summary, int8, sums).encode()
     files["SHA256SUMS"] = "".join(f"{digest}  {file}\n" for file, digest in sums.items()).encode()
+    parameters.check(required, made_by)  # last, since what reads a damaged file can say what is wrong with it
     return files
 
 

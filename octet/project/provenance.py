@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from octet.calibrate.methods import describe
 from octet.core import yaml
 from octet.core.errors import OctetError
 from octet.core.files import read_bytes
 from octet.core.params import OTHERS, inherit
+from octet.core.registry import calibrators
 
 _WHOLE_BYTES = 100_000  # of a dvc.lock that is read as a whole: five models
 
@@ -30,6 +35,7 @@ class Provenance:
         calibrate: The section of that name.
         split: On which split it was evaluated.
         runs: How many runs of each kind were timed.
+        made: The MD5 of each file that the pipeline made of the model, by its path.
     """
 
     source: str
@@ -40,6 +46,7 @@ class Provenance:
     calibrate: dict[str, Any]
     split: str
     runs: int
+    made: dict[str, str] = field(default_factory=dict)
 
     @property
     def calibration(self) -> str:
@@ -50,6 +57,22 @@ class Provenance:
     def calibration_images(self) -> int:
         """How many training images it was calibrated on."""
         return int(self.calibrate["images"])
+
+    def check(self, paths: Iterable[Path], made_by: str) -> None:
+        """Checks that files are those that the pipeline made, so that figures are of the files that they stand beside.
+
+        Args:
+            paths: The files.
+            made_by: What makes them, for the error.
+
+        Raises:
+            OctetError: One is missing, or was changed since.
+        """
+        for path in paths:
+            if hashlib.md5(read_bytes(path, made_by), usedforsecurity=False).hexdigest() != self.made.get(
+                path.as_posix()
+            ):
+                raise OctetError(f"{path}: changed since the pipeline made it, by dvc.lock's checksum; {made_by} anew")
 
 
 def provenance(name: str, lock: str | Path = "dvc.lock") -> Provenance:
@@ -67,19 +90,22 @@ def provenance(name: str, lock: str | Path = "dvc.lock") -> Provenance:
     # models.NAME.config and such; of the stage settings models.NAME, and what all models have
     parameters: dict[str, Any] = {}
     of_model = {stage: _mapping(recorded) for stage, recorded in stages.items() if str(stage).endswith(f"@{name}")}
-    settings = dict(_files(of_model.get(f"settings@{name}", {}), "outs"))
+    made = dict(file for recorded in of_model.values() for file in _files(recorded, "outs"))
     for stage, recorded in of_model.items():
         parameters |= _mapping(_mapping(recorded.get("params")).get("params.yaml"))
-        if stage != f"analyze@{name}" and any(settings.get(path, md5) != md5 for path, md5 in _files(recorded, "deps")):
+        other_files = [path for path, md5 in _files(recorded, "deps") if made.get(path, md5) != md5]
+        if other_files and stage != f"analyze@{name}":
+            settings = all(path.startswith(f"models/{name}/settings/") for path in other_files)
+            why = " with its settings" if settings else f": {stage} was made from another {other_files[0]}"
             raise OctetError(
-                f"{lock}: the pipeline did not run to its end for {name} with its settings; 'make quantize MODEL={name}' does that"
+                f"{lock}: the pipeline did not run to its end for {name}{why}; 'make quantize MODEL={name}' does that"
             )
     entry = {"models": {name: _mapping(parameters.pop(f"models.{name}", None))}}
     parameters |= inherit(parameters | entry)["models"][name]
     settled: dict[str, Any] = {str(key).removeprefix(f"models.{name}."): value for key, value in parameters.items()}
     other = next((key for key in OTHERS if settled.get(key) is not None), None)
     try:
-        return Provenance(
+        return _checked(
             source=settled[other or "config"],
             codebase=other or "mmcls",
             keep_fp32=settled["keep_fp32"],
@@ -88,11 +114,21 @@ def provenance(name: str, lock: str | Path = "dvc.lock") -> Provenance:
             calibrate=settled["calibrate"],
             split=settled["evaluate"]["split"],
             runs=settled["benchmark"]["runs"],
+            made=made,
         )
-    except TypeError:
+    except (TypeError, ValueError):
         raise OctetError(f"{lock}: damaged where it has the parameters of {name}; {made_by}") from None
     except KeyError as error:
         raise OctetError(f"{lock}: lacks the parameter {error} of {name}; {made_by}") from None
+
+
+def _checked(**values: Any) -> Provenance:
+    """The Provenance of these values. Raises TypeError, ValueError or KeyError where one is not what params.yaml may have."""
+    result = TypeAdapter(Provenance).validate_json(json.dumps(values), strict=True)
+    images, method, weights = (result.calibrate[key] for key in ("images", "method", "weights"))
+    if type(images) is not int or not isinstance(weights, str) or method not in calibrators():
+        raise TypeError("no calibration")
+    return result
 
 
 def _part(data: bytes, name: str) -> bytes:

@@ -49,8 +49,7 @@ def of_model(folder: ModelFolder, int8: Net, target_name: str, keep_fp32: Collec
         target_name: The profile that it was made for.
         keep_fp32: As above.
     """
-    planned = read_plan(folder.plan) if folder.plan.is_file() else []
-    return fp32_layers(int8, target(target_name), keep_fp32, planned)
+    return fp32_layers(int8, target(target_name), keep_fp32, read_plan(folder.plan))
 
 
 def read_plan(path: Path) -> list[str]:

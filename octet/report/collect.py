@@ -115,10 +115,11 @@ def collect(name: str, data: str) -> ReportData:
     folder, made_by = ModelFolder(name), f"'make quantize MODEL={name}' makes it"
     tables = folder.classes, folder.confusion, folder.activations, folder.latency_samples
     figures = folder.summary, *map(folder.figures, PRECISIONS), folder.latency, *map(folder.predictions, PRECISIONS)
-    require([*figures, *tables, folder.preprocess, *folder.int8], made_by)
+    required = *figures, *tables, folder.preprocess, folder.plan, *folder.int8
+    require(required, made_by)
     pairs, made_with = read_pairs(folder), provenance(name)
     different, net = differing(pairs), load_net(*folder.int8)
-    return ReportData(
+    report = ReportData(
         name=name,
         summary=Summary.load(folder.summary, made_by),
         accuracy={precision: Accuracy.load(folder.figures(precision)) for precision in PRECISIONS},
@@ -130,9 +131,11 @@ def collect(name: str, data: str) -> ReportData:
         differing=_images(different[:SHOWN], folder, data, made_with.split),
         n_quantizable=len(quantizable(net.layers)),
         fp32_layers=of_model(folder, net, made_with.target, made_with.keep_fp32),
-        analysis=_analysis(folder.analysis) if folder.analysis.is_file() else None,
-        peers=peers.read(folder.peers) if folder.peers.is_file() else None,
+        analysis=_analysis(folder.analysis) if folder.analysis.exists() else None,
+        peers=peers.read(folder.peers) if folder.peers.exists() else None,
     )
+    made_with.check(required, made_by)  # last, since what reads a damaged file can say what is wrong with it
+    return report
 
 
 def _topk_pct(pairs: Sequence[Pair], k: int) -> tuple[float, float]:

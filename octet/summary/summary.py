@@ -19,6 +19,7 @@ from octet.evaluate.accuracy import Accuracy
 from octet.summary.pairs import agreement_pct, kl_top5_nats, labelled, paired_drop, probability_shift_pct, read_pairs
 
 _DOT_PRODUCT = ("avx_vnni", "avx512_vnni", "asimddp", "i8mm")  # what makes int8 fast, of a machine's features
+_MACHINE = ("cpu", "cores", "features", "ncnn")  # what is told of it
 
 _COMPARISON = (
     "top1_drop_pt",
@@ -87,8 +88,12 @@ class Summary:
             OctetError: It is missing, or another version's or program's.
         """
         summary = read_dataclass(cls, path, made_by)
-        if not is_machine(summary.machine, "cpu", "cores", "features", "ncnn"):
+        if not is_machine(summary.machine, *_MACHINE):
             raise OctetError(f"{path}: 'machine' is not what the stage benchmark writes; {made_by}")
+        if len({summary.fp32_top1_pct is None, summary.int8_top1_pct is None, summary.top1_drop_pt is None}) > 1:
+            raise OctetError(
+                f"{path}: expected all of fp32_top1_pct, int8_top1_pct and top1_drop_pt, or none; {made_by}"
+            )
         return summary
 
     def to_json(self) -> dict[str, Any]:
@@ -132,6 +137,7 @@ def summarize(folder: ModelFolder) -> Summary:
     >>> import tempfile
     >>> from octet.core.files import write_json, write_text
     >>> from octet.evaluate.predictions import Prediction, predictions_csv
+    >>> machine = {"cpu": "x", "cores": 2, "features": [], "ncnn": "1"}
     >>> speeds = {"fp32": {"fps": 50.0}, "int8": {"fps": 125.0}}
     >>> with tempfile.TemporaryDirectory() as root:
     ...     folder = ModelFolder("tiny", Path(root))
@@ -141,7 +147,7 @@ def summarize(folder: ModelFolder) -> Summary:
     ...         write_json(folder.figures(precision), asdict(Accuracy(1, top1_pct, 100.0, 0.0, 0.0, 0.0)))
     ...         for path in folder.ncnn(precision):
     ...             write_text(path, "as large as the other")
-    ...     write_json(folder.latency, {"machine": {}, "threads_1": speeds})
+    ...     write_json(folder.latency, {"machine": machine, "threads_1": speeds})
     ...     summary = summarize(folder)
     >>> summary.drop(), summary.agreement_pct, summary.speedup_1_thread, summary.size_ratio
     ('+100.00 points', 0.0, 2.5, 1.0)
@@ -242,7 +248,11 @@ def _latency(path: Path) -> tuple[dict[str, Any], dict[int, dict[str, float]]]:
         threads = {int(key.removeprefix("threads_")): key for key in content if key.startswith("threads_")}
         fps = {count: {p: content[key][p]["fps"] for p in PRECISIONS} for count, key in threads.items()}
         every = [value for of in fps.values() for value in of.values()]
-        if 1 in fps and isinstance(content["machine"], dict) and all(type(v) in (int, float) and v > 0 for v in every):
+        if (
+            1 in fps
+            and is_machine(content["machine"], *_MACHINE)
+            and all(type(v) in (int, float) and v > 0 for v in every)
+        ):
             return content["machine"], fps
     except (AttributeError, KeyError, TypeError, ValueError):
         pass

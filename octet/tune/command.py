@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from pathlib import Path
+from typing import TypeGuard
 
 import numpy as np
 
@@ -27,6 +28,8 @@ from octet.ncnn.net import Net, load_net
 from octet.tune.bench import Bench
 from octet.tune.text import comments, report
 from octet.tune.tune import tune
+
+_LARGEST = 10_000  # pixels of an edge
 
 
 def main() -> None:
@@ -72,12 +75,25 @@ def input_shape(net: Net, preprocess: Path, size: list[int] | None) -> tuple[int
     Raises:
         OctetError: There is neither the file nor a size.
     """
-    if size is None or preprocess.is_file():
+    if size is not None and not _is_size(size):
+        raise OctetError(f"--size {size[0]} {size[1]}: expected height and width in pixels, of 1 to {_LARGEST:,}")
+    known = known_shape(net.layers)
+    channels = known[0] or 3 if known else 3
+    if size is None or preprocess.exists():
         steps = read_json(preprocess, "copy it beside the model, or give --size")
-        channels = 1 if steps["channel_order"] == "GREY" else len(steps["channel_order"])
-        height, width = size or steps["size"]
-    else:
-        known = known_shape(net.layers)
-        channels = known[0] or 3 if known else 3
-        height, width = size
+        order, own_size = (
+            (steps.get(key) for key in ("channel_order", "size")) if isinstance(steps, dict) else (None, None)
+        )
+        if order not in ("RGB", "BGR", "GREY") or not _is_size(own_size):
+            raise OctetError(
+                f"{preprocess}: expected 'channel_order' and 'size' as the stage export writes them; copy it anew, or remove it "
+                "and give --size"
+            )
+        channels, size = 1 if order == "GREY" else 3, size or own_size
+    height, width = size
     return channels, height, width
+
+
+def _is_size(value: object) -> TypeGuard[list[int]]:
+    """Is it [height, width], which memory can hold?"""
+    return isinstance(value, list) and len(value) == 2 and all(type(n) is int and 0 < n <= _LARGEST for n in value)

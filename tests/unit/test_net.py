@@ -213,3 +213,30 @@ def test_what_pnnx_writes_oddly_comes_back_byte_for_byte():
     assert dumps(loads(text, data))[1] == data
     with pytest.raises(OctetError, match="cut off"):
         loads(text, data[:-1])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_weights_that_are_not_finite(tmp_path, value):
+    """Constants may be infinite, as masks are."""
+    net = loads(PARAM, BIN)
+    net.layers[1].weights["weight_scales"].data = np.array([value], np.float32)
+    save_net(net, tmp_path / "x.param", tmp_path / "x.bin")
+    with pytest.raises(
+        OctetError, match=r"x.bin: layer conv_0, weight_scales: 1 of 1 numbers are not finite; .*make it"
+    ):
+        load_net(tmp_path / "x.param", tmp_path / "x.bin")
+    text = "7767517\n2 2\nInput in0 0 1 in0\nMemoryData mask 0 1 mask 0=1 21=1\n"
+    (tmp_path / "x.param").write_text(text)
+    (tmp_path / "x.bin").write_bytes(np.float32(value).tobytes())
+    if np.isnan(value):
+        with pytest.raises(OctetError, match="layer mask"):
+            load_net(tmp_path / "x.param", tmp_path / "x.bin")
+    else:
+        assert load_net(tmp_path / "x.param", tmp_path / "x.bin").layers[1].weights["data"].data[0] == value
+
+
+def test_a_parameter_over_32_bits():
+    with pytest.raises(
+        OctetError, match=r"line 3: layer in0: .*parameter 5=1e999: expected a number that fits into 32 bits"
+    ):
+        loads("7767517\n1 1\nPadding in0 0 1 in0 5=1e999\n", b"")

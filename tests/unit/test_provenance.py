@@ -94,6 +94,50 @@ def test_files_that_were_made_with_other_settings(lock):
         provenance("net", lock(own({"path": "models/net/settings/target.json", "md5": "2"})))
 
 
+def test_a_pipeline_that_ran_in_part(lock):
+    """`dvc repro quantize@net` made another int8 model: the figures beside it are of the one before."""
+    content = own()
+    content["stages"]["quantize@net"]["outs"] = [{"path": "models/net/int8.bin", "md5": "2"}]
+    content["stages"]["evaluate_int8@net"] = {"deps": [{"path": "models/net/int8.bin", "md5": "1"}]}
+    with pytest.raises(
+        OctetError,
+        match="for net: evaluate_int8@net was made from another models/net/int8.bin; 'make quantize MODEL=net' does",
+    ):
+        provenance("net", lock(content))
+    content["stages"]["evaluate_int8@net"]["deps"][0]["md5"] = "2"
+    assert provenance("net", lock(content)).made["models/net/int8.bin"] == "2"
+
+
+def test_a_file_that_was_changed_since(lock, tmp_path):
+    path = tmp_path / "int8.bin"
+    path.write_bytes(b"")
+    content = own()
+    content["stages"]["quantize@net"]["outs"] = [{"path": path.as_posix(), "md5": "d41d8cd98f00b204e9800998ecf8427e"}]
+    made_with = provenance("net", lock(content))
+    made_with.check([path], "'make quantize' makes it")
+    for change, problem in (
+        (lambda: path.write_bytes(b"x"), "changed since the pipeline made it, by dvc.lock's checksum; 'make quantize'"),
+        (path.unlink, "no such file"),
+        (path.mkdir, "expected a file, found a folder"),
+    ):
+        change()
+        with pytest.raises(OctetError, match=f"{path.name}: {problem}"):
+            made_with.check([path], "'make quantize' makes it")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [*((key, value) for key in ("method", "images", "weights") for value in (None, 7.5, [], {})), ("method", "x.y")],
+)
+def test_a_calibration_that_is_none(lock, key, value):
+    """Of a damaged dvc.lock: no traceback, and no module of that name is imported."""
+    content = own()
+    content["stages"]["settings@net"] = SETTINGS | {"params": {"params.yaml": SETTINGS["params"]["params.yaml"].copy()}}
+    content["stages"]["settings@net"]["params"]["params.yaml"]["models.net"] = {"calibrate": CALIBRATE | {key: value}}
+    with pytest.raises(OctetError, match="dvc.lock: damaged where it has the parameters of net"):
+        provenance("net", lock(content))
+
+
 def test_the_project_s_own_lock():
     result = provenance("resnet18_digits32", ROOT / "dvc.lock")
     assert (result.source, result.split) == ("configs/models/resnet18_digits32.py", "test")
