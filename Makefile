@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help quantize track timm zoo tune predict report package dump env test test-unit test-slow fuzz check schema lint format
+.PHONY: help quantize track timm openvino zoo tune predict report package dump env test test-unit test-slow fuzz check schema lint format
 .PHONY: runner devices device device-clean accuracy-baselines sweep-calibrators sweep-recovery bench-pipeline bench-data bench-cifar bench-int8 bench-peers bench-mmpretrain chart screenshots zoo-table library-table clean distclean git-or-not
 
 # The interpreter that .venv is made from; empty: the first of python3.11, 3.12, 3.10, 3.13, python3 and python that is a
@@ -60,7 +60,7 @@ quantize: .venv/.ready git-or-not $(if $(value TIMM)$(value TORCHVISION),.venv/t
 		--zoo="$$ZOO" --config="$$CONFIG" --checkpoint="$$CHECKPOINT" --onnx="$$ONNX" \
 		--timm="$$TIMM" --torchvision="$$TORCHVISION" --preprocess="$$PREPROCESS" --data="$$DATA"); fi; \
 	$(RUN) -m octet validate $${name:+--model="$$name"}; \
-	$(RUN) -m dvc repro $${name:+"analyze@$$name" "summary@$$name"}; \
+	$(RUN) -m dvc repro $${name:+"analyze@$$name" "summary@$$name" "evaluate_engines@$$name"}; \
 	$(RUN) -m octet partition $${name:+--model="$$name"}; \
 	$(RUN) -m octet summary
 
@@ -68,6 +68,8 @@ track: .venv/.ready git-or-not  ## Give the checkpoint and data of MODEL=name to
 	@$(RUN) -m octet track $(FOR_MODEL)
 
 timm: .venv/timm/.locked  ## Install timm and torchvision, for models of theirs; 50 MB
+
+openvino: .venv/openvino/.locked  ## Install OpenVINO, for models whose engines name it; 50 MB
 
 zoo: .venv/.ready  ## List the models of mmcls's zoo: input size, parameters, published top-1, whether Octet converts them; FIND=part
 	@$(RUN) -m octet zoo $(FOR_FIND)
@@ -211,6 +213,13 @@ git-or-not: .venv/.ready
 	echo ".venv/timm: installing timm and torchvision"; \
 	rm -rf .venv/timm; $(PIP) install --no-deps --target .venv/timm -r requirements-timm.lock; \
 	cp requirements-timm.lock $@
+
+# OpenVINO, which only models that name it need. It asks for numpy and nothing else that matters (its telemetry stays off).
+.venv/openvino/.locked: requirements-openvino.lock | .venv/.ready
+	@if cmp -s requirements-openvino.lock $@; then touch $@; exit 0; fi; set -e; \
+	echo ".venv/openvino: installing OpenVINO"; \
+	rm -rf .venv/openvino; $(PIP) install --no-deps --target .venv/openvino -r requirements-openvino.lock; \
+	cp requirements-openvino.lock $@
 
 # .venv/.locked says that .venv holds what the copy of the lock in it says; only a finished install writes it, and
 # anything else in .venv is thrown away and made anew. .venv/.ready says that octet itself is in it, too.

@@ -155,13 +155,17 @@ def partition(model: str | None) -> None:
 def summary(model: str | None) -> None:
     """Print the result tables."""
     from octet.ncnn.machine import machine
+    from octet.summary.engines import engines_table
     from octet.summary.summary import summary_table
 
-    names = _models(model)[1]
+    loaded, names = _models(model)
     quantized = [
         name for name in names if ModelFolder(name).summary.is_file()
     ] or names  # of none: the error names the first
     print(summary_table({name: _summary(name) for name in quantized}, machine()))
+    for name in quantized:
+        if of_engines := engines_table(ModelFolder(name), loaded.models[name].max_drop_pt):
+            print(f"\n{of_engines}")
     for name in (name for name in names if name not in quantized):
         print(f"\n{name}: not quantized yet; make quantize MODEL={name}")
     given = model or (quantized[0] if len(quantized) == 1 else "name")
@@ -173,6 +177,8 @@ def summary(model: str | None) -> None:
 
 def check(model: str | None) -> None:
     """Fail where int8 loses more than max_drop_pt: points of top-1, or of disagreement where the images have no labels."""
+    from octet.evaluate import engines
+
     loaded, names = _models(model)
     over = []
     for name in names:
@@ -181,6 +187,13 @@ def check(model: str | None) -> None:
         verdict = "too much" if measured.loss_pt > most else "fine"
         counts = " (max_drop_pt counts disagreement here)" if measured.top1_drop_pt is None else ""
         print(f"{name}: int8 {measured.loss()}, allowed are {most:.2f}{counts}: {verdict}", file=sys.stderr)
+        for engine, figures in engines.load(ModelFolder(name).engine_figures).items():
+            verdict = "too much" if figures.loss_pt > most else "fine"
+            over += [f"{name} in {engine}"] if figures.loss_pt > most else []
+            print(
+                f"{name}: int8 in {engine} loses {figures.loss_pt:+.2f} points, allowed are {most:.2f}: {verdict}",
+                file=sys.stderr,
+            )
     if over:
         raise OctetError(
             f"{', '.join(over)}: the drop is over max_drop_pt; try another calibrate.method or more calibrate.images, or list "

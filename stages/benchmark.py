@@ -1,6 +1,9 @@
-"""benchmark: batch-1 latency of fp32 and int8 on this machine, the two in turn, at one thread and at all cores."""
+"""benchmark: batch-1 latency of fp32 and int8 on this machine, in turn, at one thread and at all cores, and of other engines."""
 
-from octet.benchmark.benchmark import benchmark, latency_json, samples_csv, speeds
+from functools import partial
+
+from octet.benchmark.benchmark import benchmark, latency_json, ncnn, samples_csv, speeds
+from octet.core.engines.engine import load, timed
 from octet.core.errors import run
 from octet.core.files import write_json, write_text
 from octet.core.folder import PRECISIONS
@@ -15,11 +18,13 @@ def main() -> None:
     folder, settings = stage.folder, stage.entry.benchmark
     steps = preprocess.load(folder.preprocess)
     images = [steps(image) for image in steps.noise(IMAGES)]
-    runs = benchmark({p: folder.ncnn(p) for p in PRECISIONS}, images, settings.runs, settings.warmup)
+    models = {precision: ncnn(folder.ncnn(precision)) for precision in PRECISIONS}
+    models |= {name: partial(load, name, folder.engine(name)) for name in timed(stage.entry.engines)}
+    runs = benchmark(models, images, settings.runs, settings.warmup)
     write_text(folder.latency_samples, samples_csv(runs))
     write_json(folder.latency, latency_json(runs))
     one = speeds(runs)[1]
-    print(f"{stage.name}: one thread, fp32 {one['fp32'].fps:.1f} FPS, int8 {one['int8'].fps:.1f} FPS")
+    print(f"{stage.name}: one thread, {', '.join(f'{name} {speed.fps:.1f} FPS' for name, speed in one.items())}")
 
 
 if __name__ == "__main__":

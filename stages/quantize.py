@@ -1,10 +1,11 @@
 """quantize: the fp32 model and int8.table become int8.param and int8.bin, read back and run before they are kept."""
 
 from octet.core.errors import run
+from octet.core.plan import read_plan
 from octet.core.stage import arguments, begin
 from octet.data import preprocess
 from octet.graph.layers import is_int8, is_requantized, quantizable
-from octet.quantize.fp32_layers import by_reason, fp32_layers, read_plan
+from octet.quantize.fp32_layers import by_reason, fp32_layers
 from octet.quantize.int8_files import write
 from octet.quantize.recipe import Recipe
 

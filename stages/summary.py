@@ -8,10 +8,10 @@ from octet.core.folder import PRECISIONS
 from octet.core.stage import arguments, begin
 from octet.data import preprocess
 from octet.data.images import named_images
+from octet.evaluate.pairs import read_pairs
 from octet.evaluate.predictions import distinct
 from octet.ncnn.net import load_net
 from octet.summary.differences import SHOWN, classes_csv, confusion_csv, differing, sheet
-from octet.summary.pairs import read_pairs
 from octet.summary.summary import summarize
 from octet.zoo import catalogue
 

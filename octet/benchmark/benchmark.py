@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from octet.core.engines.engine import Load
 from octet.core.files import csv_text, decimals
 from octet.core.folder import NcnnFiles
 from octet.core.parallel import cores
@@ -23,8 +24,8 @@ class TimedRun:
     """How long one run on one image took.
 
     Args:
-        threads: ncnn's threads.
-        precision: 'fp32' or 'int8'.
+        threads: That compute one image.
+        precision: 'fp32' or 'int8' of ncnn's, or another engine's name: its int8.
         run: Its number, from 0.
         latency_ms: Milliseconds from the network's input to its logits.
     """
@@ -64,25 +65,26 @@ class Speed:
 
 
 def benchmark(
-    files: Mapping[str, NcnnFiles], images: Sequence[npt.NDArray[np.float32]], runs: int, warmup: int
+    models: Mapping[str, Load], images: Sequence[npt.NDArray[np.float32]], runs: int, warmup: int
 ) -> list[TimedRun]:
-    r"""Times the models: fp32 and int8 alternate run by run, so that a drift of the machine's speed meets both alike.
+    r"""Times models: they alternate run by run, so that a drift of the machine's speed meets all alike.
 
     >>> import tempfile
     >>> from pathlib import Path
+    >>> from octet.core.folder import NcnnFiles
     >>> from octet.ncnn.net import loads, save_net
     >>> net = loads("7767517\n2 2\nInput in0 0 1 in0\nReLU relu 1 1 in0 out0\n", b"")
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     files = NcnnFiles.named(Path(folder), "fp32")
     ...     save_net(net, *files)
-    ...     timed = benchmark({"fp32": files}, [np.zeros((3, 8, 8), np.float32)], runs=2, warmup=1)
+    ...     timed = benchmark({"fp32": ncnn(files)}, [np.zeros((3, 8, 8), np.float32)], runs=2, warmup=1)
     >>> [(run.precision, run.run) for run in timed if run.threads == 1]
     [('fp32', 0), ('fp32', 1)]
 
     Timed is what ncnn's benchncnn.cpp times, from the input to the logits; pre-processing is not.
 
     Args:
-        files: The models, by precision.
+        models: What loads each, by its precision, or by its engine where that is not ncnn.
         images: Network inputs, fp32 of shape (C, H, W), which take turns.
         runs: How many timed runs of each precision, at each of thread_counts().
         warmup: How many runs before them that are not timed.
@@ -91,11 +93,11 @@ def benchmark(
         Every timed run, in milliseconds, in the order in which they ran.
 
     Raises:
-        OctetError: ncnn cannot read a model, or an image is no input of it.
+        OctetError: An engine is not installed or cannot read a model, or an image is no input of it.
     """
     timed = []
     for threads in thread_counts():
-        engines = {precision: Engine(model.param, model.bin, threads) for precision, model in files.items()}
+        engines = {precision: load(threads) for precision, load in models.items()}
         for run in progress(range(-warmup, runs), f"benchmark, {threads} thread{'s' * (threads > 1)}", unit="run"):
             for precision, engine in engines.items():
                 start = time.perf_counter_ns()
@@ -104,6 +106,11 @@ def benchmark(
                 if run >= 0:
                     timed.append(TimedRun(threads, precision, run, elapsed_ns / 1e6))
     return timed
+
+
+def ncnn(files: NcnnFiles) -> Load:
+    """What loads a model of ncnn's."""
+    return lambda threads: Engine(files.param, files.bin, threads)
 
 
 def thread_counts() -> list[int]:

@@ -116,6 +116,20 @@ class ModelFolder:
         """The folder of the parts of a partitioned model."""
         return self.models / "parts"
 
+    @property
+    def engines(self) -> Path:
+        """The folder of the int8 models for other engines than ncnn; empty where `engines` names none."""
+        return self.models / "engines"
+
+    def engine(self, name: str) -> Path:
+        """The int8 model for an engine."""
+        return self.engines / f"{name}.onnx"
+
+    @property
+    def engine_figures(self) -> Path:
+        """What int8 loses in each of these engines."""
+        return self.metrics / "engines.json"
+
     def figures(self, precision: str) -> Path:
         """The accuracy of a precision: fp32.json or int8.json."""
         return self.metrics / f"{precision}.json"

@@ -32,6 +32,7 @@ SOURCE = ("config", "checkpoint", "trusted", *OTHERS, "preprocess")  # what of a
 
 Name = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
 Text = Annotated[str, Field(min_length=1)]
+Engine = Annotated[str, OneOf(lambda _: registry.ENGINES)]
 Texts = Annotated[tuple[Text, ...], Field(strict=False)]
 
 
@@ -127,6 +128,10 @@ class Benchmark(Section):
 class Settings(Section):
     """What is set for all models, and may be set in a model's entry for it alone."""
 
+    engines: Annotated[tuple[Engine, ...], Field(strict=False)] = ask(
+        "In which engines does int8 run?", ["ncnn", "openvino"]
+    )
+    """ncnn is always there. `onnxruntime`, `openvino` and `tensorrt` get an int8 ONNX model each (`docs/engines.md`)."""
     target: Annotated[str, OneOf(registry.targets, open=True)] = ask(
         "Which int8 kernels does the device run best?", "dotprod"
     )

@@ -14,6 +14,12 @@ BUILT_IN_TARGETS = {  # octet.graph.targets has what each means
     "dotprod": "for x86 with VNNI and Arm with dot product or i8mm",
     "ncnn2int8": "for older processors; the files are byte for byte those of ncnn2int8",
 }
+ENGINES = {
+    "ncnn": "int8.param and int8.bin, for phones, boards and servers",
+    "onnxruntime": "engines/onnxruntime.onnx, for ONNX Runtime on the CPU",
+    "openvino": "engines/openvino.onnx, for OpenVINO; 'make openvino' installs it",
+    "tensorrt": "engines/tensorrt.onnx, for TensorRT, which is not run here",
+}
 
 
 @dataclass(frozen=True)

@@ -3,4 +3,6 @@
 evaluate.py     runs a model on all images: the five most likely classes of each
 accuracy.py     top-1, top-5, precision, recall and F1, as mmcls's own test computes them
 predictions.py  the file with what was predicted for each image
+pairs.py        what two models predict for the same images: the drop, the agreement
+engines.py      what int8 in other engines loses: engines.json
 """

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from octet.core.files import write_text
 from octet.core.folder import ModelFolder
+from octet.evaluate.pairs import read_pairs
 from octet.evaluate.predictions import Prediction
-from octet.summary.pairs import read_pairs
 
 
 def dump(folder: ModelFolder, out: Path) -> int:

@@ -12,11 +12,11 @@ from octet.core.progress import progress
 from octet.data import preprocess
 from octet.data.images import named_images
 from octet.data.preprocess import Preprocess
+from octet.evaluate.pairs import read_pairs
 from octet.evaluate.predictions import distinct
 from octet.predict.draw import png
 from octet.predict.images import NamedImage, files, load, telling
 from octet.predict.show import difference, text
-from octet.summary.pairs import read_pairs
 
 COUNT = 8  # images of the split
 DRAWN = 24  # at most, in the PNG

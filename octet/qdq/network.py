@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import onnx
+from google.protobuf.message import DecodeError
 from onnx import TensorProto, numpy_helper
 
 from octet.core.errors import OctetError
+from octet.core.files import read_bytes
 
 LEAST_OPSET = 13  # the first whose QuantizeLinear has an axis, so that each channel has a scale of its own
 Floats = npt.NDArray[np.float32]
@@ -25,14 +28,19 @@ class Layer:
         weight: As the node has it.
         bias: fp32 of shape (outputs,); None: it has none.
         axis: Which of the weight's axes is the output's.
-        depthwise: Has each of its channels a convolution of its own?
+        groups: Of a convolution's channels; each has weights of its own.
     """
 
     node: onnx.NodeProto
     weight: Floats
     bias: Floats | None
     axis: int
-    depthwise: bool
+    groups: int = 1
+
+    @property
+    def depthwise(self) -> bool:
+        """Has each of its channels a convolution of its own?"""
+        return self.groups > 1 and self.weight.shape[1] == 1
 
     @property
     def name(self) -> str:
@@ -52,6 +60,21 @@ class Layer:
     def rows(self, weight: npt.NDArray[np.float32]) -> Floats:
         """A weight of this layer's shape by output: shape (outputs, n)."""
         return np.moveaxis(weight, self.axis, 0).reshape(weight.shape[self.axis], -1)
+
+
+def load(path: Path) -> Network:
+    """The network of a file.
+
+    Raises:
+        OctetError: It is missing or damaged, or its opset is too old.
+    """
+    made_by = "the stage export makes it"
+    try:
+        model = onnx.load_from_string(read_bytes(path, made_by))
+        onnx.checker.check_model(model)
+    except (DecodeError, onnx.checker.ValidationError):
+        raise OctetError(f"{path}: not an ONNX model, or damaged; {made_by}: run it again") from None
+    return Network(model, str(path))
 
 
 class Network:
@@ -179,10 +202,10 @@ class Network:
             return None
         if node.op_type == "Conv":
             group = attributes["group"].i if "group" in attributes else 1
-            return Layer(node, weight, bias, 0, group > 1 and weight.shape[1] == 1)
+            return Layer(node, weight, bias, 0, group)
         if weight.ndim != 2:
             return None
         axis = 0 if "transB" in attributes and attributes["transB"].i else 1
         if bias is not None and bias.shape != (weight.shape[axis],):
             return None
-        return Layer(node, weight, bias, axis, depthwise=False)
+        return Layer(node, weight, bias, axis)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from pathlib import Path
 
-from octet.core.errors import OctetError
-from octet.core.files import read_json
 from octet.core.folder import ModelFolder
+from octet.core.plan import read_plan
 from octet.graph.layers import is_int8, no_int8, quantizable, uncalibrated
 from octet.graph.profiles import target
 from octet.graph.targets import Fp32Reason, Target
@@ -50,20 +48,6 @@ def of_model(folder: ModelFolder, int8: Net, target_name: str, keep_fp32: Collec
         keep_fp32: As above.
     """
     return fp32_layers(int8, target(target_name), keep_fp32, read_plan(folder.plan))
-
-
-def read_plan(path: Path) -> list[str]:
-    """The layers that mixed precision leaves in fp32, from plan.json.
-
-    Raises:
-        OctetError: The file is missing, or not what the stage plan writes.
-    """
-    made_by = "the stage plan makes it"
-    plan = read_json(path, made_by)
-    names = plan.get("keep_fp32") if isinstance(plan, dict) else None
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise OctetError(f"{path}: expected the names of layers under 'keep_fp32'; {made_by}: run it again")
-    return names
 
 
 def by_reason(reasons: Mapping[str, Fp32Reason]) -> dict[Fp32Reason, list[str]]:

@@ -20,6 +20,7 @@ from octet.core.folder import PRECISIONS, ModelFolder
 from octet.data import preprocess
 from octet.data.images import named_images
 from octet.evaluate.accuracy import Accuracy
+from octet.evaluate.pairs import Pair, labelled, read_pairs
 from octet.evaluate.predictions import Prediction
 from octet.graph.layers import quantizable
 from octet.graph.targets import Fp32Reason
@@ -30,7 +31,6 @@ from octet.report import peers
 from octet.report.figures import Rows
 from octet.report.peers import PeersFigures
 from octet.summary.differences import SHOWN, differing, thumbnail
-from octet.summary.pairs import Pair, labelled, read_pairs
 from octet.summary.summary import Summary
 
 _COLUMNS = {  # of the tables, by their names: texts and numbers

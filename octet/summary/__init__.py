@@ -1,6 +1,6 @@
 """fp32 beside int8, from what evaluate and benchmark measured.
 
 summary.py      the figures: their file and their table
-pairs.py        what the two predict for the same images: the drop, the agreement
+engines.py      the same of other engines, and which of all is the fastest and which the closest to fp32
 differences.py  where they differ: by class, in the confusion of classes, and on which images
 """

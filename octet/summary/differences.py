@@ -13,7 +13,7 @@ from octet.core.files import csv_text
 from octet.core.folder import PRECISIONS
 from octet.data.arrays import Pixels
 from octet.evaluate.accuracy import by_class
-from octet.summary.pairs import Pair, Pairs, labelled
+from octet.evaluate.pairs import Pair, Pairs, labelled
 
 SHOWN = 24  # images at most
 _CELL, _TEXT, _COLUMNS = 128, 48, 6  # pixels; the image, and the room for two lines below it

@@ -16,7 +16,7 @@ from octet.core.folder import PRECISIONS, ModelFolder
 from octet.core.machine import is_machine, machine_changes
 from octet.core.text import table
 from octet.evaluate.accuracy import Accuracy
-from octet.summary.pairs import agreement_pct, kl_top5_nats, labelled, paired_drop, probability_shift_pct, read_pairs
+from octet.evaluate.pairs import agreement_pct, kl_top5_nats, labelled, paired_drop, probability_shift_pct, read_pairs
 
 _DOT_PRODUCT = ("avx_vnni", "avx512_vnni", "asimddp", "i8mm")  # what makes int8 fast, of a machine's features
 _MACHINE = ("cpu", "cores", "features", "ncnn")  # what is told of it
@@ -45,7 +45,7 @@ class Summary:
         agreement_pct: The share of the images for which the two predict the same class.
         probability_shift_pct: The mean difference between the probabilities of what each predicts.
         kl_top5_nats: The mean KL divergence of int8's probabilities from fp32's, by the five most likely classes
-            (octet.summary.pairs.kl_top5_nats); None: the images have labels.
+            (octet.evaluate.pairs.kl_top5_nats); None: the images have labels.
         fp32_bytes: The size of fp32.param and fp32.bin; int8_bytes alike.
         size_ratio: How many times smaller int8 is.
         threads_all: How many threads « all » are.
@@ -152,7 +152,7 @@ def summarize(folder: ModelFolder) -> Summary:
     >>> summary.drop(), summary.agreement_pct, summary.speedup_1_thread, summary.size_ratio
     ('+100.00 points', 0.0, 2.5, 1.0)
 
-    The standard error is the paired one: octet.summary.pairs.paired_drop.
+    The standard error is the paired one: octet.evaluate.pairs.paired_drop.
 
     Args:
         folder: The model's, with the files of evaluate_fp32, evaluate_int8 and benchmark, and the two models.

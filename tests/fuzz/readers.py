@@ -30,6 +30,7 @@ from octet.core.errors import OctetError
 from octet.core.pickle_reader import BadPickle
 from octet.core.pickled_arrays import CONSTRUCTORS
 from octet.core.pickles import loads
+from octet.core.plan import read_plan
 from octet.data import image_files, preprocess
 from octet.data.cifar import Cifar
 from octet.data.dataset import open_split
@@ -44,7 +45,6 @@ from octet.ncnn.net import load_layers, load_net, save_net
 from octet.project import transfer
 from octet.project.provenance import provenance
 from octet.quantize import gptq_weights
-from octet.quantize.fp32_layers import read_plan
 from octet.quantize.gptq_weights import GptqWeights
 from octet.report import peers
 from octet.summary.summary import Summary, summary_table

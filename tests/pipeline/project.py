@@ -43,6 +43,7 @@ PARAMS = f"""
 models:
   tiny:
 {ENTRY}target: dotprod
+engines: [ncnn]
 export:
   opset: 13
 equalize: false

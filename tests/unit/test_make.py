@@ -58,6 +58,7 @@ def make(tmp_path):
     folder = tmp_path / "Anna's $(project) `x`"
     (folder / ".venv/bin").mkdir(parents=True)
     (folder / ".venv/timm").mkdir()
+    (folder / ".venv/openvino").mkdir()
     (folder / ".venv-bench").mkdir()
     (folder / ".venv-runner").mkdir()
     for name in (
@@ -68,12 +69,20 @@ def make(tmp_path):
         "requirements-bench.lock",
         "requirements-runner.lock",
         "requirements-timm.lock",
+        "requirements-openvino.lock",
     ):
         shutil.copy(ROOT / name, folder)
         os.utime(folder / name, (0, 0))
     (folder / ".venv/bin/python").write_text(RECORD.format(python=sys.executable))
     (folder / ".venv/bin/python").chmod(0o755)
-    for name in (".venv/.locked", ".venv/.ready", ".venv-bench/.locked", ".venv-runner/.locked", ".venv/timm/.locked"):
+    for name in (
+        ".venv/.locked",
+        ".venv/.ready",
+        ".venv-bench/.locked",
+        ".venv-runner/.locked",
+        ".venv/timm/.locked",
+        ".venv/openvino/.locked",
+    ):
         (folder / name).touch()
     before = {path for path in tmp_path.rglob("*")} | {folder / "arguments"}
 

@@ -60,6 +60,7 @@ mixed_precision:
   images: 1000
 parallel:
   scheduler: null
+engines: [ncnn]
 """
 
 
@@ -499,7 +500,7 @@ def test_an_entry_that_is_no_mapping(path):
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "{}"])
 def test_an_empty_file_lacks_every_key(path, text):
-    paths = ["models", "target", "export.opset", "equalize", "calibrate.method", "calibrate.images"]
+    paths = ["models", "engines", "target", "export.opset", "equalize", "calibrate.method", "calibrate.images"]
     paths += ["calibrate.weights", "calibrate.percentile", "calibrate.ppq.algorithm"]
     paths += ["calibrate.ppq.batch", "rounding.method", "rounding.images", "analyze.images"]
     paths += ["mixed_precision.metric", "mixed_precision.budget", "mixed_precision.images"]
@@ -513,7 +514,7 @@ def test_ppq_does_not_see_an_equalized_network(path):
 
 
 def test_a_file_that_is_no_mapping(path):
-    wanted = "models, target, export, equalize, calibrate, rounding, analyze, mixed_precision, evaluate, benchmark, "
+    wanted = "models, engines, target, export, equalize, calibrate, rounding, analyze, mixed_precision, evaluate, benchmark, "
     wanted += "parallel"
     assert problems(path, "- a") == [f'params.yaml: expected a mapping with the keys {wanted}; found ["a"]']
 
@@ -531,7 +532,7 @@ def test_a_file_that_is_no_mapping(path):
         (changed("target: dotprod", "target: !!python/name:os.system"), "line 10, column 9: not valid YAML: could not"),
         (changed("target: dotprod", "? [a]\n: b"), "line 10, column 3: not valid YAML: found unhashable key"),
         (changed("export:\n  opset: 13", "export: &e {opset: *e}"), "line 11, column 9: not valid YAML: found uncons"),
-        (VALID + "---\na: 1\n", "line 39, column 1: not valid YAML: but found another document"),
+        (VALID + "---\na: 1\n", "line 40, column 1: not valid YAML: but found another document"),
         (changed("images: 256", "images: !!int many"), "somewhere: not valid YAML: invalid literal for int()"),
         (changed("trusted: false", "trusted: !!bool many"), "somewhere: not valid YAML: 'many'"),
         (VALID.encode() + b"\xff\n", "somewhere: not valid YAML: "),

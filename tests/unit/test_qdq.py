@@ -9,7 +9,7 @@ from onnx.reference import ReferenceEvaluator
 
 from octet.core.errors import OctetError
 from octet.qdq.grids import Grid, grid
-from octet.qdq.network import Network
+from octet.qdq.network import Network, load
 from octet.qdq.placement import place
 from octet.qdq.profiles import PROFILES
 from octet.qdq.quantize import check, quantize
@@ -153,6 +153,14 @@ def test_batch_norms_are_folded_and_nothing_else_changes():
     np.testing.assert_allclose(
         logits(net.rebuilt(net.nodes, {})), logits(classifier(end=(), shape=(1, 3, 16, 16))), rtol=1e-4, atol=1e-4
     )
+
+
+@pytest.mark.parametrize("content", [b"", b"null", b"\x08\x07half"])
+def test_a_damaged_file_is_named(tmp_path, content):
+    path = tmp_path / "fp32.onnx"
+    path.write_bytes(content)
+    with pytest.raises(OctetError, match=r"fp32\.onnx: not an ONNX model, or damaged; the stage export"):
+        load(path)
 
 
 def test_an_old_opset_is_refused_with_what_to_do():

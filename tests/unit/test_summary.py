@@ -11,9 +11,9 @@ from octet.core.errors import OctetError
 from octet.core.folder import ModelFolder
 from octet.evaluate.accuracy import Accuracy
 from octet.evaluate.evaluate import top
+from octet.evaluate.pairs import kl_top5_nats, paired_drop, read_pairs
 from octet.evaluate.predictions import Prediction, predictions_csv
 from octet.summary.differences import classes_csv, confusion_csv
-from octet.summary.pairs import kl_top5_nats, paired_drop, read_pairs
 from octet.summary.summary import Summary, summarize, summary_table
 
 pytestmark = pytest.mark.unit

@@ -16,7 +16,7 @@ _SMALLEST = 5e-7  # a probability that the file shows as 0.000000 is at most thi
 
 
 def read_pairs(folder: ModelFolder) -> list[Pair]:
-    """What fp32 and int8 predict for each image of the split, in its order.
+    """What ncnn's fp32 and int8 predict for each image of the split, in its order.
 
     Raises:
         OctetError: A file of predictions is missing or damaged, or the two are not of the same images.

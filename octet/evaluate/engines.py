@@ -1,0 +1,86 @@
+"""What int8 in other engines loses: metrics/<model>/engines.json."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from octet.core.errors import OctetError
+from octet.core.files import decimals, figure, read_json
+from octet.evaluate.pairs import Pairs, agreement_pct, kl_top5_nats, labelled, paired_drop
+
+
+@dataclass(frozen=True)
+class EngineFigures:
+    """What one int8 model loses beside ncnn's fp32, on the same images; its fields are the keys of its part of the file.
+
+    Args:
+        agreement_pct: The share of the images for which the two predict the same class.
+        kl_top5_nats: octet.evaluate.pairs.kl_top5_nats.
+        top1_pct: The share of the images for which int8 predicts the label; None: they have no labels.
+        top1_drop_pt: fp32's less int8's, in points; None: they have no labels.
+        top1_drop_se_pt: Its paired standard error; None: they have no labels, or there is one.
+        bytes: The size of the model's files.
+    """
+
+    agreement_pct: float
+    kl_top5_nats: float
+    bytes: int
+    top1_pct: float | None = None
+    top1_drop_pt: float | None = None
+    top1_drop_se_pt: float | None = None
+
+    @classmethod
+    def of(cls, pairs: Pairs, bytes: int) -> EngineFigures:
+        """The figures of a model.
+
+        >>> from octet.evaluate.predictions import Prediction
+        >>> cat, dog = Prediction("1", "cat", ["cat"], [1.0]), Prediction("1", "cat", ["dog"], [1.0])
+        >>> EngineFigures.of([(cat, cat), (cat, dog)], 1000).top1_drop_pt
+        50.0
+
+        Args:
+            pairs: What fp32 and it predict for each image.
+            bytes: The size of its files.
+        """
+        agreement, kl = decimals(agreement_pct(pairs), 4), figure(kl_top5_nats(pairs))
+        if not labelled(pairs):
+            return cls(agreement, kl, bytes)
+        drop, error = paired_drop(pairs)
+        top1 = 100 * sum(int8.right for _, int8 in pairs) / len(pairs)
+        return cls(
+            agreement,
+            kl,
+            bytes,
+            decimals(top1, 4),
+            decimals(drop, 4),
+            None if error is None else decimals(error, 4),
+        )
+
+    @property
+    def loss_pt(self) -> float:
+        """What max_drop_pt limits, in points: the drop in top-1, and without labels the disagreement."""
+        return decimals(100 - self.agreement_pct, 4) if self.top1_drop_pt is None else self.top1_drop_pt
+
+
+def engines_json(figures: Mapping[str, EngineFigures]) -> dict[str, Any]:
+    """The file's content, by engine."""
+    return {name: {k: v for k, v in asdict(of).items() if v is not None} for name, of in figures.items()}
+
+
+def load(path: Path) -> dict[str, EngineFigures]:
+    """Reads the file, by engine; empty where there is none.
+
+    Raises:
+        OctetError: It is not what the stage evaluate_engines writes.
+    """
+    if not path.is_file():
+        return {}
+    made_by = "the stage evaluate_engines makes it"
+    content = read_json(path, made_by)
+    try:
+        return {str(name): EngineFigures(**of) for name, of in content.items()}
+    except (AttributeError, TypeError):
+        raise OctetError(f"{path}: expected the figures of each engine; {made_by}: run it again") from None

@@ -1,0 +1,50 @@
+"""qdq: the int8 ONNX models for the engines beside ncnn that `engines` names, checked and run before they are kept."""
+
+from octet.core.errors import run
+from octet.core.files import new_folder, write_bytes
+from octet.core.plan import read_plan
+from octet.core.registry import calibrator_needs
+from octet.core.stage import Stage, arguments, begin
+
+
+def main() -> None:
+    stage = begin(arguments(__doc__).parse_args().model)
+    names = [name for name in dict.fromkeys(stage.entry.engines) if name != "ncnn"]
+    with new_folder(stage.folder.engines) as folder:
+        if names:
+            for name, model in int8_models(stage, names).items():
+                write_bytes(folder / f"{name}.onnx", model)
+
+
+def int8_models(stage: Stage, names: list[str]) -> dict[str, bytes]:
+    """The models, by engine, and what there is to say of each on standard output."""
+    from octet.data import preprocess
+    from octet.data.images import report_source, training_images
+    from octet.graph.equalize import fp32_net
+    from octet.qdq.network import load
+    from octet.qdq.profiles import PROFILES
+    from octet.qdq.quantize import check, check_method, kept, quantize
+
+    folder, entry = stage.folder, stage.entry
+    check_method(entry.calibrate.method)
+    network = load(folder.onnx)
+    layers = [*entry.keep_fp32, *read_plan(folder.plan)]
+    keep_float = kept(network, fp32_net(folder, False), layers) if layers else []
+    steps, needs = preprocess.load(folder.preprocess), calibrator_needs(entry.calibrate.method)
+    images = training_images(
+        entry.data, steps, entry.calibrate.images, "calibrate.images", f"calibrate by {needs.title}", needs.least_images
+    )
+    report_source(f"{stage.name}: train split", images)
+    profiles, result = [PROFILES[name] for name in names], {}
+    for name, int8 in zip(names, quantize(network, profiles, images, entry.calibrate, keep_float), strict=True):
+        check(int8, steps(steps.noise(1)[0]), name)
+        layers_in_float = int8.placement.float_layers
+        print(f"{stage.name}: {name}: {len(int8.placement.layers)} of {len(network.layers)} layers int8")
+        for why in dict.fromkeys(layers_in_float.values()):
+            print(f"  float: {', '.join(layer for layer, w in layers_in_float.items() if w == why)} ({why})")
+        result[name] = int8.model.SerializeToString(deterministic=True)
+    return result
+
+
+if __name__ == "__main__":
+    run(main)
