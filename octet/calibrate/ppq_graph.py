@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import os
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from itertools import pairwise
@@ -21,9 +20,9 @@ import torch
 
 from octet.core.errors import OctetError
 from octet.core.progress import progress
+from octet.core.quiet_imports import quiet_imports
 
-with warnings.catch_warnings(), redirect_stdout(io.StringIO()):  # PPQ greets with a banner
-    warnings.simplefilter("ignore")
+with quiet_imports(), redirect_stdout(io.StringIO()):  # PPQ greets with a banner
     from ppq.api import QuantizationSetting, QuantizationSettingFactory, load_onnx_graph
     from ppq.core import OBSERVER_MIN_SCALE, OperationQuantizationConfig, TargetPlatform
     from ppq.executor import TorchExecutor

@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib.util
 import sys
 import types
-import warnings
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
+from octet.core.quiet_imports import quiet_imports
+
+with quiet_imports():
     if importlib.util.find_spec("torchvision") is None:
         # mmcv imports torchvision only to resolve torchvision:// addresses, which Octet does not use.
         sys.modules["torchvision"] = types.ModuleType("torchvision")
