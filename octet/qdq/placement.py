@@ -23,6 +23,8 @@ class Placement:
         around: Names of the nodes without weights that are int8.
         absorbed: Activations that their output's clipping does, by node name.
         float_layers: The layers that stay in float, and why.
+        summands: Tensors that are only added to another one, before a ReLU, and that other one, by name. Values below its
+            negative all come to the same: 0.
     """
 
     tensors: list[str] = field(default_factory=list)
@@ -31,6 +33,7 @@ class Placement:
     around: list[str] = field(default_factory=list)
     absorbed: list[str] = field(default_factory=list)
     float_layers: dict[str, str] = field(default_factory=dict)
+    summands: dict[str, str] = field(default_factory=dict)
 
     @property
     def nodes(self) -> set[str]:
@@ -104,6 +107,10 @@ class _Placing:
         """Quantizes what a node without weights computes."""
         self.result.around.append(node.name)
         tensor = str(node.output[0])
+        if node.op_type == "Add" and self._activation(tensor):
+            for one, other in (node.input, tuple(reversed(node.input))):
+                if len(self.readers[one]) == 1 and one != other:
+                    self.result.summands[one] = other
         if node.op_type not in SAME_VALUES:
             self._quantize_output(tensor)
         elif tensor != self.network.output:

@@ -73,7 +73,8 @@ def quantize(
         if not placement.layers:
             raise OctetError(f"{network.where}: {profile.engine}: has no layer that can be int8")
     tensors = list(dict.fromkeys(name for placement in placements for name in placement.tensors))
-    seen = ranges(network, tensors, images, workers)
+    summands = {name: other for placement in placements for name, other in placement.summands.items()}
+    seen = ranges(network, tensors, images, summands, workers)
     return [_int8(network, *pair, seen, settings) for pair in zip(profiles, placements, strict=True)]
 
 

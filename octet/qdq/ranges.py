@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -44,7 +44,11 @@ class Range:
 
 
 def ranges(
-    network: Network, tensors: Sequence[str], images: Sequence[npt.NDArray[np.float32]], workers: int | None = None
+    network: Network,
+    tensors: Sequence[str],
+    images: Sequence[npt.NDArray[np.float32]],
+    summands: Mapping[str, str] | None = None,
+    workers: int | None = None,
 ) -> dict[str, Range]:
     """The range of each tensor over all images. Memory does not grow with their number.
 
@@ -52,18 +56,23 @@ def ranges(
         network: The fp32 network.
         tensors: Names of fp32 tensors that it computes or is given.
         images: Network inputs, fp32 of shape (C, H, W).
+        summands: As Placement has them: of these, what lies below the other's negative counts as that.
         workers: As in octet.core.parallel; the result does not depend on it.
 
     Raises:
         OctetError: A tensor has values that are not finite.
     """
-    run = runner(network.rebuilt(network.nodes, {}), tensors)
+    below = {name: other for name, other in (summands or {}).items() if name in tensors}
+    wanted = list(dict.fromkeys([*tensors, *below.values()]))
+    run = runner(network.rebuilt(network.nodes, {}), wanted)
 
     def of_image(k: int) -> list[Range]:
-        result = []
-        for name, values in zip(tensors, run(images[k]), strict=True):
+        result, values = [], dict(zip(wanted, run(images[k]), strict=True))
+        for name in tensors:
             try:
-                result.append(Range.of(values))
+                result.append(
+                    Range.of(np.maximum(values[name], -values[below[name]]) if name in below else values[name])
+                )
             except ValueError:
                 raise OctetError(
                     f"{network.where}: tensor '{name}' has values that are not finite on calibration image {k}"

@@ -17,8 +17,10 @@ from octet.report.peers import PeersFigures
 NAMES = {
     peers.OCTET: "Octet",
     peers.NCNN2INT8: "ncnn2int8",
-    "ONNX Runtime int8 (static QDQ)": "ONNX Runtime",
-    "OpenVINO int8 (NNCF)": "OpenVINO",
+    peers.STATIC_QDQ: "ONNX Runtime",
+    peers.OCTET_IN_ONNX_RUNTIME: "Octet in ONNX Runtime",
+    peers.NNCF: "OpenVINO",
+    peers.OCTET_IN_OPENVINO: "Octet in OpenVINO",
 }
 # All lengths are in pixels of the SVG, which is as wide as a README on GitHub shows it, for two panels.
 _WIDE, _HIGH = 368, 300  # of a panel's plot
@@ -155,7 +157,7 @@ def _panel(title: str, panel: Sequence[Dot], axes: _Axes, left: float, first: bo
     for dot, place in zip(panel, _places(panel, axes), strict=True):
         over, under = axes.y(dot.kl + dot.kl_se), axes.y(max(dot.kl - dot.kl_se, axes.low))
         at = axes.x(dot.speed)
-        octet = dot.name == NAMES[peers.OCTET]
+        octet = dot.name.startswith(NAMES[peers.OCTET])
         if place.far:
             to = f'x2="{place.x:.1f}" y2="{place.baseline - 5:.1f}"'
             parts.append(f'<line x1="{at:.1f}" y1="{axes.y(dot.kl):.1f}" {to}/>')

@@ -13,6 +13,8 @@ from octet.core.machine import is_machine
 from octet.core.text import table
 
 OCTET, NCNN2INT8 = "ncnn int8 (Octet)", "ncnn int8 (ncnn2int8)"
+STATIC_QDQ, OCTET_IN_ONNX_RUNTIME = "ONNX Runtime int8 (static QDQ)", "ONNX Runtime int8 (Octet)"
+NNCF, OCTET_IN_OPENVINO = "OpenVINO int8 (NNCF)", "OpenVINO int8 (Octet)"
 BASE = "ncnn fp32"  # whose speed the others' is compared with
 _MADE_BY = "'make bench-peers' makes it"
 

@@ -1,5 +1,7 @@
 """make bench-peers: ncnn, ONNX Runtime and OpenVINO on one network and the same images, fp32 and int8, in one run.
 
+In the other two engines with their own int8 and with Octet's.
+
 Reads what `make quantize MODEL=name` made; writes metrics/NAME/peers.json and peers.md, which `make report` and `make
 chart` show. The engines run in .venv-bench (tests/bench/peers.py), batch 1; frames per second are of the median. Top-1
 cannot tell int8 models apart that are all within its error, so each is also set beside its own engine's fp32: on how
@@ -7,6 +9,7 @@ many images the two agree, and how far their probabilities diverge.
 """
 
 import argparse
+import math
 import os
 import tempfile
 import time
@@ -22,13 +25,30 @@ from octet.core.files import decimals, write_text
 from octet.core.folder import ModelFolder
 from octet.core.logits import divergence
 from octet.core.parallel import cores
+from octet.core.plan import read_plan
 from octet.core.registry import calibrator_needs
 from octet.graph.profiles import target
 from octet.ncnn.machine import machine
 from octet.ncnn.net import save_net
+from octet.qdq.network import load
+from octet.qdq.profiles import PROFILES
+from octet.qdq.quantize import kept
+from octet.qdq.quantize import quantize as onnx_quantize
 from octet.quantize.quantize import quantize
-from octet.report.peers import BASE, NCNN2INT8, OCTET, EngineFigures, PeersFigures, markdown, write
-from tests.bench.peers import OPENVINO_INT8, UINT8
+from octet.report.peers import (
+    BASE,
+    NCNN2INT8,
+    NNCF,
+    OCTET,
+    OCTET_IN_ONNX_RUNTIME,
+    OCTET_IN_OPENVINO,
+    STATIC_QDQ,
+    EngineFigures,
+    PeersFigures,
+    markdown,
+    write,
+)
+from tests.bench.peers import OCTET_IN, OPENVINO_INT8, UINT8
 from tests.bench.pipeline import Bench
 from tests.bench.venv import ROOT, copy_int8, peer_memory, peers_logits, prepare, quantize_peers, time_peers
 
@@ -51,9 +71,11 @@ def rows(octets_target: str) -> list[Row]:
         Row(BASE, BASE),
         *octets,
         Row("ONNX Runtime fp32", "ONNX Runtime fp32"),
-        Row("ONNX Runtime int8 (static QDQ)", UINT8, "ONNX Runtime fp32"),
+        Row(STATIC_QDQ, UINT8, "ONNX Runtime fp32"),
+        Row(OCTET_IN_ONNX_RUNTIME, OCTET_IN["onnxruntime"], "ONNX Runtime fp32"),
         Row("OpenVINO fp32", "OpenVINO fp32"),
-        Row("OpenVINO int8 (NNCF)", OPENVINO_INT8, "OpenVINO fp32"),
+        Row(NNCF, OPENVINO_INT8, "OpenVINO fp32"),
+        Row(OCTET_IN_OPENVINO, OCTET_IN["openvino"], "OpenVINO fp32"),
     ]
 
 
@@ -71,6 +93,7 @@ def compare(name: str, rounds: int, tested: int) -> PeersFigures:
                 kernel = row.name.removeprefix("ncnn int8 ")
                 copy_int8(name, kernel, folder)
                 seconds[row.name] = octet_seconds(name, kernel, folder)
+        seconds |= {OCTET_IN[engine]: octet_onnx_seconds(name, engine, folder) for engine in OCTET_IN}
         seconds |= quantize_peers(folder).seconds
         timed = time_peers(folder, rounds, threads, names)
         logits = peers_logits(folder, names, threads[-1])
@@ -114,6 +137,38 @@ def octet_seconds(name: str, kernels: str, folder: Path) -> float:
     return time.perf_counter() - start
 
 
+def octet_onnx_seconds(name: str, engine: str, folder: Path) -> float:
+    """How long Octet takes from the calibration images to its int8 ONNX model for an engine, which it leaves in the folder."""
+    settings, bench = params.load(), Bench(name)
+    network = load(bench.folder.onnx)
+    layers = [*settings.models[name].keep_fp32, *read_plan(bench.folder.plan)]
+    keep_float = kept(network, bench.net, layers)
+    start = time.perf_counter()
+    images = bench.images("train", settings.calibrate.images)
+    (int8,) = onnx_quantize(network, [PROFILES[engine]], images, settings.calibrate, keep_float)
+    (folder / f"octet_{engine}.onnx").write_bytes(int8.model.SerializeToString(deterministic=True))
+    return time.perf_counter() - start
+
+
+def ratios(figures: PeersFigures) -> str:
+    """Octet's int8 beside each engine's own, in that engine: speed, KL divergence and the time to calibrate, as ratios."""
+    by_title = {row.engine: row for row in figures.engines}
+    lines = []
+    for mine, own in ((OCTET_IN_ONNX_RUNTIME, STATIC_QDQ), (OCTET_IN_OPENVINO, NNCF)):
+        a, b = by_title[mine], by_title[own]
+        fps = [a.fps_1_thread / b.fps_1_thread, a.fps_all_threads / b.fps_all_threads]
+        kl, error = 0.0, 0.0
+        if a.divergence and b.divergence:
+            kl = a.divergence.kl_nats / b.divergence.kl_nats
+            error = kl * math.hypot(*(d.kl_se_nats / d.kl_nats for d in (a.divergence, b.divergence)))
+        seconds = (a.calibration_s or 0) / (b.calibration_s or math.inf)
+        lines.append(
+            f"{mine} is of {own}: FPS {fps[0]:.3f} with 1 thread, {fps[1]:.3f} with {figures.threads_all}; "
+            f"KL {kl:.3f} ± {error:.3f}; calibration {seconds:.2f}"
+        )
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", help="a name under 'models' in params.yaml (default: all of them)")
@@ -128,7 +183,10 @@ def main() -> None:
         path = ModelFolder(name).peers
         write(path, figures)
         write_text(path.with_suffix(".md"), markdown(figures))
-        print(f"{name}\n\n{markdown(figures)}\n{path} and {path.with_suffix('.md').name}: written", flush=True)
+        print(
+            f"{name}\n\n{markdown(figures)}\n{ratios(figures)}\n\n{path} and {path.with_suffix('.md').name}: written",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ Array = npt.NDArray[np.float32]
 Run = Callable[[Array], Array]  # an image of shape (C, H, W) -> its logits, shape (classes,)
 PACKAGES = ("ncnn", "onnxruntime", "openvino", "nncf", "numpy")
 UINT8, INT8 = "ONNX Runtime int8, activations uint8", "ONNX Runtime int8, activations int8"
+OCTET_IN = {"onnxruntime": "ONNX Runtime int8, Octet's", "openvino": "OpenVINO int8, Octet's"}
 OPENVINO_INT8, OPENVINO_F32 = "OpenVINO int8", "OpenVINO int8, rest f32"
 
 
@@ -78,10 +79,14 @@ def models(folder: Path, names: list[str] | None = None) -> dict[str, Model]:
     rows["ONNX Runtime fp32"] = Model([fp32], partial(onnx_runtime, fp32))
     for name in (UINT8, INT8):
         rows[name] = Model([folder / f"{name}.onnx"], partial(onnx_runtime, folder / f"{name}.onnx"))
-    rows["OpenVINO fp32"] = Model([fp32], partial(open_vino, fp32, "f32"))
-    rows[OPENVINO_INT8] = Model(openvino, partial(open_vino, openvino[0], None))
-    rows[OPENVINO_F32] = Model(openvino, partial(open_vino, openvino[0], "f32"))
-    return {name: model for name, model in rows.items() if names is None or name in names}
+    rows["OpenVINO fp32"] = Model([fp32], partial(open_vino, fp32, precision="f32"))
+    rows[OPENVINO_INT8] = Model(openvino, partial(open_vino, openvino[0], precision=None))
+    rows[OPENVINO_F32] = Model(openvino, partial(open_vino, openvino[0], precision="f32"))
+    for engine, run in (("onnxruntime", onnx_runtime), ("openvino", partial(open_vino, precision=None))):
+        path = folder / f"octet_{engine}.onnx"
+        rows[OCTET_IN[engine]] = Model([path], partial(run, path))
+    made = {name: model for name, model in rows.items() if all(path.exists() for path in model.files)}
+    return {name: model for name, model in made.items() if names is None or name in names}
 
 
 def onnx_runtime(path: Path, threads: int) -> Run:
@@ -125,7 +130,7 @@ def onnx_runtime_int8(folder: Path, images: Array, name: str) -> None:
     )
 
 
-def open_vino(path: Path, precision: str | None, threads: int) -> Run:
+def open_vino(path: Path, threads: int, precision: str | None) -> Run:
     """precision: of what stays in floating point; None leaves it to OpenVINO (bf16 where the processor has it)."""
     import openvino
 

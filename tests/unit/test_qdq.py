@@ -125,6 +125,24 @@ def test_onnx_runtime_s_has_both_nodes_around_all_that_it_computes_in_int8():
     }
 
 
+def test_what_a_relu_behind_a_sum_makes_zero_takes_no_integers():
+    """c3 + r1 before a ReLU: c3 below -r1 is 0 whatever it is."""
+    model = residual()
+    for node in model.graph.node:
+        if node.name == "pool":
+            node.input[0] = "clipped"
+    relu = onnx.helper.make_node("Relu", ["sum"], ["clipped"], "clip")
+    model.graph.node.insert(5, relu)
+    net = Network(model, "net.onnx")
+    placement = place(net, PROFILES["onnxruntime"])
+    assert placement.summands == {"c3": "r1"}, "r1 is read by another layer, too"
+    assert "clip" in placement.absorbed
+    plain, clamped = (ranges(net, ["c3"], IMAGES, summands)["c3"] for summands in (None, placement.summands))
+    by_hand = [runner(model, ["c3", "r1"])(image) for image in IMAGES]
+    assert clamped.low == min(float(np.maximum(c3, -r1).min()) for c3, r1 in by_hand)
+    assert (plain.low, plain.high) == (min(float(c3.min()) for c3, _ in by_hand), clamped.high)
+
+
 def test_onnx_runtime_computes_it_with_int8_kernels(tmp_path):
     """After its own optimization no convolution is left in float."""
     import onnxruntime
