@@ -89,7 +89,7 @@ test-unit: .venv/.ready  ## Run the tests of the library alone
 test-slow: .venv/.ready git-or-not  ## Run the slow tests
 	@$(PY) -m pytest -m slow $(PYTEST)
 
-fuzz: .venv/.ready  ## Give the readers files of any bytes for MINUTES=5 in all, led by what code they reach; what fails becomes a case of the tests
+fuzz: .venv/.ready .venv/fuzz/.locked  ## Give the readers files of any bytes for MINUTES=5 in all, led by what code they reach; what fails becomes a case of the tests
 	@$(PY) -m tests.fuzz $${MINUTES:+--minutes="$$MINUTES"}
 
 accuracy-baselines: .venv/.ready  ## Measure again how far int8 is from fp32, which the tests hold, into tests/accuracy_baselines.yaml
@@ -220,6 +220,14 @@ git-or-not: .venv/.ready
 	echo ".venv/openvino: installing OpenVINO"; \
 	rm -rf .venv/openvino; $(PIP) install --no-deps --target .venv/openvino -r requirements-openvino.lock; \
 	cp requirements-openvino.lock $@
+
+# What leads `make fuzz`, in a folder of its own. It is compiled, for Linux on x86-64 and not for Python 3.10: where it cannot be had,
+# `make fuzz` says so and goes on without; the next one tries again.
+.venv/fuzz/.locked: requirements-fuzz.lock | .venv/.ready
+	@if cmp -s requirements-fuzz.lock $@; then touch $@; exit 0; fi; \
+	echo ".venv/fuzz: installing atheris"; \
+	rm -rf .venv/fuzz; if $(PIP) install --no-deps --only-binary :all: --target .venv/fuzz -r requirements-fuzz.lock; then \
+		cp requirements-fuzz.lock $@; else rm -rf .venv/fuzz; fi
 
 # .venv/.locked says that .venv holds what the copy of the lock in it says; only a finished install writes it, and
 # anything else in .venv is thrown away and made anew. .venv/.ready says that octet itself is in it, too.

@@ -1,6 +1,7 @@
 """Each reader on its valid files, on every case that was ever found, and on mutations from a fixed seed."""
 
 import os
+import sys
 import time
 from itertools import islice
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from octet.core.errors import OctetError
 from tests.fuzz import limits
 from tests.fuzz.mutate import mutations
-from tests.fuzz.readers import READERS
+from tests.fuzz.readers import READERS, FuzzReader
 
 pytestmark = pytest.mark.unit
 
@@ -48,6 +49,27 @@ def test_mutations(name, tmp_path):
         limits.run(reader, data, tmp_path)
         if time.monotonic() - began > MOST_S:
             break
+
+
+def busy(data, folder):
+    end = time.process_time() + 0.3
+    while time.process_time() < end:
+        pass
+
+
+def test_what_takes_too_much_is_found(tmp_path, monkeypatch):
+    """The limits themselves: of memory that is used, of memory that is only asked for, and of time."""
+    monkeypatch.setattr(limits, "MOST_S", 0.2)
+    megabyte, many = 1 << 20, limits.MOST_MIB + 50
+    for name, read in {
+        "at once": lambda data, folder: bytearray(many * megabyte),
+        "by and by": lambda data, folder: [b" " * megabyte for _ in range(many)],
+        "slow": busy,
+    }.items():
+        with pytest.raises((AssertionError, MemoryError)):
+            limits.run(FuzzReader(name, read, lambda folder: []), b"", tmp_path)
+    modest = FuzzReader("modest", lambda data, folder: bytearray(b"x") * (20 * megabyte), lambda folder: [])
+    assert 15 <= limits.run(modest, b"", tmp_path) <= 25 or sys.platform != "linux"
 
 
 def test_every_folder_of_cases_is_a_reader_s():

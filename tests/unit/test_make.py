@@ -59,6 +59,7 @@ def make(tmp_path):
     (folder / ".venv/bin").mkdir(parents=True)
     (folder / ".venv/timm").mkdir()
     (folder / ".venv/openvino").mkdir()
+    (folder / ".venv/fuzz").mkdir()
     (folder / ".venv-bench").mkdir()
     (folder / ".venv-runner").mkdir()
     for name in (
@@ -70,20 +71,15 @@ def make(tmp_path):
         "requirements-runner.lock",
         "requirements-timm.lock",
         "requirements-openvino.lock",
+        "requirements-fuzz.lock",
     ):
         shutil.copy(ROOT / name, folder)
         os.utime(folder / name, (0, 0))
     (folder / ".venv/bin/python").write_text(RECORD.format(python=sys.executable))
     (folder / ".venv/bin/python").chmod(0o755)
-    for name in (
-        ".venv/.locked",
-        ".venv/.ready",
-        ".venv-bench/.locked",
-        ".venv-runner/.locked",
-        ".venv/timm/.locked",
-        ".venv/openvino/.locked",
-    ):
-        (folder / name).touch()
+    for name in (".venv", ".venv-bench", ".venv-runner", ".venv/timm", ".venv/openvino", ".venv/fuzz"):
+        (folder / name / ".locked").touch()
+    (folder / ".venv/.ready").touch()
     before = {path for path in tmp_path.rglob("*")} | {folder / "arguments"}
 
     def run(target, ok=True, **variables):
