@@ -114,6 +114,7 @@ def test_every_method_loses_less_than_three_tenths_of_a_point(clone, method, tmp
     shown = project.run("dvc", "repro", "summary@resnet18_digits32")
     ran = [line for line in shown.splitlines() if line.startswith("Running stage")]
     assert {line.split("'")[1].split("@")[0] for line in ran} == {
+        "settings",
         "calibrate",
         "round",
         "plan",
