@@ -176,13 +176,19 @@ def summary(model: str | None) -> None:
 
 
 def check(model: str | None) -> None:
-    """Fail where int8 loses more than max_drop_pt: points of top-1, or of disagreement where the images have no labels."""
+    """Fail where int8 loses more than max_drop_pt allows, in top-1 or in agreement, or has less SQNR than min_sqnr_db."""
     from octet.evaluate import engines
 
     loaded, names = _models(model)
-    over = []
+    over, noisy = [], []
     for name in names:
         measured, most = _summary(name), loaded.models[name].max_drop_pt
+        if measured.sqnr_db is not None:
+            least = loaded.models[name].min_sqnr_db
+            noisy += [name] if measured.sqnr_db < least else []
+            verdict = "too little" if measured.sqnr_db < least else "fine"
+            print(f"{name}: int8 {measured.loss()}, it has to be at least {least:.1f}: {verdict}", file=sys.stderr)
+            continue
         over += [name] if measured.loss_pt > most else []
         verdict = "too much" if measured.loss_pt > most else "fine"
         counts = " (max_drop_pt counts disagreement here)" if measured.top1_drop_pt is None else ""
@@ -194,9 +200,14 @@ def check(model: str | None) -> None:
                 f"{name}: int8 in {engine} loses {figures.loss_pt:+.2f} points, allowed are {most:.2f}: {verdict}",
                 file=sys.stderr,
             )
+    problems = []
+    if noisy:
+        problems.append(f"{', '.join(noisy)}: the SQNR is under min_sqnr_db")
     if over:
+        problems.append(f"{', '.join(over)}: the drop is over max_drop_pt")
+    if problems:
         raise OctetError(
-            f"{', '.join(over)}: the drop is over max_drop_pt; try another calibrate.method or more calibrate.images, or list "
+            f"{'; '.join(problems)}; try another calibrate.method or more calibrate.images, or list "
             "layers under keep_fp32"
         )
 
@@ -237,11 +248,13 @@ def package(model: str | None) -> None:
 
 def dump(model: str | None) -> None:
     """Write what fp32 and int8 say of every test image, as JSON lines."""
+    from octet.data import preprocess
     from octet.predict.dump import dump as write
 
     for name in _models(model)[1]:
         folder, out = ModelFolder(name), REPORTS / name / "predictions.jsonl"
-        _require(name, _predictions(folder))
+        _require(name, [folder.preprocess, *_predictions(folder)])
+        preprocess.load(folder.preprocess).needs_classes("make dump")
         print(f"{out}: {write(folder, out):,} images")
 
 

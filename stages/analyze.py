@@ -18,7 +18,7 @@ def main() -> None:
     steps = preprocess.load(folder.preprocess)
     images = training_images(entry.data, steps, entry.analyze.images, "analyze.images", "analyze")
     limits = ranges.load(folder.ranges, [layer.name for layer in quantizable(recipe.net.layers)])
-    analysis = analyze(recipe.net, recipe.int8, limits, images)
+    analysis = analyze(recipe.net, recipe.int8, limits, images, steps.sizes if steps.outputs else None)
     write_json(folder.analysis, analysis.to_json())
     print(f"{stage.name}, the layers that cost most first:\n{analysis}")
 

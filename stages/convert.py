@@ -14,7 +14,7 @@ def main() -> None:
     steps = preprocess.load(stage.folder.preprocess)
     images = some_training_images(stage.entry.data, steps, IMAGES, "convert")
     difference = convert(stage.folder.onnx, stage.folder.fp32, list(images))
-    print(f"{stage.name}: ncnn's logits are ONNX Runtime's within {difference:.1e} of their spread")
+    print(f"{stage.name}: ncnn gives what ONNX Runtime does, within {difference:.1e} of its spread")
 
 
 if __name__ == "__main__":

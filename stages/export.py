@@ -11,7 +11,7 @@ def main() -> None:
     source, folder = source_of(stage.entry), stage.folder
     difference = export(source, stage.entry.export.opset, folder.onnx, folder.preprocess)
     print(
-        f"{stage.name}: fp32.onnx gives the logits that {source.engine} computes with the model itself, within "
+        f"{stage.name}: fp32.onnx gives what {source.engine} computes with the model itself, within "
         f"{difference:.1e} of their spread"
     )
 

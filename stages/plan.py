@@ -28,6 +28,7 @@ def search(stage: Stage) -> Plan:
     entry, settings = stage.entry, stage.entry.mixed_precision
     recipe = Recipe.load(stage.folder, entry.target, entry.equalize, entry.keep_fp32, entry.partition)
     steps = preprocess.load(stage.folder.preprocess)
+    steps.needs_classes(f"mixed_precision.metric: {settings.metric}")
     images = hold_out_images(entry.data, steps, settings.images, "mixed_precision.images", "plan")
     hold_out = HoldOut(images, logits(Engine.of(recipe.net), images, "plan, fp32"), images.labels)
     layers = sensitivities(recipe.net, recipe.int8, some_training_images(entry.data, steps, IMAGES, "plan"))

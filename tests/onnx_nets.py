@@ -79,3 +79,30 @@ def classifier(
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
     model.ir_version = 8
     return model
+
+
+def features(size: int = 16) -> onnx.ModelProto:
+    """A network that gives no class scores: a map of features that is read in the network, too, and a score for each pixel."""
+    random = np.random.Generator(np.random.PCG64(3))
+    weights, nodes, last = [], [], "image"
+    for k, (wide, outputs) in enumerate(((3, 16), (16, 8), (8, 8), (8, 4))):
+        size_of = np.sqrt(9 * wide)
+        weights.append(
+            numpy_helper.from_array(
+                (random.standard_normal((outputs, wide, 3, 3)) / size_of).astype(np.float32), f"w{k}"
+            )
+        )
+        nodes.append(helper.make_node("Conv", [last, f"w{k}"], [f"c{k}"], pads=[1, 1, 1, 1]))
+        last = ("r0", "features", "r2", "scores")[k]
+        nodes.append(helper.make_node("Sigmoid" if k == 3 else "Relu", [f"c{k}"], [last]))
+    shapes = (("scores", ("n", 4, "h", "w")), ("features", ("n", 8, "h", "w")))
+    graph = helper.make_graph(
+        nodes,
+        "features",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ("n", 3, size, size))],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes],
+        weights,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
+    model.ir_version = 8
+    return model

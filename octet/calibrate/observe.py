@@ -47,17 +47,19 @@ def histograms(
     if not blobs:
         return {}
     engine = Engine.of(net)
+    # ncnn gives a blob back before a Split of it is computed, and never after.
+    computed = [blob for layer in net.layers for blob in layer.outputs if blob in set(blobs)]
 
     def of_image(k: int) -> list[Histogram]:
-        result = []
-        for blob, values in zip(blobs, engine.blobs(images[k], blobs), strict=True):
+        result = {}
+        for blob, values in zip(computed, engine.blobs(images[k], computed), strict=True):
             try:
-                result.append(Histogram.of(values))
+                result[blob] = Histogram.of(values)
             except ValueError:
                 raise OctetError(
                     f"fp32.param: blob '{blob}' has values that are not finite on calibration image {k}"
                 ) from None
-        return result
+        return [result[blob] for blob in blobs]
 
     def of_shard(shard: range) -> list[Histogram]:
         return reduce(_merge, map(of_image, shard))

@@ -177,6 +177,14 @@ class Model(Settings):
     `models/<model>/parts/`."""
     max_drop_pt: float = ask("How many points of top-1 may int8 lose?", 0.3, ge=0, le=100)
     """Where it loses more, `make check` fails."""
+    min_sqnr_db: float = ask(
+        "How many dB of SQNR have int8's outputs to have, where they are no class scores?",
+        20.0,
+        default=20.0,
+        ge=0,
+        le=200,
+    )
+    """Signal to quantization noise of each output over all test images. Where one has less, `make check` fails. May be left out."""
     zoo: Text | None = ask("Which model of mmcls's zoo?", "resnet18_8xb16_cifar10", default=None)
     """May be left out. `make quantize` fills in from it what the entry lacks; `make zoo` lists the names."""
     onnx: Text | None = ask("Which ONNX model, where there is no config?", "models/NAME.onnx", default=None)

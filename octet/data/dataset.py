@@ -75,7 +75,7 @@ def open_split(
     Args:
         folder: The data set's.
         split: 'train' or 'test'.
-        classes: The model's class names; labels count in their order.
+        classes: The model's class names; labels count in their order. Of a model without classes (), and labels are not read.
         color_type: How files are read, as in preprocess.json.
         config: The split as the mmcls config has it.
 
@@ -87,6 +87,8 @@ def open_split(
         raise OctetError(
             f"{folder}: no such folder; 'dvc repro' draws data/digits32, other data sets have to be put there"
         )
+    if not classes:
+        return _images_alone(folder, split, color_type)
     if config and config.lies_in(folder):
         dataset: Dataset = _as_config(folder, split, classes, color_type, config)
     elif find(folder):
@@ -96,6 +98,16 @@ def open_split(
     if split == "test" and dataset.labelled:
         dataset.source.remarks.extend(one_label_remark(dataset.labels.tolist(), classes))
     return dataset
+
+
+def _images_alone(folder: Path, split: str, color_type: str) -> Dataset:
+    """All images of a split, whatever their labels."""
+    if find(folder):
+        return Cifar(folder, split)
+    for name in _FOLDERS[split]:
+        if (folder / name).is_dir():
+            return folders.unlabelled(folder / name, (), color_type)
+    raise _no_split(folder, split, [])
 
 
 def _as_config(folder: Path, split: str, classes: Sequence[str], color_type: str, config: ConfigSplit) -> ImageFiles:

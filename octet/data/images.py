@@ -67,8 +67,8 @@ class Images(Sequence[Input]):
 
     @property
     def labels(self) -> Labels | None:
-        """Their labels; None where the split has none."""
-        return self.dataset.labels[self.indices] if self.dataset.labelled else None
+        """Their labels; None where the split has none, or the network no classes."""
+        return self.dataset.labels[self.indices] if self.dataset.labelled and self.preprocess.classes else None
 
     @property
     def source(self) -> Source:

@@ -17,6 +17,7 @@ import numpy as np
 
 from octet.core.errors import OctetError
 from octet.core.files import read_json, write_json
+from octet.core.outputs import Output
 from octet.data.arrays import Input, Pixels
 from octet.data.class_names import problem
 from octet.data.config_split import ConfigSplit, from_json, to_json
@@ -45,6 +46,7 @@ class Preprocess:
         to_float32: Do they compute in fp32?
         to_half: Is the result rounded to fp16?
         splits: Where the config's images lie, by split ('train', 'test').
+        outputs: What the network gives where it gives no class scores; then it has no classes, and images no labels.
     """
 
     channel_order: str
@@ -57,6 +59,7 @@ class Preprocess:
     to_float32: bool = False
     to_half: bool = False
     splits: dict[str, ConfigSplit] = field(default_factory=dict)
+    outputs: list[Output] = field(default_factory=list)
 
     @property
     def channels(self) -> int:
@@ -98,6 +101,24 @@ class Preprocess:
         y = np.ascontiguousarray(y.reshape(*y.shape[:2], -1).transpose(2, 0, 1))
         return y.astype(np.float16).astype(np.float32) if self.to_half else y
 
+    @property
+    def sizes(self) -> list[int]:
+        """How many values each output of the network has; class scores are one output."""
+        return [output.size for output in self.outputs] or [len(self.classes)]
+
+    def needs_classes(self, what: str) -> None:
+        """Checks that the network gives class scores, for what can do nothing else.
+
+        Args:
+            what: What asks.
+
+        Raises:
+            OctetError: It gives other outputs.
+        """
+        if self.outputs:
+            names = ", ".join(output.name for output in self.outputs)
+            raise OctetError(f"{what}: is for class scores, and this model gives other outputs ({names})")
+
     def noise(self, count: int) -> Pixels:
         """Images of noise of the input's size, always the same: of shape (count, H, W, 3), or grey (count, H, W)."""
         shape = (count, *self.size, 3) if self.channels == 3 else (count, *self.size)
@@ -109,7 +130,11 @@ def save(preprocess: Preprocess, path: str | Path) -> None:
     geometry = [{"step": type(step).__name__, **asdict(step)} for step in preprocess.geometry]
     content = asdict(preprocess) | {"geometry": geometry}
     del content["splits"]
-    write_json(path, content | ({"splits": to_json(preprocess.splits)} if preprocess.splits else {}))
+    if preprocess.splits:
+        content["splits"] = to_json(preprocess.splits)
+    if not preprocess.outputs:
+        del content["outputs"]
+    write_json(path, content)
 
 
 def load(path: str | Path) -> Preprocess:
@@ -122,7 +147,8 @@ def load(path: str | Path) -> Preprocess:
     try:
         geometry = [STEPS[step.pop("step")](**step) for step in content.pop("geometry")]
         splits = from_json(content.pop("splits", {}))
-        steps = Preprocess(**content, geometry=geometry, splits=splits)
+        outputs = [Output(**output) for output in content.pop("outputs", [])]
+        steps = Preprocess(**content, geometry=geometry, splits=splits, outputs=outputs)
     except (AttributeError, KeyError, TypeError):
         fields = ", ".join(Preprocess.__dataclass_fields__)
         raise OctetError(f"{path}: expected the keys {fields}; run the stage export again") from None
@@ -145,8 +171,15 @@ def _fitting(steps: Preprocess) -> dict[str, bool]:
         "color_type": isinstance(steps.color_type, str) and steps.color_type in FLAGS,
         "to_float32": isinstance(steps.to_float32, bool),
         "to_half": isinstance(steps.to_half, bool),
+        "outputs": not steps.outputs or (steps.classes == [] and all(map(_is_output, steps.outputs))),
         "geometry": all(can_run(step, steps.to_float32) for step in steps.geometry),
     }
+
+
+def _is_output(output: Output) -> bool:
+    if not isinstance(output.name, str) or problem(output.name) or not isinstance(output.shape, list):
+        return False
+    return all(type(size) is int and size > 0 for size in output.shape)
 
 
 def _numbers(values: Any, count: int) -> bool:

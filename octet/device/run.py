@@ -47,6 +47,7 @@ def measure(device_name: str, name: str, params: Params, count: int) -> Path:
     device, entry, folder = devices.load(device_name), model(params, name), ModelFolder(name)
     require([*folder.fp32, *folder.int8, folder.preprocess], f"'make quantize MODEL={name}' makes it")
     steps = preprocess.load(folder.preprocess)
+    steps.needs_classes("make device")
     images = split_images(entry.data, "test", steps, None, "IMAGES")
     images = images.pick(np.arange(min(count, len(images)))).readable(f"device {device_name}")
     if len(images) < 2:

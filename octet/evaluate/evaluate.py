@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ from octet.data.arrays import Indices, Input, Labels
 from octet.data.unreadable import Unread
 from octet.evaluate.predictions import Prediction
 
+T = TypeVar("T")
 TOP = 5
 Logits = npt.NDArray[np.float32]
 _Top = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]
@@ -65,9 +67,6 @@ def evaluate(
     >>> evaluate(engine, images, "evaluate").classes.tolist()
     [[0, 2, 1], [1, 2, 0]]
 
-    The result does not depend on the number of workers (octet/core/parallel.py), nor on that of readers. Memory does
-    not grow with the number of images but for the result itself. Images that cannot be read are named on standard error.
-
     Args:
         engine: The logits, of shape (classes,), of a network's input; called by any thread.
         images: A network's inputs, of shape (C, H, W).
@@ -80,7 +79,49 @@ def evaluate(
         OctetError: Too many images cannot be read, or logits are not finite.
     """
 
-    def work(shard: range) -> tuple[list[tuple[int, _Top]], list[Unreadable]]:
+    def judge(k: int, x: Input) -> _Top:
+        logits = engine(x)
+        if not np.isfinite(logits).all():
+            raise OctetError(f"{what}: the logits of test image {k} are not finite")
+        return top(logits)
+
+    results = each_image(judge, images, what, workers, readers, scheduler)
+    return TopClasses(
+        np.array([k for k, _ in results], np.int64),
+        np.stack([classes for _, (classes, _) in results]),
+        np.stack([probabilities for _, (_, probabilities) in results]),
+    )
+
+
+def each_image(
+    judge: Callable[[int, Input], T],
+    images: Sequence[Input],
+    what: str,
+    workers: int | None = None,
+    readers: int = 0,
+    scheduler: str | None = None,
+) -> list[tuple[int, T]]:
+    """What a judge says of each image.
+
+    The result does not depend on the number of workers (octet/core/parallel.py), nor on that of readers. Memory does
+    not grow with the number of images but for the result itself. Images that cannot be read are named on standard error.
+
+    Args:
+        judge: From an image's number and the network's input to what is kept of it; called by any thread.
+        images: A network's inputs, of shape (C, H, W).
+        what: Who asks, for the messages.
+        workers: How many threads compute; None: one a core.
+        readers: How many threads of this machine read ahead of them; 0: each worker reads its own.
+        scheduler: A Dask cluster's, whose workers then compute and read.
+
+    Returns:
+        The number of each image that could be read, ascending, and what the judge said.
+
+    Raises:
+        OctetError: Too many images cannot be read.
+    """
+
+    def work(shard: range) -> tuple[list[tuple[int, T]], list[Unreadable]]:
         done, unreadable = [], []
         for start in range(0, len(shard), BLOCK):
             block = []
@@ -89,14 +130,10 @@ def evaluate(
                     block.append((k, read(k)))
                 except Unreadable as problem:
                     unreadable.append(problem)
-            for k, x in block:
-                logits = engine(x)
-                if not np.isfinite(logits).all():
-                    raise OctetError(f"{what}: the logits of test image {k} are not finite")
-                done.append((k, top(logits)))
+            done += [(k, judge(k, x)) for k, x in block]
         return done, unreadable
 
-    unread, results = Unread(len(images), what), dict[int, _Top]()
+    unread, results = Unread(len(images), what), dict[int, T]()
     with (
         reading_ahead(images, readers) if readers and not scheduler else nullcontext(images.__getitem__) as read,
         map_shards(work, len(images), what, workers, scheduler) as shards,
@@ -108,12 +145,7 @@ def evaluate(
     unread.report()
     if not results:
         raise OctetError(f"{what}: not one image can be read")
-    indices = sorted(results)
-    return TopClasses(
-        np.array(indices, np.int64),
-        np.stack([results[k][0] for k in indices]),
-        np.stack([results[k][1] for k in indices]),
-    )
+    return sorted(results.items(), key=lambda item: item[0])
 
 
 def top(logits: Logits) -> _Top:

@@ -46,8 +46,8 @@ def paired_drop(pairs: Pairs) -> tuple[float, float | None]:
 
 
 def labelled(pairs: Pairs) -> bool:
-    """Have the images labels? All have, or none."""
-    return all(fp32.labelled for fp32, _ in pairs)
+    """Have the images labels? All have, or none; of no images, none."""
+    return bool(pairs) and all(fp32.labelled for fp32, _ in pairs)
 
 
 def agreement_pct(pairs: Pairs) -> float:

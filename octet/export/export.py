@@ -9,13 +9,13 @@ import onnxruntime
 
 from octet.core.errors import OctetError
 from octet.core.files import write_bytes
-from octet.core.logits import spread_difference
+from octet.core.outputs import flat, largest_difference
 from octet.data.preprocess import save
 from octet.export.source import Source
 
 
 def export(source: Source, opset: int, onnx: Path, preprocess: Path) -> float:
-    """Writes the ONNX model (input 'input' of shape (1, C, H, W), output 'output', the logits) and preprocess.json.
+    """Writes the ONNX model (input 'input' of shape (1, C, H, W), output 'output', the logits, or others) and preprocess.json.
 
     Args:
         source: Where the model comes from.
@@ -31,11 +31,12 @@ def export(source: Source, opset: int, onnx: Path, preprocess: Path) -> float:
     """
     model = source.export(opset)
     session = onnxruntime.InferenceSession(model.onnx, providers=["CPUExecutionProvider"])
-    logits = np.concatenate([session.run(None, {"input": x[None]})[0] for x in model.images])
-    difference = spread_difference(logits, model.reference)
+    values = np.stack([flat(session.run(None, {"input": x[None]})) for x in model.images])
+    difference = largest_difference(values, model.reference, model.steps.sizes)
     if not difference <= model.tolerance:
         raise OctetError(
-            f"{model.where}: ONNX Runtime's logits differ from {source.engine}'s by {difference:.1e} of their spread, more than "
+            f"{model.where}: ONNX Runtime's {'outputs' if model.steps.outputs else 'logits'} differ from {source.engine}'s by "
+            f"{difference:.1e} of their spread, more than "
             f"{model.tolerance:.0e}; the model does something at export that ONNX does not reproduce"
         )
     write_bytes(onnx, model.onnx)

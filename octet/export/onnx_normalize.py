@@ -1,8 +1,9 @@
-"""An ONNX model in the form that all later stages read: fp32, a batch of 1, fixed sizes, one opset, 'input' and 'output'."""
+"""An ONNX model in the form that all later stages read: fp32, a batch of 1, fixed sizes, one opset, fixed names."""
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.capi import onnxruntime_pybind11_state as ort
 
 from octet.core.errors import OctetError
+from octet.core.outputs import Output
 from octet.core.text import printable
 from octet.export.onnx_file import Model
 from octet.export.onnx_input import Input
@@ -31,15 +33,20 @@ ORT_ERRORS = (
 )
 
 
-def normalized(model: Model, given: Input, size: tuple[int, int], opset: int, path: str) -> bytes:
+def normalized(
+    model: Model, given: Input, size: tuple[int, int], opset: int, path: str, outputs: Sequence[Output] = ()
+) -> bytes:
     """The model with an fp32 input 'input' of shape (1, C, H, W) and one output 'output' of shape (1, classes).
 
+    One that gives no class scores keeps its outputs, under the names output_0, output_1, …
+
     Args:
-        model: With one output, the scores of the classes.
+        model: With one output, the scores of the classes, or with other outputs.
         given: Its input.
         size: (height, width) of the network's input.
         opset: The one that the result has.
         path: The model's file, for errors.
+        outputs: What it gives where that is no class scores.
 
     Raises:
         OctetError: ONNX Runtime cannot run it at that size, it has no class scores, or it cannot be written in that opset.
@@ -48,6 +55,19 @@ def normalized(model: Model, given: Input, size: tuple[int, int], opset: int, pa
     model = to_fp32(model)
     _set_input(model, given, size)
     model = in_opset(_folded(model, path), opset)
+    if outputs:
+        _keep_outputs(model, outputs, path)
+    else:
+        _keep_scores(model, path)
+    del model.graph.value_info[:]
+    _name_nodes(model)
+    _say_kernel_shapes(model)
+    content: bytes = model.SerializeToString(deterministic=True)
+    return content
+
+
+def _keep_scores(model: Model, path: str) -> None:
+    """Makes the one output 'output', of shape (1, classes)."""
     shape = _output_shape(model, path)
     classes = [k for k in shape if k != 1]
     if len(classes) != 1:
@@ -64,11 +84,26 @@ def normalized(model: Model, given: Input, size: tuple[int, int], opset: int, pa
     _rename_output(model)
     del model.graph.output[:]
     model.graph.output.append(helper.make_tensor_value_info("output", TensorProto.FLOAT, [1, classes[0]]))
-    del model.graph.value_info[:]
-    _name_nodes(model)
-    _say_kernel_shapes(model)
-    content: bytes = model.SerializeToString(deterministic=True)
-    return content
+
+
+def _keep_outputs(model: Model, outputs: Sequence[Output], path: str) -> None:
+    """Names the outputs output_0, output_1, …, and says their shapes."""
+    made = {name for node in model.graph.node for name in node.output}
+    names = [value.name for value in model.graph.output]
+    shapes = [list(meta.shape) for meta in session(model, path).get_outputs()]
+    for name, output in zip(names, outputs, strict=True):
+        if name not in made:
+            raise OctetError(
+                f"{path}: the output {output.name!r} is the same for every image; export it without that one"
+            )
+    new = [f"output_{k}" for k in range(len(names))]
+    for k, name in enumerate(new):
+        _rename(model, name, f"octet_not_{name}")
+        names = [f"octet_not_{name}" if other == name else other for other in names]
+        _rename(model, names[k], name)
+    del model.graph.output[:]
+    for name, shape in zip(new, shapes, strict=True):
+        model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
 
 
 def session(model: Model | bytes, path: str, options: Any = None) -> Any:
@@ -86,14 +121,15 @@ def session(model: Model | bytes, path: str, options: Any = None) -> Any:
         raise OctetError(f"{path}: ONNX Runtime cannot read it: {_reason(error)}") from None
 
 
-def run(model: Any, name: str, x: Any, path: str) -> Any:
-    """The first output of a session for an input.
+def run(model: Any, name: str, x: Any, path: str) -> list[Any]:
+    """The outputs of a session for an input.
 
     Raises:
         OctetError: The input does not fit the network.
     """
     try:
-        return model.run(None, {name: x})[0]
+        outputs: list[Any] = model.run(None, {name: x})
+        return outputs
     except ORT_ERRORS as error:
         raise OctetError(
             f"{path}: cannot compute on an input of the shape {list(x.shape)}: {_reason(error)}. Is 'size' in 'preprocess' right?"

@@ -11,6 +11,7 @@ import numpy as np
 
 from octet.core import yaml
 from octet.core.errors import OctetError
+from octet.core.outputs import flat
 from octet.core.params import Model as Entry
 from octet.core.preprocessing import PRESETS, Preprocessing
 from octet.core.text import printable
@@ -19,7 +20,7 @@ from octet.data.preprocess import Preprocess
 from octet.export.onnx_file import Model, check_operators, external_files, read, read_graph
 from octet.export.onnx_input import Input, only_input
 from octet.export.onnx_normalize import normalized, run, session, to_fp32
-from octet.export.onnx_scores import cut, scores
+from octet.export.onnx_scores import cut, plain_outputs, scores
 from octet.export.own_preprocess import own_preprocess
 from octet.export.source import Array, Exported
 
@@ -67,9 +68,9 @@ class OnnxSource:
                 f"mean 0 and std 1"
             )
         size = known.steps.size[0], known.steps.size[1]
-        data = normalized(known.logits, known.input, size, opset, self.path)
+        data = normalized(known.network, known.input, size, opset, self.path, known.steps.outputs)
         reference = np.stack([known.run(x) for x in images])
-        if (reference >= 0).all() and np.allclose(reference.sum(axis=1), 1, atol=1e-4):
+        if not known.steps.outputs and (reference >= 0).all() and np.allclose(reference.sum(axis=1), 1, atol=1e-4):
             raise OctetError(
                 f"{self.path}: its outputs are probabilities, of a softmax in pieces, and Octet compares what comes "
                 f"before it. Export it "
@@ -96,23 +97,26 @@ class OnnxSource:
                 f"'channel_order: "
                 f"{self.given.channel_order}' in 'preprocess' means {channels}"
             )
-        logits = cut(model, scores(model, self.path))
+        network = model
         if entry.dtype == np.float64:  # in which ONNX Runtime has few operators
-            logits, entry = to_fp32(logits), replace(entry, dtype=np.float32)
-        engine = session(logits, self.path)
+            network, entry = to_fp32(model), replace(entry, dtype=np.float32)
+        blank = entry.feed(np.zeros((channels, *size), np.float32))
+        values = run(session(network, self.path), entry.name, blank, self.path)
+        names = self.given.classes
+        outputs = plain_outputs(model, names, values, self.path)
+        if not outputs:
+            network, names = cut(network, scores(model, self.path)), names or tuple(map(str, range(values[0].size)))
+            if len(names) != values[0].size:
+                raise OctetError(
+                    f"{self.path}: {len(names)} class names in 'preprocess', but the model has {values[0].size} outputs"
+                )
+            check_names(names, self.path)
+        engine = session(network, self.path)
 
         def compute(x: Array) -> Array:
-            y: Array = run(engine, entry.name, entry.feed(x), self.path).astype(np.float32).reshape(-1)
-            return y
+            return flat(run(engine, entry.name, entry.feed(x), self.path))
 
-        count = compute(np.zeros((channels, *size), np.float32)).size
-        names = list(self.given.classes or map(str, range(count)))
-        if len(names) != count:
-            raise OctetError(
-                f"{self.path}: {len(names)} class names in 'preprocess', but the model has {count} outputs"
-            )
-        check_names(names, self.path)
-        return _Known(logits, entry, own_preprocess(self.given, size, names), compute)
+        return _Known(network, entry, own_preprocess(self.given, size, names or (), outputs), compute)
 
 
 @dataclass(frozen=True)
@@ -120,13 +124,13 @@ class _Known:
     """What is known of a model once it was read.
 
     Args:
-        logits: The model, without a softmax at its end.
+        network: The model, without a softmax at its end where it gives class scores.
         input: Its input.
         steps: What happens to an image.
-        run: From a network input to the logits.
+        run: From a network input to the logits, or to its outputs, flat, one after the other.
     """
 
-    logits: Model
+    network: Model
     input: Input
     steps: Preprocess
     run: Callable[[Array], Array]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from octet.core.outputs import Output
 from octet.core.preprocessing import Preprocessing
 from octet.data.geometry import CenterCrop, Resize, Step
 from octet.data.preprocess import Preprocess
 
 
-def own_preprocess(given: Preprocessing, size: tuple[int, int], classes: Sequence[str]) -> Preprocess:
+def own_preprocess(
+    given: Preprocessing, size: tuple[int, int], classes: Sequence[str], outputs: Sequence[Output] = ()
+) -> Preprocess:
     """The Preprocess of an entry.
 
     >>> from octet.core.preprocessing import PRESETS
@@ -20,6 +23,7 @@ def own_preprocess(given: Preprocessing, size: tuple[int, int], classes: Sequenc
         given: What the entry says.
         size: (height, width) of the network's input.
         classes: The class names.
+        outputs: What the network gives where it has no classes.
     """
     grey = given.channel_order == "GREY"
     mean, std = (
@@ -33,6 +37,7 @@ def own_preprocess(given: Preprocessing, size: tuple[int, int], classes: Sequenc
         list(classes),
         "grayscale" if grey else "color",
         _geometry(given, size),
+        outputs=list(outputs),
     )
 
 

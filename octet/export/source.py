@@ -19,10 +19,12 @@ class Exported:
     """A model as a source gives it.
 
     Args:
-        onnx: The ONNX model: its input is 'input', of shape (1, C, H, W), its output 'output', the logits.
-        steps: What happens to an image before it, and the class names.
+        onnx: The ONNX model: its input is 'input', of shape (1, C, H, W), its output 'output', the logits; or as many outputs as
+            steps names.
+        steps: What happens to an image before it, and the class names, or the outputs.
         images: Network inputs, each of shape (C, H, W).
-        reference: What the source itself computes of them: logits of shape (n, classes).
+        reference: What the source itself computes of them: logits of shape (n, classes), or other outputs, flat, one after the
+            other.
         where: What names the model in an error.
         tolerance: Of the exported model's logits, as a share of the reference's spread.
     """

@@ -16,7 +16,7 @@ import onnxruntime
 from octet.core.errors import OctetError
 from octet.core.files import read_bytes
 from octet.core.folder import NcnnFiles
-from octet.core.logits import spread_difference
+from octet.core.outputs import flat, largest_difference
 from octet.ncnn.engine import Engine
 from octet.ncnn.net import load_net, save_net
 
@@ -33,7 +33,8 @@ def convert(onnx: Path, files: NcnnFiles, images: Sequence[npt.NDArray[np.float3
         images: Network inputs, fp32 of shape (C, H, W).
 
     Returns:
-        The largest difference of ncnn's logits from ONNX Runtime's, as a share of their spread.
+        The largest difference of ncnn's logits from ONNX Runtime's, as a share of their spread; of several outputs that of the
+        one where it is largest.
 
     Raises:
         OctetError: The difference is over 1e-3, pnnx could not convert an operator, or failed.
@@ -44,8 +45,18 @@ def convert(onnx: Path, files: NcnnFiles, images: Sequence[npt.NDArray[np.float3
         net, engine = load_net(*converted), Engine(converted.param, converted.bin)
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
-    onnx_logits = np.concatenate([session.run(None, {name: x[None]})[0] for x in images])
-    difference = spread_difference(np.stack([engine(x) for x in images]), onnx_logits)
+    sizes, reference = [], []
+    for x in images:
+        outputs = session.run(None, {name: x[None]})
+        sizes = [output.size for output in outputs]
+        reference.append(flat(outputs))
+    actual = [engine(x) for x in images]
+    if len(actual[0]) != len(reference[0]):
+        raise OctetError(
+            f"{onnx}: ncnn gives {len(actual[0]):,} values for an image, ONNX Runtime {len(reference[0]):,}; pnnx has converted "
+            "something wrongly"
+        )
+    difference = largest_difference(np.stack(actual), np.stack(reference), sizes)
     if not difference <= TOLERANCE:
         raise OctetError(
             f"{onnx}: ncnn's logits differ from ONNX Runtime's by {difference:.1e} of their spread on {len(images)} images, "

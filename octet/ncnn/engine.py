@@ -16,10 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from octet.core.errors import OctetError
+from octet.core.outputs import flat
 from octet.core.parallel import map_ordered
 from octet.ncnn.layer import Layer
 from octet.ncnn.layout import input_channels
-from octet.ncnn.net import Net, load_net, save_net
+from octet.ncnn.net import Net, in_order, load_net, save_net
 
 Floats = npt.NDArray[np.float32]
 Shape = tuple[int | None, ...]  # (channels, height, width); None: not known
@@ -71,7 +72,8 @@ class Engine:
         if self.net.load_model(str(bin)) != 0:
             raise OctetError(f"{bin}: ncnn cannot read it as the weights of {param}; make both again")
         self.input: str = self.net.input_names()[0]
-        self.output: str = self.net.output_names()[-1]
+        self.outputs = in_order(self.net.output_names())
+        self.output = self.outputs[-1]
 
     @classmethod
     def of(cls, net: Net, threads: int = 1, packing: bool = True, shape: Shape | None = None) -> Engine:
@@ -119,8 +121,8 @@ class Engine:
         return {name: 8 * mat.elemsize // mat.elempack for name, mat in mats.items()}
 
     def __call__(self, image: Floats) -> Floats:
-        """The logits of one image: fp32 of shape (classes,)."""
-        return np.array(next(self.blobs(image, [self.output]))).reshape(-1)
+        """The logits of one image: fp32 of shape (classes,). Of a network with other outputs all of them, one after the other."""
+        return flat(self.blobs(image, self.outputs))
 
     def mat(self, image: Floats) -> tuple[Any, Floats]:
         """An image as ncnn takes it, and the array whose memory that is.

@@ -10,6 +10,7 @@ r"""An ncnn model: its layers and their weights, read from its two files and wri
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from octet.ncnn import param_file
 from octet.ncnn.bin_file import read_weight, weight_bytes
 from octet.ncnn.layer import Layer
 from octet.ncnn.layout import slots
+
+_NUMBERED = re.compile(r"out(0|[1-9][0-9]{0,3})")  # pnnx's names of a model's outputs
 
 
 @dataclass
@@ -55,10 +58,25 @@ class Net:
         return next(layer.outputs[0] for layer in self.layers if layer.type == "Input")
 
     @property
-    def output(self) -> str:
-        """The last blob that no layer reads."""
+    def outputs(self) -> list[str]:
+        """The blobs that no layer reads: pnnx's out0, out1, … in the model's order, or the last one alone in other files."""
         read = {blob for layer in self.layers for blob in layer.inputs}
-        return [blob for layer in self.layers for blob in layer.outputs if blob not in read][-1]
+        return in_order([blob for layer in self.layers for blob in layer.outputs if blob not in read])
+
+    @property
+    def output(self) -> str:
+        """The last blob that no layer reads: the class scores, where that is all that the network gives."""
+        return self.outputs[-1]
+
+
+def in_order(unread: list[str]) -> list[str]:
+    """A network's outputs, of the blobs that no layer reads.
+
+    >>> in_order(["out1", "unused", "out0"]), in_order(["a", "b"])
+    (['out0', 'out1'], ['b'])
+    """
+    numbered = {blob for blob in unread if _NUMBERED.fullmatch(blob)}
+    return sorted(numbered, key=lambda blob: int(blob[3:])) if len(numbered) > 1 else unread[-1:]
 
 
 def loads(text: str, data: bytes, param: str = ".param", bin: str = ".bin") -> Net:

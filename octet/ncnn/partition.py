@@ -15,9 +15,10 @@ import numpy as np
 from octet.core.errors import OctetError, nearest
 from octet.core.files import new_folder, write_json
 from octet.core.folder import PRECISIONS, ModelFolder, NcnnFiles
+from octet.core.outputs import flat
 from octet.ncnn.engine import Engine, Floats, Shape, extract
 from octet.ncnn.layer import Layer
-from octet.ncnn.net import Net, load_net, save_net
+from octet.ncnn.net import Net, in_order, load_net, save_net
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,12 @@ def split(net: Net, partition: Sequence[str], where: str) -> list[Part]:
     Raises:
         OctetError: A cut is unknown, the model's input or output, or computed already by an earlier cut's part.
     """
-    producers, blobs = net.producers(), [_blob(net, cut, where) for cut in partition]
+    producers, last, blobs = net.producers(), net.outputs, [_blob(net, cut, where) for cut in partition]
     done = {_key(layer) for layer in net.layers if layer.type == "Input"}
     groups: list[list[Layer]] = []
     for cut, blob in zip(partition, blobs, strict=True):
         needed = _before(producers, blob) - done
-        if not needed or blob == net.output:
+        if not needed or blob in last:
             raise OctetError(
                 f"{where}: partition: '{cut}' leaves nothing for its part to compute; expected tensors in the network's order, "
                 "none of them its input or output or before an earlier one"
@@ -67,7 +68,7 @@ def split(net: Net, partition: Sequence[str], where: str) -> list[Part]:
         outputs_here = {blob for layer in layers for blob in layer.outputs}
         later = {blob for group in groups[k + 1 :] for layer in group for blob in layer.inputs}
         inputs = list(dict.fromkeys(blob for layer in layers for blob in layer.inputs if blob not in outputs_here))
-        outputs = [blob for layer in layers for blob in layer.outputs if blob in later or blob == net.output]
+        outputs = [blob for layer in layers for blob in layer.outputs if blob in later or blob in last]
         entries = [
             producers[blob] if producers[blob].type == "Input" else Layer("Input", blob, [], [blob]) for blob in inputs
         ]
@@ -80,10 +81,12 @@ class Chain:
 
     def __init__(self, parts: Sequence[Part], shape: Shape | None = None):
         first, *others = parts
+        read = {blob for part in parts for blob in part.inputs}
+        self.outputs = in_order([blob for part in parts for blob in part.outputs if blob not in read])
         self.parts = [(first, Engine.of(first.net, shape=shape)), *((part, Engine.of(part.net)) for part in others)]
 
     def __call__(self, image: Floats) -> Floats:
-        """The logits of one image, fp32 of shape (C, H, W): fp32 of shape (classes,)."""
+        """What Engine gives for one image, fp32 of shape (C, H, W): its logits, fp32 of shape (classes,)."""
         mat, _kept = self.parts[0][1].mat(image)
         blobs = {self.parts[0][0].inputs[0]: mat}
         for part, engine in self.parts:
@@ -92,7 +95,7 @@ class Chain:
                 extractor.input(name, blobs[name])
             for name in part.outputs:
                 blobs[name] = extract(extractor, name).clone()  # the part's own memory goes with its extractor
-        return np.array(blobs[self.parts[-1][0].outputs[-1]]).reshape(-1)
+        return flat(np.array(blobs[name]) for name in self.outputs)
 
 
 def runner(files: NcnnFiles, partition: Sequence[str], shape: Shape | None = None) -> Callable[[Floats], Floats]:

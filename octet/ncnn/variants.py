@@ -11,8 +11,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from octet.core.outputs import flat
 from octet.ncnn.engine import Engine, Floats, extract
 from octet.ncnn.layer import Layer, Tensor
 from octet.ncnn.net import Net
@@ -62,16 +62,19 @@ class Variant:
     """
 
     def __init__(self, base: Base, net: Net):
-        self.base, self.output = base, net.output
+        self.base, self.outputs = base, net.outputs
         first, last = _changed(base.net.layers, net.layers)
         middle = [layer for layer in net.layers[first : last + 1] if layer.type != "Input"]
         rest = net.layers[last + 1 :]
         computed = {blob for layer in middle for blob in layer.outputs}
         self.enter = _read(middle, computed)
         # The middle's blobs that the rest reads, and the base's that pass by it.
-        passed = _read(rest, {blob for layer in rest for blob in layer.outputs})
+        behind = {blob for layer in rest for blob in layer.outputs}
+        passed = _read(rest, behind)
         self.handed = [blob for blob in passed if blob in computed]
         self.past = [blob for blob in passed if blob not in computed]
+        self.in_middle = computed - set(passed)
+        self.past += [blob for blob in self.outputs if blob not in computed | behind]  # which no change reaches
         entries = [Layer("Input", blob, [], [blob]) for blob in self.enter]
         self.middle = Engine.of(Net([*entries, *middle]))
         self.needs = [*self.enter, *self.past]
@@ -84,22 +87,24 @@ class Variant:
             also: Blobs of the changed layers, in the network's order.
 
         Yields:
-            Each blob of `also`, then the network's output, as fp32; the arrays live as long as this does.
+            Each blob of `also`, then the network's outputs, as fp32; the arrays live as long as this does.
         """
         middle = _extractor(self.middle, {name: mats[name] for name in self.enter})
         for name in also:
             yield np.asarray(extract(middle, name))
-        if not self.handed:
-            yield np.asarray(extract(middle, self.output))
-            return
-        handed = {name: extract(middle, name, as_it_is=True) for name in self.handed}
-        rest = _extractor(self.base.engine, {name: mats[name] for name in self.past} | handed)
-        yield np.asarray(extract(rest, self.output))
+        rest = None
+        for name in self.outputs:
+            if name in self.in_middle:
+                yield np.asarray(extract(middle, name))
+                continue
+            if rest is None:
+                handed = {blob: extract(middle, blob, as_it_is=True) for blob in self.handed}
+                rest = _extractor(self.base.engine, {blob: mats[blob] for blob in self.past} | handed)
+            yield np.asarray(extract(rest, name))
 
-    def logits(self, mats: Mats) -> npt.NDArray[np.float32]:
-        """The logits of one image: fp32 of shape (classes,). mats: as for run()."""
-        output = self.run(mats)
-        return np.array(next(output)).reshape(-1)
+    def logits(self, mats: Mats) -> Floats:
+        """What Engine gives for one image: the logits, fp32 of shape (classes,). mats: as for run()."""
+        return flat(self.run(mats))
 
 
 def _extractor(engine: Engine, mats: Mats) -> Any:

@@ -12,6 +12,7 @@ from octet.core.files import read_json, require, write_bytes
 from octet.core.folder import PRECISIONS, ModelFolder
 from octet.data import preprocess
 from octet.evaluate.accuracy import Accuracy
+from octet.evaluate.fidelity import Fidelity
 from octet.ncnn.net import load_net
 from octet.package import sdk
 from octet.package.card import card
@@ -49,26 +50,34 @@ def contents(folder: ModelFolder, checkpoint: str) -> dict[str, bytes]:
     steps = read_json(folder.preprocess, made_by)
     net = load_net(*folder.int8)
     blobs = net.input, net.output
-    jsons = {
-        "deploy.json": sdk.deploy(folder.name),
-        "pipeline.json": sdk.pipeline(folder.name, steps, blobs),
-        "detail.json": sdk.detail(
-            parameters.codebase,
-            installed_version(parameters.codebase),
-            parameters.source,
-            checkpoint,
-            parameters.opset,
-            parameters.calibrate,
-        ),
-    }
+    outputs = [{"blob": blob, **output} for blob, output in zip(net.outputs, steps.get("outputs", []), strict=False)]
+    steps = {**steps, "outputs": outputs}
+    jsons = (
+        {}
+        if outputs
+        else {
+            "deploy.json": sdk.deploy(folder.name),
+            "pipeline.json": sdk.pipeline(folder.name, steps, blobs),
+            "detail.json": sdk.detail(
+                parameters.codebase,
+                installed_version(parameters.codebase),
+                parameters.source,
+                checkpoint,
+                parameters.opset,
+                parameters.calibrate,
+            ),
+        }
+    )
     files = {path.name: path.read_bytes() for path in (*folder.int8, folder.preprocess)}
     files |= {file: (json.dumps(content, indent=4) + "\n").encode() for file, content in jsons.items()}
-    files["labels.txt"] = "".join(f"{label}\n" for label in steps["classes"]).encode()
+    if not outputs:
+        files["labels.txt"] = "".join(f"{label}\n" for label in steps["classes"]).encode()
     files["predict.py"] = python(steps, blobs).encode()
     files["predict.cpp"] = cpp(steps, blobs).encode()
     files["CMakeLists.txt"] = cmake().encode()
     sums = {file: hashlib.sha256(files[file]).hexdigest() for file in sorted(files)}
-    summary, int8 = Summary.load(folder.summary, made_by), Accuracy.load(folder.figures("int8"))
+    summary = Summary.load(folder.summary, made_by)
+    int8 = Fidelity.load(folder.figures("int8"), True) if outputs else Accuracy.load(folder.figures("int8"))
     reasons = of_model(folder, net, parameters.target, parameters.keep_fp32)
     files["README.md"] = card(folder.name, parameters, steps, blobs, reasons, summary, int8, sums).encode()
     files["SHA256SUMS"] = "".join(f"{digest}  {file}\n" for file, digest in sums.items()).encode()

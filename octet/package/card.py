@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from importlib.metadata import version
 
 from octet.evaluate.accuracy import Accuracy
+from octet.evaluate.fidelity import Fidelity
 from octet.graph.targets import Fp32Reason
 from octet.package import sdk
 from octet.package.examples import Blobs, fill
@@ -25,7 +26,7 @@ def card(
     blobs: Blobs,
     fp32_layers: Mapping[str, Fp32Reason],
     summary: Summary,
-    int8: Accuracy,
+    int8: Accuracy | Fidelity,
     sums: Mapping[str, str],
 ) -> str:
     """README.md.
@@ -37,7 +38,7 @@ def card(
         blobs: The names of the network's input and output.
         fp32_layers: The layers that stay in fp32, and why.
         summary: fp32 beside int8.
-        int8: The accuracy of int8.
+        int8: The accuracy of int8, or its outputs.
         sums: The sha256 of each file of the bundle.
     """
     filters = " and ".join(way.words for way in resizes(steps) if not way.plain)

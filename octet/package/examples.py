@@ -61,6 +61,7 @@ def fill(template: str, steps: Steps, blobs: Blobs, **more: Any) -> str:
         resizes=resizes(steps),
         grey=grey,
         channels=1 if grey else 3,
+        blob_shapes={output["blob"]: output["shape"] for output in steps.get("outputs", [])},
         **more,
     )
 

@@ -38,6 +38,7 @@ def predict(name: str, entry: Model, split: str, paths: Sequence[str], out: Path
     """
     folder = ModelFolder(name)
     steps = preprocess.load(folder.preprocess)
+    steps.needs_classes("make predict")
     classes = distinct(steps.classes)
     images = [load(path, steps) for path in files(paths)] if paths else few(name, entry, split, steps, count)
     from octet.predict.engines import Engines  # imports torch

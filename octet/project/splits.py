@@ -30,13 +30,19 @@ def check_splits(name: str, entry: Model, split: str) -> None:
     if not data.is_dir() or find(data):
         return  # data that a stage makes or fetches; CIFAR's batches are checked where they are read
     steps, is_new = _steps(ModelFolder(name), entry)
+    if set(entry.engines) - {"ncnn"}:
+        steps.needs_classes(f"models.{name}: engines: {', '.join(entry.engines)}")
+    if entry.mixed_precision.metric != "none":
+        steps.needs_classes(f"models.{name}: mixed_precision.metric: {entry.mixed_precision.metric}")
     for what in dict.fromkeys((split, "train")):
         images: Images = split_images(data, what, steps, None, "evaluate.limit")
         if is_new:
             report_source(f"{name}: {what} split", images)
             if what == split and images.labels is None:
+                why = "the model gives no class scores" if steps.outputs else f"the {split} split has no labels"
+                how = "how near its outputs are to fp32's" if steps.outputs else "how it agrees with fp32"
                 print(
-                    f"note: {name}: the {split} split has no labels: int8 is judged by how it agrees with fp32",
+                    f"note: {name}: {why}: int8 is judged by {how}",
                     file=sys.stderr,
                 )
 

@@ -75,8 +75,10 @@ def quantize(
         if layer.name in chosen & integers.keys():
             take_gptq_weights(layer, integers[layer.name], target)
 
+    leaving = {*boundaries, *_leaving(net)}
+
     def may(layer: Layer) -> bool:
-        return target.may_requantize(layer) and layer.outputs[0] not in boundaries
+        return target.may_requantize(layer) and layer.outputs[0] not in leaving
 
     if target.ncnn2int8_files:
         ncnn2int8.requantize(result, may)
@@ -85,6 +87,12 @@ def quantize(
         zero_points.apply_zero_points(result)
     _requantize(result, may, target.asymmetric)
     return result
+
+
+def _leaving(net: Net) -> set[str]:
+    """The blobs that leave the network and are read in it, too: through a Split, one of whose outputs is the network's."""
+    outputs = set(net.outputs)
+    return {layer.inputs[0] for layer in net.layers if layer.type == "Split" and outputs & set(layer.outputs)}
 
 
 def _candidates(net: Net, keep_fp32: Collection[str]) -> list[Layer]:

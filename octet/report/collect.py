@@ -20,6 +20,7 @@ from octet.core.folder import PRECISIONS, ModelFolder
 from octet.data import preprocess
 from octet.data.images import named_images
 from octet.evaluate.accuracy import Accuracy
+from octet.evaluate.fidelity import Fidelity
 from octet.evaluate.pairs import Pair, labelled, read_pairs
 from octet.evaluate.predictions import Prediction
 from octet.graph.layers import quantizable
@@ -66,7 +67,7 @@ class ReportData:
     Args:
         name: The model's.
         summary: fp32 beside int8.
-        accuracy: By precision.
+        accuracy: By precision: the accuracy, or of a network that gives no class scores its outputs.
         topk_pct: By k, the top-k accuracies of fp32 and int8; {}: the images have no labels.
         speeds: By number of threads and precision.
         classes: Rows of classes.csv; confusion, activations, latency_samples: alike.
@@ -81,7 +82,7 @@ class ReportData:
 
     name: str
     summary: Summary
-    accuracy: dict[str, Accuracy]
+    accuracy: dict[str, Accuracy | Fidelity]
     topk_pct: dict[int, tuple[float, float]]
     speeds: dict[int, dict[str, Speed]]
     classes: Rows
@@ -117,12 +118,17 @@ def collect(name: str, data: str) -> ReportData:
     figures = folder.summary, *map(folder.figures, PRECISIONS), folder.latency, *map(folder.predictions, PRECISIONS)
     required = *figures, *tables, folder.preprocess, folder.plan, *folder.int8
     require(required, made_by)
-    pairs, made_with = read_pairs(folder), provenance(name)
+    summary, made_with = Summary.load(folder.summary, made_by), provenance(name)
+    pairs: list[Pair] = [] if summary.outputs else read_pairs(folder)
+    figures_of = {
+        p: Fidelity.load(folder.figures(p), p == "int8") if summary.outputs else Accuracy.load(folder.figures(p))
+        for p in PRECISIONS
+    }
     different, net = differing(pairs), load_net(*folder.int8)
     report = ReportData(
         name=name,
-        summary=Summary.load(folder.summary, made_by),
-        accuracy={precision: Accuracy.load(folder.figures(precision)) for precision in PRECISIONS},
+        summary=summary,
+        accuracy=figures_of,
         topk_pct={k: _topk_pct(pairs, k) for k in range(1, len(pairs[0][0].top) + 1 if labelled(pairs) else 1)},
         speeds=_speeds(folder.latency, made_by),
         **{path.stem: _rows(path, made_by) for path in tables},
@@ -180,7 +186,12 @@ def _speeds(path: Path, made_by: str) -> dict[int, dict[str, Speed]]:
 def _analysis(path: Path) -> Analysis:
     content = read_json(path, "'make quantize' makes it")
     try:
-        layers = TypeAdapter(list[LayerCost]).validate_python(content["layers"])
+        rows = [{"kl_alone": None, "kl_without": None} | layer for layer in content["layers"]]
+        layers = TypeAdapter(list[LayerCost]).validate_python(rows)
+        figures = (("kl_alone", "kl_without"), ("output_sqnr_alone_db", "output_sqnr_without_db"))
+        keys = figures["kl" not in content["model"]]
+        if any(getattr(layer, key) is None for layer in layers for key in keys):
+            raise ValueError(f"lacks {' and '.join(keys)}")
         return Analysis(layers, TypeAdapter(ModelCost).validate_python(content["model"]))
     except (KeyError, TypeError, ValueError):
         raise OctetError(f"{path}: not what the stage analyze writes; 'make quantize' makes it anew") from None

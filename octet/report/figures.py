@@ -83,21 +83,27 @@ def activations(rows: Rows, fp32_layers: Collection[str]) -> list[tuple[str, str
 @styled
 def layers(rows: Sequence[LayerCost]) -> str:
     """The error of every layer in the network's order: its output's SQNR, and what it alone does to the probabilities.
-    rows: of analyze.json; the three layers with the largest KL divergence stand out.
+    rows: of analyze.json; the three layers with the largest KL divergence stand out, or with the least SQNR of the outputs.
     """
     count = len(rows)
     drawn, noise, shift = pair(WIDTH, 0.55 + 0.19 * count)
-    noise_db, kl = np.array([row.sqnr_db for row in rows]), np.array([row.kl_alone for row in rows])
-    worst = np.isin(np.arange(count), np.argsort(-kl, kind="stable")[:3])
+    noise_db, rank = np.array([row.sqnr_db for row in rows]), np.array([row.rank for row in rows])
+    of_classes = all(row.kl_alone is not None for row in rows)
+    kl = rank if of_classes else -rank
+    worst = np.isin(np.arange(count), np.argsort(-rank, kind="stable")[:3])
     for part, colour, alpha in ((~worst, INT8, 0.5), (worst, BAD, 1)):
         places = np.flatnonzero(part)
         noise.barh(places, noise_db[part], 0.7, color=colour, alpha=alpha)
         shift.plot(kl[part], places, "o", color=colour, alpha=alpha, markersize=5)
-    shift.set_xscale("log")
-    shift.xaxis.set_major_formatter(FuncFormatter(_power))
+    if of_classes:
+        shift.set_xscale("log")
+        shift.xaxis.set_major_formatter(FuncFormatter(_power))
     noise.set_yticks(range(count), [shorten(row.layer, 18) for row in rows])
     noise.set_ylim(count - 0.4, -0.6)
-    for axes, label in ((noise, "SQNR, dB"), (shift, "KL divergence, nats")):
+    for axes, label in (
+        (noise, "SQNR, dB"),
+        (shift, "KL divergence, nats" if of_classes else "SQNR of the outputs, dB"),
+    ):
         axes.set_xlabel(label)
         axes.grid(axis="x")
         axes.set_axisbelow(True)

@@ -23,6 +23,7 @@ FIGURES = {
     "top1_drop_pt": ("drop, points", "{:+.2f}"),
     "agreement_pct": ("agreement, %", "{:.2f}"),
     "probability_shift_pct": ("probability shift, %", "{:.3f}"),
+    "sqnr_db": ("SQNR, dB", "{:.1f}"),
     "speedup_1_thread": ("speed-up, 1 thread", "{:.2f}"),
     "size_ratio": ("times smaller", "{:.2f}"),
 }
@@ -99,25 +100,27 @@ def experiments(name: str, commits: int = 3) -> Experiments | None:
     measured = [(row, summary) for row in shown if _has_figures(row, name) and (summary := _summary(name, row["rev"]))]
     params = [_params(name, row["rev"]) for row, _ in measured]
     varied = sorted(key for key in {key for of in params for key in of} if len({str(of.get(key)) for of in params}) > 1)
+    shown_figures = {key: form for key, form in FIGURES.items() if any(key in summary for _, summary in measured)}
     rows: list[list[str]] = []
     for (row, summary), of in zip(measured, params, strict=True):
         commit = f"commit {row['rev'][:7]}" if len(rows) > 1 else "last commit"  # whose rev is its branch
         label = row["Experiment"] or ("workspace" if row["rev"] == "workspace" else commit)
-        figures = [(summary.get(key), form) for key, (_, form) in FIGURES.items()]
+        figures = [(summary.get(key), form) for key, (_, form) in shown_figures.items()]
         texts = [form.format(value) if isinstance(value, int | float) else "" for value, form in figures]
         other = machine_changes(summary.get("machine") or {}, measured[0][1].get("machine") or {})
         texts = [
             f"{text} ({OTHER_MACHINE})" if other and _is_speed(k) else text
-            for k, text in zip(FIGURES, texts, strict=True)
+            for k, text in zip(shown_figures, texts, strict=True)
         ]
         rows.append([label, *(_text(of.get(key)) for key in varied), *texts])
-    return Experiments(["experiment", *varied, *(head for head, _ in FIGURES.values())], rows)
+    return Experiments(["experiment", *varied, *(head for head, _ in shown_figures.values())], rows)
 
 
 def _has_figures(row: dict[str, Any], name: str) -> bool:
     """Did it run? DVC writes the file before a key where other files have that key, too; once it was the summary's."""
     files = (f"metrics/{name}/{file}.json:" for file in ("int8_vs_fp32", "summary"))
-    return any(row.get(f"{file}agreement_pct") is not None for file in (*files, ""))
+    keys = [f"{file}{key}" for file in (*files, "") for key in ("agreement_pct", "sqnr_db")]
+    return any(row.get(key) is not None for key in keys)
 
 
 def _summary(name: str, revision: str) -> dict[str, Any]:

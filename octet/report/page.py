@@ -107,11 +107,17 @@ def overview(report: ReportData) -> Table:
         error = "" if s.top1_drop_se_pt is None else f" ± {s.top1_drop_se_pt:.2f}"
         rows[0][3] = f"{0.0 - s.top1_drop_pt:+.2f}{error} points"
     for key, name in (("precision", "precision"), ("recall", "recall"), ("f1", "F1")) if report.labelled else ():
-        fp32, int8 = (getattr(report.accuracy[precision], f"{key}_pct") for precision in PRECISIONS)
+        fp32, int8 = (
+            getattr(report.accuracy[precision], f"{key}_pct") for precision in PRECISIONS
+        )  # both are Accuracy
         points = f"{int8 - fp32:+.2f} points"
         rows.append([f"{name}, mean of the classes", f"{fp32:.2f} %", f"{int8:.2f} %", points])
-    agreement = f"{s.agreement_pct:.2f} ± {binomial_error_pct(s.agreement_pct, s.n_images):.2f} %"
-    rows.append(["agreement with fp32", "", agreement, ""])
+    if s.agreement_pct is not None:
+        agreement = f"{s.agreement_pct:.2f} ± {binomial_error_pct(s.agreement_pct, s.n_images):.2f} %"
+        rows.append(["agreement with fp32", "", agreement, ""])
+    for name, of in (s.outputs or {}).items():
+        rows.append([f"{name}, SQNR", "", f"{of.sqnr_db:.1f} dB", ""])
+        rows.append([f"{name}, cosine", "", f"{of.cosine:.5f}", f"at least {of.cosine_min:.5f}"])
     if s.kl_top5_nats is not None:
         rows.append(["KL divergence from fp32", "", f"{s.kl_top5_nats:.2g} nats", ""])
     for threads, speedup in sorted({1: s.speedup_1_thread, s.threads_all: s.speedup_all_threads}.items()):

@@ -71,25 +71,31 @@ def differing(pairs: Pairs) -> list[Pair]:
     return sorted((pair for pair in pairs if pair[0].top[0] != pair[1].top[0]), key=rank)
 
 
-def sheet(images: Sequence[Pixels], pairs: Pairs) -> bytes:
-    """A PNG of images with what the two predict for them.
+def captions(pairs: Pairs) -> list[list[str]]:
+    """The lines below each image: what the two predict for it."""
+    lines = []
+    for fp32, int8 in pairs:
+        label = [f"label {fp32.actual}"] if fp32.labelled else []
+        lines.append([*label, f"fp32 {fp32.top[0]}, int8 {int8.top[0]}"])
+    return lines
+
+
+def sheet(images: Sequence[Pixels], lines: Sequence[Sequence[str]]) -> bytes:
+    """A PNG of images with what is to be said of them.
 
     Args:
         images: Their pixels: uint8 RGB of shape (H, W, 3), or grey of shape (H, W).
-        pairs: What the two predict for each.
+        lines: Up to three lines below each.
     """
-    rows = max(-(-len(pairs) // _COLUMNS), 1)
+    rows = max(-(-len(images) // _COLUMNS), 1)
     drawn = Image.new("RGB", (_COLUMNS * (_CELL + 8) + 8, rows * (_CELL + _TEXT) + 8), "white")
     pen, font = ImageDraw.Draw(drawn), ImageFont.load_default(12)
-    if not pairs:
+    if not images:
         pen.text((8, 8), "fp32 and int8 agree on every image.", "black", font)
-    for k, (pixels, (fp32, int8)) in enumerate(zip(images, pairs, strict=True)):
+    for k, (pixels, texts) in enumerate(zip(images, lines, strict=True)):
         x, y = 8 + k % _COLUMNS * (_CELL + 8), 8 + k // _COLUMNS * (_CELL + _TEXT)
         drawn.paste(thumbnail(pixels, _CELL), (x, y))
-        lines = [f"fp32 {fp32.top[0]}, int8 {int8.top[0]}"]
-        if fp32.labelled:
-            lines.insert(0, f"label {fp32.actual}")
-        for n, line in enumerate(_drawable(line, font) for line in lines):
+        for n, line in enumerate(_drawable(line, font) for line in texts):
             while pen.textlength(line, font) > _CELL:
                 line = line.rstrip("…")[:-1] + "…"
             pen.text((x, y + _CELL + 3 + 15 * n), line, "black", font)

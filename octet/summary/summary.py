@@ -16,6 +16,7 @@ from octet.core.folder import PRECISIONS, ModelFolder
 from octet.core.machine import is_machine, machine_changes
 from octet.core.text import table
 from octet.evaluate.accuracy import Accuracy
+from octet.evaluate.fidelity import Fidelity, OutputFidelity
 from octet.evaluate.pairs import agreement_pct, kl_top5_nats, labelled, paired_drop, probability_shift_pct, read_pairs
 
 _DOT_PRODUCT = ("avx_vnni", "avx512_vnni", "asimddp", "i8mm")  # what makes int8 fast, of a machine's features
@@ -27,6 +28,7 @@ _COMPARISON = (
     "agreement_pct",
     "probability_shift_pct",
     "kl_top5_nats",
+    "sqnr_db",
     "size_ratio",
 )
 
@@ -35,10 +37,13 @@ _COMPARISON = (
 class Summary:
     """summary.json: a model's fp32 beside its int8; its fields are the file's keys.
 
-    Of images without labels there is no top-1: those keys are None here, and missing in the file.
+    Of images without labels there is no top-1, and of a network that gives no class scores nothing but its outputs: those keys
+    are None here, and missing in the file.
 
     Args:
         n_images: How many images both were evaluated on.
+        outputs: int8's outputs beside fp32's, by their names; None: the network gives class scores.
+        sqnr_db: The SQNR of the output where it is least, in dB; None likewise.
         fp32_top1_pct: The share of them for which fp32 predicts the label; int8_top1_pct alike.
         top1_drop_pt: fp32's less int8's, in points.
         top1_drop_se_pt: Its paired standard error, in points; None where there is only one image.
@@ -56,12 +61,14 @@ class Summary:
     """
 
     n_images: int
+    outputs: dict[str, OutputFidelity] | None = None
+    sqnr_db: float | None = None
     fp32_top1_pct: float | None = None
     int8_top1_pct: float | None = None
     top1_drop_pt: float | None = None
     top1_drop_se_pt: float | None = None
-    agreement_pct: float
-    probability_shift_pct: float
+    agreement_pct: float | None = None
+    probability_shift_pct: float | None = None
     kl_top5_nats: float | None = None
     fp32_bytes: int
     int8_bytes: int
@@ -94,19 +101,23 @@ class Summary:
             raise OctetError(
                 f"{path}: expected all of fp32_top1_pct, int8_top1_pct and top1_drop_pt, or none; {made_by}"
             )
+        if (summary.agreement_pct is None or summary.probability_shift_pct is None) == (not summary.outputs):
+            raise OctetError(f"{path}: expected 'agreement_pct' and 'probability_shift_pct', or 'outputs'; {made_by}")
         return summary
 
     def to_json(self) -> dict[str, Any]:
         """The file's content."""
-        optional = {"published_top1_pct", "kl_top5_nats"}
+        optional = {"published_top1_pct", "kl_top5_nats", "outputs", "sqnr_db"}
         if self.top1_drop_pt is None:
             optional |= {"fp32_top1_pct", "int8_top1_pct", "top1_drop_pt", "top1_drop_se_pt"}
+        if self.outputs:
+            optional |= {"agreement_pct", "probability_shift_pct"}
         return {key: value for key, value in asdict(self).items() if value is not None or key not in optional}
 
     @property
     def disagreement_pt(self) -> float:
-        """The share of the images for which the two predict different classes, in points."""
-        return decimals(100 - self.agreement_pct, 4)
+        """The share of the images for which the two predict different classes, in points; of other outputs 0."""
+        return 0.0 if self.agreement_pct is None else decimals(100 - self.agreement_pct, 4)
 
     @property
     def loss_pt(self) -> float:
@@ -115,13 +126,20 @@ class Summary:
 
     def loss(self) -> str:
         """The same in words, after « int8 »."""
+        if self.sqnr_db is not None:
+            return f"has an SQNR of {self.sqnr_db:.1f} dB{' in its worst output' * (len(self.outputs or {}) > 1)}"
         if self.top1_drop_pt is None:
             return f"disagrees with fp32 on {self.disagreement_pt:.2f} % of images without labels"
         return f"loses {self.top1_drop_pt:+.2f} points of top-1"
 
-    def comparison(self) -> dict[str, float]:
+    def comparison(self) -> dict[str, Any]:
         """The content of int8_vs_fp32.json: what differs only where the models do, and never from run to run."""
-        return {key: value for key in _COMPARISON if (value := getattr(self, key)) is not None}
+        figures = {key: value for key in _COMPARISON if (value := getattr(self, key)) is not None}
+        outputs = {
+            name: {"sqnr_db": of.sqnr_db, "cosine": of.cosine, "cosine_min": of.cosine_min}
+            for name, of in (self.outputs or {}).items()
+        }
+        return figures | ({"outputs": outputs} if outputs else {})
 
     def drop(self) -> str:
         """The drop in words, as « +0.08 ± 0.04 points »; without labels, nothing."""
@@ -131,7 +149,7 @@ class Summary:
         return f"{self.top1_drop_pt:+.2f}{error} points"
 
 
-def summarize(folder: ModelFolder) -> Summary:
+def summarize(folder: ModelFolder, has_classes: bool = True) -> Summary:
     """Sets a model's int8 beside its fp32, by what evaluate and benchmark measured.
 
     >>> import tempfile
@@ -156,6 +174,7 @@ def summarize(folder: ModelFolder) -> Summary:
 
     Args:
         folder: The model's, with the files of evaluate_fp32, evaluate_int8 and benchmark, and the two models.
+        has_classes: Does the network give class scores?
 
     Returns:
         The figures of summary.json, but for what mmcls's zoo publishes.
@@ -163,23 +182,12 @@ def summarize(folder: ModelFolder) -> Summary:
     Raises:
         OctetError: One of their files is missing or damaged, or the two precisions were not evaluated on the same images.
     """
-    fp32, int8 = (Accuracy.load(folder.figures(precision)) for precision in PRECISIONS)
-    pairs = read_pairs(folder)
-    if (fp32.top1_pct is not None, int8.top1_pct is not None) != (labelled(pairs),) * 2:
-        raise OctetError(f"{folder.metrics}: some figures are of images with labels, some without; run 'dvc repro'")
-    drop, error = paired_drop(pairs) if labelled(pairs) else (None, None)
+    judged = _of_classes(folder) if has_classes else _of_outputs(folder)
     size = {precision: folder.ncnn(precision).size_bytes() for precision in PRECISIONS}
     machine, fps = _latency(folder.latency)
     most = max(fps)
     return Summary(
-        n_images=len(pairs),
-        fp32_top1_pct=fp32.top1_pct,
-        int8_top1_pct=int8.top1_pct,
-        top1_drop_pt=None if drop is None else decimals(drop, 4),
-        top1_drop_se_pt=None if error is None else decimals(error, 4),
-        agreement_pct=decimals(agreement_pct(pairs), 4),
-        probability_shift_pct=decimals(probability_shift_pct(pairs), 4),
-        kl_top5_nats=figure(kl_top5_nats(pairs)) if drop is None else None,
+        **judged,
         fp32_bytes=size["fp32"],
         int8_bytes=size["int8"],
         size_ratio=decimals(size["fp32"] / size["int8"], 3),
@@ -192,6 +200,34 @@ def summarize(folder: ModelFolder) -> Summary:
         int8_fps_all_threads=fps[most]["int8"],
         speedup_all_threads=decimals(fps[most]["int8"] / fps[most]["fp32"], 3),
     )
+
+
+def _of_outputs(folder: ModelFolder) -> dict[str, Any]:
+    """What of the summary is of the outputs of a network that gives no class scores."""
+    fp32, int8 = (Fidelity.load(folder.figures(precision), precision == "int8") for precision in PRECISIONS)
+    if fp32.n_images != int8.n_images or fp32.outputs.keys() != int8.outputs.keys():
+        raise OctetError(f"{folder.metrics}: fp32 and int8 were not evaluated on the same images; run 'dvc repro'")
+    least = min(output.sqnr_db or 0.0 for output in int8.outputs.values())
+    return {"n_images": int8.n_images, "outputs": int8.outputs, "sqnr_db": least}
+
+
+def _of_classes(folder: ModelFolder) -> dict[str, Any]:
+    """What of the summary is of what the two predict."""
+    fp32, int8 = (Accuracy.load(folder.figures(precision)) for precision in PRECISIONS)
+    pairs = read_pairs(folder)
+    if (fp32.top1_pct is not None, int8.top1_pct is not None) != (labelled(pairs),) * 2:
+        raise OctetError(f"{folder.metrics}: some figures are of images with labels, some without; run 'dvc repro'")
+    drop, error = paired_drop(pairs) if labelled(pairs) else (None, None)
+    return {
+        "n_images": len(pairs),
+        "fp32_top1_pct": fp32.top1_pct,
+        "int8_top1_pct": int8.top1_pct,
+        "top1_drop_pt": None if drop is None else decimals(drop, 4),
+        "top1_drop_se_pt": None if error is None else decimals(error, 4),
+        "agreement_pct": decimals(agreement_pct(pairs), 4),
+        "probability_shift_pct": decimals(probability_shift_pct(pairs), 4),
+        "kl_top5_nats": figure(kl_top5_nats(pairs)) if drop is None else None,
+    }
 
 
 def summary_table(summaries: Mapping[str, Summary], here: Mapping[str, object] | None = None) -> str:
@@ -208,11 +244,8 @@ def summary_table(summaries: Mapping[str, Summary], here: Mapping[str, object] |
 
 
 def _block(name: str, s: Summary, here: Mapping[str, object] | None) -> str:
-    first = ["agreement", "", f"{s.agreement_pct:.2f} %", f"differ on {s.disagreement_pt:.2f} % of the images"]
-    if s.top1_drop_pt is not None:
-        first = ["top-1", f"{s.fp32_top1_pct:.2f} %", f"{s.int8_top1_pct:.2f} %", f"drop {s.drop()}"]
     rows = [
-        first,
+        *_judged(s),
         _speed("1 thread", s.fp32_fps_1_thread, s.int8_fps_1_thread, s.speedup_1_thread),
     ]
     if s.threads_all > 1:
@@ -223,13 +256,27 @@ def _block(name: str, s: Summary, here: Mapping[str, object] | None) -> str:
     lines = [table(rows, headers=[name, "fp32", "int8", ""], align="lrrl")]
     if s.published_top1_pct is not None:
         lines.append(f"mmcls's zoo publishes {s.published_top1_pct:.2f} % for fp32.")
-    told = f"int8 agrees with fp32 on {s.agreement_pct:.2f} %"
+    told = f"int8 agrees with fp32 on {s.agreement_pct or 0:.2f} %"
+    if s.outputs:
+        told = "the network gives no class scores: SQNR and cosine of its outputs are int8's beside fp32's"
     if s.kl_top5_nats is not None:
         told = f"they have no labels, so no top-1. KL divergence of int8 from fp32: {s.kl_top5_nats:.2g} nats"
     lines.append(f"{s.n_images:,} image{'s' * (s.n_images > 1)}; {told}. {_machine(s.machine)}")
     if here is not None and (changes := machine_changes(s.machine, here)):
         lines.append(f"The speeds are of another machine than this one: {changes}.")
     return "\n".join(lines)
+
+
+def _judged(s: Summary) -> list[list[str]]:
+    """The rows that tell what int8 loses."""
+    if s.outputs:
+        return [
+            [name, "", f"{of.sqnr_db:.1f} dB", f"cosine {of.cosine:.5f}, at least {of.cosine_min:.5f}"]
+            for name, of in s.outputs.items()
+        ]
+    if s.top1_drop_pt is not None:
+        return [["top-1", f"{s.fp32_top1_pct:.2f} %", f"{s.int8_top1_pct:.2f} %", f"drop {s.drop()}"]]
+    return [["agreement", "", f"{s.agreement_pct:.2f} %", f"differ on {s.disagreement_pt:.2f} % of the images"]]
 
 
 def _speed(threads: str, fp32_fps: float, int8_fps: float, speedup: float) -> list[str]:

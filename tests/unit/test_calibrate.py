@@ -17,6 +17,7 @@ from octet.calibrate.activations import activations_csv
 from octet.calibrate.calibrate import calibrate, remarks, table
 from octet.calibrate.histogram import BINS, Histogram
 from octet.calibrate.job import Job
+from octet.calibrate.observe import histograms
 from octet.calibrate.ranges import ranges
 from octet.calibrate.weights import weight_scales
 from octet.core import registry
@@ -24,7 +25,7 @@ from octet.core.errors import OctetError
 from octet.graph.profiles import target
 from octet.graph.ranges import load, save
 from octet.ncnn.layer import Layer
-from octet.ncnn.net import Net, save_net
+from octet.ncnn.net import Net, loads, save_net
 from octet.ncnn.rounding import round_int8
 from tests import nets
 
@@ -419,3 +420,14 @@ def test_the_activations_that_are_drawn(tmp_path):
     counts, _ = np.histogram(np.abs(images), bins=len(first), range=(0, len(first) * width))
     assert np.allclose(first[:, 1], 100 * counts / counts.sum(), rtol=1e-4)
     assert not first[:, 2].any()
+
+
+def test_a_blob_is_read_before_what_comes_behind_a_split_of_it():
+    """ncnn has given its memory back once the Split was computed, as in a detector's pyramid of features."""
+    text = (
+        "7767517\n6 7\nInput in0 0 1 in0\nConvolution a 1 1 in0 a 0=4 1=1 6=16\nSplit s 1 2 a b c\nSigmoid r 1 1 b r\n"
+        "Convolution d 1 1 r e 0=4 1=1 6=16\nConvolution f 1 1 c out0 0=4 1=1 6=16\n"
+    )
+    net = loads(text, (bytes(4) + np.full(16, 0.5, np.float32).tobytes()) * 3)
+    measured = histograms(net, [np.ones((4, 2, 2), np.float32)])
+    assert list(measured) == ["in0", "r", "a"]

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from octet.evaluate.predictions import Prediction
-from octet.summary.differences import classes_csv, confusion_csv, differing, sheet
+from octet.summary.differences import captions, classes_csv, confusion_csv, differing, sheet
 
 pytestmark = pytest.mark.unit
 
@@ -51,17 +51,17 @@ def test_the_sheet_holds_the_images():
     grey, red = np.full((16, 16), 128, np.uint8), np.zeros((300, 200, 3), np.uint8)
     red[..., 0] = 255
     both = pairs(["a very long name that does not fit below it", "b"], "ab", "ba")
-    data = sheet([red, grey], both)
+    data = sheet([red, grey], captions(both))
     drawn = np.asarray(Image.open(io.BytesIO(data)))
     assert (drawn == [255, 0, 0]).all(axis=2).sum() == 128 * 85
     assert (drawn == 128).all(axis=2).sum() >= 128 * 128
-    assert data == sheet([red, grey], both)
+    assert data == sheet([red, grey], captions(both))
     assert sheet([], [])[:4] == b"\x89PNG"
 
 
 def test_what_the_sheet_s_font_has_not_is_escaped():
     """No boxes stand for it, and the bytes do not depend on the fonts of the machine."""
     grey = np.full((16, 16), 128, np.uint8)
-    chinese, escaped = (sheet([grey], pairs([name], ["é"], [name])) for name in ("虎x", "\\u864ex"))
+    chinese, escaped = (sheet([grey], captions(pairs([name], ["é"], [name]))) for name in ("虎x", "\\u864ex"))
     assert chinese == escaped
-    assert chinese != sheet([grey], pairs(["\\u6591x"], ["é"], ["\\u6591x"]))
+    assert chinese != sheet([grey], captions(pairs(["\\u6591x"], ["é"], ["\\u6591x"])))

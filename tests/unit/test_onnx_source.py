@@ -22,7 +22,7 @@ from octet.export.onnx_source import OnnxSource
 from octet.export.sources import source_of
 from octet.ncnn.convert import convert
 from octet.ncnn.engine import Engine
-from tests.onnx_nets import PREPROCESS, classifier
+from tests.onnx_nets import PREPROCESS, classifier, features
 
 pytestmark = pytest.mark.unit
 
@@ -163,7 +163,11 @@ def two_outputs() -> onnx.ModelProto:
     ("model", "more", "message"),
     [
         (classifier(inputs=2), {}, "has 2 inputs ('image', 'more1'); Octet quantizes networks with one image as input"),
-        (two_outputs(), {}, "has 2 outputs ('end0', 'p'); expected one, the scores of the classes"),
+        (
+            two_outputs(),
+            {"classes": ["a", "b", "c", "d", "e"]},
+            "'classes' in 'preprocess' has 5 names, but its outputs are no class scores: 'end0' of [1, 5], 'p' of [1, 16, 1, 1];",
+        ),
         (classifier(end=("Sigmoid",)), {}, "ends in Sigmoid, which gives an image several labels"),
         (classifier(end=("ArgMax",)), {}, "ends in ArgMax: it tells classes and no scores"),
         (quantized(), {}, "is quantized already (QuantizeLinear); Octet quantizes fp32 models"),
@@ -237,3 +241,34 @@ export(OnnxSource("net.onnx", given), 13, Path("fp32.onnx"), Path("preprocess.js
 assert not {{"torch", "mmcls", "mmcv"}} & set(sys.modules), sorted(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True)
+
+
+def test_outputs_that_are_no_class_scores_are_kept_with_their_names_and_order(tmp_path):
+    result, steps = exported(tmp_path, source(tmp_path, features()))
+    assert [value.name for value in result.graph.output] == ["output_0", "output_1"]
+    assert (steps.classes, steps.sizes) == ([], [4 * 256, 8 * 256])
+    assert [output.name for output in steps.outputs] == ["scores", "features"]
+    files = NcnnFiles.named(tmp_path, "fp32")
+    images = [steps(image) for image in steps.noise(2)]
+    assert convert(tmp_path / "fp32.onnx", files, images) < 1e-5
+    own = onnxruntime.InferenceSession(str(tmp_path / "net.onnx")).run(None, {"image": images[0][None]})
+    values = np.concatenate([output.reshape(-1) for output in own])
+    assert np.abs(Engine(files.param, files.bin)(images[0]) - values).max() < 1e-4
+
+
+def test_an_entry_may_say_that_what_looks_like_class_scores_is_none(tmp_path):
+    model = classifier(end=("Sigmoid",))
+    result, steps = exported(tmp_path, source(tmp_path, model, classes=[]))
+    assert [node.op_type for node in result.graph.node][-1] == "Sigmoid"
+    assert (steps.classes, [(output.name, output.shape) for output in steps.outputs]) == ([], [("end0", [5])])
+    with pytest.raises(OctetError, match="make predict: is for class scores, and this model gives other outputs"):
+        steps.needs_classes("make predict")
+
+
+def test_an_output_that_is_the_same_for_every_image_is_refused(tmp_path):
+    model = features()
+    model.graph.initializer.append(numpy_helper.from_array(np.ones((1, 3), np.float32), "one"))
+    model.graph.node.append(helper.make_node("Add", ["one", "one"], ["two"]))
+    model.graph.output.append(helper.make_tensor_value_info("two", onnx.TensorProto.FLOAT, (1, 3)))
+    with pytest.raises(OctetError, match="the output 'two' is the same for every image; export it without that one"):
+        exported(tmp_path, source(tmp_path, model))

@@ -494,7 +494,7 @@ def test_an_entry_that_is_no_mapping(path):
     result = problems(path, "models:\n  net: 5" + VALID[VALID.index("\ntarget") :])
     assert result == [
         "params.yaml: models.net: expected a mapping with the keys config, checkpoint, trusted, data, keep_fp32, "
-        "partition, max_drop_pt, zoo, onnx, timm, torchvision, preprocess; found 5"
+        "partition, max_drop_pt, min_sqnr_db, zoo, onnx, timm, torchvision, preprocess; found 5"
     ]
 
 

@@ -6,12 +6,12 @@ import pytest
 from octet.calibrate.calibrate import calibrate
 from octet.calibrate.weights import weight_scales
 from octet.core.errors import OctetError
-from octet.graph.layers import quantizable
+from octet.graph.layers import is_requantized, quantizable
 from octet.graph.profiles import target
 from octet.graph.targets import Target
 from octet.ncnn.engine import Engine
 from octet.ncnn.layer import Layer
-from octet.ncnn.net import Net, load_net, save_net
+from octet.ncnn.net import Net, load_net, loads, save_net
 from octet.ncnn.rounding import round_int8
 from octet.ncnn.table import Table
 from octet.quantize.int8_files import write
@@ -148,3 +148,21 @@ def test_values_that_are_not_finite_leave_no_file(calibrated, tmp_path):
     with pytest.raises(OctetError, match="not finite|read back"):
         write(result, tmp_path / "int8.param", tmp_path / "int8.bin", nets.images(1)[0])
     assert sorted(p.name for p in tmp_path.iterdir()) == ["fp32.bin", "fp32.param"]
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+def test_a_blob_that_leaves_the_network_and_is_read_in_it_stays_fp32(leaves):
+    """Requantized, the network's output would hold integers."""
+    layers = ["Input in0 0 1 in0", "Convolution a 1 1 in0 a 0=4 1=1 6=16"]
+    layers += [f"Split s 1 2 a {'out1' if leaves else 'x'} b", "Convolution c 1 1 b out0 0=4 1=1 6=16"]
+    layers += [] if leaves else ["Convolution d 1 1 x out1 0=4 1=1 6=16"]
+    weights = bytes(4) + np.full(16, 0.5, np.float32).tobytes()
+    net = loads(
+        "\n".join(["7767517", f"{len(layers)} {5 if leaves else 6}", *layers, ""]), weights * (2 if leaves else 3)
+    )
+    assert net.outputs == ["out0", "out1"]
+    scales, scale = np.full(4, 254, np.float32), np.float32(10)
+    table = Table(dict.fromkeys("acd"[: len(layers) - 2], scales), dict.fromkeys("acd"[: len(layers) - 2], scale))
+    for name in ("dotprod", "ncnn2int8") if leaves else ("ncnn2int8",):
+        result = quantize(net, table, target(name), [], "table")
+        assert is_requantized(result.layer("a")) == (not leaves), name
