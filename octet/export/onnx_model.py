@@ -65,6 +65,8 @@ def to_onnx(network: torch.nn.Module, shape: Sequence[int], opset: int, where: s
     deploy(network)
     network.eval()
     buffer: Any = io.BytesIO()
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # one operator for a whole attention, which ONNX has not
     try:
         with warnings.catch_warnings(), rewritten(network), torch.no_grad():
             warnings.simplefilter("ignore")
@@ -83,5 +85,7 @@ def to_onnx(network: torch.nn.Module, shape: Sequence[int], opset: int, where: s
             f"{where}: torch cannot write the model as ONNX of opset {opset}: {reason} "
             "Express that operator by others in the model, or see octet/export/rewrites"
         ) from None
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
     content: bytes = buffer.getvalue()
     return content
