@@ -122,7 +122,7 @@ dump: .venv/.ready  ## Write what fp32 and int8 predict for every test image as 
 env: .venv/.ready  ## Print what a bug report needs: versions, processor, threads, which target fits
 	@$(RUN) -m octet env
 
-check: .venv/.ready  ## Fail where int8 loses more accuracy than params.yaml allows, for all models or MODEL=name
+check: .venv/.ready  ## Fail where int8 loses more than params.yaml allows, here or on a device; for all models or MODEL=name
 	@$(RUN) -m octet check $(FOR_MODEL)
 
 schema: .venv/.ready  ## Write configs/params.schema.json and docs/parameters.md anew, from octet/core/params.py

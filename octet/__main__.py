@@ -176,13 +176,17 @@ def summary(model: str | None) -> None:
 
 
 def check(model: str | None) -> None:
-    """Fail where int8 loses more than max_drop_pt allows, in top-1 or in agreement, or has less SQNR than min_sqnr_db."""
+    """Fail where int8 loses more than max_drop_pt, has less SQNR than min_sqnr_db, or falls short on a device."""
+    from octet.device.check import shortfalls
     from octet.evaluate import engines
 
     loaded, names = _models(model)
-    over, noisy = [], []
+    over, noisy, short = [], [], []
     for name in names:
         measured, most = _summary(name), loaded.models[name].max_drop_pt
+        verdicts = shortfalls(ModelFolder(name), loaded.check)
+        print("".join(f"{name}: {line}\n" for line in verdicts.lines), end="", file=sys.stderr)
+        short += [f"{name} on {device}" for device in verdicts.short]
         if measured.sqnr_db is not None:
             least = loaded.models[name].min_sqnr_db
             noisy += [name] if measured.sqnr_db < least else []
@@ -205,11 +209,13 @@ def check(model: str | None) -> None:
         problems.append(f"{', '.join(noisy)}: the SQNR is under min_sqnr_db")
     if over:
         problems.append(f"{', '.join(over)}: the drop is over max_drop_pt")
+    advice = (
+        "; try another calibrate.method or more calibrate.images, or list layers under keep_fp32" if problems else ""
+    )
+    if short:
+        problems.append(f"{', '.join(short)}: less than 'check' in params.yaml asks of a device")
     if problems:
-        raise OctetError(
-            f"{'; '.join(problems)}; try another calibrate.method or more calibrate.images, or list "
-            "layers under keep_fp32"
-        )
+        raise OctetError("; ".join(problems) + advice)
 
 
 def predict(model: str | None, image: list[str]) -> None:

@@ -187,3 +187,8 @@ class ModelFolder:
     def peers(self) -> Path:
         """The model beside other engines."""
         return self.metrics / "peers.json"
+
+    @property
+    def devices(self) -> Path:
+        """The folder of what devices answer and how fast, a file a device."""
+        return self.metrics / "devices"

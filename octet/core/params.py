@@ -252,6 +252,27 @@ class Parallel(Section):
     """null: this machine's cores."""
 
 
+class Check(Section):
+    """What does `make check` ask of the devices on which a model was run? null: nothing."""
+
+    device_max_drop_pt: float | None = ask(
+        "How many points of top-1 may int8 lose on a device?", None, ge=0, le=100, default=None
+    )
+    """By the images of `make device`, which are fewer than those of the stage evaluate: of 100 images each is a whole point."""
+    device_min_agreement_pct: float | None = ask(
+        "On how many images must a device's int8 predict what this machine's does, in percent?",
+        99,
+        ge=0,
+        le=100,
+        default=None,
+    )
+    """With the pipeline's options. Where a device computes something else, its answers are wrong."""
+    device_min_speedup: float | None = ask(
+        "How many times as fast as the device's own default float must int8 be, at one thread?", 1.0, gt=0, default=None
+    )
+    """The default float is fp16 where the processor has it. Not asked of emulators."""
+
+
 class Models(Section):
     """The models that the pipeline runs for."""
 
@@ -262,6 +283,7 @@ class Params(Settings, Models):  # the keys of the last base come first, as in t
     """All parameters of the pipeline."""
 
     parallel: Parallel
+    check: Check = Field(default=Check())
 
 
 def _conflict(text: str, key: str) -> PydanticCustomError:

@@ -1,12 +1,13 @@
-"""metrics/<model>/devices/<name>.json: what a device answers and how fast, beside this machine's answers.
+"""What one run on a device gives beside this machine's answers.
 
 Accuracy, divergence and speed are computed by the same functions as those of the stages evaluate and benchmark.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,12 @@ class DeviceSpeed:
         """Its figures side by side."""
         return {**asdict(self.speed), "drift_pct": self.drift_pct}
 
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> DeviceSpeed:
+        """What to_json wrote. Raises KeyError, TypeError or ValueError for anything else."""
+        median_ms, p90_ms, fps, n_runs = (number(content[field.name]) for field in fields(Speed))
+        return cls(Speed(median_ms, p90_ms, fps, int(n_runs)), number(content["drift_pct"]))
+
 
 @dataclass(frozen=True)
 class RunFigures:
@@ -102,6 +109,28 @@ class RunFigures:
         speeds = {f"threads_{threads}": speed.to_json() for threads, speed in self.speeds.items()}
         rest = {"load_ms": self.load_ms, "peak_kib": self.peak_kib, "size_bytes": self.size_bytes}
         return against | top1 | rest | speeds
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any], precision: str) -> RunFigures:
+        """What to_json wrote. Raises KeyError, TypeError or ValueError for anything else."""
+        fp32, same = (
+            Against(**{field.name: number(content[key][field.name]) for field in fields(Against)})
+            for key in ("host_fp32", f"host_{precision}")
+        )
+        top1 = number(content["top1_pct"]) if "top1_pct" in content else None
+        rest = number(content["load_ms"]), int(number(content["peak_kib"])), int(number(content["size_bytes"]))
+        threads = sorted(int(key.removeprefix("threads_")) for key in content if key.startswith("threads_"))
+        speeds = {count: DeviceSpeed.from_json(content[f"threads_{count}"]) for count in threads}
+        return cls(fp32, same, top1, *rest, speeds)
+
+
+def number(value: Any) -> float:
+    """A finite number of a file. Raises TypeError or ValueError for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError("no number")
+    if not math.isfinite(value):
+        raise ValueError("no finite number")
+    return value
 
 
 def top1_pct(logits: Logits, labels: npt.NDArray[np.int64] | None) -> float | None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from octet.core.errors import OctetError
-from octet.core.files import decimals, require, write_json
+from octet.core.files import decimals, require
 from octet.core.folder import PRECISIONS, ModelFolder
 from octet.core.params import Params, model
 from octet.core.text import table
@@ -18,15 +17,14 @@ from octet.data import preprocess
 from octet.data.images import split_images
 from octet.device import devices
 from octet.device.connections import connect
-from octet.device.figures import Against, DeviceSpeed, RunFigures, speedups, top1_pct
+from octet.device.figures import Against, DeviceSpeed, RunFigures, top1_pct
 from octet.device.inputs import write_inputs
+from octet.device.record import RUNS, DeviceFigures, fingerprints, write
 from octet.device.session import Job, Result, Session
 from octet.ncnn.engine import Engine, logits
 
 TIMED_IMAGES = 20  # at each number of threads
 TIMED_RUNS = 5
-# name, precision of the files, options: fp16 is ncnn's default.
-RUNS = (("fp32", "fp32", "fp32"), ("fp16", "fp32", "fp16"), ("int8", "int8", "fp32"), ("int8_fp16", "int8", "fp16"))
 
 
 def measure(device_name: str, name: str, params: Params, count: int) -> Path:
@@ -76,7 +74,7 @@ def measure(device_name: str, name: str, params: Params, count: int) -> Path:
                 what = f"{device_name}, {threads} thread{'s' * (threads > 1)}"
                 speeds[threads] = session.run(jobs, timed, few, what, threads=threads, cores="big", runs=TIMED_RUNS)
     hosts = {precision: logits(engine, images, f"this machine, {precision}") for precision, engine in engines.items()}
-    figures = {
+    runs = {
         run: RunFigures(
             host_fp32=Against.of(hosts["fp32"], answers[run].logits),
             host_same=Against.of(hosts[precision], answers[run].logits),
@@ -88,21 +86,17 @@ def measure(device_name: str, name: str, params: Params, count: int) -> Path:
         )
         for run, precision, _ in RUNS
     }
-    content: dict[str, Any] = {"device": session.info | {"emulated": device.emulated}, "n_images": len(images)}
-    content |= {run: figures[run].to_json(precision) for run, precision, _ in RUNS}
-    for threads in speeds:
-        content |= speedups({run: of.speeds[threads].speed.median_ms for run, of in figures.items()}, threads)
-    path = folder.metrics / "devices" / f"{device_name}.json"
-    write_json(path, content)
+    about = session.info | {"emulated": device.emulated}
+    path = write(folder, DeviceFigures(device_name, about, len(images), fingerprints(folder), runs))
     print(f"{name} on {device_name}: {session.info['cpu']}, {', '.join(session.info['features']) or 'no extensions'}")
-    print(_table(figures))
+    print(_table(runs))
     return path
 
 
-def _table(figures: Mapping[str, RunFigures]) -> str:
+def _table(runs: Mapping[str, RunFigures]) -> str:
     """One row a run."""
-    threads, rows = sorted(figures["fp32"].speeds), []
-    for run, of in figures.items():
+    threads, rows = sorted(runs["fp32"].speeds), []
+    for run, of in runs.items():
         row = [run, "" if of.top1_pct is None else f"{of.top1_pct:.2f} %", f"{of.host_same.agreement_pct:.2f} %"]
         row += [f"{of.host_same.sqnr_db:.1f} dB", f"{of.host_fp32.kl_nats:.2e}"]
         rows.append(row + [f"{of.speeds[count].speed.median_ms:.2f} ms" for count in threads])

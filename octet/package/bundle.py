@@ -11,6 +11,7 @@ from pathlib import Path
 from octet.core.files import read_json, require, write_bytes
 from octet.core.folder import PRECISIONS, ModelFolder
 from octet.data import preprocess
+from octet.device.record import load_all
 from octet.evaluate.accuracy import Accuracy
 from octet.evaluate.fidelity import Fidelity
 from octet.ncnn.net import load_net
@@ -79,7 +80,8 @@ def contents(folder: ModelFolder, checkpoint: str) -> dict[str, bytes]:
     summary = Summary.load(folder.summary, made_by)
     int8 = Fidelity.load(folder.figures("int8"), True) if outputs else Accuracy.load(folder.figures("int8"))
     reasons = of_model(folder, net, parameters.target, parameters.keep_fp32)
-    files["README.md"] = card(folder.name, parameters, steps, blobs, reasons, summary, int8, sums).encode()
+    devices = [figures for figures in load_all(folder) if figures.is_of(folder)]
+    files["README.md"] = card(folder.name, parameters, steps, blobs, reasons, summary, int8, sums, devices).encode()
     files["SHA256SUMS"] = "".join(f"{digest}  {file}\n" for file, digest in sums.items()).encode()
     parameters.check(required, made_by)  # last, since what reads a damaged file can say what is wrong with it
     return files

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 
+from octet.device.record import DeviceFigures, columns
 from octet.evaluate.accuracy import Accuracy
 from octet.evaluate.fidelity import Fidelity
 from octet.graph.targets import Fp32Reason
@@ -28,6 +29,7 @@ def card(
     summary: Summary,
     int8: Accuracy | Fidelity,
     sums: Mapping[str, str],
+    devices: Sequence[DeviceFigures],
 ) -> str:
     """README.md.
 
@@ -40,6 +42,7 @@ def card(
         summary: fp32 beside int8.
         int8: The accuracy of int8, or its outputs.
         sums: The sha256 of each file of the bundle.
+        devices: Figures of these files on devices.
     """
     filters = " and ".join(way.words for way in resizes(steps) if not way.plain)
     return fill(
@@ -65,6 +68,7 @@ def card(
         sdk_note=_sdk_note(steps),
         geometry=[sentence(step, steps) for step in steps["geometry"]],
         sums=sums,
+        devices=columns(devices) if devices else None,
     )
 
 

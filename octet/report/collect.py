@@ -19,6 +19,8 @@ from octet.core.files import read_bytes, read_json, require
 from octet.core.folder import PRECISIONS, ModelFolder
 from octet.data import preprocess
 from octet.data.images import named_images
+from octet.device import record
+from octet.device.record import DeviceFigures
 from octet.evaluate.accuracy import Accuracy
 from octet.evaluate.fidelity import Fidelity
 from octet.evaluate.pairs import Pair, labelled, read_pairs
@@ -78,6 +80,8 @@ class ReportData:
         fp32_layers: Those of them that are not, and why.
         analysis: What each int8 layer costs; None where that was not measured.
         peers: Other engines; None likewise.
+        devices: The devices on which it was run.
+        devices_before: The names of those that ran other files of this model.
     """
 
     name: str
@@ -96,6 +100,8 @@ class ReportData:
     fp32_layers: dict[str, Fp32Reason]
     analysis: Analysis | None
     peers: PeersFigures | None
+    devices: list[DeviceFigures]
+    devices_before: list[str]
 
     @property
     def labelled(self) -> bool:
@@ -124,7 +130,7 @@ def collect(name: str, data: str) -> ReportData:
         p: Fidelity.load(folder.figures(p), p == "int8") if summary.outputs else Accuracy.load(folder.figures(p))
         for p in PRECISIONS
     }
-    different, net = differing(pairs), load_net(*folder.int8)
+    different, net, devices = differing(pairs), load_net(*folder.int8), record.load_all(folder)
     report = ReportData(
         name=name,
         summary=summary,
@@ -139,6 +145,8 @@ def collect(name: str, data: str) -> ReportData:
         fp32_layers=of_model(folder, net, made_with.target, made_with.keep_fp32),
         analysis=_analysis(folder.analysis) if folder.analysis.exists() else None,
         peers=peers.read(folder.peers) if folder.peers.exists() else None,
+        devices=devices,
+        devices_before=[of.name for of in devices if not of.is_of(folder)] if devices else [],
     )
     made_with.check(required, made_by)  # last, since what reads a damaged file can say what is wrong with it
     return report

@@ -11,6 +11,7 @@ import jinja2
 from octet.core.files import write_text
 from octet.core.folder import PRECISIONS, ModelFolder
 from octet.core.text import shorten
+from octet.device.record import columns
 from octet.project.environment import PACKAGES, installed_version
 from octet.quantize.fp32_layers import by_reason
 from octet.report import chart, figures, history, peers
@@ -64,6 +65,7 @@ def page(report: ReportData, params: str) -> str:
         overview=overview(report),
         classes=classes(report),
         peers_table=peers.cells(report.peers) if report.peers else None,
+        devices_table=columns(report.devices),
         fp32_layers=by_reason(report.fp32_layers),
         change=history.last_change(report.name, tracked, params),
         experiments=history.experiments(report.name),

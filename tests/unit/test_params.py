@@ -515,7 +515,7 @@ def test_ppq_does_not_see_an_equalized_network(path):
 
 def test_a_file_that_is_no_mapping(path):
     wanted = "models, engines, target, export, equalize, calibrate, rounding, analyze, mixed_precision, evaluate, benchmark, "
-    wanted += "parallel"
+    wanted += "parallel, check"
     assert problems(path, "- a") == [f'params.yaml: expected a mapping with the keys {wanted}; found ["a"]']
 
 

@@ -160,6 +160,8 @@ def report_data(**changes):
         "fp32_layers": {},
         "analysis": None,
         "peers": None,
+        "devices": [],
+        "devices_before": [],
     }
     return ReportData(**given | changes)
 

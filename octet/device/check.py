@@ -1,0 +1,61 @@
+"""make check, of devices: does int8 keep there what params.yaml asks for?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from octet.core.folder import ModelFolder
+from octet.core.params import Check
+from octet.device.record import DeviceFigures, load_all
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """What make check says of the devices.
+
+    Args:
+        lines: One a device and question.
+        short: The devices that fall short, by name.
+    """
+
+    lines: list[str]
+    short: list[str]
+
+
+def shortfalls(folder: ModelFolder, check: Check) -> Verdicts:
+    """Sets the figures of each device on which a model was run beside what is asked.
+
+    Figures of files that the model no longer has are named, and not judged.
+
+    Raises:
+        OctetError: A file of figures is damaged.
+    """
+    lines, short = list[str](), list[str]()
+    for figures in load_all(folder) if any(value is not None for value in check.model_dump().values()) else []:
+        if not figures.is_of(folder):
+            lines.append(
+                f"{figures.name}: its figures are of other files of this model; make device DEVICE={figures.name} "
+                f"MODEL={folder.name} measures anew"
+            )
+            continue
+        judged = _judge(figures, check)
+        lines += [f"{figures.name}: {line}: {'fine' if good else 'not enough'}" for line, good in judged]
+        short += [figures.name] if not all(good for _, good in judged) else []
+    return Verdicts(lines, short)
+
+
+def _judge(figures: DeviceFigures, check: Check) -> list[tuple[str, bool]]:
+    judged = []
+    most, least = check.device_max_drop_pt, check.device_min_agreement_pct
+    drop = figures.drop_pt
+    if most is not None and drop is not None:
+        judged.append((f"int8 loses {drop:+.2f} points of top-1 there, allowed are {most:.2f}", drop <= most))
+    if least is not None:
+        agreement = figures.runs["int8"].host_same.agreement_pct
+        words = f"int8 predicts what it does on this machine on {agreement:.2f} % of images, asked are {least:.2f}"
+        judged.append((words, agreement >= least))
+    if check.device_min_speedup is not None and 1 in figures.threads:
+        speedup = figures.speedups(1)["speedup_over_default_threads_1"]
+        words = f"int8 is {speedup:.2f} times as fast as its default float, asked is {check.device_min_speedup:.2f}"
+        judged.append((words, speedup >= check.device_min_speedup))
+    return judged

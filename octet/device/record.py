@@ -1,0 +1,160 @@
+"""metrics/<model>/devices/<name>.json: a model's figures on one device, written by make device; and what is done with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from octet.core.errors import OctetError
+from octet.core.files import checksum, decimals, read_json, write_json, write_text
+from octet.core.folder import PRECISIONS, ModelFolder
+from octet.core.machine import is_machine
+from octet.device.figures import RunFigures, speedups
+
+# name, precision of the files, options: fp16 is ncnn's default.
+RUNS = (("fp32", "fp32", "fp32"), ("fp16", "fp32", "fp16"), ("int8", "int8", "fp32"), ("int8_fp16", "int8", "fp16"))
+Rows = list[list[str]]
+
+
+@dataclass(frozen=True)
+class DeviceFigures:
+    """A model on a device.
+
+    Args:
+        name: The device's.
+        device: What it is: its cpu, cores, features, ncnn, and whether it is emulated.
+        n_images: On how many test images.
+        sha256: Of the weights that were run, by precision, the first 16 digits.
+        runs: By the name of each of RUNS.
+    """
+
+    name: str
+    device: Mapping[str, Any]
+    n_images: int
+    sha256: Mapping[str, str]
+    runs: Mapping[str, RunFigures]
+
+    def to_json(self) -> dict[str, Any]:
+        """The file's content."""
+        content = {"device": dict(self.device), "n_images": self.n_images, "sha256": dict(self.sha256)}
+        content |= {run: self.runs[run].to_json(precision) for run, precision, _ in RUNS}
+        for threads in self.threads:
+            content |= self.speedups(threads)
+        return content
+
+    @classmethod
+    def load(cls, path: Path, made_by: str) -> DeviceFigures:
+        """Reads a file of figures.
+
+        Args:
+            path: The file, whose name is the device's.
+            made_by: What makes it, for the error.
+
+        Raises:
+            OctetError: It is not what make device writes.
+        """
+        content = read_json(path, made_by)
+        try:
+            runs = {run: RunFigures.from_json(content[run], precision) for run, precision, _ in RUNS}
+            figures = cls(path.stem, content["device"], int(content["n_images"]), content.get("sha256", {}), runs)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            raise OctetError(f"{path}: not what 'make device' writes; {made_by}") from None
+        if not is_machine(figures.device, "cpu", "cores", "features", "ncnn") or len({*figures.all_threads()}) > 1:
+            raise OctetError(f"{path}: not what 'make device' writes; {made_by}")
+        return figures
+
+    def all_threads(self) -> list[tuple[int, ...]]:
+        """Of each run, at how many threads it was timed."""
+        return [tuple(sorted(run.speeds)) for run in self.runs.values()]
+
+    @property
+    def threads(self) -> tuple[int, ...]:
+        """At how many threads the runs were timed; none on an emulator."""
+        return self.all_threads()[0]
+
+    def speedups(self, threads: int) -> dict[str, float]:
+        """int8 beside fp32 and beside ncnn's default float, at that number of threads."""
+        return speedups({run: of.speeds[threads].speed.median_ms for run, of in self.runs.items()}, threads)
+
+    @property
+    def drop_pt(self) -> float | None:
+        """How many points of top-1 int8 loses on the device; None where the images have no labels."""
+        fp32, int8 = self.runs["fp32"].top1_pct, self.runs["int8"].top1_pct
+        return None if fp32 is None or int8 is None else decimals(fp32 - int8, 4)
+
+    def is_of(self, folder: ModelFolder) -> bool:
+        """Were these very files measured?"""
+        return dict(self.sha256) == fingerprints(folder)
+
+
+def fingerprints(folder: ModelFolder) -> dict[str, str]:
+    """The first 16 digits of the sha256 of a model's weights, by precision."""
+    return {precision: checksum(folder.ncnn(precision).bin, "sha256")[:16] for precision in PRECISIONS}
+
+
+def load_all(folder: ModelFolder) -> list[DeviceFigures]:
+    """Of all devices on which a model was run, by name.
+
+    Raises:
+        OctetError: A file of them is damaged.
+    """
+    return [
+        DeviceFigures.load(path, f"'make device DEVICE={path.stem} MODEL={folder.name}' makes it")
+        for path in sorted(folder.devices.glob("*.json"))
+    ]
+
+
+def write(folder: ModelFolder, figures: DeviceFigures) -> Path:
+    """Writes the file, and beside it the dvc.yaml that shows all of them to dvc metrics show and diff."""
+    path = folder.devices / f"{figures.name}.json"
+    write_json(path, figures.to_json())
+    names = sorted(other.name for other in folder.devices.glob("*.json"))
+    write_text(
+        folder.devices / "dvc.yaml",
+        "# So that dvc metrics show and diff read these. 'make device' writes it.\nmetrics:\n"
+        + "".join(f"- {name}\n" for name in names),
+    )
+    return path
+
+
+def columns(devices: Sequence[DeviceFigures]) -> tuple[list[str], Rows]:
+    """A table with one column a device: headers and rows. A row that no device fills is left out."""
+    rows = [
+        ["processor", *(str(of.device["cpu"]) + " (emulated)" * bool(of.device.get("emulated")) for of in devices)],
+        ["features", *(" ".join(of.device["features"]) or "none" for of in devices)],
+        ["images", *(f"{of.n_images:,}" for of in devices)],
+    ]
+    for run, words in (("fp32", "fp32"), ("fp16", "default float"), ("int8", "int8"), ("int8_fp16", "int8, default")):
+        rows.append([f"top-1, {words}", *(_percent(of.runs[run].top1_pct) for of in devices)])
+    for run, words in (("int8", "int8"), ("int8_fp16", "int8, default")):
+        against = [of.runs[run].host_same for of in devices]
+        rows.append([f"{words}: agrees with this machine's", *(f"{a.agreement_pct:.2f} %" for a in against)])
+        rows.append([f"{words}: SQNR to it", *(f"{a.sqnr_db:.1f} dB" for a in against)])
+    for run, words in (("fp16", "default float"), ("int8", "int8"), ("int8_fp16", "int8, default")):
+        kl = [of.runs[run].host_fp32 for of in devices]
+        rows.append([f"{words}: KL from this machine's fp32", *(f"{a.kl_nats:.1e} ± {a.kl_se_nats:.0e}" for a in kl)])
+    rows.append(["default float: SQNR to it", *(f"{of.runs['fp16'].host_fp32.sqnr_db:.1f} dB" for of in devices)])
+    for threads in sorted({count for of in devices for count in of.threads}):
+        rows += _speed_rows(devices, threads)
+    rows.append(["peak memory", *(f"{max(run.peak_kib for run in of.runs.values()) / 1024:.0f} MiB" for of in devices)])
+    return ["", *(of.name for of in devices)], [row for row in rows if any(row[1:])]
+
+
+def _speed_rows(devices: Iterable[DeviceFigures], threads: int) -> Rows:
+    at, rows = f"{threads} thread{'s' * (threads > 1)}", []
+    timed = [of if threads in of.threads else None for of in devices]
+    for run, words in (("fp32", "fp32"), ("fp16", "default float"), ("int8", "int8"), ("int8_fp16", "int8, default")):
+        speeds = [of and of.runs[run].speeds[threads] for of in timed]
+        rows.append([f"median, {words}, {at}", *(f"{s.speed.median_ms:.2f} ms" if s else "" for s in speeds)])
+    for key, words in (("fp32", "fp32"), ("default", "its default float")):
+        gains = [of and of.speedups(threads)[f"speedup_over_{key}_threads_{threads}"] for of in timed]
+        rows.append([f"int8 beside {words}, {at}", *(f"{gain:.2f} times as fast" if gain else "" for gain in gains)])
+    drifts = [of and max(run.speeds[threads].drift_pct for run in of.runs.values()) for of in timed]
+    rows.append([f"slower at the end, at most, {at}", *("" if d is None else f"{d:+.0f} %" for d in drifts)])
+    return rows
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f} %"

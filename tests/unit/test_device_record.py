@@ -1,0 +1,125 @@
+"""A model's figures on devices: their file, DVC's view of it, the table of report and card, and what make check asks."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from dvc.repo import Repo
+
+from octet.core.errors import OctetError
+from octet.core.folder import ModelFolder
+from octet.core.params import Check
+from octet.device.check import shortfalls
+from octet.device.figures import Against, DeviceSpeed, RunFigures
+from octet.device.record import RUNS, DeviceFigures, columns, fingerprints, load_all, write
+
+pytestmark = pytest.mark.unit
+SPEEDS_MS = {"fp32": 10.0, "fp16": 5.0, "int8": 4.0, "int8_fp16": 8.0}
+BOARD = {"cpu": "Cortex-A76", "cores": 4, "features": ["asimdhp", "asimddp"], "ncnn": "1.0.20261020", "emulated": False}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = ModelFolder("net")
+    folder.models.mkdir(parents=True)
+    for precision in ("fp32", "int8"):
+        folder.ncnn(precision).bin.write_bytes(precision.encode())
+    return folder
+
+
+def figures(folder, name="board", agreement_pct=100.0, top1_pct=95.0, threads=(1, 4), **device):
+    runs = {
+        run: RunFigures(
+            Against(99.0, 1.0, 1e-4, 1e-5, 40.0),
+            Against(agreement_pct, 0.5, 1e-6, 1e-7, 60.0),
+            None if top1_pct is None else top1_pct - 1.5 * (precision == "int8"),
+            *(3.0, 2048, 100),
+            {count: DeviceSpeed.of([SPEEDS_MS[run] / count] * 8) for count in threads},
+        )
+        for run, precision, _ in RUNS
+    }
+    for run in ("fp32", "fp16"):  # their files are fp32's, so both comparisons are the same
+        runs[run] = replace(runs[run], host_same=runs[run].host_fp32)
+    return DeviceFigures(name, BOARD | device, 100, fingerprints(folder), runs)
+
+
+def test_what_is_written_is_read(folder):
+    for given in (figures(folder), figures(folder, "emulator", top1_pct=None, threads=(), emulated=True)):
+        path = write(folder, given)
+        assert DeviceFigures.load(path, "x") == given
+    content = json.loads((folder.devices / "board.json").read_text())
+    assert content["speedup_over_fp32_threads_1"] == 2.5
+    assert content["speedup_over_default_threads_4"] == 1.25
+    assert [of.name for of in load_all(folder)] == ["board", "emulator"]
+
+
+@pytest.mark.parametrize("damage", ["[]", "{}", '{"device": 3}', "null", "top1", "infinite", "features"])
+def test_a_damaged_file_is_named(folder, damage):
+    path = write(folder, figures(folder))
+    content = json.loads(path.read_text())
+    if damage == "top1":
+        content["int8"]["top1_pct"] = "high"
+    elif damage == "infinite":
+        content["int8"]["threads_1"]["median_ms"] = float("inf")
+    elif damage == "features":
+        content["device"]["features"] = [3]
+    path.write_text(json.dumps(content) if damage.isalpha() and damage != "null" else damage)
+    with pytest.raises(OctetError, match=r"devices/board.json: .*make device DEVICE=board MODEL=net"):
+        load_all(folder)
+
+
+def test_dvc_shows_the_figures_and_what_changed(folder, tmp_path):
+    write(folder, figures(folder))
+    write(folder, figures(folder, "phone"))
+    with Repo.init(no_scm=True) as repo:
+        shown = repo.metrics.show()[""]["data"]
+    assert sorted(shown) == ["metrics/net/devices/board.json", "metrics/net/devices/phone.json"]
+    assert shown["metrics/net/devices/phone.json"]["data"]["int8"]["threads_1"]["median_ms"] == 4.0
+
+
+def test_the_table_has_a_column_for_each_device(folder):
+    header, rows = columns([figures(folder), figures(folder, "emulator", threads=(), emulated=True)])
+    assert header == ["", "board", "emulator"]
+    table = {row[0]: row[1:] for row in rows}
+    assert table["processor"] == ["Cortex-A76", "Cortex-A76 (emulated)"]
+    assert table["median, int8, 1 thread"] == ["4.00 ms", ""]
+    assert table["int8 beside its default float, 4 threads"] == ["1.25 times as fast", ""]
+    assert table["int8: agrees with this machine's"] == ["100.00 %"] * 2
+    assert table["top-1, int8"] == ["93.50 %"] * 2
+    assert all(len(row) == 3 for row in rows)
+    assert not [name for name in dict(columns([figures(folder, top1_pct=None)])[1]) if name.startswith("top-1")]
+
+
+NOTHING = {"device_max_drop_pt": None, "device_min_agreement_pct": None, "device_min_speedup": None}
+
+
+@pytest.mark.parametrize(
+    ("asked", "line", "good"),
+    [
+        ({"device_max_drop_pt": 1.5}, "int8 loses +1.50 points of top-1 there, allowed are 1.50", True),
+        ({"device_max_drop_pt": 1.4}, "int8 loses +1.50 points of top-1 there, allowed are 1.40", False),
+        ({"device_min_agreement_pct": 99.5}, "on 99.50 % of images, asked are 99.50", True),
+        ({"device_min_agreement_pct": 99.6}, "on 99.50 % of images, asked are 99.60", False),
+        ({"device_min_speedup": 1.25}, "int8 is 1.25 times as fast as its default float, asked is 1.25", True),
+        ({"device_min_speedup": 1.3}, "int8 is 1.25 times as fast as its default float, asked is 1.30", False),
+    ],
+)
+def test_what_check_asks(folder, asked, line, good):
+    write(folder, figures(folder, agreement_pct=99.5))
+    verdicts = shortfalls(folder, Check(**NOTHING | asked))
+    assert len(verdicts.lines) == 1
+    assert verdicts.lines[0].startswith("board: ")
+    assert f"{line}: {'fine' if good else 'not enough'}" in verdicts.lines[0]
+    assert verdicts.short == ([] if good else ["board"])
+
+
+def test_check_judges_neither_emulators_speeds_nor_other_files(folder):
+    write(folder, figures(folder, "emulator", threads=(), emulated=True))
+    assert shortfalls(folder, Check(**NOTHING | {"device_min_speedup": 9.0})).short == []
+    folder.int8.bin.write_bytes(b"another")
+    verdicts = shortfalls(folder, Check(**NOTHING | {"device_max_drop_pt": 0.0}))
+    assert verdicts.short == []
+    assert "of other files of this model; make device DEVICE=emulator MODEL=net" in verdicts.lines[0]
+    (folder.devices / "emulator.json").write_text("damaged")
+    assert shortfalls(folder, Check()).lines == []
