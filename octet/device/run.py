@@ -24,6 +24,7 @@ from octet.device.session import Job, Result, Session
 from octet.ncnn.engine import Engine, logits
 
 TIMED_IMAGES = 20  # at each number of threads
+EMULATED_IMAGES = 2  # without times, all that is asked of each run alone is its memory and that it loads
 TIMED_RUNS = 5
 
 
@@ -60,7 +61,7 @@ def measure(device_name: str, name: str, params: Params, count: int) -> Path:
         for run, precision, options in RUNS
     ]
     with tempfile.TemporaryDirectory(prefix="octet-inputs-") as temporary:
-        few = min(TIMED_IMAGES, len(images))
+        few = min(EMULATED_IMAGES if device.emulated else TIMED_IMAGES, len(images))
         inputs, timed = Path(temporary) / "inputs", Path(temporary) / "timed"
         write_inputs(inputs, len(images), steps.shape, (images[k] for k in range(len(images))))
         write_inputs(timed, few, steps.shape, (images[k] for k in range(few)))
