@@ -4,7 +4,6 @@ methods/        the calibrators, one a file; its docstring says how to add one
 job.py          what a calibrator works on
 observe.py      one pass over the images: the histogram of all that the layers read
 histogram.py    histograms that merge exactly
-channel_ranges.py   what each channel reaches
 weights.py      the weights' scales
 calibrate.py    from the network and the images to the table
 ranges.py       what the inputs reach, for ranges.json; activations.py draws it

@@ -5,7 +5,6 @@ layers.py       what is true of one layer: its parameters by name, whether it is
 origins.py      where a blob's values come from
 scales.py       which scales the layers need in a calibration table; ranges.py: what their inputs reach
 targets.py      which int8 kernels a device runs best, which layers stay in fp32, and why; profiles.py: targets in files
-channels.py     channels that reach alike, by what images give
 zero_points.py  all 8 bits for the outputs of ReLU; equalize.py: channels scaled alike
 windows.py      what a convolution multiplies its weights with
 
