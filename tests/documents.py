@@ -37,6 +37,7 @@ ROOT = Path(__file__).parents[1]
 LANGUAGES = ("sh", "text", "yaml", "python", "cpp", "toml")
 PIPELINES = ("dvc.yaml", "data/dvc.yaml", "models/dvc.yaml", "downloads/dvc.yaml")
 EXAMPLES = ("my.py", "my.pth", "image.jpg", "profile.yaml")  # a user's own files
+EXAMPLES += ("PP-OCRv6_det_small.onnx", "PP-OCRv6_rec_small.onnx")  # of the package rapidocr
 STRICT = (
     "octet",
     "stages",

@@ -121,6 +121,7 @@ def test_the_report_stands_alone_and_shows_the_figures(project):
         "Error of every layer",
         "What the layers read",
         "Latency",
+        "Devices",
         "Peers",
         "How it was made",
     ]

@@ -22,8 +22,8 @@ pytestmark = pytest.mark.pipeline
 NAMES = ["circle", "cross", "bar | dash", "été", "none"]
 STEPS = "size: [16, 16]\nbackend: cv2\nchannel_order: RGB\nmean: [120, 110, 100]\nstd: 60\nclasses: names.txt\n"
 METHOD = "minmax" if calibrator_needs("ppq").missing else "ppq"
-STAGES = ["settings", "export", "convert", "calibrate", "round", "analyze", "plan", "quantize"]
-LEAVES = ["evaluate_fp32", "evaluate_int8", "benchmark", "summary"]
+STAGES = ["settings", "export", "convert", "calibrate", "round", "analyze", "plan", "quantize", "qdq"]
+LEAVES = ["evaluate_fp32", "evaluate_int8", "evaluate_engines", "benchmark", "summary"]
 
 
 def write_images(project: Project) -> None:

@@ -18,7 +18,7 @@ from tests.pipeline.project import Project
 pytestmark = pytest.mark.pipeline
 
 INT8 = ["round", "analyze", "plan", "quantize", "evaluate_int8", "benchmark", "summary"]
-ALL = ["settings", "export", "convert", "calibrate", "evaluate_fp32", *INT8]
+ALL = ["settings", "export", "convert", "calibrate", "qdq", "evaluate_fp32", "evaluate_engines", *INT8]
 SAME = [f"models/tiny/{name}" for name in ("fp32.onnx", "preprocess.json", "fp32.param", "fp32.bin")]
 SAME += [f"models/tiny/{name}" for name in ("int8.table", "ranges.json", "rounding.npz", "plan.json")]
 SAME += [f"models/tiny/{name}" for name in ("int8.param", "int8.bin")]
@@ -89,7 +89,7 @@ def test_nothing_waits_for_what_explains(project):
 def test_another_method_reruns_int8_only(project):
     project.edit("params.yaml", "method: minmax", "method: kl")
     before = project.files("metrics/tiny/fp32.json", "models/tiny/fp32.bin")
-    assert sorted(project.repro()) == sorted(["settings", "calibrate", *INT8])
+    assert sorted(project.repro()) == sorted(["settings", "calibrate", "qdq", *INT8])
     assert project.files(*before) == before
     changed = project.dvc("metrics", "diff")
     assert "metrics/tiny/int8_vs_fp32.json" in changed
@@ -98,7 +98,7 @@ def test_another_method_reruns_int8_only(project):
 
 def test_a_kept_layer_reruns_int8(project):
     project.edit("params.yaml", "keep_fp32: []", "keep_fp32: [linear_38]")
-    assert sorted(project.repro()) == sorted(["settings", *INT8])
+    assert sorted(project.repro()) == sorted(["settings", "qdq", *INT8])
     net = load_net(project.folder / "models/tiny/int8.param", project.folder / "models/tiny/int8.bin")
     assert not is_int8(net.layer("linear_38"))
     assert is_int8(quantizable(net.layers)[1])
@@ -128,7 +128,7 @@ def test_changed_library_code_reruns_the_stages_that_use_it(project):
     assert project.repro() == ["summary"]
     with (project.folder / "octet/evaluate/evaluate.py").open("a") as file:
         file.write("\n# changed\n")
-    assert sorted(project.repro()) == ["evaluate_fp32", "evaluate_int8", "summary"]
+    assert sorted(project.repro()) == ["evaluate_engines", "evaluate_fp32", "evaluate_int8", "summary"]
 
 
 def test_an_experiment(project):
@@ -180,7 +180,7 @@ def test_one_image(finished, tmp_path):
     """Its drop has no standard error, which no file, table or page makes up."""
     project = finished.copy(tmp_path / "p")
     project.edit("params.yaml", "limit: null", "limit: 1")
-    assert sorted(project.repro()) == ["evaluate_fp32", "evaluate_int8", "settings", "summary"]
+    assert sorted(project.repro()) == ["evaluate_engines", "evaluate_fp32", "evaluate_int8", "settings", "summary"]
     summary = json.loads((project.folder / "metrics/tiny/summary.json").read_text())
     assert (summary["n_images"], summary["top1_drop_se_pt"]) == (1, None)
     shown = project.python("-m", "octet", "summary").stdout

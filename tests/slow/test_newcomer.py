@@ -119,6 +119,7 @@ def test_every_method_loses_less_than_three_tenths_of_a_point(clone, method, tmp
         "round",
         "plan",
         "quantize",
+        "qdq",
         "evaluate_int8",
         "benchmark",
         "summary",

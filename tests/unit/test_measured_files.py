@@ -12,7 +12,8 @@ from octet.summary.summary import _latency
 pytestmark = pytest.mark.unit
 
 SPEED = {"median_ms": 1.0, "p90_ms": 2.0, "fps": 3, "n_runs": 4}
-VALID = {"machine": {}, "threads_1": {"fp32": SPEED, "int8": SPEED}}
+MACHINE = {"cpu": "x", "cores": 2, "features": [], "ncnn": "1"}
+VALID = {"machine": MACHINE, "threads_1": {"fp32": SPEED, "int8": SPEED}}
 DAMAGED = [
     *(None, [], {}, 3, {"threads_1": VALID["threads_1"]}),
     *(VALID | {"threads_1": value} for value in (None, {}, 3, {"fp32": SPEED}, {"fp32": SPEED, "int8": {}})),
@@ -41,6 +42,12 @@ def test_damaged_latencies_of_the_report_and_the_summary(tmp_path, content):
     if isinstance(content, dict) and "threads_1" in content and "machine" in content:
         with pytest.raises(OctetError, match=r"latency.json: not what the stage benchmark writes"):
             collect._speeds(path, "x")
+
+
+@pytest.mark.parametrize("machine", [None, {}, MACHINE | {"cores": "2"}])
+def test_a_damaged_machine(tmp_path, machine):
+    with pytest.raises(OctetError, match=r"latency.json: expected the keys machine"):
+        _latency(written(tmp_path, VALID | {"machine": machine}))
 
 
 @pytest.mark.parametrize(
