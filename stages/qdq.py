@@ -1,7 +1,7 @@
 """qdq: the int8 ONNX models for the engines beside ncnn that `engines` names, checked and run before they are kept."""
 
 from octet.core.errors import run
-from octet.core.files import new_folder, write_bytes
+from octet.core.files import new_folder, write_bytes, write_json
 from octet.core.plan import read_plan
 from octet.core.registry import calibrator_needs
 from octet.core.stage import Stage, arguments, begin
@@ -10,14 +10,16 @@ from octet.core.stage import Stage, arguments, begin
 def main() -> None:
     stage = begin(arguments(__doc__).parse_args().model)
     names = [name for name in dict.fromkeys(stage.entry.engines) if name != "ncnn"]
+    layers: dict[str, dict[str, object]] = {}
     with new_folder(stage.folder.engines) as folder:
-        if names:
-            for name, model in int8_models(stage, names).items():
-                write_bytes(folder / f"{name}.onnx", model)
+        for name, (model, int8, in_float) in (int8_models(stage, names) if names else {}).items():
+            write_bytes(folder / f"{name}.onnx", model)
+            layers[name] = {"int8": int8, "float": in_float}
+        write_json(folder / "layers.json", layers)  # a folder with nothing in it makes DVC warn
 
 
-def int8_models(stage: Stage, names: list[str]) -> dict[str, bytes]:
-    """The models, by engine, and what there is to say of each on standard output."""
+def int8_models(stage: Stage, names: list[str]) -> dict[str, tuple[bytes, list[str], dict[str, str]]]:
+    """The models by engine, each with its int8 layers and those in float and why; said on standard output too."""
     from octet.data import preprocess
     from octet.data.images import report_source, training_images
     from octet.graph.equalize import fp32_net
@@ -42,7 +44,7 @@ def int8_models(stage: Stage, names: list[str]) -> dict[str, bytes]:
         print(f"{stage.name}: {name}: {len(int8.placement.layers)} of {len(network.layers)} layers int8")
         for why in dict.fromkeys(layers_in_float.values()):
             print(f"  float: {', '.join(layer for layer, w in layers_in_float.items() if w == why)} ({why})")
-        result[name] = int8.model.SerializeToString(deterministic=True)
+        result[name] = (int8.model.SerializeToString(deterministic=True), int8.placement.layers, layers_in_float)
     return result
 
 

@@ -118,7 +118,7 @@ class ModelFolder:
 
     @property
     def engines(self) -> Path:
-        """The folder of the int8 models for other engines than ncnn; empty where `engines` names none."""
+        """The folder of the int8 models for other engines than ncnn, and of layers.json, which says what is int8 in each."""
         return self.models / "engines"
 
     def engine(self, name: str) -> Path:

@@ -25,7 +25,8 @@ def named(finished, tmp_path_factory) -> Project:
 
 
 def test_without_a_name_there_is_nothing(finished):
-    assert list((finished.folder / "models/tiny/engines").iterdir()) == []
+    (only,) = (finished.folder / "models/tiny/engines").iterdir()
+    assert (only.name, json.loads(only.read_text())) == ("layers.json", {})
     assert json.loads((finished.folder / "metrics/tiny/engines.json").read_text()) == {}
 
 
@@ -38,7 +39,10 @@ def test_only_what_concerns_them_runs(named):
 def test_each_has_a_valid_file_that_is_near_to_fp32(named):
     figures = json.loads((named.folder / "metrics/tiny/engines.json").read_text())
     assert set(figures) == {"onnxruntime", "tensorrt"}
+    layers = json.loads((named.folder / "models/tiny/engines/layers.json").read_text())
+    assert set(layers) == set(figures)
     for name, of in figures.items():
+        assert len(layers[name]["int8"]) + len(layers[name]["float"]) == 21
         path = named.folder / f"models/tiny/engines/{name}.onnx"
         onnx.checker.check_model(onnx.load(path), full_check=True)
         assert of["agreement_pct"] > 90
