@@ -151,8 +151,10 @@ def _speed_rows(devices: Iterable[DeviceFigures], threads: int) -> Rows:
     for key, words in (("fp32", "fp32"), ("default", "its default float")):
         gains = [of and of.speedups(threads)[f"speedup_over_{key}_threads_{threads}"] for of in timed]
         rows.append([f"int8 beside {words}, {at}", *(f"{gain:.2f} times as fast" if gain else "" for gain in gains)])
-    drifts = [of and max(run.speeds[threads].drift_pct for run in of.runs.values()) for of in timed]
-    rows.append([f"slower at the end, at most, {at}", *("" if d is None else f"{d:+.0f} %" for d in drifts)])
+    drifts = [None if of is None else max(run.speeds[threads].drift_pct for run in of.runs.values()) for of in timed]
+    rows.append(
+        [f"slower at the end, at most, {at}", *("" if d is None else f"{decimals(d, 0):+.0f} %" for d in drifts)]
+    )
     return rows
 
 

@@ -91,6 +91,13 @@ def test_the_table_has_a_column_for_each_device(folder):
     assert not [name for name in dict(columns([figures(folder, top1_pct=None)])[1]) if name.startswith("top-1")]
 
 
+def test_a_drift_that_rounds_to_nothing_has_no_sign(folder):
+    of = figures(folder)
+    little = {1: DeviceSpeed.of([4.0] * 40 + [3.988] * 40)}
+    of = replace(of, runs={run: replace(figures, speeds=little) for run, figures in of.runs.items()})
+    assert dict(columns([of])[1])["slower at the end, at most, 1 thread"] == "+0 %"
+
+
 NOTHING = {"device_max_drop_pt": None, "device_min_agreement_pct": None, "device_min_speedup": None}
 
 
