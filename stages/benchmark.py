@@ -19,7 +19,7 @@ def main() -> None:
     steps = preprocess.load(folder.preprocess)
     images = [steps(image) for image in steps.noise(IMAGES)]
     models = {precision: ncnn(folder.ncnn(precision)) for precision in PRECISIONS}
-    models |= {name: partial(load, name, folder.engine(name)) for name in timed(stage.entry.engines)}
+    models |= {name: partial(load, name, folder.engine(name)) for name in timed(stage.entry.onnx_engines)}
     runs = benchmark(models, images, settings.runs, settings.warmup)
     write_text(folder.latency_samples, samples_csv(runs))
     write_json(folder.latency, latency_json(runs))

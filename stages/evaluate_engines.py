@@ -8,7 +8,7 @@ from octet.evaluate.engines import EngineFigures, engines_json
 
 def main() -> None:
     stage = begin(arguments(__doc__).parse_args().model)
-    names = [name for name in dict.fromkeys(stage.entry.engines) if name != "ncnn"]
+    names = stage.entry.onnx_engines
     write_json(stage.folder.engine_figures, engines_json(figures(stage, names) if names else {}))
 
 

@@ -9,7 +9,7 @@ from octet.core.stage import Stage, arguments, begin
 
 def main() -> None:
     stage = begin(arguments(__doc__).parse_args().model)
-    names = [name for name in dict.fromkeys(stage.entry.engines) if name != "ncnn"]
+    names = stage.entry.onnx_engines
     layers: dict[str, dict[str, object]] = {}
     with new_folder(stage.folder.engines) as folder:
         for name, (model, int8, in_float) in (int8_models(stage, names) if names else {}).items():

@@ -146,6 +146,11 @@ class Settings(Section):
     evaluate: Evaluate
     benchmark: Benchmark
 
+    @property
+    def onnx_engines(self) -> list[str]:
+        """The engines beside ncnn, which read ONNX: each once."""
+        return [name for name in dict.fromkeys(self.engines) if name != "ncnn"]
+
     @field_validator("calibrate")
     @classmethod
     def _goes_with_the_others(cls, calibrate: Calibrate, info: ValidationInfo) -> Calibrate:

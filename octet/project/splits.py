@@ -30,7 +30,7 @@ def check_splits(name: str, entry: Model, split: str) -> None:
     if not data.is_dir() or find(data):
         return  # data that a stage makes or fetches; CIFAR's batches are checked where they are read
     steps, is_new = _steps(ModelFolder(name), entry)
-    if set(entry.engines) - {"ncnn"}:
+    if entry.onnx_engines:
         steps.needs_classes(f"models.{name}: engines: {', '.join(entry.engines)}")
     if entry.mixed_precision.metric != "none":
         steps.needs_classes(f"models.{name}: mixed_precision.metric: {entry.mixed_precision.metric}")

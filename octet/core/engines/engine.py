@@ -28,12 +28,12 @@ def runs_in(engine: str) -> str:
 
 
 def timed(engines: Sequence[str]) -> list[str]:
-    """Of the engines that a model names those whose speed can be measured here, beside ncnn.
+    """Of the engines beside ncnn those whose speed can be measured here.
 
-    >>> timed(["ncnn", "tensorrt", "openvino"])
+    >>> timed(["tensorrt", "openvino"])
     ['openvino']
     """
-    return [name for name in dict.fromkeys(engines) if name != "ncnn" and runs_in(name) == name]
+    return [name for name in engines if runs_in(name) == name]
 
 
 def load(engine: str, path: Path, threads: int = 1) -> Run:
