@@ -5,6 +5,7 @@ layers:                             # what differs from it, by layer name
   conv_1: {winograd: true}          # Winograd not masked, weights of 6 bits
   convrelu_2: {requantize: false}   # the output leaves as fp32 even where it could leave as int8
   linear_38: {int8: false}          # stays fp32
+  conv_39: {int8: false, fp16: false}  # and ncnn's default options do not make it fp16 where the processor has that
   conv_0: {int8: true}              # int8 where the base keeps fp32: reads the network's input, or is depthwise
 fp32_costs_us:                      # by how much one image takes longer with this layer in fp32, for mixed_precision
   conv_1: 41.5
@@ -93,8 +94,10 @@ def _read_choice(name: Any, entry: Any, path: Path) -> Choice:
         if not isinstance(value, bool):
             raise OctetError(f"{path}: layers: {name}: {key}: expected true or false, found {value!r}")
     choice = Choice(**entry)
-    if choice.int8 is False and len(entry) > 1:
-        raise OctetError(f"{path}: layers: {name}: stays fp32 by 'int8: false', which needs no other key: take it out")
+    if choice.int8 is False and entry.keys() - {"int8", "fp16"}:
+        raise OctetError(
+            f"{path}: layers: {name}: stays fp32 by 'int8: false', which needs no other key but 'fp16': take it out"
+        )
     return choice
 
 

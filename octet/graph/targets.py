@@ -3,7 +3,8 @@
 A 3x3 convolution of stride 1 and dilation 1 may run as int8 Winograd F(4,3) in ncnn, which is exact enough only with
 weights of 6 bits (31 levels either way; ncnn's tools/quantize/ncnn2table.cpp). A processor with int8 dot products
 (x86 VNNI, Arm dot product or i8mm) is faster without it. Layer parameter 31 is a mask of features that every ncnn
-runtime honours (src/net.cpp); 64 in it turns Winograd off for that layer, and the weights may use all 8 bits.
+runtime honours (src/net.cpp); 64 in it turns Winograd off for that layer, and the weights may use all 8 bits. 1 and 2 turn
+fp16 arithmetic and fp16 storage off, which ncnn uses by default for what is not int8 on a processor that has them.
 
 Besides the built-in targets there are those of configs/targets/, made for one model (octet/graph/profiles.py).
 """
@@ -22,16 +23,24 @@ from octet.ncnn.layer import Layer
 from octet.ncnn.net import Net
 
 FOLDER = Path("configs/targets")
-MASK_WINOGRAD = 64  # in the parameter featmask
+MASK_WINOGRAD, MASK_FP16 = 64, 1 | 2  # in the parameter featmask
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One layer's deviation from the base. None is what the base says."""
+    """One layer's deviation from the base. None is what the base says.
+
+    Args:
+        winograd: May ncnn choose int8 Winograd?
+        int8: Is it int8?
+        requantize: May its output leave as int8?
+        fp16: May ncnn, by its default options, compute it in fp16? Of a layer that is not int8.
+    """
 
     winograd: bool | None = None
     int8: bool | None = None
     requantize: bool = True
+    fp16: bool = True
 
 
 class Fp32Reason(Enum):
@@ -90,6 +99,10 @@ class Target:
         """Does this layer's parameter featmask turn Winograd off?"""
         return could_run_winograd(layer) and not self.runs_winograd(layer)
 
+    def masks_fp16(self, layer: Layer) -> bool:
+        """Does the parameter featmask of this layer, where it is not int8, turn fp16 off?"""
+        return not self._choice(layer).fp16
+
     def weight_levels(self, layer: Layer) -> int:
         """The largest integer that a weight of this layer may be: 31 (6 bits) or 127 (8 bits)."""
         return 31 if self.runs_winograd(layer) else 127
@@ -129,10 +142,14 @@ class Target:
         """
         known = {layer.name: layer for layer in quantizable(net.layers)}
         others = {layer.name: layer for layer in net.layers if layer.name not in known}
-        problems = []
+        problems, int8 = [], self.int8_layers(net)
         for name, choice in self.layers.items():
             if name in known:
                 problems += [f"{name}: {problem}" for problem in _misfits(choice, known[name])]
+                if name in int8 and not choice.fp16:
+                    problems.append(
+                        f"{name}: is int8, and 'fp16' is for what is not: add 'int8: false', or take it out"
+                    )
             else:
                 why = no_int8(others[name]) if name in others else ""
                 problems.append(f"'{name}' is no layer of the model that can be int8. {why or nearest(name, known)}")

@@ -35,6 +35,7 @@ class Engine:
         threads: OpenMP threads that compute one image.
         packing: May ncnn pack channels together? Off, it computes the same by its plain kernels.
         shape: The shape of its input, where it is known; what the model's files say of it is known by itself.
+        fp16: May ncnn compute in fp16 what is not int8, as it does by default on a processor that has it?
 
     Raises:
         OctetError: A file is missing or damaged, or ncnn cannot read it.
@@ -47,11 +48,19 @@ class Engine:
         threads: int = 1,
         packing: bool = True,
         shape: Shape | None = None,
+        fp16: bool = False,
     ):
-        self._load(param, bin, load_net(param, bin).layers, threads, packing, shape)
+        self._load(param, bin, load_net(param, bin).layers, threads, packing, shape, fp16)
 
     def _load(
-        self, param: str | Path, bin: str | Path, layers: list[Layer], threads: int, packing: bool, shape: Shape | None
+        self,
+        param: str | Path,
+        bin: str | Path,
+        layers: list[Layer],
+        threads: int,
+        packing: bool,
+        shape: Shape | None,
+        fp16: bool = False,
     ) -> None:
         """Lets ncnn read the files, of which ncnn itself checks little. Arguments as for the class; layers: theirs."""
         self.net = ncnn.Net()
@@ -60,8 +69,10 @@ class Engine:
         options.num_threads = threads
         options.use_vulkan_compute = False
         options.use_packing_layout = packing
-        for name in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_packed", "bf16_storage"):
-            setattr(options, f"use_{name}", False)
+        reduced = ("bf16_packed", "bf16_storage", *(() if fp16 else ("fp16_packed", "fp16_storage", "fp16_arithmetic")))
+        for name in reduced:
+            if hasattr(options, f"use_{name}"):  # bf16_packed came in 2026
+                setattr(options, f"use_{name}", False)
         known = known_shape(layers)
         if shape and not _fits(known, shape):
             raise OctetError(f"{param}: its input has the shape {_words(known)}, not {_words(shape)}; make both again")

@@ -25,7 +25,7 @@ from octet.graph.layers import (
     uncalibrated,
 )
 from octet.graph.scales import add_attention, check_table, needed_entries
-from octet.graph.targets import Target
+from octet.graph.targets import MASK_FP16, Target
 from octet.ncnn.layer import Layer, Tensor
 from octet.ncnn.net import Net
 from octet.ncnn.table import Table
@@ -74,6 +74,8 @@ def quantize(
             make_int8(layer, table, target, where)
         if layer.name in chosen & integers.keys():
             take_gptq_weights(layer, integers[layer.name], target)
+        if layer.name not in chosen and target.masks_fp16(layer):
+            assign(layer, featmask=integer(layer, "featmask") | MASK_FP16)
 
     leaving = {*boundaries, *_leaving(net)}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from octet.calibrate.weights import weight_scales
+from octet.core.folder import NcnnFiles
 from octet.graph.layers import quantizable
 from octet.graph.scales import add_attention
 from octet.graph.targets import Target
@@ -17,34 +17,40 @@ from octet.ncnn.engine import Engine
 from octet.ncnn.net import Net, save_net
 from octet.ncnn.table import Table
 from octet.quantize.quantize import quantize
-from octet.tune.compare import Timer, now_us
+from octet.tune.compare import Round, Timer, in_turn, now_us
 
 
 @dataclass
 class Bench:
-    """Makes networks that can be timed.
+    """Makes networks that can be timed, and times them in this process; on a device: octet/device/tuning.py.
 
     Args:
         net: The fp32 network.
         inputs: The layers' input scales.
         image: A network's input, fp32 of shape (C, H, W).
         folder: Where the networks lie while they are timed.
+        fp16: Does the processor compute in fp16 what is not int8, as ncnn's default options let it?
     """
 
     net: Net
     inputs: dict[str, np.float32]
     image: npt.NDArray[np.float32]
     folder: Path
+    fp16: bool = False
 
-    def loader(self, target: Target, name: str) -> Callable[[], Timer]:
-        """Writes the int8 model of this target under this name; what comes back loads it."""
-        files = self.folder / f"{name}.param", self.folder / f"{name}.bin"
+    def write(self, target: Target, name: str) -> NcnnFiles:
+        """Writes the int8 model of this target under this name."""
+        files = NcnnFiles.named(self.folder, name)
         save_net(self.int8(target), *files)
-        return lambda: self.timer(*files)
+        return files
+
+    def rounds(self, base: NcnnFiles, other: NcnnFiles) -> Round:
+        """What times two models in turn."""
+        return in_turn(lambda: self.timer(*base), lambda: self.timer(*other))
 
     def timer(self, param: Path, bin: Path) -> Timer:
         """Loads a model and warms it up; what comes back times one run."""
-        engine = Engine(param, bin)
+        engine = Engine(param, bin, fp16=self.fp16)
 
         def once() -> float:
             start = now_us()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeGuard
 
@@ -17,16 +18,18 @@ import numpy as np
 
 from octet.core.errors import OctetError
 from octet.core.files import read_json, write_text
+from octet.core.folder import NcnnFiles
 from octet.core.names import NAME
 from octet.graph.layers import quantizable, uncalibrated
 from octet.graph.profiles import dumps
 from octet.graph.scales import check_table
-from octet.graph.targets import TARGETS
+from octet.graph.targets import TARGETS, Choice
 from octet.ncnn import table
 from octet.ncnn.engine import known_shape
+from octet.ncnn.machine import processor
 from octet.ncnn.net import Net, load_net
 from octet.tune.bench import Bench
-from octet.tune.text import comments, report
+from octet.tune.text import comments, report, this_machine
 from octet.tune.tune import tune
 
 _LARGEST = 10_000  # pixels of an edge
@@ -39,29 +42,46 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="the profile: configs/targets/NAME.yaml")
     parser.add_argument("--size", type=int, nargs=2, help="height and width of the input (default: preprocess.json's)")
     args = parser.parse_args()
-    name = args.out.stem
-    if args.out.suffix != ".yaml" or name in TARGETS or not NAME.fullmatch(name):
+    tune_model(args.model, args.out, this_machine(), Bench, args.size, "asimdhp" in processor()[1])
+
+
+def tune_model(
+    model: Path, out: Path, where: str, bench: Callable[..., Bench], size: list[int] | None = None, fp16: bool = False
+) -> None:
+    """Tunes a model, prints what was measured, and writes the profile.
+
+    Args:
+        model: The model's folder.
+        out: The profile, configs/targets/NAME.yaml.
+        where: On what it is measured, for the head of the profile.
+        bench: Makes what times the networks: Bench, or what takes its arguments.
+        size: The height and width of the network's input, where preprocess.json does not say it.
+        fp16: Does ncnn compute there in fp16 what is not int8?
+
+    Raises:
+        OctetError: The model's files are missing or damaged, or it has nothing to tune.
+    """
+    name = out.stem
+    if out.suffix != ".yaml" or name in TARGETS or not NAME.fullmatch(name):
         raise OctetError(
-            f"--out {args.out}: expected NAME.yaml, NAME of letters, digits, _ and -, none of {', '.join(TARGETS)}"
+            f"--out {out}: expected NAME.yaml, NAME of letters, digits, _ and -, none of {', '.join(TARGETS)}"
         )
-    files = args.model / "fp32.param", args.model / "fp32.bin"
-    net = load_net(*files, "the stage convert makes it")
+    files = NcnnFiles.named(model, "fp32")
+    net = load_net(files.param, files.bin, "the stage convert makes it")
     layers = quantizable(net.layers)
     if not layers:
-        raise OctetError(f"{files[0]}: has no layer that can be int8, so there is nothing to tune")
-    scales = table.load(args.model / "int8.table")
-    check_table(scales, [*layers, *uncalibrated(net.layers)], str(args.model / "int8.table"))
-    shape = input_shape(net, args.model / "preprocess.json", args.size)
+        raise OctetError(f"{files.param}: has no layer that can be int8, so there is nothing to tune")
+    scales = table.load(model / "int8.table")
+    check_table(scales, [*layers, *uncalibrated(net.layers)], str(model / "int8.table"))
+    shape = input_shape(net, model / "preprocess.json", size)
     image = np.random.Generator(np.random.PCG64(0)).normal(0, 1, shape).astype(np.float32)
     with tempfile.TemporaryDirectory(prefix="octet-tune-") as folder:
-        tuned = tune(Bench(net, scales.inputs, image, Path(folder)), files)
+        tuned = tune(bench(net, scales.inputs, image, Path(folder), fp16), files)
     print(report(tuned))
-    model = args.model.resolve().name
-    costs = {layer: -gain.us for layer, choice, gain in tuned.tried if choice.int8 is False}
-    write_text(args.out, dumps(tuned.base.name, tuned.layers, comments(tuned, model), costs))
-    print(
-        f"{args.out}: written; 'target: {name}' under 'models: {model}:' in params.yaml takes it from configs/targets/"
-    )
+    named = model.resolve().name
+    costs = {layer: -gain.us for layer, choice, gain in tuned.tried if choice == Choice(int8=False)}
+    write_text(out, dumps(tuned.base.name, tuned.layers, comments(tuned, named, where), costs))
+    print(f"{out}: written; 'target: {name}' under 'models: {named}:' in params.yaml takes it from configs/targets/")
 
 
 def input_shape(net: Net, preprocess: Path, size: list[int] | None) -> tuple[int, int, int]:

@@ -2,11 +2,12 @@
 
 Two things disturb it:
 
-- Other jobs. So the timer is the processor time of the one thread that computes. With 7 jobs on 2 cores the medians of
-  200 runs of two copies of one ResNet-18 (2.2 ms) were at most 14 µs apart, and up to 290 µs by the clock on the wall.
+- Other jobs. So in this process the timer is the processor time of the one thread that computes. With 7 jobs on 2 cores the
+  medians of 200 runs of two copies of one ResNet-18 (2.2 ms) were at most 14 µs apart, and up to 290 µs by the clock on the
+  wall.
 - Where the weights lie in memory. So both networks are loaded anew for every round, and what counts are rounds.
 
-    >>> gain = compare(lambda: lambda: 1000.0, lambda: lambda: 900.0)
+    >>> gain = compare(in_turn(lambda: lambda: 1000.0, lambda: lambda: 900.0))
     >>> gain.verdict, gain.us, gain.won
     ('faster', 100.0, 10)
 """
@@ -27,6 +28,8 @@ LEAST = 0.01  # of the base's time: a smaller gain is none; two loadings of one 
 FALSE_GAIN, FALSE_LOSS = 0.001, 0.02  # how often a coin may decide like that
 _THREAD_TIME = time.get_clock_info("thread_time").resolution <= 1e-6
 Timer = Callable[[], float]  # runs a network once: µs
+# Loads both networks anew, the base first or not, and times each PAIRS times in turn: µs of shape (PAIRS, 2), base and candidate.
+Round = Callable[[bool], npt.NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -76,26 +79,39 @@ def now_us() -> float:
     return (time.thread_time_ns() if _THREAD_TIME else time.perf_counter_ns()) / 1000
 
 
-def compare(base: Callable[[], Timer], other: Callable[[], Timer], rounds: int = ROUNDS) -> Gain:
-    """Times two networks in turn, A B B A …, until the verdict is clear or the rounds are over.
+def in_turn(base: Callable[[], Timer], other: Callable[[], Timer]) -> Round:
+    """Times two networks in this process, A B B A …
 
     Args:
         base: Loads the network as it is.
         other: Loads the candidate.
-        rounds: How many rounds at most.
     """
-    times: list[npt.NDArray[np.float64]] = []
-    while True:
-        k = len(times)
-        timers = [load() for load in ((base, other) if k % 2 else (other, base))][:: 1 if k % 2 else -1]
+
+    def times(base_first: bool) -> npt.NDArray[np.float64]:
+        order = (base, other) if base_first else (other, base)
+        timers = [load() for load in order][:: 1 if base_first else -1]
         pairs = np.empty((PAIRS, 2))
         for pair in range(PAIRS):
             for which in (0, 1) if pair % 2 else (1, 0):
                 pairs[pair, which] = timers[which]()
-        times.append(pairs)
-        saved = [float(np.median(pairs[:, 0] - pairs[:, 1])) for pairs in times]
-        gain = Gain(saved, *map(float, np.median(np.vstack(times), axis=0)))
-        if gain.verdict != "unclear" or len(times) >= rounds:
+        return pairs
+
+    return times
+
+
+def compare(times: Round, rounds: int = ROUNDS) -> Gain:
+    """Times two networks in turn until the verdict is clear or the rounds are over.
+
+    Args:
+        times: Times a round.
+        rounds: How many rounds at most.
+    """
+    measured: list[npt.NDArray[np.float64]] = []
+    while True:
+        measured.append(times(len(measured) % 2 == 1))
+        saved = [float(np.median(pairs[:, 0] - pairs[:, 1])) for pairs in measured]
+        gain = Gain(saved, *map(float, np.median(np.vstack(measured), axis=0)))
+        if gain.verdict != "unclear" or len(measured) >= rounds:
             return gain
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from octet.core.errors import OctetError
+from octet.core.folder import NcnnFiles
 from octet.core.progress import progress
 from octet.graph.layers import could_run_winograd, is_requantized, quantizable
-from octet.graph.targets import TARGETS, Choice, Target
+from octet.graph.targets import TARGETS, Choice, Fp32Reason, Target
 from octet.tune.bench import Bench
 from octet.tune.compare import ROUNDS, Gain, compare
 
@@ -24,6 +24,7 @@ class Tuned:
         together: Every attempt to take several at once: how many layers, and what they gain.
         whole_us: The time of each built-in profile, and of fp32.
         refused: Why a built-in profile cannot be had for this model.
+        fp16: Was what is not int8 computed in fp16, unless a choice says otherwise?
     """
 
     base: Target
@@ -32,6 +33,7 @@ class Tuned:
     together: list[tuple[int, Gain]]
     whole_us: dict[str, float]
     refused: dict[str, str]
+    fp16: bool
 
     @property
     def best_us(self) -> float:
@@ -39,39 +41,39 @@ class Tuned:
         return self.together[-1][1].other_us if self.layers else self.whole_us[self.base.name]
 
 
-def tune(bench: Bench, fp32: tuple[Path, Path]) -> Tuned:
+def tune(bench: Bench, fp32: NcnnFiles) -> Tuned:
     """Finds the better built-in profile, then what of it is better changed.
 
     Args:
-        bench: Makes the networks.
-        fp32: The .param and .bin of the fp32 model.
+        bench: Makes and times the networks.
+        fp32: The fp32 model.
 
     Raises:
         OctetError: No built-in profile can be had for the model.
     """
-    loaders, refused = {}, {}
+    built_in, refused = {}, {}
     for name, profile in TARGETS.items():
         try:
-            loaders[name] = bench.loader(profile, name)
+            built_in[name] = bench.write(profile, name)
         except OctetError as error:
             refused[name] = str(error)
-    if not loaders:
+    if not built_in:
         raise OctetError("\n".join(refused.values()))
-    best, *others = loaders
+    best, *others = built_in
     whole_us: dict[str, float] = {}
     for name in others:
-        whole = compare(loaders[best], loaders[name])
+        whole = compare(bench.rounds(built_in[best], built_in[name]))
         whole_us |= {best: whole.base_us, name: whole.other_us}
         best = name if whole.verdict == "faster" else best
-    whole = compare(loaders[best], lambda: bench.timer(*fp32), rounds=3)
+    whole = compare(bench.rounds(built_in[best], fp32), rounds=3)
     whole_us = {best: whole.base_us} | whole_us | {"fp32": whole.other_us}
     base = TARGETS[best]
     # What a profile with this base starts from: its files need not be, and with a changed layer cannot be, ncnn2int8's.
     start = replace(base, as_ncnn2int8=False)
-    load = bench.loader(start, "base") if base.as_ncnn2int8 else loaders[best]
+    unchanged = bench.write(start, "base") if base.as_ncnn2int8 else built_in[best]
 
     def gain(layers: dict[str, Choice], rounds: int = ROUNDS) -> Gain:
-        return compare(load, bench.loader(replace(start, layers=layers), "other"), rounds)
+        return compare(bench.rounds(unchanged, bench.write(replace(start, layers=layers), "other")), rounds)
 
     tried = [
         (name, choice, gain({name: choice}))
@@ -85,33 +87,45 @@ def tune(bench: Bench, fp32: tuple[Path, Path]) -> Tuned:
             break
         weakest = sorted(layers, key=lambda name: layers[name][1])[: -(-len(layers) // 2)]
         layers = {name: entry for name, entry in layers.items() if name not in weakest}
-    return Tuned(base, tried, {name: choice for name, (choice, _) in layers.items()}, together, whole_us, refused)
+    taken = {name: choice for name, (choice, _) in layers.items()}
+    return Tuned(base, tried, taken, together, whole_us, refused, bench.fp16)
 
 
 def candidates(bench: Bench, base: Target) -> list[tuple[str, Choice]]:
-    """For each layer, the choices other than the base's that mean something for it."""
+    """For each layer, the choices other than the base's that mean something for it.
+
+    Of the layers that the base keeps in fp32, depthwise ones may win as int8 where the processor's int8 kernels for them are
+    good. Where ncnn computes in fp16 what is not int8, fp32 may win over it, as its kernels are others.
+    """
     choices = []
-    int8 = base.int8_layers(bench.net)
+    int8, reasons = base.int8_layers(bench.net), base.fp32_reasons(bench.net)
     for layer in quantizable(bench.int8(base).layers):
-        if layer.name not in int8:
-            continue
-        if could_run_winograd(layer):
+        floats = [Choice(int8=False)] * (layer.name in int8)
+        if layer.name not in int8 and reasons[layer.name] is Fp32Reason.DEPTHWISE:
+            choices.append((layer.name, Choice(int8=True)))
+        if layer.name in int8 and could_run_winograd(layer):
             choices.append((layer.name, Choice(winograd=not base.winograd)))
         if is_requantized(layer):
             choices.append((layer.name, Choice(requantize=False)))
-        choices.append((layer.name, Choice(int8=False)))
+        if bench.fp16:
+            floats.append(replace(floats[0] if floats else Choice(), fp16=False))
+        choices += [(layer.name, choice) for choice in floats]
     return choices
 
 
 def chosen(tried: list[tuple[str, Choice, Gain]]) -> dict[str, tuple[Choice, float]]:
-    """By layer, what was clearly faster and its gain in µs: fp32, or the other choices at once, whichever gains more."""
+    """By layer, what was clearly faster and its gain in µs: another kind of number, or the other choices at once,
+    whichever gains more.
+    """
     layers: dict[str, tuple[Choice, float]] = {}
     for layer in dict.fromkeys(name for name, _, _ in tried):
         faster = [(choice, gain.us) for name, choice, gain in tried if name == layer and gain.verdict == "faster"]
-        others = [(choice, us) for choice, us in faster if choice.int8 is None]
-        fp32_us, others_us = (sum(us for choice, us in faster if (choice.int8 is None) == on) for on in (False, True))
-        if fp32_us > others_us:
-            layers[layer] = Choice(int8=False), fp32_us
+        others = [(choice, us) for choice, us in faster if choice.int8 is None and choice.fp16]
+        numbers = [entry for entry in faster if entry not in others]
+        number = max(numbers, key=lambda entry: entry[1], default=(Choice(), 0.0))
+        others_us = sum(us for _, us in others)
+        if number[1] > others_us:
+            layers[layer] = number
         elif others:
             winograd = next((choice.winograd for choice, _ in others if choice.winograd is not None), None)
             layers[layer] = Choice(winograd, requantize=all(choice.requantize for choice, _ in others)), others_us

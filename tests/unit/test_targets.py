@@ -127,6 +127,8 @@ def test_a_wrong_file(profile, old, new, message):
         ("add_1: {int8: false}", "'add_1' is no layer of the model that can be int8"),
         ("fc: {winograd: true}", "fc: 'winograd' is for 3x3 convolutions"),
         ("fc: {requantize: false}", "fc: 'requantize' is for convolutions, this is InnerProduct"),
+        ("conv_2: {fp16: false}", "conv_2: is int8, and 'fp16' is for what is not: add 'int8: false', or take it out"),
+        ("conv_1: {int8: true, fp16: false}", "conv_1: is int8, and 'fp16' is for what is not"),
     ],
 )
 def test_a_profile_for_another_model(profile, small, entry, message):
@@ -152,6 +154,7 @@ def test_written_and_read_back(profile):
         "conv_2": Choice(winograd=True, requantize=False),
         "true": Choice(winograd=False),
         "it's: #1": Choice(int8=False),
+        "conv_3": Choice(int8=False, fp16=False),
     }
     text = dumps("ncnn2int8", layers, ["a board", "a second line"])
     assert text.startswith("# a board\n# a second line\nbase: ncnn2int8\nlayers:\n  conv_1: {requantize: false}\n")
@@ -172,6 +175,19 @@ def test_the_model_follows_the_profile(profile, small):
     largest = [int(np.abs(result.layer(name).weights["weight"].data).max()) for name in ("conv_1", "conv_2", "conv_3")]
     assert largest == [127, 31, 127]
     assert result.layer("fc").weights["weight"].data.dtype == np.float32
+
+
+def test_fp16_is_masked_where_a_layer_stays_in_fp32(profile, small):
+    """ncnn's default options compute such a layer in fp16 on a processor that has it; 1 and 2 of the mask turn that off."""
+    net, table = small
+    actual = profile("base: dotprod\nlayers: {conv_1: {fp16: false}, fc: {int8: false, fp16: false}}\n")
+    result = quantize(net, table(actual), actual, [], "t")
+    terms = {layer.name: (layer.int(8), layer.int(31)) for layer in result.layers if layer.weights}
+    assert terms == {"conv_1": (0, 3), "conv_2": (2, 64), "conv_3": (2, 64), "fc": (0, 3)}
+    engine = Engine.of(result)
+    plain = Engine.of(quantize(net, table(actual), replace(actual, layers={"fc": Choice(int8=False)}), [], "t"))
+    for image in nets.images(3):
+        assert np.array_equal(engine(image), plain(image))
 
 
 def test_a_table_for_another_profile(profile, small):

@@ -13,6 +13,7 @@ import pytest
 from octet.calibrate.calibrate import calibrate
 from octet.core.errors import OctetError
 from octet.core.files import write_json
+from octet.core.folder import NcnnFiles
 from octet.graph.layers import quantizable
 from octet.graph.profiles import load, target
 from octet.graph.targets import TARGETS, Choice
@@ -22,7 +23,7 @@ from octet.ncnn.layer import Layer
 from octet.ncnn.net import Net, load_net, save_net
 from octet.tune.bench import Bench
 from octet.tune.command import input_shape
-from octet.tune.compare import PAIRS, Gain, compare
+from octet.tune.compare import PAIRS, Gain, compare, in_turn
 from octet.tune.text import report
 from octet.tune.tune import candidates, chosen
 from tests import nets
@@ -42,7 +43,7 @@ def machine(mean_us, noise_us=0.0, load_noise_us=0.0, seed=0):
 
 
 def test_a_clear_gain():
-    gain = compare(machine(1000, 10, seed=1), machine(950, 10, seed=2))
+    gain = compare(in_turn(machine(1000, 10, seed=1), machine(950, 10, seed=2)))
     assert gain.verdict == "faster"
     assert len(gain.rounds) == 10, "2**-10 is the first below 0.001"
     assert gain.us == pytest.approx(50, abs=5)
@@ -51,24 +52,28 @@ def test_a_clear_gain():
 
 
 def test_a_clear_loss_ends_early():
-    gain = compare(machine(1000, 10, seed=1), machine(1050, 10, seed=2))
+    gain = compare(in_turn(machine(1000, 10, seed=1), machine(1050, 10, seed=2)))
     assert gain.verdict == "no gain"
     assert len(gain.rounds) == 6
 
 
 def test_a_gain_too_small_to_matter_is_none():
-    assert compare(machine(1000), machine(998)).verdict == "no gain"
+    assert compare(in_turn(machine(1000), machine(998))).verdict == "no gain"
 
 
 def test_noise_is_no_gain():
     """Of 200 candidates that gain nothing, with loadings that differ by 1 %, at most 2 may pass (0.1 % a look)."""
-    result = [compare(machine(1000, 30, 10, seed), machine(1000, 30, 10, seed + 1000)).verdict for seed in range(200)]
+    result = [
+        compare(in_turn(machine(1000, 30, 10, seed), machine(1000, 30, 10, seed + 1000))).verdict for seed in range(200)
+    ]
     assert result.count("faster") <= 2
 
 
 def test_a_gain_in_the_noise_is_found():
     """2 % is found in most cases though two loadings of one network differ by 1 %, and single runs by 2 %."""
-    result = [compare(machine(1000, 20, 10, seed), machine(980, 20, 10, seed + 1000)).verdict for seed in range(50)]
+    result = [
+        compare(in_turn(machine(1000, 20, 10, seed), machine(980, 20, 10, seed + 1000))).verdict for seed in range(50)
+    ]
     assert result.count("faster") >= 30
 
 
@@ -79,7 +84,7 @@ def test_one_loading_by_itself_decides_nothing():
         us = next(placed)
         return lambda: us
 
-    assert compare(machine(1000, 1), lucky).verdict == "no gain"
+    assert compare(in_turn(machine(1000, 1), lucky)).verdict == "no gain"
 
 
 def test_the_two_run_in_turn_and_are_loaded_anew():
@@ -92,7 +97,7 @@ def test_the_two_run_in_turn_and_are_loaded_anew():
 
         return load
 
-    gain = compare(loader("a"), loader("b"), rounds=2)
+    gain = compare(in_turn(loader("a"), loader("b")), rounds=2)
     assert len(gain.rounds) == 2
     assert calls == ["load b", "load a", *"baab" * (PAIRS // 2), "load a", "load b", *"baab" * (PAIRS // 2)]
 
@@ -133,22 +138,22 @@ def test_what_is_not_faster_together_is_not_taken(monkeypatch):
     }
 
     class Bench:
-        image, net = None, nets.small()
+        image, net, fp16 = None, nets.small(), False
 
         def int8(self, target):
             return nets.small()
 
-        def timer(self, *files):
-            return lambda: 5000.0
-
-        def loader(self, target, name):
+        def write(self, target, name):
             if name in ("dotprod", "ncnn2int8"):
-                return lambda: lambda: 1000.0 if name == "dotprod" else 2000.0
+                return 1000.0 if name == "dotprod" else 2000.0
             us = [alone[layer][1] * (choice == alone[layer][0]) for layer, choice in target.layers.items()]
             saved = sum(us) if len(us) < 3 else -50.0  # all three together are slower
-            return lambda: lambda: 1000.0 - saved
+            return 1000.0 - saved
 
-    tuned = tune.tune(Bench(), (None, None))
+        def rounds(self, base, other):
+            return in_turn(lambda: lambda: base, lambda: lambda: other)
+
+    tuned = tune.tune(Bench(), 5000.0)
     assert tuned.base.name == "dotprod"
     assert tuned.whole_us == {"dotprod": 1000, "ncnn2int8": 2000, "fp32": 5000}
     assert [(count, gain.verdict) for count, gain in tuned.together] == [(3, "no gain"), (1, "faster")]
@@ -160,23 +165,67 @@ def test_a_profile_that_cannot_be_had_is_left_out():
     from octet.tune import tune
 
     class Bench:
-        image, net = None, nets.small()
+        image, net, fp16 = None, nets.small(), False
 
         def int8(self, target):
             return nets.small()
 
-        def timer(self, *files):
-            return lambda: 5000.0
-
-        def loader(self, target, name):
+        def write(self, target, name):
             if name == "ncnn2int8":
                 raise OctetError("layer x: ncnn2int8 would drop it")
-            return lambda: lambda: 1000.0
+            return 1000.0
 
-    tuned = tune.tune(Bench(), (None, None))
+        def rounds(self, base, other):
+            return in_turn(lambda: lambda: base, lambda: lambda: other)
+
+    tuned = tune.tune(Bench(), 5000.0)
     assert tuned.base.name == "dotprod"
     assert tuned.whole_us == {"dotprod": 1000, "fp32": 5000}
     assert "ncnn2int8: not for this model: layer x: ncnn2int8 would drop it" in report(tuned)
+
+
+def test_a_number_is_one_choice_of_a_layer():
+    """fp16, fp32 and int8 exclude each other, and a layer's other choices."""
+    tried = [
+        ("a", Choice(requantize=False), gain(30)),
+        ("a", Choice(int8=False), gain(40)),
+        ("a", Choice(int8=False, fp16=False), gain(50)),
+        ("b", Choice(requantize=False), gain(60)),
+        ("b", Choice(int8=False, fp16=False), gain(50)),
+        ("c", Choice(int8=True), gain(20)),
+        ("c", Choice(fp16=False), gain(30)),
+        ("d", Choice(int8=True), gain(2, "no gain")),
+    ]
+    assert chosen(tried) == {
+        "a": (Choice(int8=False, fp16=False), 50),
+        "b": (Choice(requantize=False), 60),
+        "c": (Choice(fp16=False), 30),
+    }
+
+
+def test_candidates_of_depthwise_layers_and_where_ncnn_has_fp16(tmp_path):
+    layers = [nets.conv("first", "in0", "a", 3, 16), nets.conv("deep", "a", "b", 16, 16, groups=16)]
+    net = Net([Layer("Input", "in0", [], ["in0"]), *layers, nets.conv("last", "b", "out0", 16, 4)])
+    inputs = {layer.name: np.float32(20) for layer in quantizable(net.layers)}
+    bench = Bench(net, inputs, nets.images(1)[0], tmp_path)
+    base = target("dotprod")
+    assert candidates(bench, base) == [
+        ("deep", Choice(int8=True)),
+        ("last", Choice(winograd=True)),
+        ("last", Choice(int8=False)),
+    ]
+    bench.fp16 = True
+    result = candidates(bench, base)
+    for layer, choice in result:
+        assert bench.timer(*bench.write(replace(base, layers={layer: choice}), "other"))() > 0
+    assert result == [
+        ("first", Choice(fp16=False)),
+        ("deep", Choice(int8=True)),
+        ("deep", Choice(fp16=False)),
+        ("last", Choice(winograd=True)),
+        ("last", Choice(int8=False)),
+        ("last", Choice(int8=False, fp16=False)),
+    ]
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -189,7 +238,7 @@ def test_every_candidate_can_be_made(name, tmp_path):
     result = candidates(bench, base)
     assert {layer for layer, _ in result} == base.int8_layers(net)
     for layer, choice in result:
-        assert bench.loader(replace(base, layers={layer: choice}), "other")()() > 0
+        assert bench.timer(*bench.write(replace(base, layers={layer: choice}), "other"))() > 0
 
 
 def test_a_profile_that_starts_from_ncnn2int8(tmp_path, monkeypatch):
@@ -207,7 +256,7 @@ def test_a_profile_that_starts_from_ncnn2int8(tmp_path, monkeypatch):
 
     save_net(net, tmp_path / "fp32.param", tmp_path / "fp32.bin")
     bench = Timed(net, inputs, nets.images(1)[0], tmp_path)
-    tuned = tune.tune(bench, (tmp_path / "fp32.param", tmp_path / "fp32.bin"))
+    tuned = tune.tune(bench, NcnnFiles.named(tmp_path, "fp32"))
     assert tuned.base.name == "ncnn2int8"
     assert tuned.layers == {"fc": Choice(int8=False)}
     assert ("conv_2", Choice(winograd=False)) in [(name, choice) for name, choice, _ in tuned.tried]
