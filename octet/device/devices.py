@@ -31,6 +31,8 @@ class Device(Section):
     folder: str = ask("The folder on the device for what is pushed?", "/home/pi/octet", min_length=1)
     silence_s: int = ask("After how many seconds without an answer is the device given up?", 300, ge=1, default=300)
     emulated: bool = ask("Is it an emulator, whose times are no speeds?", False, default=False)
+    cpu: str = ask("What is its processor called? (empty: as the device says)", "Cortex-A53", default="")
+    """An emulator's system tells this machine's. Empty there: the emulator's command."""
 
 
 class Local(Device):

@@ -18,7 +18,14 @@ def overview() -> str:
         except OctetError as error:
             rows.append([name, str(error), "", ""])
             continue
-        rows.append([name, str(info["cpu"]), str(info["cores"]), " ".join(map(str, info["features"]))])
+        rows.append(
+            [
+                name,
+                str(info["cpu"]) + " (emulated)" * info["emulated"],
+                str(info["cores"]),
+                " ".join(map(str, info["features"])),
+            ]
+        )
     return table(rows, ["device", "processor", "cores", "features"], "llrl")
 
 

@@ -24,7 +24,7 @@ class DeviceFigures:
 
     Args:
         name: The device's.
-        device: What it is: its cpu, cores, features, ncnn, and whether it is emulated.
+        device: What it is: its cpu, cores, features, ncnn, whether it is emulated, and by what.
         n_images: On how many test images.
         sha256: Of the weights that were run, by precision, the first 16 digits.
         runs: By the name of each of RUNS.
@@ -79,6 +79,14 @@ class DeviceFigures:
         return speedups({run: of.speeds[threads].speed.median_ms for run, of in self.runs.items()}, threads)
 
     @property
+    def processor(self) -> str:
+        """The device's processor, and by what it is emulated where it is no real one."""
+        cpu, emulator = str(self.device["cpu"]), str(self.device.get("emulator", ""))
+        if not self.device.get("emulated"):
+            return cpu
+        return f"{cpu} (emulated)" if emulator in ("", cpu) else f"{cpu} (emulated: {emulator})"
+
+    @property
     def drop_pt(self) -> float | None:
         """How many points of top-1 int8 loses on the device; None where the images have no labels."""
         fp32, int8 = self.runs["fp32"].top1_pct, self.runs["int8"].top1_pct
@@ -122,7 +130,7 @@ def write(folder: ModelFolder, figures: DeviceFigures) -> Path:
 def columns(devices: Sequence[DeviceFigures]) -> tuple[list[str], Rows]:
     """A table with one column a device: headers and rows. A row that no device fills is left out."""
     rows = [
-        ["processor", *(str(of.device["cpu"]) + " (emulated)" * bool(of.device.get("emulated")) for of in devices)],
+        ["processor", *(of.processor for of in devices)],
         ["features", *(" ".join(of.device["features"]) or "none" for of in devices)],
         ["images", *(f"{of.n_images:,}" for of in devices)],
     ]

@@ -41,20 +41,20 @@ def measure(device_name: str, name: str, params: Params, count: int) -> Path:
         The file of figures.
 
     Raises:
-        OctetError: The model is not made yet, or the device fails.
+        OctetError: The model is not made yet or damaged, or the device fails.
     """
     device, entry, folder = devices.load(device_name), model(params, name), ModelFolder(name)
     require([*folder.fp32, *folder.int8, folder.preprocess], f"'make quantize MODEL={name}' makes it")
     steps = preprocess.load(folder.preprocess)
     steps.needs_classes("make device")
+    engines = {  # these read the files whole: what cannot be right does not leave this machine
+        precision: Engine(folder.ncnn(precision).param, folder.ncnn(precision).bin, shape=steps.shape)
+        for precision in PRECISIONS
+    }
     images = split_images(entry.data, "test", steps, None, "IMAGES")
     images = images.pick(np.arange(min(count, len(images)))).readable(f"device {device_name}")
     if len(images) < 2:
         raise OctetError(f"{entry.data}: has {len(images)} test images that can be read; expected at least two")
-    engines = {
-        precision: Engine(folder.ncnn(precision).param, folder.ncnn(precision).bin, shape=steps.shape)
-        for precision in PRECISIONS
-    }
     session = Session(connect(device_name, device))
     jobs = [
         Job(run, options, folder.ncnn(precision), engines[precision].input, engines[precision].output)
@@ -87,9 +87,9 @@ def measure(device_name: str, name: str, params: Params, count: int) -> Path:
         )
         for run, precision, _ in RUNS
     }
-    about = session.info | {"emulated": device.emulated}
-    path = write(folder, DeviceFigures(device_name, about, len(images), fingerprints(folder), runs))
-    print(f"{name} on {device_name}: {session.info['cpu']}, {', '.join(session.info['features']) or 'no extensions'}")
+    figures = DeviceFigures(device_name, session.info, len(images), fingerprints(folder), runs)
+    path = write(folder, figures)
+    print(f"{name} on {device_name}: {figures.processor}, {', '.join(session.info['features']) or 'no extensions'}")
     print(_table(runs))
     return path
 

@@ -9,9 +9,11 @@ are fetched.
 from __future__ import annotations
 
 import json
+import platform
 import re
+import shlex
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,10 +24,12 @@ import numpy.typing as npt
 from octet.core.errors import OctetError
 from octet.core.files import checksum
 from octet.core.folder import NcnnFiles
+from octet.core.machine import is_machine
 from octet.core.progress import bar
 from octet.core.text import printable
 from octet.device.build import build
 from octet.device.connections import Connection
+from octet.device.devices import Command, Device
 
 _DONE = re.compile(r"done (\d+) of (\d+)")
 
@@ -161,15 +165,16 @@ class Session:
         self.connection.run(["sh", "-c", 'rm -f "$0"/runner-*', self.folder])
 
     def _information(self) -> dict[str, Any]:
+        """What the device is, by its runner and its file."""
         try:
             info = json.loads(self.connection.run([self._runner, "--info"]))
         except ValueError:
             info = None
-        if not isinstance(info, dict) or not isinstance(info.get("features"), list):
+        if not is_machine(info, "cpu", "cores", "features", "ncnn") or not isinstance(info.get("big_cores"), int):
             raise OctetError(
                 f"{self.connection.name}: the runner does not say what the device is; run 'make device-clean'"
             )
-        return info
+        return processor_of(self.connection.device, info)
 
     def _checksums(self, names: Sequence[str]) -> list[str]:
         return self.connection.run([self._runner, "--sha256", *names]).split() if names else []
@@ -190,3 +195,22 @@ class Session:
         return Result(
             np.frombuffer(data, "<f4").reshape(n_images, values).astype(np.float32), latencies, load_ms, peak_kib
         )
+
+
+def processor_of(device: Device, info: Mapping[str, Any]) -> dict[str, Any]:
+    """What a device is. Of an emulator nothing is told that is this machine's: its processor, big cores, memory.
+
+    >>> arm = Command(kind="command", command=("qemu", "-cpu", "max"), architecture="aarch64", folder="x", emulated=True)
+    >>> processor_of(arm, {"cpu": "Xeon", "cores": 2, "big_cores": 2, "memory_kib": 9, "features": ["sve"]})
+    {'cpu': 'qemu -cpu max', 'cores': 2, 'features': ['sve'], 'emulated': True, 'emulator': 'qemu -cpu max'}
+
+    Args:
+        device: Its file.
+        info: What the runner says there.
+    """
+    about = {**info, "cpu": printable(info["cpu"]), "emulated": device.emulated}
+    if device.emulated:
+        about = {key: value for key, value in about.items() if key not in ("big_cores", "memory_kib")}
+    if isinstance(device, Command) and (device.emulated or device.architecture != platform.machine()):
+        about["cpu"] = about["emulator"] = shlex.join(device.command)
+    return about | ({"cpu": device.cpu} if device.cpu else {})

@@ -49,6 +49,17 @@ def has_dynamic_weight(layer: Layer) -> bool:
     return bool(layer.int(28 if layer.type.startswith("Deconvolution") else 19))
 
 
+def is_scale(layer: Layer, role: str) -> bool:
+    """Is a weight the scales with which numbers become int8, which are above zero?
+
+    >>> is_scale(Layer("Convolution", "a", [], []), "weight_scales"), is_scale(Layer("Scale", "b", [], []), "scale")
+    (True, False)
+    """
+    if layer.type in ("Quantize", "Dequantize", "Requantize"):
+        return role.startswith("scale")
+    return role.endswith(("_scale", "_scales"))
+
+
 def _convolution(layer: Layer) -> list[Slot]:
     if has_dynamic_weight(layer):
         return []

@@ -21,7 +21,7 @@ from octet.core.files import read_bytes, write_bytes
 from octet.ncnn import param_file
 from octet.ncnn.bin_file import read_weight, weight_bytes
 from octet.ncnn.layer import Layer
-from octet.ncnn.layout import slots
+from octet.ncnn.layout import is_scale, slots
 
 _NUMBERED = re.compile(r"out(0|[1-9][0-9]{0,3})")  # pnnx's names of a model's outputs
 
@@ -122,21 +122,28 @@ def load_net(param: str | Path, bin: str | Path, made_by: str = "'dvc repro' mak
     """
     net = loads(_text(param, made_by), read_bytes(bin, made_by), str(param), str(bin))
     for layer in net.layers:
-        _check_finite(layer, str(bin))
+        _check_numbers(layer, str(bin))
     return net
 
 
-def _check_finite(layer: Layer, bin: str) -> None:
-    """Raises OctetError where a weight is NaN, or infinite where it is no constant: attention masks with -inf are some."""
+def _check_numbers(layer: Layer, bin: str) -> None:
+    """Raises OctetError where a number of a layer cannot be right.
+
+    That is NaN, or infinity where it is no constant (attention masks with -inf are some), or a scale that is not above zero.
+    """
     for role, weight in layer.weights.items():
         values = weight.data
-        if values.dtype.kind == "f":
-            bad = np.isnan(values) if layer.type == "MemoryData" else ~np.isfinite(values)
-            if bad.any():
-                raise OctetError(
-                    f"{bin}: layer {layer.name}, {role}: {int(bad.sum()):,} of {len(values):,} numbers are not finite; the file "
-                    "is damaged: make it again"
-                )
+        if values.dtype.kind != "f":
+            continue
+        bad = np.isnan(values) if layer.type == "MemoryData" else ~np.isfinite(values)
+        what = "numbers are not finite"
+        if not bad.any() and is_scale(layer, role):
+            bad, what = values <= 0, "scales are not above zero"
+        if bad.any():
+            raise OctetError(
+                f"{bin}: layer {layer.name}, {role}: {int(bad.sum()):,} of {len(values):,} {what}; the file is damaged: make "
+                "it again"
+            )
 
 
 def dump(layer: Layer) -> bytes:

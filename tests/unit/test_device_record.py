@@ -91,6 +91,19 @@ def test_the_table_has_a_column_for_each_device(folder):
     assert not [name for name in dict(columns([figures(folder, top1_pct=None)])[1]) if name.startswith("top-1")]
 
 
+def test_the_table_says_what_emulates(folder):
+    rows = columns(
+        [
+            figures(folder, emulated=True, emulator="qemu -cpu a76"),
+            figures(folder, emulated=True, cpu="q", emulator="q"),
+        ]
+    )
+    assert dict((row[0], row[1:]) for row in rows[1])["processor"] == [
+        "Cortex-A76 (emulated: qemu -cpu a76)",
+        "q (emulated)",
+    ]
+
+
 def test_a_drift_that_rounds_to_nothing_has_no_sign(folder):
     of = figures(folder)
     little = {1: DeviceSpeed.of([4.0] * 40 + [3.988] * 40)}

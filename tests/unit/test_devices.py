@@ -1,20 +1,31 @@
 """How devices are reached: their files, what is said of wrong ones, and commands that fail, hang, or say too much."""
 
+import platform
 import struct
 import subprocess
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from octet.core import params
 from octet.core.errors import OctetError
+from octet.core.folder import ModelFolder
+from octet.data import preprocess
+from octet.data.preprocess import Preprocess
 from octet.device import devices
 from octet.device.connections import connect
 from octet.device.devices import Adb, Command, Local, Ssh
 from octet.device.figures import Against, DeviceSpeed
 from octet.device.inputs import write_inputs
+from octet.device.run import measure
+from octet.device.session import Session, processor_of
+from octet.ncnn.net import save_net
+from tests import nets
 
 pytestmark = pytest.mark.unit
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -30,6 +41,7 @@ def test_the_project_s_own_files():
     assert isinstance(emulator, Command)
     assert emulator.command == ("qemu-aarch64", "-cpu", "cortex-a76")
     assert emulator.emulated
+    assert emulator.cpu == "Cortex-A76"
 
 
 @pytest.mark.parametrize(
@@ -121,6 +133,57 @@ def test_a_device_that_says_no_more_is_given_up(here):
 def test_an_endless_answer_is_cut(here):
     with pytest.raises(OctetError, match="its answer is longer than 64 MiB"):
         here.run(["sh", "-c", "head -c 70000000 /dev/zero"])
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan, 0.0, -20.0])
+def test_a_scale_that_cannot_be_right_does_not_leave_this_machine(folder, value):
+    """ncnn loads such a file, and only the device's answers would show it."""
+    models = ModelFolder("resnet18_digits32")
+    models.models.mkdir(parents=True)
+    save_net(nets.small(), *models.fp32)
+    preprocess.save(Preprocess("RGB", [0.0] * 3, [1.0] * 3, [8, 8], ["cat", "dog"]), models.preprocess)
+    models.int8.param.write_text("7767517\n2 2\nInput in0 0 1 in0\nConvolution conv 1 1 in0 out0 0=1 1=1 5=1 6=3 8=2\n")
+    models.int8.bin.write_bytes(struct.pack("<I3bxfff", 0x000D4B38, 1, -2, 127, 0.5, 100.0, value))
+    (folder / "here.yaml").write_text("kind: local\nfolder: device\n")
+    with pytest.raises(
+        OctetError, match=r"^models/resnet18_digits32/int8.bin: layer conv, input_scale: 1 of 1 .* damaged"
+    ):
+        measure("here", models.name, params.load(ROOT / "params.yaml"), 10)
+    assert not Path("device").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "cpu", "hidden"),
+    [
+        ({"emulated": True}, "qemu -cpu max", True),
+        ({"emulated": True, "cpu": "Cortex-A53"}, "Cortex-A53", True),
+        ({"architecture": "riscv64"}, "qemu -cpu max", False),  # no processor of this machine, whatever the file says
+        ({"architecture": platform.machine()}, "Xeon?", False),
+        ({"architecture": platform.machine(), "cpu": "Board 4"}, "Board 4", False),
+    ],
+)
+def test_an_emulator_does_not_pass_for_this_machine(given, cpu, hidden):
+    emulator = Command.model_construct(
+        **{"kind": "command", "folder": "x", "command": ("qemu", "-cpu", "max"), "architecture": "aarch64"}
+        | {"emulated": False, "cpu": ""}
+        | given
+    )
+    about = processor_of(emulator, {"cpu": "Xeon\n", "cores": 2, "big_cores": 2, "memory_kib": 9, "features": []})
+    assert about["cpu"] == cpu
+    assert about["emulated"] == given.get("emulated", False)
+    assert ("memory_kib" in about, "big_cores" in about) == (not hidden, not hidden)
+    assert about.get("emulator") == ("qemu -cpu max" if hidden or cpu == "qemu -cpu max" else None)
+
+
+@pytest.mark.parametrize(
+    "answer", ["", "[]", "{", '{"cpu": "x"}', '{"cpu": 3, "cores": 1, "features": [], "ncnn": "1"}']
+)
+def test_a_runner_that_does_not_say_what_the_device_is(here, answer, monkeypatch, tmp_path):
+    (tmp_path / "runner").write_text(f"#!/bin/sh\necho '{answer}'\n")
+    (tmp_path / "runner").chmod(0o755)
+    monkeypatch.setattr("octet.device.session.build", lambda _: tmp_path / "runner")
+    with pytest.raises(OctetError, match="here: the runner does not say what the device is"):
+        Session(here)
 
 
 def test_push_and_pull(here, tmp_path):
