@@ -9,7 +9,8 @@ from octet.export.sources import source_of
 def main() -> None:
     stage = begin(arguments(__doc__).parse_args().model)
     source, folder = source_of(stage.entry), stage.folder
-    difference = export(source, stage.entry.export.opset, folder.onnx, folder.preprocess)
+    entry = stage.entry
+    difference = export(source, entry.export.opset, folder.onnx, folder.preprocess, entry.splits, stage.name)
     print(
         f"{stage.name}: fp32.onnx gives what {source.engine} computes with the model itself, within "
         f"{difference:.1e} of their spread"

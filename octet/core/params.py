@@ -28,7 +28,7 @@ FILE = "params.yaml"
 ADDRESS = r"^(tcp|tls|wss?|ucx)://\S+:[0-9]+$"
 
 OTHERS = ("onnx", "timm", "torchvision")  # what an entry may have in the place of config
-SOURCE = ("config", "checkpoint", "trusted", *OTHERS, "preprocess")  # what of an entry says which model export makes
+SOURCE = ("config", "checkpoint", "trusted", *OTHERS, "preprocess", "splits")  # what of an entry says what export makes
 
 Name = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
 Text = Annotated[str, Field(min_length=1)]
@@ -161,6 +161,35 @@ class Settings(Section):
         return calibrate
 
 
+class SplitPlace(Section):
+    """Where are the images and labels of this split? Both places are in the data set's folder."""
+
+    folder: Text = ask("In which folder are its images?", "val")
+    """A folder for each class in it, or images without labels, or those that `annotations` names. `.` is the data set's folder."""
+    annotations: Text | None = ask("Which file has a line « path label » for each image?", "meta/val.txt", default=None)
+    """The paths in it are from `folder`. null, or left out: none."""
+
+    @field_validator("folder", "annotations")
+    @classmethod
+    def _is_inside(cls, place: str | None) -> str | None:
+        if place is not None and (Path(place).is_absolute() or ".." in Path(place).parts or "\0" in place):
+            raise PydanticCustomError(
+                "conflict",
+                "{text}",
+                {
+                    "text": f"expected a path in the data set's folder, where DVC sees that it changes, found {show(place)}"
+                },
+            )
+        return place
+
+
+class Splits(Section):
+    """Where are the images of a split? It counts before what the config says and what the folders are called."""
+
+    train: SplitPlace | None = ask("Where are the training images?", {"folder": "train"}, default=None)
+    test: SplitPlace | None = ask("Where are the test images?", {"folder": "val"}, default=None)
+
+
 class Model(Settings):
     """Which models? One entry a model: its name is that of its folders in models/ and metrics/ and of its stages."""
 
@@ -173,6 +202,7 @@ class Model(Settings):
     """Only for files whose origin you trust. Needed only where the weights are in a pickled object, as in a network saved whole."""
     data: Text = ask("Which data set folder?", "data/digits32")
     """It holds the images to calibrate with and those to test on: CIFAR's files, class folders, annotation files."""
+    splits: Splits | None = ask("Where are the images of a split?", {"test": {"folder": "val"}}, default=None)
     keep_fp32: Texts = ask("Which ncnn layers stay in fp32?", [])
     """By their names in `fp32.param`, which are also those in the report."""
     partition: Annotated[Texts, FormerKey("cuts")] = ask(

@@ -1,14 +1,15 @@
-"""Where an mmcls config's data set lies, and how mmcls reads it: what export tells later stages in preprocess.json."""
+"""Where a data set lies and how it is read, by the entry or the config: what export tells later stages in preprocess.json."""
 
 from __future__ import annotations
 
 import os.path
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from octet.core.errors import OctetError
+from octet.core.params import Splits
 
 SPLIT_NAMES = ("train", "test", "val", "validation", "meta")
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif")  # mmcls 0.25's, datasets/custom.py
@@ -27,6 +28,7 @@ class ConfigSplit:
         has_names: Has the data set class names itself? Then mmcls wants as many class folders.
         test_mode: Does mmcls take the test images? Only CIFAR asks.
         annotations_optional: Are they class folders where that file is not there, as mmpretrain's ImageNet has it?
+        key: The key in params.yaml that names folder and annotations; '': the config does.
     """
 
     type: str
@@ -37,6 +39,7 @@ class ConfigSplit:
     has_names: bool = True
     test_mode: bool = True
     annotations_optional: bool = False
+    key: str = ""
 
     def annotation_file(self, data: Path) -> Path | None:
         """The annotation file in a data set's folder; None: class folders."""
@@ -56,12 +59,35 @@ class ConfigSplit:
         return root.is_dir() and not (self.folder == "." and any((root / name).is_dir() for name in SPLIT_NAMES))
 
 
+def with_entry(splits: dict[str, ConfigSplit], entry: Splits | None, model: str) -> dict[str, ConfigSplit]:
+    """The splits of a config, or none, with those in their place that a model's entry names.
+
+    Args:
+        splits: The config's.
+        entry: `splits` of the entry.
+        model: The model's name.
+    """
+    given = {name: place for name in ("train", "test") if (place := getattr(entry, name, None))}
+    return splits | {
+        name: replace(
+            splits.get(name, ConfigSplit("", "files")),
+            reads="files",
+            folder=os.path.normpath(place.folder),
+            annotations=os.path.normpath(place.annotations) if place.annotations else None,
+            annotations_optional=False,
+            key=f"models.{model}.splits.{name}",
+        )
+        for name, place in given.items()
+    }
+
+
 def to_json(splits: dict[str, ConfigSplit]) -> dict[str, Any]:
     """The splits as they stand in preprocess.json."""
     content = {name: asdict(split) for name, split in splits.items()}
     for split in content.values():
-        if not split["annotations_optional"]:
-            del split["annotations_optional"]
+        for key in ("annotations_optional", "key"):
+            if not split[key]:
+                del split[key]
     return content
 
 
@@ -73,7 +99,14 @@ def from_json(content: dict[str, Any]) -> dict[str, ConfigSplit]:
     """
     splits = {name: ConfigSplit(**values) for name, values in content.items()}
     for name, split in splits.items():
-        texts = [split.type, split.reads, split.folder, *split.extensions, *filter(None, [split.annotations])]
+        texts = [
+            split.type,
+            split.reads,
+            split.folder,
+            split.key,
+            *split.extensions,
+            *filter(None, [split.annotations]),
+        ]
         if name not in ("train", "test") or not all(isinstance(text, str) and "\0" not in text for text in texts):
             raise TypeError(name)
         flags = (split.has_names, split.test_mode, split.annotations_optional)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from octet.core.errors import OctetError
+from octet.core.params import FILE
 from octet.data import folders
 from octet.data.arrays import Labels, Pixels
 from octet.data.cifar import Cifar
@@ -52,8 +53,8 @@ def open_split(
 ) -> Dataset:
     """The split of the data set in a folder.
 
-    What the mmcls config names is read as mmcls reads it, where it lies there. Otherwise what lies there tells which
-    layout it has:
+    What the model's entry names has to be there. What the mmcls config names is read as mmcls reads it, where it lies there.
+    Otherwise what lies there tells which layout it has:
 
     - CIFAR-10 or CIFAR-100, binary or python version, unpacked or the official archive
     - train/, and test/ or val/, with a folder for each class, labelled by the folders' sorted order
@@ -77,7 +78,7 @@ def open_split(
         split: 'train' or 'test'.
         classes: The model's class names; labels count in their order. Of a model without classes (), and labels are not read.
         color_type: How files are read, as in preprocess.json.
-        config: The split as the mmcls config has it.
+        config: The split as the model's entry or the mmcls config has it.
 
     Raises:
         OctetError: There is no such split, or it does not fit the classes.
@@ -87,15 +88,18 @@ def open_split(
         raise OctetError(
             f"{folder}: no such folder; 'dvc repro' draws data/digits32, other data sets have to be put there"
         )
-    if not classes:
+    dataset: Dataset
+    if config and config.key:
+        dataset = _as_entry(folder, split, classes, color_type, config)
+    elif not classes:
         return _images_alone(folder, split, color_type)
-    if config and config.lies_in(folder):
-        dataset: Dataset = _as_config(folder, split, classes, color_type, config)
+    elif config and config.lies_in(folder):
+        dataset = _as_config(folder, split, classes, color_type, config)
     elif find(folder):
         dataset = _cifar(folder, split, classes, config)
     else:
         dataset = _as_it_lies(folder, split, classes, color_type, config)
-    if split == "test" and dataset.labelled:
+    if split == "test" and dataset.labelled and classes:
         dataset.source.remarks.extend(one_label_remark(dataset.labels.tolist(), classes))
     return dataset
 
@@ -110,6 +114,30 @@ def _images_alone(folder: Path, split: str, color_type: str) -> Dataset:
     raise _no_split(folder, split, [])
 
 
+def _as_entry(folder: Path, split: str, classes: Sequence[str], color_type: str, config: ConfigSplit) -> ImageFiles:
+    """What the model's entry names; an error says which key does."""
+    root, annotations = folder / config.folder, config.annotation_file(folder)
+    if not root.is_dir():
+        names = ", ".join(sorted(path.name for path in root.parent.iterdir())[:8]) if root.parent.is_dir() else ""
+        found = f"; {root.parent} has {names}" if names else ""
+        raise OctetError(f"{FILE}: {config.key}.folder: {root}: no such folder{found}. Put it there, or name another")
+    if annotations is not None and not annotations.is_file():
+        raise OctetError(
+            f"{FILE}: {config.key}.annotations: {annotations}: no such file. Put it there, name another, or leave it out where "
+            f"{root} has a folder for each class"
+        )
+    try:
+        if classes:
+            return _as_config(folder, split, classes, color_type, config)
+        if annotations is None:
+            return folders.unlabelled(root, classes, color_type)
+    except OctetError as error:
+        raise OctetError(f"{FILE}: {config.key}: {error}") from None
+    raise OctetError(
+        f"{FILE}: {config.key}.annotations: the model gives no class scores and needs no labels; leave it out"
+    )
+
+
 def _as_config(folder: Path, split: str, classes: Sequence[str], color_type: str, config: ConfigSplit) -> ImageFiles:
     """What the config names."""
     root = folder / config.folder
@@ -119,7 +147,8 @@ def _as_config(folder: Path, split: str, classes: Sequence[str], color_type: str
     if annotations is not None:
         return Annotations.read(annotations, classes).images([root], classes, color_type, folder)
     files = [file for name in _FOLDERS[split] for file in _annotation_files(folder, name) if file.is_file()]
-    remarks = [f"{files[0]}: not read, since the config's data.{split} has no ann_file"] if files else []
+    why = f"{config.key} has no annotations" if config.key else f"the config's data.{split} has no ann_file"
+    remarks = [f"{files[0]}: not read, since {why}"] if files else []
     return _with(remarks, folders.class_folders(root, classes, color_type, config.extensions, config.has_names, folder))
 
 
@@ -181,7 +210,7 @@ def _no_split(folder: Path, split: str, remarks: Sequence[str]) -> OctetError:
         f"{folder}: no data for the {split} split; expected CIFAR-10 or CIFAR-100, or a folder {' or '.join(_FOLDERS[split])} with "
         f"a folder for each class in it, with an annotation file meta/{_FOLDERS[split][-1]}.txt, or of images without labels; "
         f"found {names or 'nothing'}"
-        f"{''.join(f'. {remark}' for remark in remarks)}"
+        f"{''.join(f'. {remark}' for remark in remarks)}. 'splits' in the model's entry names other folders"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,15 @@ import onnxruntime
 from octet.core.errors import OctetError
 from octet.core.files import write_bytes
 from octet.core.outputs import flat, largest_difference
+from octet.core.params import Splits
+from octet.data.config_split import with_entry
 from octet.data.preprocess import save
 from octet.export.source import Source
 
 
-def export(source: Source, opset: int, onnx: Path, preprocess: Path) -> float:
+def export(
+    source: Source, opset: int, onnx: Path, preprocess: Path, splits: Splits | None = None, model_name: str = ""
+) -> float:
     """Writes the ONNX model (input 'input' of shape (1, C, H, W), output 'output', the logits, or others) and preprocess.json.
 
     Args:
@@ -22,6 +27,8 @@ def export(source: Source, opset: int, onnx: Path, preprocess: Path) -> float:
         opset: ONNX's.
         onnx: Where the model is written.
         preprocess: Where preprocess.json is written.
+        splits: What the model's entry says of where its images are.
+        model_name: The model's.
 
     Returns:
         The largest difference between ONNX Runtime's logits and the source's own on its images, as a share of their spread.
@@ -40,5 +47,5 @@ def export(source: Source, opset: int, onnx: Path, preprocess: Path) -> float:
             f"{model.tolerance:.0e}; the model does something at export that ONNX does not reproduce"
         )
     write_bytes(onnx, model.onnx)
-    save(model.steps, preprocess)
+    save(replace(model.steps, splits=with_entry(model.steps.splits, splits, model_name)), preprocess)
     return difference

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from octet.core import params
@@ -11,6 +12,7 @@ from octet.core.params import Model
 from octet.core.places import CONFIGS
 from octet.data import preprocess
 from octet.data.cifar_layouts import find
+from octet.data.config_split import with_entry
 from octet.data.images import Images, report_source, split_images
 from octet.data.preprocess import Preprocess
 
@@ -27,7 +29,7 @@ def check_splits(name: str, entry: Model, split: str) -> None:
         OctetError: There is no such split, or it does not fit the classes.
     """
     data = Path(entry.data)
-    if not data.is_dir() or find(data):
+    if not data.is_dir() or (find(data) and not entry.splits):
         return  # data that a stage makes or fetches; CIFAR's batches are checked where they are read
     steps, is_new = _steps(ModelFolder(name), entry)
     if entry.onnx_engines:
@@ -55,4 +57,5 @@ def _steps(folder: ModelFolder, entry: Model) -> tuple[Preprocess, bool]:
         return preprocess.load(folder.preprocess), not folder.figures("fp32").is_file()
     from octet.export.sources import source_of
 
-    return source_of(entry).look(), True
+    steps = source_of(entry).look()
+    return replace(steps, splits=with_entry(steps.splits, entry.splits, folder.name)), True

@@ -49,12 +49,14 @@ def test_every_stage_and_what_a_user_looks_at(finished, tmp_path):
     project.python("-m", "octet", "add", "--model=net", "--onnx=mine/net.onnx", "--data=data/shapes")
     assert (project.folder / "configs/models/net.classes.txt").read_bytes() == (mine / "names.txt").read_bytes()
     project.edit("params.yaml", "  net:\n", f"  net:\n    calibrate: {{method: {METHOD}}}\n")
-    project.edit("params.yaml", "max_drop_pt: 0.3", "max_drop_pt: 100")
+    project.edit("params.yaml", "max_drop_pt: 0.3", "max_drop_pt: 100\n    splits: {test: {folder: test}}")
 
     project.python("-m", "octet", "validate", "--model=net")
     ran = [stage for stage in project.repro() if "@" in stage]
     assert sorted(ran) == sorted(f"{stage}@net" for stage in STAGES + LEAVES)
-    assert json.loads((project.folder / "models/net/preprocess.json").read_text())["classes"] == NAMES
+    steps = json.loads((project.folder / "models/net/preprocess.json").read_text())
+    assert steps["classes"] == NAMES
+    assert (steps["splits"]["test"]["folder"], steps["splits"]["test"]["key"]) == ("test", "models.net.splits.test")
     summary = json.loads((project.folder / "metrics/net/summary.json").read_text())
     assert summary["n_images"] == 20
     assert summary["agreement_pct"] >= 80

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from octet.core.errors import OctetError, Unreadable
-from octet.data.config_split import ConfigSplit
+from octet.core.params import Splits
+from octet.data.config_split import ConfigSplit, from_json, to_json, with_entry
 from octet.data.dataset import open_split
 from octet.data.geometry import CenterCrop, Resize
 from octet.data.images import Images
@@ -159,6 +160,73 @@ def test_a_config_that_names_the_folder_itself(folder):
     config = ConfigSplit("CustomDataset", "files", ".")
     assert len(open_split(folder, "test", ANIMALS, config=config)) == 7, "train/ and val/ are no classes"
     assert len(open_split(folder / "val", "test", ANIMALS, config=config)) == 7
+
+
+def named(folder: str, annotations: str | None = None, config: ConfigSplit | None = None) -> ConfigSplit:
+    """The test split as a model's entry names it, written to preprocess.json and read again."""
+    entry = Splits.model_validate({"test": {"folder": folder, "annotations": annotations}})
+    return from_json(to_json(with_entry({"test": config} if config else {}, entry, "net")))["test"]
+
+
+def test_what_the_entry_names_counts_before_the_config_and_what_lies_there(folder):
+    (folder / "test/cat").mkdir(parents=True)
+    (folder / "mine.txt").write_text("val/owl/b.PNG 2\nval/cat/a.png 0\n")
+    (folder / "val" / "cat" / "c.gif").write_bytes((folder / "val" / "cat" / "a.png").read_bytes())
+    config = ConfigSplit("ImageNet", "files", "train", "meta/train.txt", [".gif", ".png"], annotations_optional=True)
+    data = open_split(folder, "test", ANIMALS, config=named("val/"))
+    assert (len(data), str(data.source)) == (7, "val (class folders in sorted order, 3)")
+    data = open_split(folder, "test", ANIMALS, config=named("val", None, config))
+    assert data.names == [*[f"cat/{name}" for name in ("a.png", "b.PNG", "c.gif")], *open_names(folder)[2:]]
+    data = open_split(folder, "test", ANIMALS, config=named(".", "mine.txt", config))
+    assert (data.names, data.labels.tolist()) == (["val/owl/b.PNG", "val/cat/a.png"], [2, 0])
+    assert str(data.source) == "mine.txt (annotation file of the images in .)"
+    data = open_split(folder, "test", ANIMALS, config=named("val/dog"))
+    assert (sorted(data.names), data.labelled) == (["a.png", "b.PNG"], False)
+    data = open_split(folder, "test", (), config=named("val/dog"))
+    assert sorted(data.names) == ["a.png", "b.PNG"], "a network without class scores"
+
+
+def open_names(folder: Path) -> list[str]:
+    return open_split(folder, "test", ANIMALS, config=ConfigSplit("", "files", "val")).names
+
+
+@pytest.mark.parametrize(
+    ("place", "classes", "message"),
+    [
+        (
+            ("vall",),
+            ANIMALS,
+            "splits.test.folder: {}/vall: no such folder; {} has mine.txt, train, val. Put it there, or",
+        ),
+        (("no/val",), ANIMALS, "splits.test.folder: {}/no/val: no such folder. Put it there, or name another"),
+        (("mine.txt",), ANIMALS, "splits.test.folder: {}/mine.txt: no such folder"),
+        (
+            ("val", "my.txt"),
+            ANIMALS,
+            "splits.test.annotations: {}/my.txt: no such file. Put it there, name another, or leave",
+        ),
+        (("val", "train"), ANIMALS, "splits.test.annotations: {}/train: no such file"),
+        (
+            ("val", "mine.txt"),
+            ANIMALS,
+            "splits.test: {}/mine.txt: line 2 is 'cat/a.png 3'; expected an image's path, a space",
+        ),
+        (("val",), ANIMALS[:2], "splits.test: {}/val: 3 class folders, the model has 2 classes"),
+        (("val/cat/none",), ANIMALS, "splits.test: {}/val/cat/none: no image in it; expected files ending in .jpg"),
+        (
+            ("val", "mine.txt"),
+            (),
+            "splits.test.annotations: the model gives no class scores and needs no labels; leave it out",
+        ),
+    ],
+)
+def test_what_the_entry_names_and_is_not_there_is_an_error_with_its_key(folder, place, classes, message):
+    (folder / "mine.txt").write_text("cat/b.PNG 0\ncat/a.png 3\n")
+    if "none" in place[0]:
+        (folder / place[0]).mkdir()
+    with pytest.raises(OctetError) as error:
+        open_split(folder, "test", classes, config=named(*place))
+    assert str(error.value).startswith("params.yaml: models.net." + message.format(folder, folder))
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])

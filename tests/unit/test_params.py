@@ -20,6 +20,7 @@ from octet.graph.targets import TARGETS
 
 pytestmark = pytest.mark.unit
 
+INSIDE = 'models.net.splits.{}: expected a path in the data set\'s folder, where DVC sees that it changes, found "{}"'
 SHIPPED = Path(__file__).parents[2] / "params.yaml"
 VALID = """\
 models:
@@ -332,6 +333,46 @@ def test_anchors_and_merge_keys_are_read(path):
             "    - kl",
             "calibrate.ppq: expected a mapping with the keys algori",
         ),
+        (
+            "keep_fp32: []",
+            "splits: val",
+            'models.net.splits: expected a mapping with the keys train, test; found "val"',
+        ),
+        (
+            "keep_fp32: []",
+            "splits: {test: val}",
+            'models.net.splits.test: expected a mapping with the keys folder, annotations; found "val"',
+        ),
+        (
+            "keep_fp32: []",
+            "splits: {test: {folders: val}}",
+            "models.net.splits.test.folders: unknown key. Did you mean 'folder'?",
+        ),
+        (
+            "keep_fp32: []",
+            "splits: {val: {folder: val}}",
+            "models.net.splits.val: unknown key. Known: test, train",
+        ),
+        (
+            "keep_fp32: []",
+            "splits: {test: {annotations: val.txt}}",
+            "models.net.splits.test.folder: missing key. In which folder are its images? For example 'folder: val'",
+        ),
+        (
+            "keep_fp32: []",
+            "splits: {test: {folder: 5}}",
+            "models.net.splits.test.folder: expected text, found 5. For example val",
+        ),
+        (
+            "keep_fp32: []",
+            "splits: {test: {folder: /mine/val}}",
+            INSIDE.format("test.folder", "/mine/val"),
+        ),
+        (
+            "keep_fp32: []",
+            "splits: {train: {folder: ., annotations: ../a.txt}}",
+            INSIDE.format("train.annotations", "../a.txt"),
+        ),
         # Out of range
         ("images: 256", "images: 0", "calibrate.images: expected a whole number of at least 1, found 0."),
         ("    batch: 32", "    batch: -1", "calibrate.ppq.batch: expected a whole number of at least 1, found -1."),
@@ -493,8 +534,8 @@ def test_old_names_in_an_entry_s_own_settings(path, capsys):
 def test_an_entry_that_is_no_mapping(path):
     result = problems(path, "models:\n  net: 5" + VALID[VALID.index("\ntarget") :])
     assert result == [
-        "params.yaml: models.net: expected a mapping with the keys config, checkpoint, trusted, data, keep_fp32, "
-        "partition, max_drop_pt, min_sqnr_db, zoo, onnx, timm, torchvision, preprocess; found 5"
+        "params.yaml: models.net: expected a mapping with the keys config, checkpoint, trusted, data, splits, "
+        "keep_fp32, partition, max_drop_pt, min_sqnr_db, zoo, onnx, timm, torchvision, preprocess; found 5"
     ]
 
 
