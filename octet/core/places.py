@@ -36,6 +36,35 @@ def config_problem(config: str, root: Path = Path()) -> str | None:
     return None
 
 
+def config_files(config: str | Path, root: Path = Path()) -> list[Path]:
+    """The files in configs/models that a config can be made of: all that begin as it does, and as one of them names, and so on.
+
+    So what belongs to other models alone is left out. A file begins as its name up to the first dot; what is in a folder, as
+    the folder. A short name is found in much text, which is no harm.
+
+    Args:
+        config: A file, or a name in mmcls's zoo, which is made of none.
+        root: The project's folder.
+    """
+    path, configs = root / config, root / CONFIGS
+    if not path.is_file() or is_outside(config, root):
+        return []
+    groups: dict[str, list[Path]] = {}
+    for file in configs.rglob("*"):
+        if file.is_file() and "__pycache__" not in file.parts:
+            groups.setdefault(_beginning(file, configs), []).append(file)
+    belonging, todo = set[str](), {_beginning(path.resolve(), configs.resolve())}
+    while todo:
+        belonging |= todo
+        text = b"\n".join(file.read_bytes() for name in todo for file in groups.get(name, []))
+        todo = {name for name in groups if name.encode() in text} - belonging
+    return sorted(file for name in belonging for file in groups.get(name, []))
+
+
+def _beginning(file: Path, folder: Path) -> str:
+    return file.relative_to(folder).parts[0].partition(".")[0]
+
+
 def from_here(path: Path) -> Path:
     """The path from the current folder, where it lies in there; else as it is.
 

@@ -13,6 +13,7 @@ from typing import Any
 from octet.core.files import read_bytes, write_json
 from octet.core.folder import ModelFolder
 from octet.core.params import Model, Settings, source
+from octet.core.places import config_files
 from octet.core.registry import BUILT_IN_TARGETS, PROFILES
 
 TABLES = Path("configs/tables")
@@ -25,7 +26,8 @@ def write(folder: ModelFolder, entry: Model) -> None:
 
 
 def contents(name: str, entry: Model) -> dict[str, dict[str, Any]]:
-    """The settings of a model as their files have them, by key; and 'source': what its entry says of where it comes from.
+    """The settings of a model as their files have them, by key; and 'source': what its entry says of where it comes from, with
+    the checksums of the files that its config can be made of.
 
     Args:
         name: The model's.
@@ -34,6 +36,8 @@ def contents(name: str, entry: Model) -> dict[str, dict[str, Any]]:
     values = entry.model_dump(mode="json", include=set(Settings.model_fields))
     settings: dict[str, dict[str, Any]] = {key: {key: value} for key, value in values.items()}
     settings["source"] = source(entry)
+    if entry.config and (files := config_files(entry.config)):
+        settings["source"]["files_sha256"] = {path.as_posix(): _sha256(path) for path in files}
     if entry.target not in BUILT_IN_TARGETS:
         settings["target"] |= _file(PROFILES / f"{entry.target}.yaml")
     if entry.calibrate.method == "file":
@@ -53,4 +57,8 @@ def table_path(name: str, file: str | None) -> Path:
 
 def _file(path: Path) -> dict[str, str]:
     """What DVC is to compare of a file that a setting names. Where it is missing, the stage that reads it says so."""
-    return {"file_sha256": sha256(read_bytes(path, "")).hexdigest()} if path.is_file() else {}
+    return {"file_sha256": _sha256(path)} if path.is_file() else {}
+
+
+def _sha256(path: Path) -> str:
+    return sha256(read_bytes(path, "")).hexdigest()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from octet.core.errors import OctetError
-from octet.core.places import CONFIGS, is_outside
+from octet.core.places import CONFIGS, config_files, is_outside
 
 _recording: list[set[Path]] = []
 _hooked: list[bool] = []
@@ -48,7 +48,8 @@ def check_tracked(files: set[Path], config: str, strings: set[str]) -> None:
         strings: The texts in the config.
 
     Raises:
-        OctetError: There is one in the project, or named in the config, that lies outside configs/models.
+        OctetError: There is one in the project, or named in the config, that lies outside configs/models, or is not found to
+            belong to the config.
     """
     if is_outside(config) or not Path(config).is_file():
         return
@@ -63,6 +64,15 @@ def check_tracked(files: set[Path], config: str, strings: set[str]) -> None:
         raise OctetError(
             f"{config}: reads {', '.join(map(str, short))}, outside {CONFIGS}, where DVC does not see that it changes; move it to "
             f"{Path(config).with_suffix('')}/ and name it there"
+        )
+    known = {path.resolve() for path in config_files(config)}
+    unnamed = [
+        file for file in sorted(files) if file.is_relative_to(CONFIGS.absolute()) and file.resolve() not in known
+    ]
+    if unnamed:
+        raise OctetError(
+            f"{config}: reads {', '.join(str(file.relative_to(Path.cwd())) for file in unnamed)}, whose name stands neither in the "
+            "config nor in what it reads, so DVC does not see for this model that it changes; write the whole name there"
         )
 
 

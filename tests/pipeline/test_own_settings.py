@@ -64,6 +64,16 @@ def test_a_change_of_all_runs_no_model_that_has_its_own(two, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_change_of_one_model_s_config_exports_no_other(two, tmp_path):
+    project = changed(two, tmp_path, SECOND, SECOND.replace("models/tiny.py", "models/second.py"))
+    config = project.folder / "configs/models/second.py"
+    for text in ("", "# changed\n"):
+        config.write_text((project.folder / "configs/models/tiny.py").read_text() + text)
+        assert sorted(project.repro("export")) == ["export@second", "settings", "settings@second"]
+    project.edit("configs/models/tiny.py", "128.0", "127.0")
+    assert sorted(project.repro("export")) == ["export", "settings", "settings@second"]
+
+
 def test_an_experiment_on_one_model(two, tmp_path):
     """Plainly where its entry has the key; with `++` where it lacks it, too."""
     project = two.copy(tmp_path / "p")
