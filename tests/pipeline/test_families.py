@@ -1,4 +1,4 @@
-"""Tiny networks of the families that export rewrites, against mmcls's own computation of them in torch."""
+"""Tiny networks of the families that export rewrites, against mmcls's and torch's own computation of them."""
 
 import importlib
 from copy import deepcopy
@@ -118,7 +118,38 @@ CHANNELS |= {"MobileNetV3": 576, "ResNeSt": 32, "RepVGG": 64, "RepMLP": 16}
 STEPS = Preprocess("RGB", [128.0] * 3, [64.0] * 3, [48, 48], [])
 
 
-@pytest.fixture(scope="module", params=BACKBONES)
+def torch_vit():
+    """A ViT whose attention is torch's own, as torchvision's is: 48x48 images as 9 patches and a token, two blocks."""
+    import torch
+
+    class Block(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.before, self.between = torch.nn.LayerNorm(32), torch.nn.LayerNorm(32)
+            self.attention = torch.nn.MultiheadAttention(32, 4, batch_first=True)
+            self.body = torch.nn.Sequential(torch.nn.Linear(32, 64), torch.nn.GELU(), torch.nn.Linear(64, 32))
+
+        def forward(self, x):
+            tokens = self.before(x)
+            x = x + self.attention(tokens, tokens, tokens, need_weights=False)[0]
+            return x + self.body(self.between(x))
+
+    class Classifier(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.patches = torch.nn.Conv2d(3, 32, 16, 16)
+            self.token, self.places = (torch.nn.Parameter(torch.randn(1, n, 32)) for n in (1, 10))
+            self.blocks = torch.nn.Sequential(Block(), Block(), torch.nn.LayerNorm(32))
+            self.head = torch.nn.Linear(32, 10)
+
+        def forward(self, x):
+            patches = self.patches(x).flatten(2).transpose(1, 2)
+            return self.head(self.blocks(torch.cat([self.token, patches], 1) + self.places)[:, 0])
+
+    return Classifier().eval()
+
+
+@pytest.fixture(scope="module", params=[*BACKBONES, "torch's ViT"])
 def network(request):
     """The network with random weights, and images: eight that its batch norms have seen, and four others."""
     from mmcv import Config
@@ -128,12 +159,16 @@ def network(request):
     from tests.bench.zoo.weights import images, randomize
 
     name = request.param
+    images = images(STEPS, 12, seed=0)
+    if name not in BACKBONES:
+        result = torch_vit()
+        randomize(result, result, images[:8])
+        return result, images[:8], images[8:]
     kind = "VisionTransformerClsHead" if name in ("ViT", "T2T") else "LinearClsHead"
     neck = dict(type="GlobalAveragePooling") if name not in ("ViT", "T2T", "TNT", "HorNet-GF") else None
     head = dict(type=kind, num_classes=10, in_channels=CHANNELS[name])
     model = dict(type="ImageClassifier", backbone=BACKBONES[name], neck=neck, head=head)
     classifier = build(Config(dict(model=model)), name)
-    images = images(STEPS, 12, seed=0)
     result = LogitsModel(classifier).eval()
     randomize(classifier, result, images[:8])
     return result, images[:8], images[8:]
