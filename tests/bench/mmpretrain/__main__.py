@@ -1,6 +1,7 @@
 """make bench-mmpretrain: the same checkpoints in mmpretrain and in Octet, into docs/mmpretrain.md.
 
-mmpretrain runs in .venv-mmpretrain (peer.py), Octet beside it without mmpretrain. Weights are random, from a fixed seed.
+mmpretrain runs in .venv-mmpretrain (peer.py, peer_labels.py), Octet beside it without mmpretrain. Weights are random, from a
+fixed seed. The document has two parts, networks and labels: what is run is written anew.
 """
 
 import argparse
@@ -18,10 +19,12 @@ from octet.core.text import table
 from octet.data.image_files import read
 from octet.export.mmcls_pipeline import derive
 from octet.export.mmcls_source import classifier
+from tests.bench.mmpretrain import labels
 from tests.bench.venv import ROOT, start
 
 PYTHON = ROOT / ".venv-mmpretrain" / "bin" / "python"
 DOCUMENT = ROOT / "docs" / "mmpretrain.md"
+HEADING = "## Labels\n"
 SHAPES = ((375, 500), (500, 333), (256, 256), (480, 640))  # height and width
 ROWS = {
     "ResNet-18": "resnet/resnet18_8xb32_in1k.py",
@@ -108,10 +111,34 @@ def draw(folder: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--find", default="", help="only rows with this in their name")
-    rows = {name: config for name, config in ROWS.items() if parser.parse_args().find in name}
+    parser.add_argument("--find", default="", help="only networks with this in their name, and not the document")
+    parser.add_argument("--labels", action="store_true", help="only the labels")
+    given = parser.parse_args()
+    rows = {name: config for name, config in ROWS.items() if given.find in name}
     if not rows:
         raise OctetError(f"no such row; there are {', '.join(ROWS)}")
+    networks, _, of_labels = DOCUMENT.read_text().partition("\n" + HEADING)
+    if not given.labels:
+        networks = beside_networks(rows)
+    if given.labels or len(rows) == len(ROWS):
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary)
+            lines = labels.compare(folder, PYTHON)
+            of_labels = labels.TEXT.format(
+                versions=_versions(folder),
+                table=table(lines, ["data set", "images", "paths, order, labels"], markdown=True),
+            ).removeprefix(HEADING)
+        DOCUMENT.write_text(f"{networks}\n{HEADING}{of_labels}")
+
+
+def _versions(folder: Path) -> str:
+    """The peer's, as it left them."""
+    versions = json.loads((folder / "versions.json").read_text())
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+def beside_networks(rows: dict[str, str]) -> str:
+    """The document's part on networks. rows: their configs by name."""
     torch.set_num_threads(1)
     lines = []
     with tempfile.TemporaryDirectory() as temporary:
@@ -124,15 +151,12 @@ def main() -> None:
             parity = compare(folder, keys[name])
             lines.append([name, f"`{config}`", str(parity.pixels), f"{parity.inputs:.1e}", f"{parity.logits:.1e}"])
             print(*lines[-1], flush=True)
-        versions = json.loads((folder / "versions.json").read_text())
-    if len(rows) == len(ROWS):
-        text = TEXT.format(
-            versions=", ".join(f"{name} {version}" for name, version in versions.items()),
+        return TEXT.format(
+            versions=_versions(folder),
             n=len(SHAPES),
             shapes=", ".join(f"{width}×{height}" for height, width in SHAPES),
             table=table(lines, ["network", "config", "pixels", "input", "logits"], markdown=True),
         )
-        DOCUMENT.write_text(text)
 
 
 if __name__ == "__main__":
