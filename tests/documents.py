@@ -285,15 +285,14 @@ def parameter_problems(name: str, values: str | None) -> Iterator[str]:
                 yield from (line for line in str(error).splitlines() if f".{key}:" in line or f" {key}:" in line)
 
 
-def _optional(section: type[fields.Section], at: str = "") -> Iterator[str]:
-    """The parameters that may be left out, and those in sections that may."""
+def _optional(section: type[fields.Section], at: str = "", may_lack: bool = False) -> Iterator[str]:
+    """The parameters that may be left out, and those in sections that may. may_lack: is this one of these?"""
     for key, parameter in section.model_fields.items():
         inner, entry = fields.section(parameter), fields.entry(parameter.annotation)
-        if at and not parameter.is_required():
+        if may_lack or (at and not parameter.is_required()):
             yield f"{at}{key}"
         if inner:
-            within = _optional(inner, f"{at}{key}.")
-            yield from within if parameter.is_required() else (f"{at}{key}.{name}" for name in inner.model_fields)
+            yield from _optional(inner, f"{at}{key}.", may_lack or not parameter.is_required())
         elif entry:
             yield from _optional(entry, f"{at}{key}.<name>.")
 
