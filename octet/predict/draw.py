@@ -17,11 +17,11 @@ from octet.predict.fonts import Fonts
 from octet.predict.images import NamedImage
 from octet.predict.show import Answers, difference
 
-COLOURS = "#7a7a7a", "#3b6ea8", "#c8641e"  # of the engines, in the order of the answers
+COLOURS = "#7a7a7a", "#3b6ea8", "#c8641e", "#4d8a57", "#8a5aa0", "#a08a30"  # of the engines, in the order of the answers
 _DIFFER = "#b00020"
-# In inches: the page's width, a row's height, the room above the rows, the image's column, and, of an engine's column,
-# the most that class names may take.
-_WIDE, _ROW, _ABOVE, _IMAGE, _NAMES = 11.0, 1.85, 0.7, 2.2, 1.5
+# In inches: a row's height, the room above the rows, the image's column, an engine's column, and the most that class
+# names may take of that.
+_ROW, _ABOVE, _IMAGE, _ENGINE, _NAMES = 1.85, 0.7, 2.2, 8.8 / 3, 1.5
 _CAPTION = 0.7  # inches below an image
 
 
@@ -39,9 +39,10 @@ def png(images: Sequence[NamedImage], answers: Sequence[Answers], title: str) ->
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # not that a font has no bold face
     style = {"font.family": fonts.families, "font.size": 8, "text.parse_math": False}
     with matplotlib.style.context(style):
-        page = _Page(len(images), fonts, {label for prediction in predictions for label in prediction.top})
+        names = {label for prediction in predictions for label in prediction.top}
+        page = _Page(len(images), max(map(len, answers)), fonts, names)
         page.drawn.text(
-            0.5, 1 - 0.2 / page.high, page.fit(title, _WIDE - 0.4, 11), fontsize=11, ha="center", va="center"
+            0.5, 1 - 0.2 / page.high, page.fit(title, page.wide - 0.4, 11), fontsize=11, ha="center", va="center"
         )
         for k, (image, by_engine) in enumerate(zip(images, answers, strict=True)):
             page.image(k, image, bool(difference(by_engine)))
@@ -66,16 +67,16 @@ def _tell(missing: Collection[str]) -> None:
 class _Page:
     """The drawing, on which every text has its room in inches."""
 
-    def __init__(self, rows: int, fonts: Fonts, classes: Collection[str]):
-        self.fonts, self.high = fonts, _ABOVE + rows * _ROW
-        self.drawn = Figure(figsize=(_WIDE, self.high), dpi=110, facecolor="white")
+    def __init__(self, rows: int, engines: int, fonts: Fonts, classes: Collection[str]):
+        self.fonts, self.wide, self.high = fonts, _IMAGE + engines * _ENGINE, _ABOVE + rows * _ROW
+        self.drawn = Figure(figsize=(self.wide, self.high), dpi=110, facecolor="white")
         width = self._width(8, "bold")
         self.names = min(_NAMES, 0.2 + max(width(fonts.drawable(name)) for name in classes))
 
     def axes(self, left: float, row: int, width: float, height: float) -> Axes:
         """Axes in a row, by inches from the page's left edge."""
         bottom = self.high - _ABOVE - row * _ROW - height
-        return self.drawn.add_axes((left / _WIDE, bottom / self.high, width / _WIDE, height / self.high))
+        return self.drawn.add_axes((left / self.wide, bottom / self.high, width / self.wide, height / self.high))
 
     def image(self, row: int, image: NamedImage, differ: bool) -> None:
         """The image, and below it its name, its label, and whether the engines differ."""
@@ -90,8 +91,8 @@ class _Page:
 
     def bars(self, row: int, column: int, prediction: Prediction, colour: str) -> Axes:
         """The most likely classes and their probabilities; the label's class is bold."""
-        room = (_WIDE - _IMAGE) / len(COLOURS)
-        axes = self.axes(_IMAGE + column * room + self.names, row, room - self.names - 0.1, _ROW - _CAPTION)
+        left, width = _IMAGE + column * _ENGINE + self.names, _ENGINE - self.names - 0.1
+        axes = self.axes(left, row, width, _ROW - _CAPTION)
         places, shares = range(len(prediction.top)), [100 * share for share in prediction.probabilities]
         weights = ["bold" if prediction.actual == label else "normal" for label in prediction.top]
         axes.barh(places, shares, color=colour, height=0.7)

@@ -1,4 +1,4 @@
-"""The three that are asked: the source itself (torch with the checkpoint, say), ncnn in fp32, ncnn in int8."""
+"""Those that are asked: the source itself (torch with the checkpoint, say), ncnn in fp32 and in int8, and other engines in int8."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from octet.core.engines.engine import load
 from octet.core.folder import PRECISIONS, ModelFolder
 from octet.core.params import Model
 from octet.data.preprocess import Preprocess
@@ -20,7 +21,7 @@ Array = npt.NDArray[np.float32]
 
 
 class Engines:
-    """All three, on the same network input.
+    """All of them, on the same network input.
 
     Args:
         folder: The model's files.
@@ -36,6 +37,8 @@ class Engines:
         for precision in PRECISIONS:
             files = folder.ncnn(precision)
             self.run[f"ncnn {precision}"] = Engine(files.param, files.bin, shape=steps.shape)
+        for name in entry.onnx_engines:
+            self.run[f"{name} int8"] = load(name, folder.engine(name))
 
     def __call__(self, image: NamedImage) -> dict[str, Prediction]:
         """What each predicts, by its name, the source's own first."""

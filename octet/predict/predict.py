@@ -23,7 +23,7 @@ DRAWN = 24  # at most, in the PNG
 
 
 def predict(name: str, entry: Model, split: str, paths: Sequence[str], out: Path, count: int = COUNT) -> str:
-    """Asks all three on some images, and writes the PNG; returns the text.
+    """Asks all engines on some images, and writes the PNG; returns the text.
 
     Args:
         name: The model's.
@@ -50,7 +50,7 @@ def predict(name: str, entry: Model, split: str, paths: Sequence[str], out: Path
     first = f" (the first {DRAWN})" if len(images) > DRAWN else ""
     return (
         f"{text(images, answers)}\n\n"
-        f"{name}: {len(images)} image{'s' * (len(images) > 1)}; the three differ on {differ}. Drawn{first}: {out}"
+        f"{name}: {len(images)} image{'s' * (len(images) > 1)}; they differ on {differ}. Drawn{first}: {out}"
     )
 
 

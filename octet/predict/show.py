@@ -8,7 +8,7 @@ from octet.core.text import shorten, table
 from octet.evaluate.predictions import Prediction
 from octet.predict.images import NamedImage
 
-Answers = dict[str, Prediction]  # by the name of the engine: what the model is from, ncnn fp32, ncnn int8
+Answers = dict[str, Prediction]  # by the name of the engine: what the model is from, ncnn fp32, ncnn int8, others
 WIDEST = 24  # columns of a class name
 
 
