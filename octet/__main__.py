@@ -46,6 +46,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "help": "what happens to an image before it: a preset or a YAML file (default: the YAML file beside it)"
     },
     "data": {"help": "the folder of its data set (default: the config's)"},
+    "engine": {"help": "an engine that the model's `engines` name (default: ncnn)", "default": "ncnn"},
     "device": {"help": "a device of configs/devices", "required": True},
     "images": {
         "help": "on how many test images (default: 200; all where there are fewer)",
@@ -237,18 +238,24 @@ def report(model: str | None) -> None:
     loaded, names = _models(model)
     for name in names:
         out = REPORTS / name / "report.html"
-        write(name, loaded.models[name].data, out)
+        write(name, loaded.models[name].data, loaded.models[name].max_drop_pt, out)
         print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
 
 
-def package(model: str | None) -> None:
-    """Write the int8 model with all that is needed to use it as one zip."""
-    from octet.package.bundle import package as write
+def package(model: str | None, engine: str) -> None:
+    """Write the int8 model with all that is needed to use it as one zip, for ncnn or another engine that it names."""
+    from octet.package import bundle, engine_bundle
 
     loaded, names = _models(model)
     for name in names:
-        out = Path("dist") / f"{name}-int8.zip"
-        files = write(name, loaded.models[name].checkpoint, out)
+        entry, other = loaded.models[name], engine != "ncnn"
+        if other and engine not in entry.onnx_engines:
+            names_them = ", ".join(["ncnn", *entry.onnx_engines])
+            raise OctetError(
+                f"{name}: has no int8 for {engine!r}, only for {names_them}: params.yaml's 'engines' names them"
+            )
+        out = Path("dist") / (f"{name}-int8-{engine}.zip" if other else f"{name}-int8.zip")
+        files = engine_bundle.package(name, engine, out) if other else bundle.package(name, entry.checkpoint, out)
         print(f"{out}: {out.stat().st_size / 1e6:.1f} MB, {len(files)} files: {', '.join(files)}")
 
 

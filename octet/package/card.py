@@ -61,7 +61,7 @@ def card(
         images=provenance.calibration_images,
         target=provenance.target,
         reasons=by_reason(fp32_layers),
-        pip=" ".join(_PIP.get(package, package) for package in needs(steps)),
+        pip=" ".join(pip_names(needs(steps))),
         cpp_note=f"It resizes by ncnn's bilinear filter; the figures above were measured with {filters}."
         if filters
         else "",
@@ -70,6 +70,11 @@ def card(
         sums=sums,
         devices=columns(devices) if devices else None,
     )
+
+
+def pip_names(packages: Sequence[str]) -> list[str]:
+    """What pip calls the packages."""
+    return [_PIP.get(package, package) for package in packages]
 
 
 def _sdk_note(steps: Steps) -> str:

@@ -11,8 +11,8 @@ from octet.package.geometry import Steps, is_grey, needs, resize, resizes
 Blobs = tuple[str, str]  # the names of the network's input and output
 
 
-def python(steps: Steps, blobs: Blobs) -> str:
-    """predict.py: the pipeline's own pre-processing, bit for bit, with ncnn, numpy and Pillow.
+def python(steps: Steps, blobs: Blobs, engine: str = "ncnn") -> str:
+    """predict.py: the pipeline's own pre-processing, bit for bit, with the engine, numpy and Pillow.
 
     Pillow resizes as the pipeline does; of OpenCV's filters for 8 bits the bilinear one is written out in numpy. For
     the others the example imports OpenCV.
@@ -20,6 +20,7 @@ def python(steps: Steps, blobs: Blobs) -> str:
     Args:
         steps: What preprocess.json holds.
         blobs: The names of the network's input and output.
+        engine: The engine's package: ncnn, onnxruntime or openvino.
     """
     reader = "Image.open(name)"
     turn = "ignore_orientation" not in steps["color_type"] and steps["color_type"] != "unchanged"
@@ -27,7 +28,8 @@ def python(steps: Steps, blobs: Blobs) -> str:
         reader = f"ImageOps.exif_transpose({reader})"
     if steps["color_type"] != "unchanged":
         reader += f'.convert("{"L" if is_grey(steps) else "RGB"}")'
-    return fill("predict.py.j2", steps, blobs, needs=", ".join(needs(steps)), read=reader, turn=turn)
+    packages = ", ".join(needs(steps, engine))
+    return fill("predict.py.j2", steps, blobs, engine=engine, needs=packages, read=reader, turn=turn)
 
 
 def cpp(steps: Steps, blobs: Blobs) -> str:

@@ -57,10 +57,10 @@ def is_grey(steps: Steps) -> bool:
     return bool(steps["channel_order"] == "GREY")
 
 
-def needs(steps: Steps) -> list[str]:
-    """The packages that the Python example needs."""
+def needs(steps: Steps, engine: str = "ncnn") -> list[str]:
+    """The packages that the Python example needs, that of the engine first."""
     without_cv2 = all(way.plain or way.backend == "pillow" for way in resizes(steps))
-    return ["ncnn", "numpy", "Pillow"] + ([] if without_cv2 else ["OpenCV (cv2)"])
+    return [engine, "numpy", "Pillow"] + ([] if without_cv2 else ["OpenCV (cv2)"])
 
 
 def sentence(step: dict[str, Any], steps: Steps) -> str:

@@ -62,16 +62,16 @@ class Provenance:
         """Checks that files are those that the pipeline made, so that figures are of the files that they stand beside.
 
         Args:
-            paths: The files.
+            paths: The files, or folders that a stage makes whole.
             made_by: What makes them, for the error.
 
         Raises:
             OctetError: One is missing, or was changed since.
         """
         for path in paths:
-            if hashlib.md5(read_bytes(path, made_by), usedforsecurity=False).hexdigest() != self.made.get(
-                path.as_posix()
-            ):
+            recorded = self.made.get(path.as_posix(), "")
+            of_folder = recorded.endswith(".dir") and path.is_dir()
+            if recorded != (_folder_md5(path, made_by) if of_folder else _md5(read_bytes(path, made_by))):
                 raise OctetError(f"{path}: changed since the pipeline made it, by dvc.lock's checksum; {made_by} anew")
 
 
@@ -139,6 +139,17 @@ def _part(data: bytes, name: str) -> bytes:
     """
     stages = re.findall(rb"^  \S+@" + re.escape(name.encode()) + rb":\r?\n(?:    .*\n?)*", data, re.MULTILINE)
     return b"stages:\n" + b"".join(stages)
+
+
+def _md5(data: bytes) -> str:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
+def _folder_md5(folder: Path, made_by: str) -> str:
+    """A folder's checksum as DVC has it: of the JSON list of its files and theirs (dvc_data/hashfile/tree.py)."""
+    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if not path.is_dir()}
+    listed = [{"md5": _md5(read_bytes(files[name], made_by)), "relpath": name} for name in sorted(files)]
+    return f"{_md5(json.dumps(listed, sort_keys=True).encode())}.dir"
 
 
 def _files(recorded: dict[Any, Any], kind: str) -> Iterator[tuple[str, str]]:

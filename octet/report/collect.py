@@ -33,6 +33,7 @@ from octet.quantize.fp32_layers import of_model
 from octet.report import peers
 from octet.report.figures import Rows
 from octet.report.peers import PeersFigures
+from octet.summary import engines
 from octet.summary.differences import SHOWN, differing, thumbnail
 from octet.summary.summary import Summary
 
@@ -79,7 +80,9 @@ class ReportData:
         n_quantizable: How many layers can be int8.
         fp32_layers: Those of them that are not, and why.
         analysis: What each int8 layer costs; None where that was not measured.
-        peers: Other engines; None likewise.
+        engines: int8 in each engine that the model names; empty where that is ncnn alone.
+        max_drop_pt: How many points int8 may lose.
+        peers: int8 as other engines make it themselves; None where that was not measured.
         devices: The devices on which it was run.
         devices_before: The names of those that ran other files of this model.
     """
@@ -99,6 +102,8 @@ class ReportData:
     n_quantizable: int
     fp32_layers: dict[str, Fp32Reason]
     analysis: Analysis | None
+    engines: list[engines.Column]
+    max_drop_pt: float
     peers: PeersFigures | None
     devices: list[DeviceFigures]
     devices_before: list[str]
@@ -109,12 +114,13 @@ class ReportData:
         return self.summary.top1_drop_pt is not None
 
 
-def collect(name: str, data: str) -> ReportData:
+def collect(name: str, data: str, max_drop_pt: float) -> ReportData:
     """Reads what there is of a model.
 
     Args:
         name: The model's.
         data: Its data set's folder.
+        max_drop_pt: How many points int8 may lose, as its entry has it.
 
     Raises:
         OctetError: A file is missing or damaged, because the pipeline did not run.
@@ -144,6 +150,8 @@ def collect(name: str, data: str) -> ReportData:
         n_quantizable=len(quantizable(net.layers)),
         fp32_layers=of_model(folder, net, made_with.target, made_with.keep_fp32),
         analysis=_analysis(folder.analysis) if folder.analysis.exists() else None,
+        engines=engines.columns(folder),
+        max_drop_pt=max_drop_pt,
         peers=peers.read(folder.peers) if folder.peers.exists() else None,
         devices=devices,
         devices_before=[of.name for of in devices if not of.is_of(folder)] if devices else [],

@@ -17,6 +17,7 @@ from octet.quantize.fp32_layers import by_reason
 from octet.report import chart, figures, history, peers
 from octet.report.collect import ReportData, collect
 from octet.report.confusion import confusion, confusion_change
+from octet.summary import engines
 from octet.summary.differences import SHOWN
 
 Table = tuple[list[str], list[list[str]]]  # headers and rows
@@ -35,18 +36,19 @@ class Figures:
     peers: str
 
 
-def write(name: str, data: str, out: Path) -> None:
+def write(name: str, data: str, max_drop_pt: float, out: Path) -> None:
     """Writes the report of a model.
 
     Args:
         name: The model's.
         data: Its data set's folder.
+        max_drop_pt: How many points int8 may lose, as its entry has it.
         out: The file to write.
 
     Raises:
         OctetError: The pipeline did not run, or not to its end.
     """
-    report = collect(name, data)
+    report = collect(name, data, max_drop_pt)
     write_text(out, page(report, Path("params.yaml").read_text(encoding="utf-8")))
 
 
@@ -65,6 +67,8 @@ def page(report: ReportData, params: str) -> str:
         overview=overview(report),
         classes=classes(report),
         peers_table=peers.cells(report.peers) if report.peers else None,
+        engines_table=engines.cells(report.engines) if report.engines else None,
+        engines_picks=engines.picks(report.engines, report.max_drop_pt) if report.engines else [],
         devices_table=columns(report.devices),
         fp32_layers=by_reason(report.fp32_layers),
         change=history.last_change(report.name, tracked, params),

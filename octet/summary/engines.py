@@ -63,6 +63,13 @@ def engines_table(folder: ModelFolder, max_drop_pt: float) -> str:
     shown = columns(folder)
     if not shown:
         return ""
+    head, rows = cells(shown)
+    head[0] = f"{folder.name}, int8"
+    return "\n".join([table(rows, headers=head, align="l" + "r" * len(shown)), *picks(shown, max_drop_pt)])
+
+
+def cells(shown: list[Column]) -> tuple[list[str], list[list[str]]]:
+    """The table's headers, the first of which is empty, and its rows."""
     rows = [["agrees with fp32", *(f"{c.figures.agreement_pct:.2f} %" for c in shown)]]
     if shown[0].figures.top1_drop_pt is not None:
         rows.insert(0, ["top-1 drop, points", *(_drop(c.figures) for c in shown)])
@@ -71,8 +78,7 @@ def engines_table(folder: ModelFolder, max_drop_pt: float) -> str:
         name = f"FPS, {threads} thread{'s' * (threads > 1)}"
         rows.append([name, *(f"{c.fps[threads]:.1f}" if threads in c.fps else "not run" for c in shown)])
     rows.append(["size", *(f"{c.figures.bytes / 1e6:.1f} MB" for c in shown)])
-    head = [f"{folder.name}, int8", *(c.engine for c in shown)]
-    return "\n".join([table(rows, headers=head, align="l" + "r" * len(shown)), *_picks(shown, max_drop_pt)])
+    return ["", *(c.engine for c in shown)], rows
 
 
 def _drop(figures: EngineFigures) -> str:
@@ -80,7 +86,7 @@ def _drop(figures: EngineFigures) -> str:
     return f"{figures.top1_drop_pt:+.2f}{error}"
 
 
-def _picks(shown: list[Column], max_drop_pt: float) -> list[str]:
+def picks(shown: list[Column], max_drop_pt: float) -> list[str]:
     """Which engine is the fastest of those that lose little enough, and which the closest to fp32."""
     closest = min(shown, key=lambda column: column.figures.kl_top5_nats)
     fine = [column for column in shown if column.figures.loss_pt <= max_drop_pt and column.fps]

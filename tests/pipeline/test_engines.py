@@ -1,12 +1,18 @@
 """Int8 in other engines than ncnn: nothing where none is named, and where one is, nothing of ncnn's runs again."""
 
+import hashlib
 import json
+import subprocess
+import sys
+import zipfile
 
 import numpy as np
 import onnx
 import pytest
+from PIL import Image
 
 from octet.core.engines.engine import load
+from octet.data.cifar import Cifar
 from tests.pipeline.project import Project
 
 pytestmark = pytest.mark.pipeline
@@ -72,3 +78,62 @@ def test_a_calibrator_of_ncnn_alone_is_refused(named, tmp_path):
     done = project.stage("qdq")
     assert done.returncode == 1
     assert "calibrate.method: ppq works for ncnn alone" in done.stderr
+
+
+def test_predict_asks_them_too(named):
+    shown = named.python("-m", "octet", "predict", "--model", "tiny").stdout.splitlines()
+    assert shown[1].split()[-4:] == ["onnxruntime", "int8", "tensorrt", "int8"]
+    with Image.open(named.folder / "reports/tiny/predict.png") as drawn:
+        assert drawn.width > 1700
+
+
+def test_the_report_has_a_column_for_each(named):
+    named.python("-m", "octet", "report", "--model", "tiny")
+    page = (named.folder / "reports/tiny/report.html").read_text()
+    section = page.split('<h2 id="engines">')[1].split("<h2")[0]
+    for name in ("ncnn", "onnxruntime", "tensorrt"):
+        assert f">{name}</th>" in section
+    assert "Closest to fp32: " in section
+
+
+def test_the_bundle_for_an_engine(named, tmp_path):
+    """Its example gives what the engine gives of the same image; its figures are engines.json's."""
+    named.python("-m", "octet", "package", "--model", "tiny", "--engine", "onnxruntime")
+    with zipfile.ZipFile(named.folder / "dist/tiny-int8-onnxruntime.zip") as bundle:
+        bundle.extractall(tmp_path)
+    folder = tmp_path / "tiny"
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        ["README.md", "SHA256SUMS", "int8.onnx", "labels.txt", "predict.py", "preprocess.json"]
+    )
+    for line in (folder / "SHA256SUMS").read_text().splitlines():
+        digest, name = line.split("  ")
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
+    figures = json.loads((named.folder / "metrics/tiny/engines.json").read_text())["onnxruntime"]
+    card = (folder / "README.md").read_text()
+    assert f"| agreement with fp32 | | {figures['agreement_pct']:.2f} % |" in card
+    data = Cifar(named.folder / "data/digits32", "test")
+    Image.fromarray(data.image(0)).save(tmp_path / "0.png")
+    shown = subprocess.run([sys.executable, folder / "predict.py", tmp_path / "0.png"], capture_output=True, text=True)
+    assert shown.returncode == 0, shown.stderr
+    asked = named.python("-m", "octet", "predict", "--image", str(tmp_path / "0.png")).stdout.splitlines()[2].split()
+    assert shown.stdout.splitlines()[0].split()[1:] == asked[9:12]
+
+
+def test_a_bundle_that_cannot_be(named):
+    for engine, why in (("openvino", "only for ncnn, onnxruntime, tensorrt"), ("x;y", "has no int8 for 'x;y'")):
+        failed = named.python("-m", "octet", "package", "--model", "tiny", "--engine", engine, ok=False)
+        assert failed.returncode == 1
+        assert why in failed.stderr
+    path = named.folder / "models/tiny/engines/onnxruntime.onnx"
+    before = path.read_bytes()
+    try:
+        path.write_bytes((named.folder / "models/tiny/engines/tensorrt.onnx").read_bytes())
+        failed = named.python("-m", "octet", "package", "--model", "tiny", "--engine", "onnxruntime", ok=False)
+        assert "models/tiny/engines: changed since the pipeline made it" in failed.stderr
+        path.write_bytes(before[:1000])
+        failed = named.python("-m", "octet", "package", "--model", "tiny", "--engine", "onnxruntime", ok=False)
+        assert "ONNX Runtime cannot read it" in failed.stderr
+        assert "Traceback" not in failed.stderr
+    finally:
+        path.unlink()
+        path.write_bytes(before)

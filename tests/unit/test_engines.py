@@ -12,7 +12,7 @@ from octet.core.errors import OctetError
 from octet.evaluate import engines
 from octet.evaluate.engines import EngineFigures
 from octet.evaluate.predictions import Prediction
-from octet.summary.engines import Column, _picks
+from octet.summary.engines import Column, picks
 from tests.onnx_nets import classifier
 
 pytestmark = pytest.mark.unit
@@ -78,8 +78,8 @@ def test_the_fastest_is_the_fastest_of_those_that_lose_little():
         column("onnxruntime", 0.5, 5e-5, 200.0),
         column("tensorrt", 0.0, 9e-5, 0),
     ]
-    assert _picks(shown, 0.3) == [
+    assert picks(shown, 0.3) == [
         "Fastest on this machine with one thread, within 0.3 points: openvino.",
         "Closest to fp32: openvino.",
     ]
-    assert _picks(shown, 0.05)[1] == "None that is timed here loses 0.05 points or less."
+    assert picks(shown, 0.05)[1] == "None that is timed here loses 0.05 points or less."

@@ -162,3 +162,23 @@ def test_a_lock_that_says_nothing(lock, content, message):
 def test_no_lock(tmp_path):
     with pytest.raises(OctetError, match="dvc.lock: no such file; 'make quantize MODEL=net' makes it"):
         provenance("net", tmp_path / "dvc.lock")
+
+
+def test_a_folder_s_checksum_is_dvc_s(tmp_path, monkeypatch):
+    from dvc_data.hashfile.build import build
+    from dvc_data.hashfile.db import HashFileDB
+    from dvc_objects.fs.local import LocalFileSystem
+
+    monkeypatch.chdir(tmp_path)
+    for name, data in (("b.onnx", b"b"), ("a.json", b"{}"), ("deep/é.bin", b"c"), ("b/z", b"d")):
+        Path("engines", name).parent.mkdir(parents=True, exist_ok=True)
+        Path("engines", name).write_bytes(data)
+    system = LocalFileSystem()
+    _, _, built = build(
+        HashFileDB(system, str(tmp_path / "cache")), str(tmp_path / "engines"), system, "md5", dry_run=True
+    )
+    made_with = Provenance("c", "mmcls", [], 13, "dotprod", {}, "test", 1, {"engines": built.hash_info.value})
+    made_with.check([Path("engines")], "it is made")
+    Path("engines/deep/é.bin").write_bytes(b"d")
+    with pytest.raises(OctetError, match="engines: changed since the pipeline made it"):
+        made_with.check([Path("engines")], "it is made")

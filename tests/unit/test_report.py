@@ -159,6 +159,8 @@ def report_data(**changes):
         "n_quantizable": 1,
         "fp32_layers": {},
         "analysis": None,
+        "engines": [],
+        "max_drop_pt": 0.3,
         "peers": None,
         "devices": [],
         "devices_before": [],
