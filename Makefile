@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help quantize track timm openvino zoo tune predict report package dump env test test-unit test-slow fuzz check schema lint format
-.PHONY: runner devices device device-clean accuracy-baselines sweep-calibrators sweep-recovery bench-pipeline bench-data bench-cifar bench-int8 bench-peers bench-mmpretrain chart screenshots zoo-table library-table clean distclean git-or-not
+.PHONY: runner devices device device-clean runtimes accuracy-baselines sweep-calibrators sweep-recovery bench-pipeline bench-data bench-cifar bench-int8 bench-peers bench-mmpretrain chart screenshots zoo-table library-table clean distclean git-or-not
 
 # The interpreter that .venv is made from; empty: the first of python3.11, 3.12, 3.10, 3.13, python3 and python that is a
 # Python 3.10 to 3.13. PPQ cannot be had on 3.13, so that one comes last.
@@ -23,14 +23,19 @@ PREPROCESS ?=
 DATA ?=
 # Of `make zoo`: part of a name or family.
 FIND ?=
-# Of `make tune`: the profile's name, for `target` in params.yaml; empty: the model's.
+# Of `make tune`: the profile's name, for `target` in params.yaml; empty: the model's, with the device or the release behind it.
 NAME ?=
+# Of `make tune`: a release of ncnn to measure with; of `make runtimes`: several with a space between them; empty: the last one of
+# each year.
+RUNTIME ?=
+RUNTIMES ?=
 # Of `make predict`: an image, a folder with images, a pattern as a*.png, or several with a space or a line break between
 # them; empty: a few of the test split.
 IMAGE ?=
 # Of `make fuzz`: how long, in all; empty: 5.
 MINUTES ?=
-# Of `make device`: a name in configs/devices, and on how many test images; empty: 200.
+# Of `make device` and `make tune`: a name in configs/devices; of `make device` and `make runtimes`: on how many test images;
+# empty: 200.
 DEVICE ?=
 IMAGES ?=
 # More options for pytest, such as -k table or -x; -n 0 runs all tests in one process.
@@ -38,7 +43,7 @@ PYTEST ?=
 
 # All of these but PYTEST are names and nothing else, whatever is in them: make does not expand them, and recipes get them
 # through the environment, so no shell does.
-GIVEN := PYTHON MODEL ZOO CONFIG CHECKPOINT ONNX TIMM TORCHVISION PREPROCESS DATA FIND NAME IMAGE MINUTES DEVICE IMAGES ENGINE
+GIVEN := PYTHON MODEL ZOO CONFIG CHECKPOINT ONNX TIMM TORCHVISION PREPROCESS DATA FIND NAME IMAGE MINUTES DEVICE IMAGES ENGINE RUNTIME RUNTIMES
 $(foreach given,$(GIVEN),$(eval override $(given) := $$(value $(given))))
 $(foreach given,$(GIVEN),$(if $(value $(given)),$(eval export $(given)),$(eval unexport $(given))))
 FOR_MODEL := $${MODEL:+--model="$$MODEL"}
@@ -74,11 +79,12 @@ openvino: .venv/openvino/.locked  ## Install OpenVINO, for models whose engines 
 zoo: .venv/.ready  ## List the models of mmcls's zoo: input size, parameters, published top-1, whether Octet converts them; FIND=part
 	@$(RUN) -m octet zoo $(FOR_FIND)
 
-tune: .venv/.ready git-or-not  ## Find the fastest kernel for each layer of MODEL=name on this machine, as the target profile NAME=name
+tune: .venv/.ready git-or-not $(if $(value DEVICE),.venv-runner/.locked)  ## Find the fastest kernel for each layer of MODEL=name on this machine, on DEVICE=name or with the ncnn of RUNTIME=release, as the target profile NAME=name
 	@[ -n "$$MODEL" ] || { echo "make tune: which model? MODEL=name, a name under 'models' in params.yaml" >&2; exit 1; }
 	@$(RUN) -m octet validate --model="$$MODEL" $${NAME:+--profile="$$NAME"}
 	@$(RUN) -m dvc repro --quiet "calibrate@$$MODEL"
-	@$(RUN) -m octet.tune "models/$$MODEL" --out "configs/targets/$${NAME:-$$MODEL}.yaml"
+	@if [ -z "$$DEVICE$$RUNTIME" ]; then $(RUN) -m octet.tune "models/$$MODEL" --out "configs/targets/$${NAME:-$$MODEL}.yaml"; \
+	else $(RUN) -m octet tune --model="$$MODEL" $${NAME:+--profile="$$NAME"} $${DEVICE:+--device="$$DEVICE"} $${RUNTIME:+--runtime="$$RUNTIME"}; fi
 
 test: .venv/.ready git-or-not  ## Run all tests but the slow ones, a file at a time in each of two processes; PYTEST='-k table -x' gives pytest more options
 	@$(PY) -m pytest -m 'not slow' -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST)
@@ -106,6 +112,9 @@ devices: .venv/.ready .venv-runner/.locked  ## Try each device of configs/device
 
 device: .venv/.ready .venv-runner/.locked  ## Run fp32, ncnn's default float and int8 on DEVICE=name; MODEL=name, IMAGES=200
 	@$(PY) -m octet device --device="$$DEVICE" $(FOR_MODEL) $${IMAGES:+--images="$$IMAGES"}
+
+runtimes: .venv/.ready  ## Run fp32 and int8 of all models or MODEL=name on other releases of ncnn, RUNTIMES="1.0.20221128 1.0.20250916"; IMAGES=200
+	@$(RUN) -m octet runtimes $(FOR_MODEL) $${IMAGES:+--images="$$IMAGES"} $${RUNTIMES:+--runtimes="$$RUNTIMES"}
 
 device-clean: .venv/.ready .venv-runner/.locked  ## Remove what was put on DEVICE=name
 	@$(PY) -m octet device-clean --device="$$DEVICE"
@@ -185,11 +194,11 @@ clean:  ## Remove the pipeline's outputs and what tools left behind (not checkpo
 		stages = Repo(config={"core": {"no_scm": True}}).index.stages; \
 		[o.remove() for s in stages if s.path_in_repo == "dvc.yaml" for o in s.outs if o.use_cache]'; fi
 	@rm -rf .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis build reports
-	@find . \( -path ./.git -o -path ./.venv -o -path ./.venv-bench -o -path ./.venv-mmpretrain -o -path ./.venv-runner -o -path ./.runner -o -path ./.dvc \) -prune -o \
+	@find . \( -path ./.git -o -path ./.venv -o -path ./.venv-bench -o -path ./.venv-mmpretrain -o -path ./.venv-runner -o -path ./.runner -o -path ./.runtimes -o -path ./.dvc \) -prune -o \
 		\( -name __pycache__ -o -name '*.partial' \) -prune -exec rm -rf {} +
 
-distclean: clean  ## clean, and remove .venv, .venv-bench, .venv-runner, the runner and what zoo-table measured and fuzz reached
-	@rm -rf .venv .venv-bench .venv-mmpretrain .venv-runner .runner .zoo .fuzz octet.egg-info
+distclean: clean  ## clean, and remove .venv, .venv-bench, .venv-runner, the runner, other releases and what zoo-table measured and fuzz reached
+	@rm -rf .venv .venv-bench .venv-mmpretrain .venv-runner .runner .runtimes .zoo .fuzz octet.egg-info
 
 # DVC refuses to run outside git unless core.no_scm says so; it would also take an unrelated repository around
 # this folder for ours. So the setting follows what is there, in the file that git ignores.

@@ -47,13 +47,21 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "data": {"help": "the folder of its data set (default: the config's)"},
     "engine": {"help": "an engine that the model's `engines` name (default: ncnn)", "default": "ncnn"},
-    "device": {"help": "a device of configs/devices", "required": True},
+    "device": {"help": "a device of configs/devices"},
+    "runtime": {"help": "a release of ncnn, such as 1.0.20221128"},
+    "runtimes": {
+        "help": "releases of ncnn (default: the last one of each year that has a wheel for this Python)",
+        "nargs": "+",
+        "default": [],
+    },
     "images": {
         "help": "on how many test images (default: 200; all where there are fewer)",
         "type": int,
         "default": 200,
     },
 }
+
+REQUIRED = {key: {"required": True} for key in (("device", "device"), ("device-clean", "device"), ("tune", "model"))}
 
 
 def main() -> None:
@@ -63,7 +71,7 @@ def main() -> None:
     for name, command in COMMANDS.items():
         options = commands.add_parser(name, help=inspect.getdoc(command), description=inspect.getdoc(command))
         for option in inspect.signature(command).parameters:
-            options.add_argument(f"--{option}", **OPTIONS[option])
+            options.add_argument(f"--{option}", **OPTIONS[option] | REQUIRED.get((name, option), {}))
     arguments = vars(parser.parse_args())
     COMMANDS[arguments.pop("command")](**arguments)
 
@@ -304,6 +312,23 @@ def device(device: str, model: str | None, images: int) -> None:
         print(f"{measure(device, name, loaded, images)}: written")
 
 
+def tune(model: str, profile: str | None = None, device: str | None = None, runtime: str | None = None) -> None:
+    """Find the fastest kernel for each layer on a device, or with another release of ncnn."""
+    from octet.device.tuning import tune_elsewhere
+
+    _models(model)
+    tune_elsewhere(model, profile and usable(profile, "NAME"), device, runtime)
+
+
+def runtimes(model: str | None, images: int, runtimes: list[str]) -> None:
+    """Run models on other releases of ncnn: what they answer there, and what int8 wins."""
+    from octet.device.runtimes import measure
+
+    loaded, names = _models(model)
+    for name in names:
+        print(f"{measure(name, loaded, images, ' '.join(runtimes).split())}: written")
+
+
 def device_clean(device: str) -> None:
     """Remove what was put on a device."""
     from octet.device.overview import clean
@@ -367,7 +392,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     command.__name__.replace("_", "-"): command
     for command in (
         *(add, validate, track, partition, summary, check, predict, report, package, dump, chart),
-        *(zoo, env, schema, runner, devices, device, device_clean),
+        *(zoo, env, schema, runner, devices, device, device_clean, tune, runtimes),
     )
 }
 

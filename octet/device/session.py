@@ -9,6 +9,7 @@ are fetched.
 from __future__ import annotations
 
 import json
+import math
 import platform
 import re
 import shlex
@@ -70,6 +71,16 @@ class Result:
     peak_kib: int
 
 
+@dataclass(frozen=True)
+class _Reported:
+    """What a report says of one model. Args: as Result's; values: how many each image gave."""
+
+    latency_ms: list[float]
+    load_ms: float
+    peak_kib: int
+    values: int
+
+
 class Session:
     """A device with the runner on it.
 
@@ -84,7 +95,8 @@ class Session:
         self.connection, self.folder = connection, connection.folder.rstrip("/")
         binary = build(connection.architecture())
         digest = checksum(binary, "sha256")
-        self._runner = f"{self.folder}/runner-{digest[:16]}"
+        self.runner_checksum = digest[:16]
+        self._runner = f"{self.folder}/runner-{self.runner_checksum}"
         connection.run(["mkdir", "-p", f"{self.folder}/files", f"{self.folder}/out"])
         if connection.run(["sh", "-c", 'test -x "$0" && echo there || true', self._runner]).strip() != "there":
             connection.push(binary, self._runner)
@@ -127,21 +139,7 @@ class Session:
         """
         files = [path for job in jobs for path in job.files]
         inputs_name, *names = self.put([inputs, *files])
-        out = f"{self.folder}/out"
-        words = [self._runner, "run", "--images", inputs_name, "--report", f"{out}/report.json"]
-        for key, value in options.items():
-            words += [f"--{key.replace('_', '-')}", str(value)]
-        for k, job in enumerate(jobs):
-            words += [
-                "--model",
-                str(k),
-                job.options,
-                names[2 * k],
-                names[2 * k + 1],
-                job.input,
-                job.output,
-                f"{out}/{k}.f32",
-            ]
+        out, words = f"{self.folder}/out", self._command(jobs, inputs_name, names, options)
         with bar(what, n_images) as shown:
 
             def heard(line: str) -> None:
@@ -158,6 +156,29 @@ class Session:
         self.connection.run(["rm", "-rf", out])
         self.connection.run(["mkdir", "-p", out])
         return results
+
+    def time(self, jobs: Sequence[Job], names: Sequence[str], **options: object) -> list[list[float]]:
+        """Runs models that are there already in turn, and asks for nothing but the time.
+
+        Args:
+            jobs: The models.
+            names: Of the network inputs on the device, then of each model's two files, as `put` gives them.
+            options: As for `run`.
+
+        Returns:
+            Each model's latencies, in milliseconds, in the order of time.
+
+        Raises:
+            OctetError: The runner fails, or what it gives is not what was asked for.
+        """
+        self.connection.run(self._command(jobs, names[0], names[1:], options))
+        report = self.connection.run(["cat", f"{self.folder}/out/report.json"])
+        return [self._model(report, k).latency_ms for k in range(len(jobs))]
+
+    def forget(self, names: Sequence[str]) -> None:
+        """Removes files from the device; names: as `put` gives them."""
+        if names:
+            self.connection.run(["rm", "-f", *names])
 
     def clean(self) -> None:
         """Removes all that was put on the device."""
@@ -179,22 +200,40 @@ class Session:
     def _checksums(self, names: Sequence[str]) -> list[str]:
         return self.connection.run([self._runner, "--sha256", *names]).split() if names else []
 
+    def _command(
+        self, jobs: Sequence[Job], inputs: str, names: Sequence[str], options: Mapping[str, object]
+    ) -> list[str]:
+        """The runner's command line. inputs, names: of files on the device, two of each job."""
+        out = f"{self.folder}/out"
+        words = [self._runner, "run", "--images", inputs, "--report", f"{out}/report.json"]
+        for key, value in options.items():
+            words += [f"--{key.replace('_', '-')}", str(value)]
+        for k, job in enumerate(jobs):
+            files = names[2 * k : 2 * k + 2]
+            words += ["--model", str(k), job.options, *files, job.input, job.output, f"{out}/{k}.f32"]
+        return words
+
+    def _model(self, text: str, k: int) -> _Reported:
+        """What a report says of a model; none of it is believed unseen."""
+        try:
+            report = json.loads(text)
+            model = report["models"][str(k)]
+            latencies = [float(value) for value in model["latency_ms"]]
+            if not all(0 <= value < math.inf for value in latencies):
+                raise ValueError("a latency is no time")
+            return _Reported(latencies, float(model["load_ms"]), int(report["peak_kib"]), int(model["values"]))
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
+            raise OctetError(f"{self.connection.name}: its report is damaged: {printable(str(error))}") from None
+
     def _result(self, folder: Path, k: int, n_images: int) -> Result:
         """Reads what came back, and believes none of it unseen."""
         name = self.connection.name
-        try:
-            report = json.loads((folder / "report.json").read_text("utf-8"))
-            model = report["models"][str(k)]
-            latencies = [float(value) for value in model["latency_ms"]]
-            load_ms, peak_kib, values = float(model["load_ms"]), int(report["peak_kib"]), int(model["values"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise OctetError(f"{name}: its report is damaged: {printable(str(error))}") from None
+        model = self._model((folder / "report.json").read_text("utf-8", "replace"), k)
         data = (folder / f"{k}.f32").read_bytes()
-        if values < 1 or len(data) != 4 * n_images * values or len(latencies) % n_images:
-            raise OctetError(f"{name}: {len(data):,} bytes of logits came, expected {4 * n_images * values:,}")
-        return Result(
-            np.frombuffer(data, "<f4").reshape(n_images, values).astype(np.float32), latencies, load_ms, peak_kib
-        )
+        if model.values < 1 or len(data) != 4 * n_images * model.values or len(model.latency_ms) % n_images:
+            raise OctetError(f"{name}: {len(data):,} bytes of logits came, expected {4 * n_images * model.values:,}")
+        logits = np.frombuffer(data, "<f4").reshape(n_images, model.values).astype(np.float32)
+        return Result(logits, model.latency_ms, model.load_ms, model.peak_kib)
 
 
 def processor_of(device: Device, info: Mapping[str, Any]) -> dict[str, Any]:

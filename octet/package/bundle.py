@@ -11,6 +11,7 @@ from pathlib import Path
 from octet.core.files import read_json, require, write_bytes
 from octet.core.folder import PRECISIONS, ModelFolder
 from octet.data import preprocess
+from octet.device import runtimes_record
 from octet.device.record import load_all
 from octet.evaluate.accuracy import Accuracy
 from octet.evaluate.fidelity import Fidelity
@@ -81,7 +82,10 @@ def contents(folder: ModelFolder, checkpoint: str) -> dict[str, bytes]:
     int8 = Fidelity.load(folder.figures("int8"), True) if outputs else Accuracy.load(folder.figures("int8"))
     reasons = of_model(folder, net, parameters.target, parameters.keep_fp32)
     devices = [figures for figures in load_all(folder) if figures.is_of(folder)]
-    files["README.md"] = card(folder.name, parameters, steps, blobs, reasons, summary, int8, sums, devices).encode()
+    runtimes = runtimes_record.load(folder)
+    runtimes = runtimes if runtimes and runtimes.is_of(folder) else None
+    text = card(folder.name, parameters, steps, blobs, reasons, summary, int8, sums, devices, runtimes)
+    files["README.md"] = text.encode()
     files["SHA256SUMS"] = "".join(f"{digest}  {file}\n" for file, digest in sums.items()).encode()
     parameters.check(required, made_by)  # last, since what reads a damaged file can say what is wrong with it
     return files

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 
+from octet.device import runtimes_record
 from octet.device.record import DeviceFigures, columns
+from octet.device.runtimes_record import Runtimes
 from octet.evaluate.accuracy import Accuracy
 from octet.evaluate.fidelity import Fidelity
 from octet.graph.targets import Fp32Reason
@@ -30,6 +32,7 @@ def card(
     int8: Accuracy | Fidelity,
     sums: Mapping[str, str],
     devices: Sequence[DeviceFigures],
+    runtimes: Runtimes | None,
 ) -> str:
     """README.md.
 
@@ -43,6 +46,7 @@ def card(
         int8: The accuracy of int8, or its outputs.
         sums: The sha256 of each file of the bundle.
         devices: Figures of these files on devices.
+        runtimes: Figures of these files on releases of ncnn.
     """
     filters = " and ".join(way.words for way in resizes(steps) if not way.plain)
     return fill(
@@ -69,6 +73,8 @@ def card(
         geometry=[sentence(step, steps) for step in steps["geometry"]],
         sums=sums,
         devices=columns(devices) if devices else None,
+        runtimes=runtimes,
+        runtimes_table=runtimes_record.columns(runtimes) if runtimes else None,
     )
 
 

@@ -19,8 +19,9 @@ from octet.core.files import read_bytes, read_json, require
 from octet.core.folder import PRECISIONS, ModelFolder
 from octet.data import preprocess
 from octet.data.images import named_images
-from octet.device import record
+from octet.device import record, runtimes_record
 from octet.device.record import DeviceFigures
+from octet.device.runtimes_record import Runtimes
 from octet.evaluate.accuracy import Accuracy
 from octet.evaluate.fidelity import Fidelity
 from octet.evaluate.pairs import Pair, labelled, read_pairs
@@ -85,6 +86,7 @@ class ReportData:
         peers: int8 as other engines make it themselves; None where that was not measured.
         devices: The devices on which it was run.
         devices_before: The names of those that ran other files of this model.
+        runtimes: The releases of ncnn on which these files were run; None where they were not.
     """
 
     name: str
@@ -107,6 +109,7 @@ class ReportData:
     peers: PeersFigures | None
     devices: list[DeviceFigures]
     devices_before: list[str]
+    runtimes: Runtimes | None
 
     @property
     def labelled(self) -> bool:
@@ -137,6 +140,7 @@ def collect(name: str, data: str, max_drop_pt: float) -> ReportData:
         for p in PRECISIONS
     }
     different, net, devices = differing(pairs), load_net(*folder.int8), record.load_all(folder)
+    runtimes = runtimes_record.load(folder)
     report = ReportData(
         name=name,
         summary=summary,
@@ -155,6 +159,7 @@ def collect(name: str, data: str, max_drop_pt: float) -> ReportData:
         peers=peers.read(folder.peers) if folder.peers.exists() else None,
         devices=devices,
         devices_before=[of.name for of in devices if not of.is_of(folder)] if devices else [],
+        runtimes=runtimes if runtimes and runtimes.is_of(folder) else None,
     )
     made_with.check(required, made_by)  # last, since what reads a damaged file can say what is wrong with it
     return report

@@ -11,6 +11,7 @@ import jinja2
 from octet.core.files import write_text
 from octet.core.folder import PRECISIONS, ModelFolder
 from octet.core.text import shorten
+from octet.device import runtimes_record
 from octet.device.record import columns
 from octet.project.environment import PACKAGES, installed_version
 from octet.quantize.fp32_layers import by_reason
@@ -70,6 +71,7 @@ def page(report: ReportData, params: str) -> str:
         engines_table=engines.cells(report.engines) if report.engines else None,
         engines_picks=engines.picks(report.engines, report.max_drop_pt) if report.engines else [],
         devices_table=columns(report.devices),
+        runtimes_table=runtimes_record.columns(report.runtimes) if report.runtimes else None,
         fp32_layers=by_reason(report.fp32_layers),
         change=history.last_change(report.name, tracked, params),
         experiments=history.experiments(report.name),

@@ -1,0 +1,113 @@
+"""make runtimes: a model's files on other releases of ncnn, on this machine: what they answer there, and what int8 wins.
+
+Each release runs in a process of its own (octet/device/on_release.py): the two models in turn, one thread.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from octet.core.errors import OctetError
+from octet.core.files import decimals, require
+from octet.core.folder import PRECISIONS, ModelFolder
+from octet.core.params import Params, model
+from octet.core.text import printable, table
+from octet.data import preprocess
+from octet.data.images import split_images
+from octet.device.figures import Against, Logits
+from octet.device.record import fingerprints
+from octet.device.releases import environment, one_a_year, release, unpacked, with_wheel
+from octet.device.runtimes_record import OnRelease, Runtimes, columns
+from octet.ncnn.engine import Engine, logits
+from octet.ncnn.machine import machine
+
+TIMED_RUNS = 100
+_LIMIT_S = 3600
+
+
+def measure(name: str, params: Params, count: int, runtimes: Sequence[str]) -> Path:
+    """Runs a model on releases of ncnn, prints a table of them and writes their figures.
+
+    Args:
+        name: The model's, in params.yaml.
+        params: All of params.yaml.
+        count: On how many test images; all where there are fewer.
+        runtimes: The releases; empty: the last one of each year that has a wheel for this Python.
+
+    Returns:
+        The file of figures.
+
+    Raises:
+        OctetError: The model is not made yet, a release cannot be had, or the package index cannot be reached.
+    """
+    entry, folder = model(params, name), ModelFolder(name)
+    named = sorted({release(text) for text in runtimes})
+    require([*folder.fp32, *folder.int8, folder.preprocess], f"'make quantize MODEL={name}' makes it")
+    steps = preprocess.load(folder.preprocess)
+    steps.needs_classes("make runtimes")
+    packages = {each: unpacked(each) for each in named or one_a_year(with_wheel())}
+    images = split_images(entry.data, "test", steps, None, "IMAGES")
+    images = images.pick(np.arange(min(count, len(images)))).readable("make runtimes")
+    if len(images) < 2:
+        raise OctetError(f"{entry.data}: has {len(images)} test images that can be read; expected at least two")
+    host = logits(Engine(folder.int8.param, folder.int8.bin, shape=steps.shape), images, "this machine, int8")
+    with tempfile.TemporaryDirectory(prefix="octet-runtimes-") as temporary:
+        for precision in PRECISIONS:
+            for path in folder.ncnn(precision):
+                (Path(temporary) / path.name).symlink_to(path.resolve())
+        inputs = np.lib.format.open_memmap(  # type: ignore[no-untyped-call]
+            Path(temporary) / "inputs.npy", "w+", np.float32, (len(images), *steps.shape)
+        )
+        for k in range(len(images)):
+            inputs[k] = images[k]
+        inputs.flush()
+        releases = {each: _run(each, package, Path(temporary), host) for each, package in packages.items()}
+    figures = Runtimes(machine(), len(images), TIMED_RUNS, fingerprints(folder), releases)
+    path = figures.write(folder)
+    heads, rows = columns(figures)
+    print(
+        f"{name}, {len(images):,} images: its files on releases of ncnn, beside what int8 answers with the installed one"
+    )
+    print(table(rows, heads, "l" + "r" * (len(heads) - 1)))
+    return path
+
+
+def _run(name: str, package: Path | None, folder: Path, host: Logits) -> OnRelease:
+    """A release's figures, or why it does not run the model."""
+    answers = folder / "answers.npz"
+    answers.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "octet.device.on_release", str(folder), str(TIMED_RUNS)]
+    try:
+        process = subprocess.run(
+            command, env=environment(package), capture_output=True, text=True, check=False, timeout=_LIMIT_S
+        )
+    except subprocess.TimeoutExpired:
+        return OnRelease(f"took longer than {_LIMIT_S} s")
+    if process.returncode:
+        last = next((line for line in reversed(process.stderr.splitlines()) if line.strip()), "")
+        return OnRelease(printable(last.strip()) or f"ended with status {process.returncode}")
+    try:
+        with np.load(answers) as content:
+            version = str(content["ncnn"])
+            fp32, int8 = (content[precision].astype(np.float32) for precision in PRECISIONS)
+            fp32_us, int8_us = (float(np.median(content[f"{precision}_us"])) for precision in PRECISIONS)
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+        return OnRelease("gave no whole answers")
+    if version != name:
+        raise OctetError(f"{package}: is ncnn {printable(version)}, expected {name}; remove the folder and try again")
+    if int8.shape != host.shape or not np.isfinite(int8).all():
+        return OnRelease("its answers are no logits of this model")
+    return OnRelease(
+        "",
+        against_int8=Against.of(host, int8),
+        against_fp32=Against.of(fp32, int8),
+        fp32_ms=decimals(fp32_us / 1000, 3),
+        int8_ms=decimals(int8_us / 1000, 3),
+    )

@@ -1,0 +1,144 @@
+"""metrics/<model>/runtimes.json: a model's figures on releases of ncnn, written by make runtimes; and what is done with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from octet.core.errors import OctetError
+from octet.core.files import decimals, read_json, write_json
+from octet.core.folder import ModelFolder
+from octet.core.machine import is_machine
+from octet.device.figures import Against, number
+from octet.device.record import Rows, fingerprints
+
+
+@dataclass(frozen=True)
+class OnRelease:
+    """A model on one release of ncnn.
+
+    Args:
+        problem: Why it does not run there; empty where it does, and only then there are figures.
+        against_int8: Its int8 beside that of the installed release.
+        against_fp32: Its int8 beside its own fp32.
+        fp32_ms: The median of the runs of fp32, one thread, in milliseconds.
+        int8_ms: Of int8, in turn with it.
+    """
+
+    problem: str
+    against_int8: Against | None = None
+    against_fp32: Against | None = None
+    fp32_ms: float = 0.0
+    int8_ms: float = 0.0
+
+    @property
+    def speedup(self) -> float:
+        """How many times as fast as the same release's fp32 int8 is."""
+        return decimals(self.fp32_ms / self.int8_ms, 3)
+
+    def to_json(self) -> dict[str, Any]:
+        """Its entry in the file."""
+        if not self.against_int8 or not self.against_fp32:
+            return {"problem": self.problem}
+        return {
+            "int8_vs_installed": asdict(self.against_int8),
+            "int8_vs_fp32": asdict(self.against_fp32),
+            "fp32_ms": self.fp32_ms,
+            "int8_ms": self.int8_ms,
+            "speedup_1_thread": self.speedup,
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> OnRelease:
+        """What to_json wrote. Raises KeyError, TypeError or ValueError for anything else."""
+        if "problem" in content:
+            return cls(str(content["problem"]))
+        installed, fp32 = (
+            Against(**{field.name: number(content[key][field.name]) for field in fields(Against)})
+            for key in ("int8_vs_installed", "int8_vs_fp32")
+        )
+        fp32_ms, int8_ms = number(content["fp32_ms"]), number(content["int8_ms"])
+        if min(fp32_ms, int8_ms) <= 0:
+            raise ValueError("no time")
+        return cls("", installed, fp32, fp32_ms, int8_ms)
+
+
+@dataclass(frozen=True)
+class Runtimes:
+    """A model on releases of ncnn.
+
+    Args:
+        machine: On which machine; its `ncnn` is the installed release.
+        n_images: On how many test images.
+        n_runs: How many timed runs of each precision.
+        sha256: Of the weights that were run, by precision, the first 16 digits.
+        releases: By the release's name, the oldest first.
+    """
+
+    machine: Mapping[str, Any]
+    n_images: int
+    n_runs: int
+    sha256: Mapping[str, str]
+    releases: Mapping[str, OnRelease]
+
+    def write(self, folder: ModelFolder) -> Path:
+        """Writes the file."""
+        content = {
+            "machine": dict(self.machine),
+            "n_images": self.n_images,
+            "n_runs": self.n_runs,
+            "sha256": dict(self.sha256),
+            "releases": {name: of.to_json() for name, of in self.releases.items()},
+        }
+        write_json(path(folder), content)
+        return path(folder)
+
+    def is_of(self, folder: ModelFolder) -> bool:
+        """Were these very files run?"""
+        return dict(self.sha256) == fingerprints(folder)
+
+    def checked_on(self) -> list[str]:
+        """The releases on which int8 predicts what it does with the installed one, on every image."""
+        return [name for name, of in self.releases.items() if of.against_int8 and of.against_int8.agreement_pct == 100]
+
+
+def path(folder: ModelFolder) -> Path:
+    """Where a model's figures on releases of ncnn lie."""
+    return folder.metrics / "runtimes.json"
+
+
+def load(folder: ModelFolder) -> Runtimes | None:
+    """A model's figures on releases of ncnn; None where there are none.
+
+    Raises:
+        OctetError: The file is not what make runtimes writes.
+    """
+    file, made_by = path(folder), f"'make runtimes MODEL={folder.name}' makes it"
+    if not file.exists():
+        return None
+    content = read_json(file, made_by)
+    try:
+        releases = {str(name): OnRelease.from_json(of) for name, of in sorted(content["releases"].items())}
+        n_images, n_runs = int(number(content["n_images"])), int(number(content["n_runs"]))
+        figures = Runtimes(content["machine"], n_images, n_runs, dict(content["sha256"]), releases)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise OctetError(f"{file}: not what 'make runtimes' writes; {made_by}") from None
+    if not is_machine(figures.machine, "cpu", "cores", "features", "ncnn"):
+        raise OctetError(f"{file}: not what 'make runtimes' writes; {made_by}")
+    return figures
+
+
+def columns(figures: Runtimes) -> tuple[list[str], Rows]:
+    """A table with one row a release: headers and rows."""
+    rows = []
+    for name, of in figures.releases.items():
+        if not of.against_int8 or not of.against_fp32:
+            rows.append([name, of.problem, "", "", "", "", ""])
+            continue
+        same, own = of.against_int8, of.against_fp32
+        row = [name, f"{same.agreement_pct:.2f} %", f"{same.sqnr_db:.1f} dB", f"{own.agreement_pct:.2f} %"]
+        rows.append([*row, f"{of.fp32_ms:.2f} ms", f"{of.int8_ms:.2f} ms", f"{of.speedup:.2f}"])
+    heads = ["ncnn", "int8 agrees with the installed one's", "SQNR to it", "with its own fp32"]
+    return [*heads, "fp32", "int8", "times as fast"], rows
