@@ -50,7 +50,8 @@ def with_wheel() -> list[str]:
     Raises:
         OctetError: The package index knows none, or cannot be reached.
     """
-    return _known(_pip_download("0", FOLDER).stderr)
+    with tempfile.TemporaryDirectory(prefix="octet-wheel-") as temporary:
+        return _known(_pip_download("0", Path(temporary)).stderr)
 
 
 def one_a_year(releases: Sequence[str]) -> list[str]:

@@ -68,7 +68,7 @@ def measure(name: str, params: Params, count: int, runtimes: Sequence[str]) -> P
         for k in range(len(images)):
             inputs[k] = images[k]
         inputs.flush()
-        releases = {each: _run(each, package, Path(temporary), host) for each, package in packages.items()}
+        releases = {each: run_on(each, package, Path(temporary), host) for each, package in packages.items()}
     figures = Runtimes(machine(), len(images), TIMED_RUNS, fingerprints(folder), releases)
     path = figures.write(folder)
     heads, rows = columns(figures)
@@ -79,8 +79,21 @@ def measure(name: str, params: Params, count: int, runtimes: Sequence[str]) -> P
     return path
 
 
-def _run(name: str, package: Path | None, folder: Path, host: Logits) -> OnRelease:
-    """A release's figures, or why it does not run the model."""
+def run_on(name: str, package: Path | None, folder: Path, host: Logits) -> OnRelease:
+    """Runs a model on a release.
+
+    Args:
+        name: The release.
+        package: The folder with its package; None: it is the installed one.
+        folder: The folder with the model and its inputs, as octet/device/on_release.py reads it.
+        host: The logits of int8 with the installed release, of shape (n, classes).
+
+    Returns:
+        Its figures, or why it does not run the model.
+
+    Raises:
+        OctetError: The package is another release.
+    """
     answers = folder / "answers.npz"
     answers.unlink(missing_ok=True)
     command = [sys.executable, "-m", "octet.device.on_release", str(folder), str(TIMED_RUNS)]
@@ -92,7 +105,9 @@ def _run(name: str, package: Path | None, folder: Path, host: Logits) -> OnRelea
         return OnRelease(f"took longer than {_LIMIT_S} s")
     if process.returncode:
         last = next((line for line in reversed(process.stderr.splitlines()) if line.strip()), "")
-        return OnRelease(printable(last.strip()) or f"ended with status {process.returncode}")
+        if process.returncode < 0:
+            last = f"ended by signal {-process.returncode}"
+        return OnRelease(printable(last.strip().removeprefix("error: ")) or f"ended with status {process.returncode}")
     try:
         with np.load(answers) as content:
             version = str(content["ncnn"])

@@ -22,6 +22,7 @@ from octet.device.inputs import write_inputs
 from octet.device.releases import environment, release, unpacked
 from octet.device.session import Job, Session
 from octet.graph.targets import FOLDER, Target
+from octet.ncnn.engine import Floats
 from octet.ncnn.net import Net
 from octet.tune.bench import Bench
 from octet.tune.command import tune_model
@@ -43,7 +44,7 @@ class DeviceBench(Bench):
         session: Session,
         net: Net,
         inputs: dict[str, np.float32],
-        image: npt.NDArray[np.float32],
+        image: Floats,
         folder: Path,
         fp16: bool,
     ):
@@ -78,6 +79,10 @@ class DeviceBench(Bench):
             return 1000 * np.array(taken if base_first else taken[::-1], np.float64).T
 
         return times
+
+    def clean(self) -> None:
+        """Removes the networks from the device."""
+        self.session.forget(sorted({*self._inputs, *(there for names in self._pushed.values() for there in names)}))
 
 
 def tune_elsewhere(name: str, profile: str | None, device: str | None, runtime: str | None) -> None:
@@ -139,14 +144,16 @@ def tune_on_device(device_name: str, name: str, out: Path) -> None:
             "itself, or take a built-in target: docs/devices.md says which fits which processor"
         )
     session = Session(connect(device_name, device))
+    benches = list[DeviceBench]()
+
+    def bench(net: Net, inputs: dict[str, np.float32], image: Floats, folder: Path, fp16: bool) -> DeviceBench:
+        benches.append(DeviceBench(session, net, inputs, image, folder, fp16))
+        return benches[-1]
+
     fp16 = "asimdhp" in session.info["features"]
-    tune_model(
-        ModelFolder(name).models,
-        out,
-        words(device_name, session),
-        lambda net, inputs, image, folder, fp16: DeviceBench(session, net, inputs, image, folder, fp16),
-        fp16=fp16,
-    )
+    tune_model(ModelFolder(name).models, out, words(device_name, session), bench, fp16=fp16)
+    for each in benches:
+        each.clean()
 
 
 def words(device_name: str, session: Session) -> str:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from octet.calibrate.calibrate import calibrate
 from octet.core.errors import OctetError
+from octet.core.files import write_json
 from octet.core.folder import NcnnFiles
 from octet.device import build as build_module
 from octet.device.build import ENVIRONMENT, build
@@ -20,8 +24,14 @@ from octet.device.connections import connect
 from octet.device.devices import Adb, Command, Local, Ssh
 from octet.device.inputs import write_inputs
 from octet.device.session import Job, Session
+from octet.device.tuning import DeviceBench, tune_elsewhere
+from octet.graph.layers import quantizable
+from octet.graph.profiles import load, target
+from octet.graph.targets import Choice
+from octet.ncnn import table
 from octet.ncnn.engine import Engine
 from octet.ncnn.net import save_net
+from octet.tune.compare import PAIRS
 from tests import nets
 
 pytestmark = pytest.mark.slow
@@ -203,6 +213,66 @@ def test_a_connection_that_is_cut_and_a_runner_that_is_killed(server, model, del
         begin.wait()
         check(Session(way), model)
         assert not list(Path(server.folder).rglob("*.partial"))
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A folder with a calibrated model, a device that is this machine, and the runner."""
+    folder, net = tmp_path / "project", nets.small()
+    (folder / "models/small").mkdir(parents=True)
+    (folder / "configs/devices").mkdir(parents=True)
+    for name in (build_module.FOLDER, ENVIRONMENT):
+        (folder / name).symlink_to(ROOT / name)
+    save_net(net, *NcnnFiles.named(folder / "models/small", "fp32"))
+    scales = calibrate(net, nets.images(8), nets.settings("minmax"), target("dotprod"), workers=1)
+    table.save(scales, folder / "models/small/int8.table")
+    write_json(folder / "models/small/preprocess.json", {"channel_order": "RGB", "size": [8, 8]})
+    (folder / "configs/devices/here.yaml").write_text(f"kind: local\nfolder: {tmp_path}/here\n")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def test_tuning_on_a_device(project, capsys):
+    tune_elsewhere("small", None, "here", None)
+    profile = load(project / "configs/targets/small_here.yaml")
+    profile.check(nets.small())
+    assert profile.fp32_costs_us.keys() == {"conv_2", "conv_3", "fc"}
+    text = (project / "configs/targets/small_here.yaml").read_text()
+    assert re.match(
+        r"# Tuned for small on the device here \(.+, \d+ cores, x86_64, ncnn [\d.]+\), by the runner [0-9a-f]{16}, with ncnn's "
+        "default options\\.\n# Frames/s, batch 1, one thread: fp32 ",
+        text,
+    )
+    printed = capsys.readouterr().out
+    for line in ("conv_2 .* winograd", "fc .* fp32", "ncnn2int8: .* frames/s"):
+        assert re.search(line, printed)
+    assert list((project.parent / "here/files").iterdir()) == []
+
+
+def test_tuning_by_ssh(server, tmp_path):
+    """A round over the real connection, in either order; a candidate that is written anew takes its files' place."""
+    session, net = Session(connect("board", server)), nets.small()
+    scales = {layer.name: np.float32(20) for layer in quantizable(net.layers)}
+    (tmp_path / "nets").mkdir()
+    bench = DeviceBench(session, net, scales, nets.images(1)[0], tmp_path / "nets", False)
+    base = target("dotprod")
+    one = bench.write(base, "base")
+    for choice in (Choice(int8=False), Choice(winograd=True)):
+        times = bench.rounds(one, bench.write(replace(base, as_ncnn2int8=False, layers={"conv_2": choice}), "other"))
+        for base_first in (True, False):
+            assert times(base_first).shape == (PAIRS, 2)
+            assert times(base_first).min() > 0
+    assert len(list(Path(server.folder, "files").iterdir())) == 5
+    bench.clean()
+    assert list(Path(server.folder, "files").iterdir()) == []
+
+
+def test_no_profile_from_an_emulator(project):
+    (project / "configs/devices/fast.yaml").write_text("kind: local\nfolder: x\nemulated: true\n")
+    with pytest.raises(
+        OctetError, match=r"DEVICE=fast: configs/devices/fast.yaml says that it is an emulator, .* no speeds"
+    ):
+        tune_elsewhere("small", None, "fast", None)
 
 
 ADB = r"""#!/bin/sh

@@ -36,11 +36,12 @@ TARGETS = {
     "zoo": ["FIND"],
     "zoo-table": ["FIND"],
     "library-table": ["FIND"],
-    "tune": ["MODEL", "NAME"],
+    "tune": ["MODEL", "NAME", "DEVICE", "RUNTIME"],
     "fuzz": ["MINUTES"],
     "predict": ["MODEL", "IMAGE"],
     "device": ["DEVICE", "MODEL", "IMAGES"],
     "device-clean": ["DEVICE"],
+    "runtimes": ["MODEL", "IMAGES", "RUNTIMES"],
     **{name: ["MODEL"] for name in ("track", "report", "package", "dump", "check", "screenshots", "bench-peers")},
     **{name: ["MODEL"] for name in ("sweep-calibrators", "sweep-recovery")},
 }
@@ -106,7 +107,7 @@ def test_all_targets_that_read_names_are_tried():
     rules = re.findall(r"^([a-z-]+):[^\n]*## [^\n]*\n((?:\t.*\n)+)", makefile, re.M)
     assert {name for name, recipe in rules if reads.search(recipe.replace("$$PWD", ""))} == set(TARGETS)
     assert not re.search(
-        r"^\t.*\$\((MODEL|ZOO|CONFIG|CHECKPOINT|ONNX|TIMM|TORCHVISION|PREPROCESS|DATA|FIND|NAME|IMAGE|PYTHON|MINUTES|DEVICE|IMAGES)\b",
+        r"^\t.*\$\((MODEL|ZOO|CONFIG|CHECKPOINT|ONNX|TIMM|TORCHVISION|PREPROCESS|DATA|FIND|NAME|IMAGE|PYTHON|MINUTES|DEVICE|IMAGES|RUNTIMES?)\b",
         makefile,
         re.M,
     )
@@ -152,6 +153,10 @@ def test_the_words_of_each_call(make):
     assert ["-m", "octet", "validate", "--model=net", f"--profile={name}"] in calls
     assert ["-m", "octet.tune", "models/net", "--out", f"configs/targets/{name}.yaml"] in calls
     assert ["-m", "octet.tune", "models/net", "--out", "configs/targets/net.yaml"] in make("tune", MODEL="net")
+    calls = make("tune", MODEL="net", NAME=name, DEVICE=name)
+    assert calls[-1] == ["-m", "octet", "tune", "--model=net", f"--profile={name}", f"--device={name}"]
+    assert make("tune", MODEL="net", RUNTIME=name)[-1] == ["-m", "octet", "tune", "--model=net", f"--runtime={name}"]
+    assert make("runtimes", RUNTIMES=name) == [["-m", "octet", "runtimes", f"--runtimes={name}"]]
     assert make("check") == [["-m", "octet", "check"]]
 
 

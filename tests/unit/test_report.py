@@ -164,6 +164,7 @@ def report_data(**changes):
         "peers": None,
         "devices": [],
         "devices_before": [],
+        "runtimes": None,
     }
     return ReportData(**given | changes)
 

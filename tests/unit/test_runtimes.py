@@ -1,0 +1,209 @@
+"""Other releases of ncnn: where their wheels come from, a model on one of them, its figures' file, report and card."""
+
+import json
+import zipfile
+from pathlib import Path
+
+import ncnn
+import numpy as np
+import pytest
+
+from octet.core.errors import OctetError
+from octet.core.folder import PRECISIONS, ModelFolder
+from octet.device import releases, runtimes, runtimes_record
+from octet.device.figures import Against
+from octet.device.runtimes_record import OnRelease, Runtimes, columns
+from octet.device.tuning import tune_elsewhere
+from octet.ncnn.engine import Engine
+from octet.ncnn.net import save_net
+from tests import nets
+
+pytestmark = pytest.mark.unit
+RELEASE = "1.0.20250101"
+MACHINE = {"cpu": "Xeon", "cores": 2, "features": ["avx512_vnni"], "ncnn": "1.0.20261020", "system": "Linux"}
+
+
+def wheel(folder, version=RELEASE, init=None):
+    """The installed ncnn as a wheel of another release, or a package with nothing but this `__init__.py`."""
+    package = Path(ncnn.__file__).parent
+    with zipfile.ZipFile(folder / f"ncnn-{version}-py3-none-any.whl", "w") as archive:
+        for path in [] if init else [*package.glob("ncnn.*.so"), *(package.parent / "ncnn.libs").glob("*")]:
+            archive.write(path, path.relative_to(package.parent))
+        archive.writestr("ncnn/__init__.py", init or f"from .ncnn import *\n\n__version__ = '{version}'\n")
+        about = f"ncnn-{version}.dist-info/"
+        archive.writestr(f"{about}METADATA", f"Metadata-Version: 2.1\nName: ncnn\nVersion: {version}\n")
+        archive.writestr(
+            f"{about}WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        archive.writestr(f"{about}RECORD", "")
+
+
+@pytest.fixture
+def index(tmp_path, monkeypatch):
+    """A folder that is pip's only package index, beside the folder in which the test works."""
+    work, links = tmp_path / "it's work", tmp_path / "links"
+    for path in (work, links):
+        path.mkdir()
+    monkeypatch.chdir(work)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(links))
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    return links
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1.0", "latest", "1.0.2025", "../1.0.20250101", "1.0.20250101; touch x", "--help"]
+)
+def test_what_is_no_release(text):
+    with pytest.raises(OctetError, match="is no release of ncnn; expected the day of one, such as 1.0.20221128"):
+        releases.release(text)
+
+
+def test_a_release_is_fetched_once_and_its_files_stay_apart(index):
+    wheel(index, init="pass\n")
+    folder = releases.unpacked(RELEASE)
+    assert (folder / "ncnn/__init__.py").is_file()
+    assert not list(releases.FOLDER.glob("*.partial"))
+    (index / f"ncnn-{RELEASE}-py3-none-any.whl").unlink()
+    assert releases.unpacked(RELEASE) == folder
+    assert releases.unpacked(ncnn.__version__) is None, "the installed one is there"
+
+
+def test_releases_that_have_a_wheel(index):
+    for version in ("1.0.20221128", "1.0.20230101", "1.0.20230601"):
+        wheel(index, version, init="pass\n")
+    assert releases.with_wheel() == ["1.0.20221128", "1.0.20230101", "1.0.20230601"]
+    assert releases.one_a_year(releases.with_wheel()) == ["1.0.20221128", "1.0.20230601"]
+    with pytest.raises(
+        OctetError, match=r"^ncnn 1.0.20990101: there is no wheel of it for Python 3.* one of 1.0.20221128, "
+    ):
+        releases.unpacked("1.0.20990101")
+    assert not releases.FOLDER.exists()
+
+
+def test_without_a_network(index, monkeypatch):
+    """The error says what to do, and a wheel that was put there by hand is taken."""
+    monkeypatch.delenv("PIP_NO_INDEX")
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    monkeypatch.setenv("PIP_RETRIES", "0")
+    for call in (releases.with_wheel, lambda: releases.unpacked(RELEASE)):
+        with pytest.raises(
+            OctetError, match=r"cannot be reached: .*Try again with a network, or put .* into \.runtimes/"
+        ):
+            call()
+    releases.FOLDER.mkdir()
+    wheel(releases.FOLDER, init="pass\n")
+    assert releases.unpacked(RELEASE).is_dir()
+
+
+def test_a_damaged_wheel(index):
+    releases.FOLDER.mkdir()
+    (releases.FOLDER / f"ncnn-{RELEASE}-py3-none-any.whl").write_bytes(b"PK damaged")
+    with pytest.raises(OctetError, match="is no wheel, or damaged; remove it"):
+        releases.unpacked(RELEASE)
+    assert [path.suffix for path in releases.FOLDER.iterdir()] == [".whl"]
+
+
+@pytest.fixture
+def model(index):
+    """A model's folder with both precisions (of which one is as good as the other here), and what it answers."""
+    folder, net = index.parent / "model", nets.small()
+    folder.mkdir()
+    for precision in PRECISIONS:
+        save_net(net, folder / f"{precision}.param", folder / f"{precision}.bin")
+    images = np.stack(nets.images(3))
+    np.save(folder / "inputs.npy", images)
+    return folder, np.stack([Engine.of(net)(image) for image in images])
+
+
+def test_a_model_on_a_release(index, model, monkeypatch):
+    monkeypatch.setattr(runtimes, "TIMED_RUNS", 4)
+    wheel(index)
+    of = runtimes.run_on(RELEASE, releases.unpacked(RELEASE), *model)
+    assert of.problem == ""
+    assert (of.against_int8.agreement_pct, of.against_int8.sqnr_db) == (100, 200)
+    assert of.fp32_ms > 0
+    assert runtimes.run_on(ncnn.__version__, None, *model).against_int8 == of.against_int8
+    assert runtimes.run_on(RELEASE, releases.unpacked(RELEASE), model[0], model[1][:2]).problem.startswith(
+        "its answers are"
+    )
+
+
+def test_a_release_that_does_not_run_here(index, model):
+    wheel(index, init="raise ImportError('numpy.core.multiarray failed to import')\n")
+    of = runtimes.run_on(RELEASE, releases.unpacked(RELEASE), *model)
+    assert of == OnRelease("ImportError: numpy.core.multiarray failed to import")
+    wheel(index, "1.0.20250102", init="import os\nos.kill(os.getpid(), 11)\n")
+    assert "signal 11" in runtimes.run_on("1.0.20250102", releases.unpacked("1.0.20250102"), *model).problem
+
+
+def test_a_folder_with_another_release_than_its_name_says(index, model, monkeypatch):
+    monkeypatch.setattr(runtimes, "TIMED_RUNS", 4)
+    wheel(index)
+    folder = releases.unpacked(RELEASE)
+    with pytest.raises(OctetError, match="is ncnn 1.0.20250101, expected 1.0.20250102; remove the folder"):
+        runtimes.run_on("1.0.20250102", folder, *model)
+
+
+def test_tuning_needs_a_device_or_a_release():
+    for device, runtime in ((None, None), ("board", "1.0.20221128")):
+        with pytest.raises(OctetError, match="give one of them"):
+            tune_elsewhere("net", None, device, runtime)
+    with pytest.raises(OctetError, match="'new' is no release of ncnn"):
+        tune_elsewhere("net", None, None, "new")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = ModelFolder("net")
+    folder.models.mkdir(parents=True)
+    for precision in PRECISIONS:
+        folder.ncnn(precision).bin.write_bytes(precision.encode())
+    return folder
+
+
+def figures(folder):
+    same, near = Against(100.0, 0.0, 0.0, 0.0, 200.0), Against(99.5, 0.5, 1e-5, 1e-6, 40.0)
+    of = {
+        "1.0.20221128": OnRelease("", same, near, 5.0, 4.0),
+        "1.0.20230601": OnRelease("ended with status 4"),
+        "1.0.20261020": OnRelease("", near, near, 5.0, 2.0),
+    }
+    return Runtimes(MACHINE, 200, 100, runtimes_record.fingerprints(folder), of)
+
+
+def test_what_is_written_is_read(folder):
+    assert runtimes_record.load(folder) is None
+    given = figures(folder)
+    path = given.write(folder)
+    assert path == folder.metrics / "runtimes.json"
+    assert runtimes_record.load(folder) == given
+    assert given.is_of(folder)
+    assert given.checked_on() == ["1.0.20221128"]
+    assert json.loads(path.read_text())["releases"]["1.0.20261020"]["speedup_1_thread"] == 2.5
+    folder.int8.bin.write_bytes(b"other")
+    assert not given.is_of(folder)
+
+
+def test_the_table_of_report_and_card(folder):
+    head, rows = columns(figures(folder))
+    assert all(len(row) == len(head) for row in rows)
+    assert rows[0] == ["1.0.20221128", "100.00 %", "200.0 dB", "99.50 %", "5.00 ms", "4.00 ms", "1.25"]
+    assert rows[1][:2] == ["1.0.20230601", "ended with status 4"]
+
+
+@pytest.mark.parametrize("damage", ["[]", "{}", "null", '{"releases": 3}', "machine", "time", "infinite"])
+def test_a_damaged_file_is_named(folder, damage):
+    path = figures(folder).write(folder)
+    content = json.loads(path.read_text())
+    if damage == "machine":
+        content["machine"] = {"cpu": 3}
+    elif damage == "time":
+        content["releases"]["1.0.20221128"]["int8_ms"] = 0
+    elif damage == "infinite":
+        content["releases"]["1.0.20221128"]["int8_vs_fp32"]["sqnr_db"] = float("inf")
+    path.write_text(json.dumps(content) if damage.isalpha() and damage != "null" else damage)
+    with pytest.raises(OctetError, match=r"runtimes.json: .*make runtimes MODEL=net"):
+        runtimes_record.load(folder)
