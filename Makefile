@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help quantize track timm openvino zoo tune predict report package dump env test test-unit test-slow fuzz check schema lint format
-.PHONY: runner devices device device-clean runtimes accuracy-baselines sweep-calibrators sweep-recovery bench-pipeline bench-data bench-cifar bench-int8 bench-peers bench-mmpretrain chart screenshots zoo-table library-table clean distclean git-or-not
+.PHONY: example runner devices device device-clean runtimes accuracy-baselines sweep-calibrators sweep-recovery bench-pipeline bench-data bench-cifar bench-int8 bench-peers bench-mmpretrain chart screenshots zoo-table library-table clean distclean git-or-not
 
 # The interpreter that .venv is made from; empty: the first of python3.11, 3.12, 3.10, 3.13, python3 and python that is a
 # Python 3.10 to 3.13. PPQ cannot be had on 3.13, so that one comes last.
@@ -34,6 +34,8 @@ RUNTIMES ?=
 IMAGE ?=
 # Of `make fuzz`: how long, in all; empty: 5.
 MINUTES ?=
+# Of `make package`: 1 puts the runner into the zip; empty: no.
+RUNNER ?=
 # Of `make device` and `make tune`: a name in configs/devices; of `make device` and `make runtimes`: on how many test images;
 # empty: 200.
 DEVICE ?=
@@ -43,7 +45,7 @@ PYTEST ?=
 
 # All of these but PYTEST are names and nothing else, whatever is in them: make does not expand them, and recipes get them
 # through the environment, so no shell does.
-GIVEN := PYTHON MODEL ZOO CONFIG CHECKPOINT ONNX TIMM TORCHVISION PREPROCESS DATA FIND NAME IMAGE MINUTES DEVICE IMAGES ENGINE RUNTIME RUNTIMES
+GIVEN := PYTHON MODEL ZOO CONFIG CHECKPOINT ONNX TIMM TORCHVISION PREPROCESS DATA FIND NAME IMAGE MINUTES RUNNER DEVICE IMAGES ENGINE RUNTIME RUNTIMES
 $(foreach given,$(GIVEN),$(eval override $(given) := $$(value $(given))))
 $(foreach given,$(GIVEN),$(if $(value $(given)),$(eval export $(given)),$(eval unexport $(given))))
 FOR_MODEL := $${MODEL:+--model="$$MODEL"}
@@ -122,8 +124,12 @@ device-clean: .venv/.ready .venv-runner/.locked  ## Remove what was put on DEVIC
 report: .venv/.ready git-or-not  ## Write reports/NAME/report.html, one page with all figures, layers and images, of all models or MODEL=name
 	@$(RUN) -m octet report $(FOR_MODEL)
 
-package: .venv/.ready  ## Write dist/NAME-int8.zip: model, examples, model card, MMDeploy SDK files; of all models or MODEL=name; ENGINE=onnxruntime
-	@$(RUN) -m octet package $(FOR_MODEL) $${ENGINE:+--engine="$$ENGINE"}
+package: .venv/.ready $(if $(value RUNNER),.venv-runner/.locked)  ## Write dist/NAME-int8.zip: model, examples, model card, MMDeploy SDK files; of all models or MODEL=name; ENGINE=onnxruntime; RUNNER=1 adds the runner
+	@case $$RUNNER in ''|1) ;; *) echo "make package: RUNNER=1 adds the runner; without it there is none" >&2; exit 1 ;; esac
+	@$(RUN) -m octet package $(FOR_MODEL) $${ENGINE:+--engine="$$ENGINE"} $${RUNNER:+--runner}
+
+example: .venv/.ready .venv-runner/.locked  ## Build the C++ example of the zip for aarch64 and x86-64, into dist/; of all models or MODEL=name
+	@$(RUN) -m octet example $(FOR_MODEL)
 
 dump: .venv/.ready  ## Write what fp32 and int8 predict for every test image as JSON lines, of all models or MODEL=name
 	@$(RUN) -m octet dump $(FOR_MODEL)

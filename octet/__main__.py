@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from octet.summary.summary import Summary
 
 REPORTS = Path("reports")  # one folder a model, as in models/ and metrics/; git does not see it
+DIST = Path("dist")  # what is handed over; git does not see it
 CHART = Path("docs/images/peers.svg")  # the README shows it
 OPTIONS: dict[str, dict[str, Any]] = {
     "model": {"help": "a model of params.yaml (default: all; of `add`: the name of the zoo's model, or of the config)"},
@@ -46,6 +47,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "help": "what happens to an image before it: a preset or a YAML file (default: the YAML file beside it)"
     },
     "data": {"help": "the folder of its data set (default: the config's)"},
+    "runner": {"help": "put the runner of `make runner` into the zip", "action": "store_true"},
     "engine": {"help": "an engine that the model's `engines` name (default: ncnn)", "default": "ncnn"},
     "device": {"help": "a device of configs/devices"},
     "runtime": {"help": "a release of ncnn, such as 1.0.20221128"},
@@ -250,11 +252,16 @@ def report(model: str | None) -> None:
         print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
 
 
-def package(model: str | None, engine: str) -> None:
+def package(model: str | None, engine: str, runner: bool) -> None:
     """Write the int8 model with all that is needed to use it as one zip, for ncnn or another engine that it names."""
     from octet.package import bundle, engine_bundle
+    from octet.package.programs import runner_files
+
+    if runner and engine != "ncnn":
+        raise OctetError(f"the runner runs ncnn's files, not {engine}'s: leave RUNNER or ENGINE out")
 
     loaded, names = _models(model)
+    programs = runner_files() if runner else {}
     for name in names:
         entry, other = loaded.models[name], engine != "ncnn"
         if other and engine not in entry.onnx_engines:
@@ -262,9 +269,20 @@ def package(model: str | None, engine: str) -> None:
             raise OctetError(
                 f"{name}: has no int8 for {engine!r}, only for {names_them}: params.yaml's 'engines' names them"
             )
-        out = Path("dist") / (f"{name}-int8-{engine}.zip" if other else f"{name}-int8.zip")
-        files = engine_bundle.package(name, engine, out) if other else bundle.package(name, entry.checkpoint, out)
+        out = DIST / (f"{name}-int8-{engine}.zip" if other else f"{name}-int8.zip")
+        files = (
+            engine_bundle.package(name, engine, out) if other else bundle.package(name, entry.checkpoint, out, programs)
+        )
         print(f"{out}: {out.stat().st_size / 1e6:.1f} MB, {len(files)} files: {', '.join(files)}")
+
+
+def example(model: str | None) -> None:
+    """Build the C++ example of the zip as static programs, for aarch64 and x86-64."""
+    from octet.package.programs import build_examples
+
+    for name in _models(model)[1]:
+        for program in build_examples(name, DIST):
+            print(f"{program}: {program.stat().st_size:,} bytes")
 
 
 def dump(model: str | None) -> None:
@@ -391,7 +409,7 @@ def _require(name: str, files: Iterable[Path]) -> None:
 COMMANDS: dict[str, Callable[..., None]] = {
     command.__name__.replace("_", "-"): command
     for command in (
-        *(add, validate, track, partition, summary, check, predict, report, package, dump, chart),
+        *(add, validate, track, partition, summary, check, predict, report, package, example, dump, chart),
         *(zoo, env, schema, runner, devices, device, device_clean, tune, runtimes),
     )
 }

@@ -1,4 +1,4 @@
-"""make runner: the runner, cross-built as one static binary an architecture, with compilers from the package index.
+"""make runner, make example: programs on ncnn, cross-built as one static binary an architecture, by compilers that pip installs.
 
 zig's C++ compiler brings its own libraries for every system (musl here, so the binary runs on any Linux and on Android);
 CMake and Ninja come as packages, too. All of it lies in .venv-runner and .runner, which git does not see.
@@ -35,6 +35,7 @@ for argument; do
 done
 exec ZIG TOOL -target ARCHITECTURE-linux-musl "$@"
 """
+_STATIC = "-static -s -Wl,--gc-sections"
 _TOOLCHAIN = """set(CMAKE_SYSTEM_NAME Linux)
 set(CMAKE_SYSTEM_PROCESSOR {architecture})
 set(CMAKE_C_COMPILER {bin}/cc)
@@ -72,22 +73,60 @@ def build(architecture: str) -> Path:
     Raises:
         OctetError: The compilers are not installed, ncnn's source cannot be had, or it does not build.
     """
-    zig = next(ENVIRONMENT.glob("lib/python*/site-packages/ziglang/zig"), None)
-    if zig is None:
-        raise OctetError(f"{ENVIRONMENT}: has no compiler; 'make runner' installs it")
-    source = unpacked(FOLDER, ENVIRONMENT / "bin" / "python")
+    zig, source = compiler(), ncnn_source()
     folder = (FOLDER / architecture).resolve()
     _write_tools(folder / "bin", architecture, zig.resolve())
     toolchain = folder / "toolchain.cmake"
     write_text(toolchain, _TOOLCHAIN.format(architecture=architecture, bin=folder / "bin"))
     configure = ["cmake", "-G", "Ninja", "-S", str(_SOURCE.resolve()), "-B", str(folder)]
     configure += [f"-DNCNN_SOURCE={source.resolve()}", f"-DNCNN_VERSION={VERSION.rpartition('.')[2]}"]
-    configure += [f"-DCMAKE_TOOLCHAIN_FILE={toolchain}", "-DCMAKE_BUILD_TYPE=Release"]
+    configure += [f"-DCMAKE_TOOLCHAIN_FILE={toolchain}", "-DCMAKE_BUILD_TYPE=Release", "-DCMAKE_INSTALL_LIBDIR=lib"]
     configure += [f"-DNCNN_{name}={value}" for name, value in _SETTINGS[architecture].items()]
     if not (folder / "build.ninja").is_file():
         _run(configure, folder, f"runner, {architecture}: asking the compiler")
     _run(["ninja", "-C", str(folder), "runner"], folder, f"runner, {architecture}")
     return binary(architecture)
+
+
+def build_program(architecture: str, source: Path, name: str) -> Path:
+    """Builds a CMake project that finds ncnn, such as the example of a bundle, as one static binary.
+
+    Args:
+        architecture: aarch64 or x86_64.
+        source: The folder with its CMakeLists.txt. What is built lies below it, in `build-ARCHITECTURE`.
+        name: Of its program.
+
+    Returns:
+        The binary.
+
+    Raises:
+        OctetError: As build.
+    """
+    build(architecture)  # and with it the ncnn that the runner links
+    folder = (FOLDER / architecture).resolve()
+    build_folder = (source / f"build-{architecture}").resolve()
+    build_folder.mkdir(parents=True, exist_ok=True)
+    what = f"{name}, {architecture}"
+    _run(["cmake", "--install", str(folder / "ncnn"), "--prefix", str(folder / "sdk")], build_folder, what)
+    configure = ["cmake", "-G", "Ninja", "-S", str(source.resolve()), "-B", str(build_folder)]
+    configure += [f"-DCMAKE_TOOLCHAIN_FILE={folder / 'toolchain.cmake'}", "-DCMAKE_BUILD_TYPE=Release"]
+    configure += [f"-Dncnn_DIR={folder / 'sdk' / 'lib' / 'cmake' / 'ncnn'}", f"-DCMAKE_EXE_LINKER_FLAGS={_STATIC}"]
+    _run(configure, build_folder, what)
+    _run(["ninja", "-C", str(build_folder), name], build_folder, what)
+    return build_folder / name
+
+
+def compiler() -> Path:
+    """zig, whose folder has its libraries and their licences. Raises OctetError where it is not installed."""
+    zig = next(ENVIRONMENT.glob("lib/python*/site-packages/ziglang/zig"), None)
+    if zig is None:
+        raise OctetError(f"{ENVIRONMENT}: has no compiler; 'make runner' installs it")
+    return zig
+
+
+def ncnn_source() -> Path:
+    """The folder of ncnn's source. Raises OctetError where it is not there and cannot be fetched."""
+    return unpacked(FOLDER, ENVIRONMENT / "bin" / "python")
 
 
 def _write_tools(folder: Path, architecture: str, zig: Path) -> None:
@@ -111,7 +150,7 @@ def _run(command: list[str], folder: Path, what: str) -> None:
     environment = os.environ | {
         "PATH": path,
         "NINJA_STATUS": "[%f/%t] ",
-        "ZIG_GLOBAL_CACHE_DIR": str(folder.parent / "zig-cache"),
+        "ZIG_GLOBAL_CACHE_DIR": str((FOLDER / "zig-cache").resolve()),
     }
     log = folder / "build.log"
     with (
@@ -138,4 +177,4 @@ def _run(command: list[str], folder: Path, what: str) -> None:
         first = next(
             (line for line in log.read_text("utf-8", "replace").splitlines() if "error" in line.lower()), "no word why"
         )
-        raise OctetError(f"the runner for {folder.name} does not build: {first.strip()}; all of it is in {log}")
+        raise OctetError(f"{what}: does not build: {first.strip()}; all of it is in {log}")

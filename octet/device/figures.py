@@ -40,7 +40,11 @@ class Against:
 
     @classmethod
     def of(cls, reference: Logits, logits: Logits) -> Against:
-        """That of two arrays of logits, of shape (n, classes), of at least two images."""
+        """That of two arrays of logits, of shape (n, classes), of at least two images.
+
+        An image whose logits are not all finite has no answer: it counts as the opposite of this machine's.
+        """
+        logits = np.where(has_answer(logits)[:, None], logits, -reference)
         noise = np.square(logits.astype(np.float64) - reference).sum()
         sqnr_db = decibels(float(np.square(reference.astype(np.float64)).sum()), float(noise))
         return cls(**asdict(divergence(reference, logits)), sqnr_db=decimals(sqnr_db, 1))
@@ -91,6 +95,7 @@ class RunFigures:
         load_ms: How long its files took to load.
         peak_kib: The most memory that the process had, in KiB.
         size_bytes: Of its files.
+        n_not_finite: On how many images the logits are not all finite, as where a value is beyond what fp16 holds.
         speeds: By the number of threads; none of an emulator.
     """
 
@@ -100,6 +105,7 @@ class RunFigures:
     load_ms: float
     peak_kib: int
     size_bytes: int
+    n_not_finite: int
     speeds: Mapping[int, DeviceSpeed]
 
     def to_json(self, precision: str) -> dict[str, Any]:
@@ -107,7 +113,8 @@ class RunFigures:
         against = {"host_fp32": asdict(self.host_fp32), f"host_{precision}": asdict(self.host_same)}
         top1 = {} if self.top1_pct is None else {"top1_pct": self.top1_pct}
         speeds = {f"threads_{threads}": speed.to_json() for threads, speed in self.speeds.items()}
-        rest = {"load_ms": self.load_ms, "peak_kib": self.peak_kib, "size_bytes": self.size_bytes}
+        rest: dict[str, Any] = {"load_ms": self.load_ms, "peak_kib": self.peak_kib, "size_bytes": self.size_bytes}
+        rest |= {"n_not_finite": self.n_not_finite} if self.n_not_finite else {}
         return against | top1 | rest | speeds
 
     @classmethod
@@ -121,7 +128,7 @@ class RunFigures:
         rest = number(content["load_ms"]), int(number(content["peak_kib"])), int(number(content["size_bytes"]))
         threads = sorted(int(key.removeprefix("threads_")) for key in content if key.startswith("threads_"))
         speeds = {count: DeviceSpeed.from_json(content[f"threads_{count}"]) for count in threads}
-        return cls(fp32, same, top1, *rest, speeds)
+        return cls(fp32, same, top1, *rest, int(number(content.get("n_not_finite", 0))), speeds)
 
 
 def number(value: Any) -> float:
@@ -139,11 +146,25 @@ def top1_pct(logits: Logits, labels: npt.NDArray[np.int64] | None) -> float | No
     >>> top1_pct(np.array([[0, 1.0], [1.0, 0]], np.float32), np.array([1, 1])), top1_pct(np.zeros((2, 2), np.float32), None)
     (50.0, None)
 
+    An image without an answer (has_answer) is predicted wrongly.
+
     Args:
         logits: Of shape (n, classes).
         labels: Of the images, of shape (n,), where they have any.
     """
-    return None if labels is None else decimals(100 * float((logits.argmax(axis=1) == labels).mean()), 4)
+    if labels is None:
+        return None
+    return decimals(100 * float(((logits.argmax(axis=1) == labels) & has_answer(logits)).mean()), 4)
+
+
+def has_answer(logits: Logits) -> npt.NDArray[np.bool_]:
+    """Of each image, of shape (n,): are its logits all finite?
+
+    >>> has_answer(np.array([[0, 1], [0, np.nan]], np.float32)).tolist()
+    [True, False]
+    """
+    finite: npt.NDArray[np.bool_] = np.isfinite(logits).all(axis=1)
+    return finite
 
 
 def speedups(medians_ms: Mapping[str, float], threads: int) -> dict[str, float]:

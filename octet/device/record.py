@@ -16,6 +16,7 @@ from octet.device.figures import RunFigures, speedups
 # name, precision of the files, options: fp16 is ncnn's default.
 RUNS = (("fp32", "fp32", "fp32"), ("fp16", "fp32", "fp16"), ("int8", "int8", "fp32"), ("int8_fp16", "int8", "fp16"))
 Rows = list[list[str]]
+LEAST_AGREEMENT_PCT = 95.0  # less is no rounding: something else is computed
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,28 @@ class DeviceFigures:
     def speedups(self, threads: int) -> dict[str, float]:
         """int8 beside fp32 and beside ncnn's default float, at that number of threads."""
         return speedups({run: of.speeds[threads].speed.median_ms for run, of in self.runs.items()}, threads)
+
+    def warnings(self) -> list[str]:
+        """What a user has to know before this model is shipped to this device, a sentence each."""
+        lines = []
+        for run, of in self.runs.items():
+            if of.n_not_finite:
+                lines.append(
+                    f"{run}: on {of.n_not_finite:,} of {self.n_images:,} images its outputs are not finite: numbers there are "
+                    "beyond what ncnn's options let it hold (fp16: 65,504). They count as wrong"
+                )
+            if of.host_same.agreement_pct < LEAST_AGREEMENT_PCT:
+                lines.append(
+                    f"{run}: predicts what this machine does on {of.host_same.agreement_pct:.2f} % of images alone: with these "
+                    "options its answers there are not those that were evaluated here"
+                )
+        for threads in self.threads:
+            speedup = self.speedups(threads)[f"speedup_over_default_threads_{threads}"]
+            if speedup < 1:
+                lines.append(
+                    f"int8 is slower than the device's default float: {speedup:.2f} times as fast at {_threads(threads)}"
+                )
+        return lines
 
     @property
     def processor(self) -> str:
@@ -144,6 +167,11 @@ def columns(devices: Sequence[DeviceFigures]) -> tuple[list[str], Rows]:
         kl = [of.runs[run].host_fp32 for of in devices]
         rows.append([f"{words}: KL from this machine's fp32", *(f"{a.kl_nats:.1e} ± {a.kl_se_nats:.0e}" for a in kl)])
     rows.append(["default float: SQNR to it", *(f"{of.runs['fp16'].host_fp32.sqnr_db:.1f} dB" for of in devices)])
+    for run, words in (("fp16", "default float"), ("int8", "int8"), ("int8_fp16", "int8, default")):
+        counts = [of.runs[run].n_not_finite for of in devices]
+        rows.append(
+            [f"{words}: images with outputs that are not finite", *(f"{count:,}" if count else "" for count in counts)]
+        )
     for threads in sorted({count for of in devices for count in of.threads}):
         rows += _speed_rows(devices, threads)
     rows.append(["peak memory", *(f"{max(run.peak_kib for run in of.runs.values()) / 1024:.0f} MiB" for of in devices)])
@@ -151,19 +179,27 @@ def columns(devices: Sequence[DeviceFigures]) -> tuple[list[str], Rows]:
 
 
 def _speed_rows(devices: Iterable[DeviceFigures], threads: int) -> Rows:
-    at, rows = f"{threads} thread{'s' * (threads > 1)}", []
+    at, rows = _threads(threads), Rows()
     timed = [of if threads in of.threads else None for of in devices]
     for run, words in (("fp32", "fp32"), ("fp16", "default float"), ("int8", "int8"), ("int8_fp16", "int8, default")):
         speeds = [of and of.runs[run].speeds[threads] for of in timed]
         rows.append([f"median, {words}, {at}", *(f"{s.speed.median_ms:.2f} ms" if s else "" for s in speeds)])
     for key, words in (("fp32", "fp32"), ("default", "its default float")):
-        gains = [of and of.speedups(threads)[f"speedup_over_{key}_threads_{threads}"] for of in timed]
-        rows.append([f"int8 beside {words}, {at}", *(f"{gain:.2f} times as fast" if gain else "" for gain in gains)])
+        gains = [of.speedups(threads)[f"speedup_over_{key}_threads_{threads}"] if of else None for of in timed]
+        rows.append([f"int8 beside {words}, {at}", *(_gain(gain) for gain in gains)])
     drifts = [None if of is None else max(run.speeds[threads].drift_pct for run in of.runs.values()) for of in timed]
     rows.append(
         [f"slower at the end, at most, {at}", *("" if d is None else f"{decimals(d, 0):+.0f} %" for d in drifts)]
     )
     return rows
+
+
+def _threads(count: int) -> str:
+    return f"{count} thread{'s' * (count > 1)}"
+
+
+def _gain(gain: float | None) -> str:
+    return "" if gain is None else f"{gain:.2f} times as fast" + ": slower" * (gain < 1)
 
 
 def _percent(value: float | None) -> str:

@@ -17,7 +17,7 @@ from octet.data import preprocess
 from octet.data.images import split_images
 from octet.device import devices
 from octet.device.connections import connect
-from octet.device.figures import Against, DeviceSpeed, RunFigures, top1_pct
+from octet.device.figures import Against, DeviceSpeed, RunFigures, has_answer, top1_pct
 from octet.device.inputs import write_inputs
 from octet.device.record import RUNS, DeviceFigures, fingerprints, write
 from octet.device.session import Job, Result, Session
@@ -75,6 +75,11 @@ def measure(device_name: str, name: str, params: Params, count: int) -> Path:
                 what = f"{device_name}, {threads} thread{'s' * (threads > 1)}"
                 speeds[threads] = session.run(jobs, timed, few, what, threads=threads, cores="big", runs=TIMED_RUNS)
     hosts = {precision: logits(engine, images, f"this machine, {precision}") for precision, engine in engines.items()}
+    for run, precision, _ in RUNS:
+        if answers[run].logits.shape != hosts[precision].shape:
+            raise OctetError(
+                f"{device_name}: {run}: {answers[run].logits.shape[1]} outputs an image came, expected {hosts[precision].shape[1]}"
+            )
     runs = {
         run: RunFigures(
             host_fp32=Against.of(hosts["fp32"], answers[run].logits),
@@ -83,6 +88,7 @@ def measure(device_name: str, name: str, params: Params, count: int) -> Path:
             load_ms=decimals(alone[run].load_ms, 1),
             peak_kib=alone[run].peak_kib,
             size_bytes=folder.ncnn(precision).size_bytes(),
+            n_not_finite=int((~has_answer(answers[run].logits)).sum()),
             speeds={threads: DeviceSpeed.of(by[run].latency_ms) for threads, by in speeds.items()},
         )
         for run, precision, _ in RUNS
@@ -91,6 +97,7 @@ def measure(device_name: str, name: str, params: Params, count: int) -> Path:
     path = write(folder, figures)
     print(f"{name} on {device_name}: {figures.processor}, {', '.join(session.info['features']) or 'no extensions'}")
     print(_table(runs))
+    print("".join(f"{line}\n" for line in figures.warnings()), end="")
     return path
 
 

@@ -3,7 +3,7 @@ are fetched.
 
     FOLDER/runner-CHECKSUM       the runner
     FOLDER/files/CHECKSUM        models and network inputs
-    FOLDER/out/                  a run's logits and report, until they are fetched
+    FOLDER/out/SESSION/          a run's logits and report, until they are fetched
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import math
 import platform
 import re
+import secrets
 import shlex
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -97,10 +98,16 @@ class Session:
         digest = checksum(binary, "sha256")
         self.runner_checksum = digest[:16]
         self._runner = f"{self.folder}/runner-{self.runner_checksum}"
-        connection.run(["mkdir", "-p", f"{self.folder}/files", f"{self.folder}/out"])
-        if connection.run(["sh", "-c", 'test -x "$0" && echo there || true', self._runner]).strip() != "there":
+        # Its own, since a runner may outlive its connection.
+        self._out = f"{self.folder}/out/{secrets.token_hex(4)}"
+        connection.run(["mkdir", "-p", f"{self.folder}/files", self._out])
+        if not self._runs(digest):
             connection.push(binary, self._runner)
             connection.run(["chmod", "755", self._runner])
+            if self._checksums([self._runner]) != [digest]:
+                raise OctetError(
+                    f"{connection.name}: {binary} arrives damaged; is the device's storage full or broken?"
+                )
         self.info = self._information()
 
     def put(self, paths: Sequence[Path]) -> list[str]:
@@ -139,7 +146,8 @@ class Session:
         """
         files = [path for job in jobs for path in job.files]
         inputs_name, *names = self.put([inputs, *files])
-        out, words = f"{self.folder}/out", self._command(jobs, inputs_name, names, options)
+        words = self._command(jobs, inputs_name, names, options)
+        self._empty()
         with bar(what, n_images) as shown:
 
             def heard(line: str) -> None:
@@ -151,10 +159,9 @@ class Session:
         with tempfile.TemporaryDirectory(prefix="octet-device-") as temporary:
             folder = Path(temporary)
             for name in ["report.json", *(f"{k}.f32" for k in range(len(jobs)))]:
-                self.connection.pull(f"{out}/{name}", folder / name)
+                self.connection.pull(f"{self._out}/{name}", folder / name)
             results = {job.name: self._result(folder, k, n_images) for k, job in enumerate(jobs)}
-        self.connection.run(["rm", "-rf", out])
-        self.connection.run(["mkdir", "-p", out])
+        self._empty()
         return results
 
     def time(self, jobs: Sequence[Job], names: Sequence[str], **options: object) -> list[list[float]]:
@@ -172,7 +179,7 @@ class Session:
             OctetError: The runner fails, or what it gives is not what was asked for.
         """
         self.connection.run(self._command(jobs, names[0], names[1:], options))
-        report = self.connection.run(["cat", f"{self.folder}/out/report.json"])
+        report = self.connection.run(["cat", f"{self._out}/report.json"])
         return [self._model(report, k).latency_ms for k in range(len(jobs))]
 
     def forget(self, names: Sequence[str]) -> None:
@@ -184,6 +191,18 @@ class Session:
         """Removes all that was put on the device."""
         self.connection.run(["rm", "-rf", f"{self.folder}/files", f"{self.folder}/out"])
         self.connection.run(["sh", "-c", 'rm -f "$0"/runner-*', self.folder])
+
+    def _runs(self, digest: str) -> bool:
+        """Is the runner on the device, whole, and does it run?"""
+        try:
+            return self._checksums([self._runner]) == [digest]
+        except OctetError:
+            return False
+
+    def _empty(self) -> None:
+        """Removes what any run left on the device, and makes this one's folder."""
+        self.connection.run(["rm", "-rf", f"{self.folder}/out"])
+        self.connection.run(["mkdir", "-p", self._out])
 
     def _information(self) -> dict[str, Any]:
         """What the device is, by its runner and its file."""
@@ -204,13 +223,12 @@ class Session:
         self, jobs: Sequence[Job], inputs: str, names: Sequence[str], options: Mapping[str, object]
     ) -> list[str]:
         """The runner's command line. inputs, names: of files on the device, two of each job."""
-        out = f"{self.folder}/out"
-        words = [self._runner, "run", "--images", inputs, "--report", f"{out}/report.json"]
+        words = [self._runner, "run", "--images", inputs, "--report", f"{self._out}/report.json"]
         for key, value in options.items():
             words += [f"--{key.replace('_', '-')}", str(value)]
         for k, job in enumerate(jobs):
             files = names[2 * k : 2 * k + 2]
-            words += ["--model", str(k), job.options, *files, job.input, job.output, f"{out}/{k}.f32"]
+            words += ["--model", str(k), job.options, *files, job.input, job.output, f"{self._out}/{k}.f32"]
         return words
 
     def _model(self, text: str, k: int) -> _Reported:

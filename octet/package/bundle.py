@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from octet.core.files import read_json, require, write_bytes
@@ -15,48 +16,46 @@ from octet.device import runtimes_record
 from octet.device.record import load_all
 from octet.evaluate.accuracy import Accuracy
 from octet.evaluate.fidelity import Fidelity
-from octet.ncnn.net import load_net
+from octet.ncnn.net import Net, load_net
 from octet.package import sdk
 from octet.package.card import card
-from octet.package.examples import cmake, cpp, python
+from octet.package.examples import Blobs, cmake, cpp, python
+from octet.package.geometry import Steps
 from octet.project.environment import installed_version
 from octet.project.provenance import provenance
 from octet.quantize.fp32_layers import of_model
 from octet.summary.summary import Summary
 
 
-def package(name: str, checkpoint: str, out: Path) -> list[str]:
+def package(name: str, checkpoint: str, out: Path, programs: Mapping[str, bytes] | None = None) -> list[str]:
     """Writes the zip, its files in a folder of the model's name; returns their names.
 
     Args:
         name: The model's.
         checkpoint: The file that its weights are from, whose name the bundle tells.
         out: The zip.
+        programs: The runner and its licences, where the bundle is to carry them.
 
     Raises:
         OctetError: The model or its figures are missing, damaged, or not of each other.
     """
-    files = contents(ModelFolder(name), checkpoint)
+    files = contents(ModelFolder(name), checkpoint, programs or {})
     write_bytes(out, zipped({f"{name}/{file}": data for file, data in files.items()}))
     return sorted(files)
 
 
-def contents(folder: ModelFolder, checkpoint: str) -> dict[str, bytes]:
+def contents(folder: ModelFolder, checkpoint: str, programs: Mapping[str, bytes]) -> dict[str, bytes]:
     """The bundle's files by their names, which are all different even without folders: MMDeploy's SDK wants that."""
     made_by = f"'make quantize MODEL={folder.name}' makes it"
     figures = *map(folder.figures, PRECISIONS), folder.summary
     required = folder.fp32.param, *folder.int8, folder.preprocess, folder.plan, *figures
     require(required, made_by)
     parameters = provenance(folder.name)
-    preprocess.load(folder.preprocess)  # checks it
-    steps = read_json(folder.preprocess, made_by)
-    net = load_net(*folder.int8)
+    steps, net = _described(folder)
     blobs = net.input, net.output
-    outputs = [{"blob": blob, **output} for blob, output in zip(net.outputs, steps.get("outputs", []), strict=False)]
-    steps = {**steps, "outputs": outputs}
     jsons = (
         {}
-        if outputs
+        if steps["outputs"]
         else {
             "deploy.json": sdk.deploy(folder.name),
             "pipeline.json": sdk.pipeline(folder.name, steps, blobs),
@@ -72,23 +71,44 @@ def contents(folder: ModelFolder, checkpoint: str) -> dict[str, bytes]:
     )
     files = {path.name: path.read_bytes() for path in (*folder.int8, folder.preprocess)}
     files |= {file: (json.dumps(content, indent=4) + "\n").encode() for file, content in jsons.items()}
-    if not outputs:
+    if not steps["outputs"]:
         files["labels.txt"] = "".join(f"{label}\n" for label in steps["classes"]).encode()
-    files["predict.py"] = python(steps, blobs).encode()
-    files["predict.cpp"] = cpp(steps, blobs).encode()
-    files["CMakeLists.txt"] = cmake().encode()
+    files |= {"predict.py": python(steps, blobs).encode()} | _cpp_example(steps, blobs) | dict(programs)
     sums = {file: hashlib.sha256(files[file]).hexdigest() for file in sorted(files)}
     summary = Summary.load(folder.summary, made_by)
-    int8 = Fidelity.load(folder.figures("int8"), True) if outputs else Accuracy.load(folder.figures("int8"))
+    kind = Fidelity.load(folder.figures("int8"), True) if steps["outputs"] else Accuracy.load(folder.figures("int8"))
     reasons = of_model(folder, net, parameters.target, parameters.keep_fp32)
     devices = [figures for figures in load_all(folder) if figures.is_of(folder)]
     runtimes = runtimes_record.load(folder)
     runtimes = runtimes if runtimes and runtimes.is_of(folder) else None
-    text = card(folder.name, parameters, steps, blobs, reasons, summary, int8, sums, devices, runtimes)
+    text = card(folder.name, parameters, steps, blobs, reasons, summary, kind, sums, devices, runtimes)
     files["README.md"] = text.encode()
     files["SHA256SUMS"] = "".join(f"{digest}  {file}\n" for file, digest in sums.items()).encode()
     parameters.check(required, made_by)  # last, since what reads a damaged file can say what is wrong with it
     return files
+
+
+def cpp_example(folder: ModelFolder) -> dict[str, bytes]:
+    """What of the bundle a C++ compiler needs: predict.cpp and its CMakeLists.txt.
+
+    Raises:
+        OctetError: The model is not made yet, or damaged.
+    """
+    require([*folder.int8, folder.preprocess], f"'make quantize MODEL={folder.name}' makes it")
+    steps, net = _described(folder)
+    return _cpp_example(steps, (net.input, net.output))
+
+
+def _cpp_example(steps: Steps, blobs: Blobs) -> dict[str, bytes]:
+    return {"predict.cpp": cpp(steps, blobs).encode(), "CMakeLists.txt": cmake().encode()}
+
+
+def _described(folder: ModelFolder) -> tuple[Steps, Net]:
+    """What preprocess.json holds, with the blob of each output where these are no class scores; and the int8 network."""
+    preprocess.load(folder.preprocess)  # checks it
+    steps, net = read_json(folder.preprocess, f"'make quantize MODEL={folder.name}' makes it"), load_net(*folder.int8)
+    outputs = [{"blob": blob, **output} for blob, output in zip(net.outputs, steps.get("outputs", []), strict=False)]
+    return {**steps, "outputs": outputs}, net
 
 
 def zipped(files: dict[str, bytes]) -> bytes:
@@ -97,6 +117,7 @@ def zipped(files: dict[str, bytes]) -> bytes:
     with zipfile.ZipFile(buffer, "w") as archive:
         for file in sorted(files):
             entry = zipfile.ZipInfo(file, (1980, 1, 1, 0, 0, 0))
-            entry.external_attr, entry.create_system = 0o644 << 16, 3
+            is_program = files[file].startswith(b"\x7fELF")
+            entry.external_attr, entry.create_system = (0o755 if is_program else 0o644) << 16, 3
             archive.writestr(entry, files[file])
     return buffer.getvalue()

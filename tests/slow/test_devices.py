@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -20,7 +22,7 @@ from octet.core.files import write_json
 from octet.core.folder import NcnnFiles
 from octet.device import build as build_module
 from octet.device.build import ENVIRONMENT, build
-from octet.device.connections import connect
+from octet.device.connections import BySsh, connect
 from octet.device.devices import Adb, Command, Local, Ssh
 from octet.device.inputs import write_inputs
 from octet.device.session import Job, Session
@@ -105,6 +107,14 @@ def test_a_file_that_was_damaged_on_the_device_is_pushed_again(local, model):
     check(Session(local), model)
 
 
+def test_a_runner_that_was_damaged_on_the_device_is_pushed_again(local, model):
+    check(Session(local), model)
+    runner = next(Path(local.folder).glob("runner-*"))
+    for content in (b"", b"#!/bin/sh\necho 0\n", runner.read_bytes()[:-1] + b"x"):
+        runner.write_bytes(content)
+        check(Session(local), model)
+
+
 def test_files_that_are_none_are_refused(local, model, tmp_path):
     job, inputs, _ = model
     session = Session(local)
@@ -133,7 +143,7 @@ def test_files_that_are_none_are_refused(local, model, tmp_path):
         session.run([Job("x", "fp32", job.files, "data", "out0")], inputs, COUNT, "x")
     with pytest.raises(OctetError, match="--threads 0: expected a number from 1"):
         session.run([job], inputs, COUNT, "x", threads=0)
-    assert not [path for path in Path(local.folder, "out").iterdir() if path.suffix == ".partial"]
+    assert not [path for path in Path(local.folder, "out").rglob("*") if path.suffix == ".partial"]
 
 
 def test_a_device_that_is_full(model, tmp_path):
@@ -147,6 +157,82 @@ def test_a_device_that_is_full(model, tmp_path):
         assert not list(small.rglob("*.partial"))
     finally:
         subprocess.run(["umount", str(small)], check=True)
+
+
+def test_a_device_that_is_full_at_each_step(model, tmp_path):
+    """As its disk grows the runner does not fit, then the model, then its results; then the next run finishes."""
+    small = tmp_path / "small"
+    small.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "octet", str(small)], capture_output=True).returncode:
+        pytest.skip("a file system of 64 KiB cannot be mounted: not root")
+    job, inputs, _ = model
+    runner = build("x86_64").stat().st_size
+    pushed = runner + sum(path.stat().st_size for path in (inputs, *job.files))
+    way, problems = connect("here", Local(kind="local", folder=str(small / "device"))), []
+    try:
+        for size in (runner // 2, runner + 8192, pushed + 4096, runner + (1 << 22)):
+            subprocess.run(["mount", "-o", f"remount,size={size // 4096 * 4096}", str(small)], check=True)
+            problems.append(problem_of(lambda: check(Session(way), model)))
+            assert not list(small.rglob("*.partial"))
+        assert problems[-1] is None
+        assert [problem is None for problem in problems] == sorted(problem is None for problem in problems)
+        for problem in filter(None, problems):
+            assert problem.startswith("here: ") or str(small) in problem
+            assert "space" in problem
+            assert "\n" not in problem
+        assert problems[0] is not None
+        assert problems[1] is not None
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
+class Failing(BySsh):
+    """A board on this machine whose connection is cut, or whose program is killed, at one of the steps of a run.
+
+    Args:
+        step: Which of its commands fails, from 0.
+        how: "before": it never begins. "after": it ends, and its answer is lost. "killed": it is killed as it begins to answer.
+    """
+
+    def __init__(self, folder: Path, step: int, how: str):
+        super().__init__("board", Ssh(kind="ssh", host="none", folder=str(folder), silence_s=20))
+        self.step, self.how, self.commands = step, how, 0
+
+    def command(self, words):
+        self.commands += 1
+        if self.commands - 1 != self.step:
+            return list(words)
+        cut = "echo 'Connection to board closed by remote host.' >&2; exit 255"
+        scripts = {
+            "before": cut,
+            "after": f"{shlex.join(words)} >/dev/null; {cut}",
+            "killed": f"exec 3<&0; {shlex.join(words)} <&3 & sleep 0.02; kill -9 $!; wait $!",
+        }
+        return ["sh", "-c", scripts[self.how]]
+
+
+@pytest.mark.parametrize("how", ["before", "after", "killed"])
+def test_a_device_that_dies_at_each_step(model, tmp_path, how):
+    """Each command of a run fails once: one line of error, no half file under its name, and the next run finishes."""
+    whole = Failing(tmp_path / "whole", -1, how)
+    check(Session(whole), model)
+    assert whole.commands > 15
+    problems = []
+    for step in range(whole.commands):
+        folder = tmp_path / f"step {step}"
+        problem = problem_of(lambda: check(Session(Failing(folder, step, how)), model))  # noqa: B023
+        problems.append(problem)
+        assert problem is None or (problem.startswith("board: ") and "\n" not in problem)
+        for path in (folder / "files").iterdir() if (folder / "files").is_dir() else ():
+            if path.suffix != ".partial":
+                assert hashlib.sha256(path.read_bytes()).hexdigest() == path.name
+        check(Session(Failing(folder, -1, how)), model)
+        assert not list(folder.rglob("*.partial"))
+        assert not [path for path in (folder / "out").rglob("*") if path.is_file()]
+    assert any(problems)
+    assert (
+        how == "killed" or problems.count(None) <= 1
+    )  # whether the runner is there is asked once, and then it is pushed
 
 
 @pytest.fixture

@@ -28,14 +28,23 @@ def folder(tmp_path, monkeypatch):
     return folder
 
 
-def figures(folder, name="board", agreement_pct=100.0, top1_pct=95.0, threads=(1, 4), **device):
+def figures(
+    folder,
+    name="board",
+    agreement_pct=100.0,
+    top1_pct=95.0,
+    threads=(1, 4),
+    speeds_ms=SPEEDS_MS,
+    n_not_finite=0,
+    **device,
+):
     runs = {
         run: RunFigures(
             Against(99.0, 1.0, 1e-4, 1e-5, 40.0),
             Against(agreement_pct, 0.5, 1e-6, 1e-7, 60.0),
             None if top1_pct is None else top1_pct - 1.5 * (precision == "int8"),
-            *(3.0, 2048, 100),
-            {count: DeviceSpeed.of([SPEEDS_MS[run] / count] * 8) for count in threads},
+            *(3.0, 2048, 100, n_not_finite),
+            {count: DeviceSpeed.of([speeds_ms[run] / count] * 8) for count in threads},
         )
         for run, precision, _ in RUNS
     }
@@ -102,6 +111,35 @@ def test_the_table_says_what_emulates(folder):
         "Cortex-A76 (emulated: qemu -cpu a76)",
         "q (emulated)",
     ]
+
+
+SLOW_MS = {"fp32": 10.0, "fp16": 5.0, "int8": 8.0, "int8_fp16": 6.0}
+
+
+def test_a_slower_int8_is_shown_as_such(folder):
+    """By make device itself, in the table of report and card, and by make check."""
+    slow = figures(folder, threads=(1,), speeds_ms=SLOW_MS)
+    assert slow.warnings() == ["int8 is slower than the device's default float: 0.83 times as fast at 1 thread"]
+    rows = dict((row[0], row[1:]) for row in columns([slow, figures(folder)])[1])
+    assert rows["int8 beside its default float, 1 thread"] == ["0.83 times as fast: slower", "1.25 times as fast"]
+    assert rows["int8 beside fp32, 1 thread"][0] == "1.25 times as fast"
+    write(folder, slow)
+    verdicts = shortfalls(folder, Check(**NOTHING | {"device_min_speedup": 1.0}))
+    assert verdicts.short == ["board"]
+    assert "int8 is 0.83 times as fast as its default float, asked is 1.00: not enough" in verdicts.lines[0]
+    assert figures(folder).warnings() == []
+
+
+def test_answers_that_are_none_or_others_are_shown_as_such(folder):
+    wrong = figures(folder, agreement_pct=12.0, n_not_finite=3, threads=(), emulated=True)
+    path = write(folder, wrong)
+    assert DeviceFigures.load(path, "x") == wrong
+    lines = wrong.warnings()
+    assert "int8: on 3 of 100 images its outputs are not finite" in lines[2]
+    assert "int8: predicts what this machine does on 12.00 % of images alone" in lines[3]
+    rows = dict((row[0], row[1:]) for row in columns([wrong, figures(folder)])[1])
+    assert rows["int8: images with outputs that are not finite"] == ["3", ""]
+    assert not [row for row in columns([figures(folder)])[1] if "not finite" in row[0]]
 
 
 def test_a_drift_that_rounds_to_nothing_has_no_sign(folder):

@@ -17,7 +17,7 @@ from octet.data.preprocess import Preprocess
 from octet.device import devices
 from octet.device.connections import connect
 from octet.device.devices import Adb, Command, Local, Ssh
-from octet.device.figures import Against, DeviceSpeed
+from octet.device.figures import Against, DeviceSpeed, top1_pct
 from octet.device.inputs import write_inputs
 from octet.device.run import measure
 from octet.device.session import Session, processor_of
@@ -179,7 +179,7 @@ def test_an_emulator_does_not_pass_for_this_machine(given, cpu, hidden):
     "answer", ["", "[]", "{", '{"cpu": "x"}', '{"cpu": 3, "cores": 1, "features": [], "ncnn": "1"}']
 )
 def test_a_runner_that_does_not_say_what_the_device_is(here, answer, monkeypatch, tmp_path):
-    (tmp_path / "runner").write_text(f"#!/bin/sh\necho '{answer}'\n")
+    (tmp_path / "runner").write_text(f"#!/bin/sh\n[ $1 = --info ] && echo '{answer}' || sha256sum \"$2\" | cut -c-64\n")
     (tmp_path / "runner").chmod(0o755)
     monkeypatch.setattr("octet.device.session.build", lambda _: tmp_path / "runner")
     with pytest.raises(OctetError, match="here: the runner does not say what the device is"):
@@ -214,3 +214,16 @@ def test_against_and_speed():
     warm = DeviceSpeed.of([2.0, 2.0, 2.0, 2.0, 3.0, 3.0, 3.0, 3.0])
     assert warm.to_json() | {"p90_ms": 3.0, "fps": 400.0} == warm.to_json()
     assert (warm.speed.median_ms, warm.drift_pct, warm.speed.n_runs) == (2.5, 50.0, 8)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_an_answer_that_is_not_finite_is_no_answer(value):
+    """And the figures are numbers all the same: NaN is the largest to argmax, and would be a class."""
+    host = np.array([[3.0, 1.0], [0.5, 2.0], [4.0, 0.0]], np.float32)
+    there = host.copy()
+    there[0] = value
+    against = Against.of(host, there)
+    assert against.agreement_pct == pytest.approx(66.6667)
+    assert 0.5 < against.kl_nats < 1
+    assert -6 < against.sqnr_db < 0
+    assert top1_pct(there, np.array([0, 1, 0])) == pytest.approx(66.6667)

@@ -42,7 +42,10 @@ TARGETS = {
     "device": ["DEVICE", "MODEL", "IMAGES"],
     "device-clean": ["DEVICE"],
     "runtimes": ["MODEL", "IMAGES", "RUNTIMES"],
-    **{name: ["MODEL"] for name in ("track", "report", "package", "dump", "check", "screenshots", "bench-peers")},
+    **{
+        name: ["MODEL"]
+        for name in ("track", "report", "package", "example", "dump", "check", "screenshots", "bench-peers")
+    },
     **{name: ["MODEL"] for name in ("sweep-calibrators", "sweep-recovery")},
 }
 RECORD = """#!/bin/sh
