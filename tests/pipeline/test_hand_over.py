@@ -2,12 +2,14 @@
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 import zipfile
 from html.parser import HTMLParser
 from pathlib import Path
 
+import ncnn
 import pytest
 from PIL import Image
 
@@ -192,6 +194,27 @@ def test_the_bundle_says_what_it_holds(project, bundle):
     assert (project.folder / "dist/tiny-int8.zip").read_bytes() == before
     assert "{{" not in card
     assert str(project.folder) not in card
+
+
+def test_releases_of_ncnn_in_report_and_card(spoiled):
+    """The installed release needs no package index; the others are in tests/unit/test_runtimes.py."""
+    shown = octet(spoiled, "runtimes", "--images", "20", "--runtimes", ncnn.__version__).stdout
+    row = rf"{ncnn.__version__} +100.00 % +200.0 dB +\d+\.\d\d % +\d+\.\d\d ms +\d+\.\d\d ms +\d+\.\d\d"
+    assert re.search(row, shown)
+    octet(spoiled, "report")
+    wrapped = ncnn.__version__.replace(".", ".\u200b")
+    assert f"<td>{wrapped}</td>" in (spoiled.folder / "reports/tiny/report.html").read_text()
+    octet(spoiled, "package")
+    with zipfile.ZipFile(spoiled.folder / "dist/tiny-int8.zip") as archive:
+        card = archive.read("tiny/README.md").decode()
+    assert (
+        f"Checked on ncnn {ncnn.__version__}: there int8 predicts what it does with ncnn {ncnn.__version__} on all 20"
+        in card
+    )
+    figures = spoiled.folder / "metrics/tiny/runtimes.json"
+    figures.write_text("{}")
+    for command in ("report", "package"):
+        fails(spoiled, command, say=["runtimes.json: not what 'make runtimes' writes"])
 
 
 def test_what_is_not_there_yet(spoiled):

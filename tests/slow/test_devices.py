@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import re
 import shlex
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -333,6 +335,17 @@ def test_tuning_on_a_device(project, capsys):
     for line in ("conv_2 .* winograd", "fc .* fp32", "ncnn2int8: .* frames/s"):
         assert re.search(line, printed)
     assert list((project.parent / "here/files").iterdir()) == []
+
+
+def test_tuning_with_an_old_release(project):
+    """The wheel of 2022-11, from the package index: another ncnn measures, and the installed one stays."""
+    tune_elsewhere("small", "old", None, "20221128")
+    text = (project / "configs/targets/old.yaml").read_text()
+    assert "ncnn 1.0.20221128.\n" in text
+    load(project / "configs/targets/old.yaml").check(nets.small())
+    assert [path.name for path in Path(".runtimes").iterdir()] == [
+        f"1.0.20221128-{sys.implementation.cache_tag}-{platform.machine()}"
+    ]
 
 
 def test_tuning_by_ssh(server, tmp_path):
