@@ -19,7 +19,7 @@ from octet.core.errors import OctetError, run
 from octet.core.files import require
 from octet.core.folder import PRECISIONS, ModelFolder
 from octet.core.names import usable
-from octet.core.params import Params
+from octet.core.params import Model, Params
 
 if TYPE_CHECKING:
     from octet.summary.summary import Summary
@@ -166,6 +166,7 @@ def partition(model: str | None) -> None:
 def summary(model: str | None) -> None:
     """Print the result tables."""
     from octet.ncnn.machine import machine
+    from octet.project.provenance import check_current
     from octet.summary.engines import engines_table
     from octet.summary.summary import summary_table
 
@@ -175,8 +176,14 @@ def summary(model: str | None) -> None:
     ] or names  # of none: the error names the first
     print(summary_table({name: _summary(name) for name in quantized}, machine()))
     for name in quantized:
-        if of_engines := engines_table(ModelFolder(name), loaded.models[name].max_drop_pt):
+        entry = loaded.models[name]
+        if of_engines := engines_table(ModelFolder(name), entry.onnx_engines, entry.max_drop_pt):
             print(f"\n{of_engines}")
+    for name in quantized:
+        try:
+            check_current(name, _figures(name, loaded.models[name]))
+        except OctetError as error:
+            print(f"\n{name}: these figures are not of its files. {error}")
     for name in (name for name in names if name not in quantized):
         print(f"\n{name}: not quantized yet; make quantize MODEL={name}")
     given = model or (quantized[0] if len(quantized) == 1 else "name")
@@ -190,11 +197,14 @@ def check(model: str | None) -> None:
     """Fail where int8 loses more than max_drop_pt, has less SQNR than min_sqnr_db, or falls short on a device."""
     from octet.device.check import shortfalls
     from octet.evaluate import engines
+    from octet.project.provenance import check_current
 
     loaded, names = _models(model)
     over, noisy, short = [], [], []
     for name in names:
         measured, most = _summary(name), loaded.models[name].max_drop_pt
+        of_engines = engines.load(ModelFolder(name).engine_figures, loaded.models[name].onnx_engines, name)
+        check_current(name, _figures(name, loaded.models[name]))
         verdicts = shortfalls(ModelFolder(name), loaded.check)
         print("".join(f"{name}: {line}\n" for line in verdicts.lines), end="", file=sys.stderr)
         short += [f"{name} on {device}" for device in verdicts.short]
@@ -208,7 +218,7 @@ def check(model: str | None) -> None:
         verdict = "too much" if measured.loss_pt > most else "fine"
         counts = " (max_drop_pt counts disagreement here)" if measured.top1_drop_pt is None else ""
         print(f"{name}: int8 {measured.loss()}, allowed are {most:.2f}{counts}: {verdict}", file=sys.stderr)
-        for engine, figures in engines.load(ModelFolder(name).engine_figures).items():
+        for engine, figures in of_engines.items():
             verdict = "too much" if figures.loss_pt > most else "fine"
             over += [f"{name} in {engine}"] if figures.loss_pt > most else []
             print(
@@ -248,7 +258,7 @@ def report(model: str | None) -> None:
     loaded, names = _models(model)
     for name in names:
         out = REPORTS / name / "report.html"
-        write(name, loaded.models[name].data, loaded.models[name].max_drop_pt, out)
+        write(name, loaded.models[name], out)
         print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
 
 
@@ -289,11 +299,13 @@ def dump(model: str | None) -> None:
     """Write what fp32 and int8 say of every test image, as JSON lines."""
     from octet.data import preprocess
     from octet.predict.dump import dump as write
+    from octet.project.provenance import check_current
 
     for name in _models(model)[1]:
         folder, out = ModelFolder(name), REPORTS / name / "predictions.jsonl"
         _require(name, [folder.preprocess, *_predictions(folder)])
         preprocess.load(folder.preprocess).needs_classes("make dump")
+        check_current(name, _predictions(folder))
         print(f"{out}: {write(folder, out):,} images")
 
 
@@ -386,6 +398,12 @@ def _models(model: str | None) -> tuple[Params, list[str]]:
     for name in names:
         params.model(loaded, name)
     return loaded, names
+
+
+def _figures(name: str, entry: Model) -> list[Path]:
+    """The files of figures that say how good a model is."""
+    folder = ModelFolder(name)
+    return [folder.summary, *([folder.engine_figures] if entry.onnx_engines else [])]
 
 
 def _ncnn_files(folder: ModelFolder) -> list[Path]:

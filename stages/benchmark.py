@@ -4,6 +4,7 @@ from functools import partial
 
 from octet.benchmark.benchmark import benchmark, latency_json, ncnn, samples_csv, speeds
 from octet.core.engines.engine import load, timed
+from octet.core.engines.files import check_models
 from octet.core.errors import run
 from octet.core.files import write_json, write_text
 from octet.core.folder import PRECISIONS
@@ -19,7 +20,9 @@ def main() -> None:
     steps = preprocess.load(folder.preprocess)
     images = [steps(image) for image in steps.noise(IMAGES)]
     models = {precision: ncnn(folder.ncnn(precision)) for precision in PRECISIONS}
-    models |= {name: partial(load, name, folder.engine(name)) for name in timed(stage.entry.onnx_engines)}
+    engines = timed(stage.entry.onnx_engines)
+    check_models(folder, engines)
+    models |= {name: partial(load, name, folder.engine(name)) for name in engines}
     runs = benchmark(models, images, settings.runs, settings.warmup)
     write_text(folder.latency_samples, samples_csv(runs))
     write_json(folder.latency, latency_json(runs))

@@ -15,6 +15,7 @@ def main() -> None:
 def figures(stage: Stage, names: list[str]) -> dict[str, EngineFigures]:
     """What int8 loses beside ncnn's fp32, by engine."""
     from octet.core.engines.engine import load
+    from octet.core.engines.files import check_models
     from octet.core.errors import OctetError
     from octet.data import preprocess
     from octet.data.images import split_images
@@ -22,7 +23,10 @@ def figures(stage: Stage, names: list[str]) -> dict[str, EngineFigures]:
     from octet.evaluate.predictions import distinct, read_predictions
 
     folder, settings = stage.folder, stage.entry.evaluate
-    steps, fp32 = preprocess.load(folder.preprocess), read_predictions(folder.predictions("fp32"))
+    check_models(folder, names)
+    steps = preprocess.load(folder.preprocess)
+    steps.needs_classes(f"models.{stage.name}: engines: {', '.join(names)}")
+    fp32 = read_predictions(folder.predictions("fp32"))
     images = split_images(stage.entry.data, settings.split, steps, settings.limit, "evaluate.limit")
     result = {}
     for name in names:

@@ -1,5 +1,9 @@
 """qdq: the int8 ONNX models for the engines beside ncnn that `engines` names, checked and run before they are kept."""
 
+import hashlib
+from dataclasses import asdict
+
+from octet.core.engines.files import EngineLayers
 from octet.core.errors import run
 from octet.core.files import new_folder, write_bytes, write_json
 from octet.core.plan import read_plan
@@ -10,12 +14,13 @@ from octet.core.stage import Stage, arguments, begin
 def main() -> None:
     stage = begin(arguments(__doc__).parse_args().model)
     names = stage.entry.onnx_engines
-    layers: dict[str, dict[str, object]] = {}
+    layers: dict[str, EngineLayers] = {}
     with new_folder(stage.folder.engines) as folder:
         for name, (model, int8, in_float) in (int8_models(stage, names) if names else {}).items():
             write_bytes(folder / f"{name}.onnx", model)
-            layers[name] = {"int8": int8, "float": in_float}
-        write_json(folder / "layers.json", layers)  # a folder with nothing in it makes DVC warn
+            layers[name] = EngineLayers(int8, in_float, hashlib.sha256(model).hexdigest())
+        content = {name: asdict(of) for name, of in layers.items()}
+        write_json(folder / stage.folder.engine_layers.name, content)  # a folder with nothing in it makes DVC warn
 
 
 def int8_models(stage: Stage, names: list[str]) -> dict[str, tuple[bytes, list[str], dict[str, str]]]:
@@ -29,10 +34,11 @@ def int8_models(stage: Stage, names: list[str]) -> dict[str, tuple[bytes, list[s
 
     folder, entry = stage.folder, stage.entry
     check_method(entry.calibrate.method)
+    steps, needs = preprocess.load(folder.preprocess), calibrator_needs(entry.calibrate.method)
+    steps.needs_classes(f"models.{stage.name}: engines: {', '.join(names)}")
     network = load(folder.onnx)
     layers = [*entry.keep_fp32, *read_plan(folder.plan)]
     keep_float = kept(network, fp32_net(folder, False), layers) if layers else []
-    steps, needs = preprocess.load(folder.preprocess), calibrator_needs(entry.calibrate.method)
     images = training_images(
         entry.data, steps, entry.calibrate.images, "calibrate.images", f"calibrate by {needs.title}", needs.least_images
     )

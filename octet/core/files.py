@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import math
+import re
 import shutil
 import stat
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,6 +19,7 @@ from typing import Any, BinaryIO, TypeVar, cast
 from octet.core.errors import OctetError, reason
 
 T = TypeVar("T")
+_PARTIAL = re.compile(r"\.(.+)\.partial")  # a temporary name
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
@@ -47,10 +49,9 @@ def open_new(path: Path) -> BinaryIO:
 
 
 def not_written(path: Path, error: OSError) -> OctetError:
-    """The error that says which file could not be written, and why; of a temporary file, what it was to become."""
-    if path.name.startswith(".") and path.name.endswith(".partial"):
-        path = path.with_name(path.name[1 : -len(".partial")])
-    return OctetError(f"{path}: cannot be written: {reason(error)}")
+    """The error that says which file could not be written, and why; of a temporary file or folder, what it was to become."""
+    final = Path(*(match[1] if (match := _PARTIAL.fullmatch(part)) else part for part in path.parts))
+    return OctetError(f"{final}: cannot be written: {reason(error)}")
 
 
 def checksum(path: str | Path, algorithm: str) -> str:
@@ -119,9 +120,23 @@ def read_dataclass(kind: type[T], path: str | Path, made_by: str) -> T:
     Raises:
         OctetError: The file is missing, or has other keys or types; made_by says what makes it, as for read_bytes.
     """
+    return as_dataclass(kind, read_json(path, made_by), path, made_by)
+
+
+def as_dataclass(kind: type[T], content: Any, path: str | Path, made_by: str) -> T:
+    """The object whose fields a JSON file, or a part of it, holds, and whose types they have.
+
+    Args:
+        kind: A dataclass.
+        content: As json reads it.
+        path: The file, for errors.
+        made_by: What makes it, for errors.
+
+    Raises:
+        OctetError: It has other keys or types.
+    """
     from pydantic import TypeAdapter, ValidationError  # here, since on a board, where the tuner runs, there is none
 
-    content = read_json(path, made_by)
     names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
     if not isinstance(content, dict) or not content.keys() <= set(names):
         raise OctetError(f"{path}: expected the keys {', '.join(names)}; {made_by}")

@@ -118,8 +118,13 @@ class ModelFolder:
 
     @property
     def engines(self) -> Path:
-        """The folder of the int8 models for other engines than ncnn, and of layers.json, which says what is int8 in each."""
+        """The folder of the int8 models for other engines than ncnn, and of engine_layers."""
         return self.models / "engines"
+
+    @property
+    def engine_layers(self) -> Path:
+        """Which layers are int8 in each of them, why others are not, and the checksum of its file."""
+        return self.engines / "layers.json"
 
     def engine(self, name: str) -> Path:
         """The int8 model for an engine."""

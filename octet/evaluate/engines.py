@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from octet.core.errors import OctetError
-from octet.core.files import decimals, figure, read_json
+from octet.core.files import as_dataclass, decimals, figure, read_json
 from octet.evaluate.pairs import Pairs, agreement_pct, kl_top5_nats, labelled, paired_drop
 
 
@@ -70,17 +70,26 @@ def engines_json(figures: Mapping[str, EngineFigures]) -> dict[str, Any]:
     return {name: {k: v for k, v in asdict(of).items() if v is not None} for name, of in figures.items()}
 
 
-def load(path: Path) -> dict[str, EngineFigures]:
-    """Reads the file, by engine; empty where there is none.
+def load(path: Path, names: Sequence[str], model: str) -> dict[str, EngineFigures]:
+    """Reads the file, by engine.
+
+    Args:
+        path: The file.
+        names: The engines beside ncnn that the model names; where there are none, nothing is read.
+        model: The model's name.
 
     Raises:
-        OctetError: It is not what the stage evaluate_engines writes.
+        OctetError: It is missing, lacks an engine, or is not what the stage evaluate_engines writes.
     """
-    if not path.is_file():
+    if not names:
         return {}
-    made_by = "the stage evaluate_engines makes it"
+    made_by = f"'make quantize MODEL={model}' makes it"
     content = read_json(path, made_by)
-    try:
-        return {str(name): EngineFigures(**of) for name, of in content.items()}
-    except (AttributeError, TypeError):
-        raise OctetError(f"{path}: expected the figures of each engine; {made_by}: run it again") from None
+    if not isinstance(content, dict):
+        raise OctetError(f"{path}: expected the figures of each engine; {made_by}")
+    if missing := [name for name in names if name not in content]:
+        raise OctetError(f"{path}: lacks the figures of {', '.join(missing)}; {made_by} anew")
+    figures = {name: as_dataclass(EngineFigures, content[name], path, made_by) for name in names}
+    if len({value is None for of in figures.values() for value in (of.top1_pct, of.top1_drop_pt)}) > 1:
+        raise OctetError(f"{path}: expected top1_pct and top1_drop_pt of all engines, or of none; {made_by}")
+    return figures

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import onnxruntime
 
 from octet.core.errors import OctetError
-from octet.core.files import read_bytes
+from octet.core.files import read_bytes, write_bytes
 from octet.core.folder import NcnnFiles
 from octet.core.outputs import flat, largest_difference
 from octet.ncnn.engine import Engine
@@ -68,7 +68,7 @@ def convert(onnx: Path, files: NcnnFiles, images: Sequence[npt.NDArray[np.float3
 
 def _run_pnnx(onnx: Path, model: bytes, shape: tuple[int, ...], folder: Path) -> NcnnFiles:
     """Runs pnnx in a folder, into which it writes a dozen files, some with paths in them; returns the two that matter."""
-    (folder / "model.onnx").write_bytes(model)
+    write_bytes(folder / "model.onnx", model)
     try:
         done = subprocess.run(
             [pnnx(), "model.onnx", f"inputshape=[{','.join(map(str, (1, *shape)))}]", "fp16=0"],

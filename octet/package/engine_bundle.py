@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from octet.core.engines.engine import load, runs_in
-from octet.core.errors import OctetError
+from octet.core.engines.files import check_models
 from octet.core.files import read_json, require, write_bytes
 from octet.core.folder import ModelFolder
 from octet.data import preprocess
@@ -53,9 +53,8 @@ def contents(folder: ModelFolder, engine: str) -> dict[str, bytes]:
     made_with = provenance(folder.name)
     preprocess.load(folder.preprocess)  # checks it
     steps = {**read_json(folder.preprocess, made_by), "outputs": []}  # a model with other outputs has no engines
-    column = next((column for column in columns(folder) if column.engine == engine), None)
-    if column is None:
-        raise OctetError(f"{folder.engine_figures}: has no figures of {engine}; {made_by}")
+    column = next(column for column in columns(folder, [engine]) if column.engine == engine)
+    check_models(folder, [engine])
     load(engine, folder.engine(engine))  # checks it
     files = {MODEL: folder.engine(engine).read_bytes(), folder.preprocess.name: folder.preprocess.read_bytes()}
     files["labels.txt"] = "".join(f"{label}\n" for label in steps["classes"]).encode()

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from octet.core.engines.engine import load
+from octet.core.engines.files import check_models
 from octet.core.folder import PRECISIONS, ModelFolder
 from octet.core.params import Model
 from octet.data.preprocess import Preprocess
@@ -37,6 +38,7 @@ class Engines:
         for precision in PRECISIONS:
             files = folder.ncnn(precision)
             self.run[f"ncnn {precision}"] = Engine(files.param, files.bin, shape=steps.shape)
+        check_models(folder, entry.onnx_engines)
         for name in entry.onnx_engines:
             self.run[f"{name} int8"] = load(name, folder.engine(name))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,10 +69,7 @@ class Provenance:
             OctetError: One is missing, or was changed since.
         """
         for path in paths:
-            recorded = self.made.get(path.as_posix(), "")
-            of_folder = recorded.endswith(".dir") and path.is_dir()
-            if recorded != (_folder_md5(path, made_by) if of_folder else _md5(read_bytes(path, made_by))):
-                raise OctetError(f"{path}: changed since the pipeline made it, by dvc.lock's checksum; {made_by} anew")
+            _check_sum(path, self.made, made_by)
 
 
 def provenance(name: str, lock: str | Path = "dvc.lock") -> Provenance:
@@ -82,24 +79,16 @@ def provenance(name: str, lock: str | Path = "dvc.lock") -> Provenance:
         OctetError: The pipeline did not run for this model, or not to its end, or the file is damaged.
     """
     made_by = f"'make quantize MODEL={name}' makes it"
-    data = read_bytes(lock, made_by)
-    values = yaml.loads(data if len(data) <= _WHOLE_BYTES else _part(data, name), lock)
-    stages = _mapping(_mapping(values).get("stages"))
-    if f"summary@{name}" not in stages:
+    of_model = _recorded(name, lock)
+    if f"summary@{name}" not in of_model:
         raise OctetError(f"{lock}: the pipeline did not run for {name}; 'make quantize MODEL={name}' does that")
     # models.NAME.config and such; of the stage settings models.NAME, and what all models have
     parameters: dict[str, Any] = {}
-    of_model = {stage: _mapping(recorded) for stage, recorded in stages.items() if str(stage).endswith(f"@{name}")}
-    made = dict(file for recorded in of_model.values() for file in _files(recorded, "outs"))
+    made = _made(of_model)
     for stage, recorded in of_model.items():
         parameters |= _mapping(_mapping(recorded.get("params")).get("params.yaml"))
-        other_files = [path for path, md5 in _files(recorded, "deps") if made.get(path, md5) != md5]
-        if other_files and stage != f"analyze@{name}":
-            settings = all(path.startswith(f"models/{name}/settings/") for path in other_files)
-            why = " with its settings" if settings else f": {stage} was made from another {other_files[0]}"
-            raise OctetError(
-                f"{lock}: the pipeline did not run to its end for {name}{why}; 'make quantize MODEL={name}' does that"
-            )
+        if stage != f"analyze@{name}":
+            _check_current(name, lock, stage, recorded, made)
     entry = {"models": {name: _mapping(parameters.pop(f"models.{name}", None))}}
     parameters |= inherit(parameters | entry)["models"][name]
     settled: dict[str, Any] = {str(key).removeprefix(f"models.{name}."): value for key, value in parameters.items()}
@@ -120,6 +109,65 @@ def provenance(name: str, lock: str | Path = "dvc.lock") -> Provenance:
         raise OctetError(f"{lock}: damaged where it has the parameters of {name}; {made_by}") from None
     except KeyError as error:
         raise OctetError(f"{lock}: lacks the parameter {error} of {name}; {made_by}") from None
+
+
+def check_current(name: str, paths: Iterable[Path], lock: str | Path = "dvc.lock") -> None:
+    """Checks that figures are those of the model's files: made by the pipeline, and from what it made last.
+
+    `dvc repro quantize@net` alone leaves figures of the int8 model before. The files that they were made from need not be there,
+    as in a clone without DVC's cache.
+
+    Args:
+        name: The model's.
+        paths: The files of figures.
+        lock: DVC's.
+
+    Raises:
+        OctetError: One is missing, was changed since, or was made from other files than the pipeline has made since.
+    """
+    of_model = _recorded(name, lock)
+    made, makers = _made(of_model), {path: of for of in of_model.items() for path, _ in _files(of[1], "outs")}
+    for path in paths:
+        _check_sum(path, made, f"'make quantize MODEL={name}' makes it")
+        wanted, seen = [path.as_posix()], set[str]()
+        while wanted:
+            stage, recorded = makers.get(wanted.pop(), ("", {}))
+            if stage and stage not in seen:
+                seen.add(stage)
+                _check_current(name, lock, stage, recorded, made)
+                wanted += [file for file, _ in _files(recorded, "deps")]
+
+
+def _recorded(name: str, lock: str | Path) -> dict[str, dict[Any, Any]]:
+    """What dvc.lock has of each stage of a model."""
+    data = read_bytes(lock, f"'make quantize MODEL={name}' makes it")
+    values = yaml.loads(data if len(data) <= _WHOLE_BYTES else _part(data, name), lock)
+    stages = _mapping(_mapping(values).get("stages"))
+    return {str(stage): _mapping(recorded) for stage, recorded in stages.items() if str(stage).endswith(f"@{name}")}
+
+
+def _made(of_model: Mapping[str, dict[Any, Any]]) -> dict[str, str]:
+    """The MD5 of each file that stages made, by its path."""
+    return dict(file for recorded in of_model.values() for file in _files(recorded, "outs"))
+
+
+def _check_current(name: str, lock: str | Path, stage: str, recorded: dict[Any, Any], made: Mapping[str, str]) -> None:
+    """Checks that a stage ran on the files that the pipeline has made."""
+    other_files = [path for path, md5 in _files(recorded, "deps") if made.get(path, md5) != md5]
+    if other_files:
+        settings = all(path.startswith(f"models/{name}/settings/") for path in other_files)
+        why = " with its settings" if settings else f": {stage} was made from another {other_files[0]}"
+        raise OctetError(
+            f"{lock}: the pipeline did not run to its end for {name}{why}; 'make quantize MODEL={name}' does that"
+        )
+
+
+def _check_sum(path: Path, made: Mapping[str, str], made_by: str) -> None:
+    """Checks that a file or folder is as the pipeline made it."""
+    recorded = made.get(path.as_posix(), "")
+    of_folder = recorded.endswith(".dir") and path.is_dir()
+    if recorded != (_folder_md5(path, made_by) if of_folder else _md5(read_bytes(path, made_by))):
+        raise OctetError(f"{path}: changed since the pipeline made it, by dvc.lock's checksum; {made_by} anew")
 
 
 def _checked(**values: Any) -> Provenance:

@@ -116,7 +116,7 @@ def check(int8: Int8, image: npt.NDArray[np.float32], where: str) -> None:
         onnx.checker.check_model(int8.model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise OctetError(f"{where}: not a valid ONNX model: {error}") from None
-    (logits,) = runner(int8.model)(image)
+    (logits,) = runner(int8.model, where)(image)
     if not np.isfinite(logits).all():
         raise OctetError(f"{where}: its logits are not finite")
 

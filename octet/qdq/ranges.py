@@ -12,6 +12,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from octet.calibrate.histogram import Histogram
+from octet.core.engines.onnx_runtime import Session
 from octet.core.errors import OctetError
 from octet.core.parallel import map_shards
 from octet.qdq.network import Floats, Network
@@ -64,7 +65,7 @@ def ranges(
     """
     below = {name: other for name, other in (summands or {}).items() if name in tensors}
     wanted = list(dict.fromkeys([*tensors, *below.values()]))
-    run = runner(network.rebuilt(network.nodes, {}), wanted)
+    run = runner(network.rebuilt(network.nodes, {}), network.where, wanted)
 
     def of_image(k: int) -> list[Range]:
         result, values = [], dict(zip(wanted, run(images[k]), strict=True))
@@ -87,26 +88,26 @@ def ranges(
         return dict(zip(tensors, merged, strict=True))
 
 
-def runner(model: onnx.ModelProto, tensors: Sequence[str] = ()) -> Callable[[Floats], list[Floats]]:
+def runner(model: onnx.ModelProto, where: str, tensors: Sequence[str] = ()) -> Callable[[Floats], list[Floats]]:
     """A model in ONNX Runtime, one thread an image, that gives some of its tensors.
 
     Args:
         model: Of one input.
+        where: Names it in errors.
         tensors: Names of fp32 tensors that it computes or is given; none: its outputs.
 
     Returns:
         From an image, fp32 of shape (C, H, W), to the tensors.
-    """
-    import onnxruntime
 
+    Raises:
+        OctetError: ONNX Runtime cannot read it; so does what is returned where it cannot run it.
+    """
     outputs = [output.name for output in model.graph.output]
     entry, wanted = model.graph.input[0].name, list(tensors) or outputs
     computed = [name for name in dict.fromkeys(wanted) if name != entry]
     more = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in computed if name not in outputs]
     model.graph.output.extend(more)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = Session(model.SerializeToString(), where)
     del model.graph.output[len(outputs) :]
 
     def run(image: Floats) -> list[Floats]:

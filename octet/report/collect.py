@@ -17,6 +17,7 @@ from octet.benchmark.benchmark import Speed
 from octet.core.errors import OctetError
 from octet.core.files import read_bytes, read_json, require
 from octet.core.folder import PRECISIONS, ModelFolder
+from octet.core.params import Model
 from octet.data import preprocess
 from octet.data.images import named_images
 from octet.device import record, runtimes_record
@@ -29,7 +30,7 @@ from octet.evaluate.predictions import Prediction
 from octet.graph.layers import quantizable
 from octet.graph.targets import Fp32Reason
 from octet.ncnn.net import load_net
-from octet.project.provenance import Provenance, provenance
+from octet.project.provenance import Provenance, check_current, provenance
 from octet.quantize.fp32_layers import of_model
 from octet.report import peers
 from octet.report.figures import Rows
@@ -83,7 +84,9 @@ class ReportData:
         analysis: What each int8 layer costs; None where that was not measured.
         engines: int8 in each engine that the model names; empty where that is ncnn alone.
         max_drop_pt: How many points int8 may lose.
+        analysis_problem: Why there is none, where the file is there: it is of files before.
         peers: int8 as other engines make it themselves; None where that was not measured.
+        peers_before: Were other files of this model measured beside them?
         devices: The devices on which it was run.
         devices_before: The names of those that ran other files of this model.
         runtimes: The releases of ncnn on which these files were run; None where they were not.
@@ -104,9 +107,11 @@ class ReportData:
     n_quantizable: int
     fp32_layers: dict[str, Fp32Reason]
     analysis: Analysis | None
+    analysis_problem: str
     engines: list[engines.Column]
     max_drop_pt: float
     peers: PeersFigures | None
+    peers_before: bool
     devices: list[DeviceFigures]
     devices_before: list[str]
     runtimes: Runtimes | None
@@ -117,13 +122,12 @@ class ReportData:
         return self.summary.top1_drop_pt is not None
 
 
-def collect(name: str, data: str, max_drop_pt: float) -> ReportData:
+def collect(name: str, entry: Model) -> ReportData:
     """Reads what there is of a model.
 
     Args:
         name: The model's.
-        data: Its data set's folder.
-        max_drop_pt: How many points int8 may lose, as its entry has it.
+        entry: Its entry in params.yaml.
 
     Raises:
         OctetError: A file is missing or damaged, because the pipeline did not run.
@@ -132,6 +136,7 @@ def collect(name: str, data: str, max_drop_pt: float) -> ReportData:
     tables = folder.classes, folder.confusion, folder.activations, folder.latency_samples
     figures = folder.summary, *map(folder.figures, PRECISIONS), folder.latency, *map(folder.predictions, PRECISIONS)
     required = *figures, *tables, folder.preprocess, folder.plan, *folder.int8
+    required += (folder.engine_figures,) if entry.onnx_engines else ()
     require(required, made_by)
     summary, made_with = Summary.load(folder.summary, made_by), provenance(name)
     pairs: list[Pair] = [] if summary.outputs else read_pairs(folder)
@@ -139,6 +144,9 @@ def collect(name: str, data: str, max_drop_pt: float) -> ReportData:
         p: Fidelity.load(folder.figures(p), p == "int8") if summary.outputs else Accuracy.load(folder.figures(p))
         for p in PRECISIONS
     }
+    analysis = _analysis(folder.analysis) if folder.analysis.exists() else None
+    analysis_problem = _problem(name, folder.analysis) if analysis else ""
+    beside = peers.read(folder.peers) if folder.peers.exists() else None
     different, net, devices = differing(pairs), load_net(*folder.int8), record.load_all(folder)
     runtimes = runtimes_record.load(folder)
     report = ReportData(
@@ -150,19 +158,30 @@ def collect(name: str, data: str, max_drop_pt: float) -> ReportData:
         **{path.stem: _rows(path, made_by) for path in tables},
         provenance=made_with,
         n_differing=len(different),
-        differing=_images(different[:SHOWN], folder, data, made_with.split),
+        differing=_images(different[:SHOWN], folder, entry.data, made_with.split),
         n_quantizable=len(quantizable(net.layers)),
         fp32_layers=of_model(folder, net, made_with.target, made_with.keep_fp32),
-        analysis=_analysis(folder.analysis) if folder.analysis.exists() else None,
-        engines=engines.columns(folder),
-        max_drop_pt=max_drop_pt,
-        peers=peers.read(folder.peers) if folder.peers.exists() else None,
+        analysis=None if analysis_problem else analysis,
+        analysis_problem=analysis_problem,
+        engines=engines.columns(folder, entry.onnx_engines),
+        max_drop_pt=entry.max_drop_pt,
+        peers=beside,
+        peers_before=beside is not None and not beside.is_of(summary),
         devices=devices,
         devices_before=[of.name for of in devices if not of.is_of(folder)] if devices else [],
         runtimes=runtimes if runtimes and runtimes.is_of(folder) else None,
     )
     made_with.check(required, made_by)  # last, since what reads a damaged file can say what is wrong with it
     return report
+
+
+def _problem(name: str, path: Path) -> str:
+    """Why a file of figures that no other stage waits for is not of the model's files; empty where it is."""
+    try:
+        check_current(name, [path])
+    except OctetError as error:
+        return str(error)
+    return ""
 
 
 def _topk_pct(pairs: Sequence[Pair], k: int) -> tuple[float, float]:

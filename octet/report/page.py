@@ -10,6 +10,7 @@ import jinja2
 
 from octet.core.files import write_text
 from octet.core.folder import PRECISIONS, ModelFolder
+from octet.core.params import Model
 from octet.core.text import shorten
 from octet.device import runtimes_record
 from octet.device.record import columns
@@ -37,19 +38,18 @@ class Figures:
     peers: str
 
 
-def write(name: str, data: str, max_drop_pt: float, out: Path) -> None:
+def write(name: str, entry: Model, out: Path) -> None:
     """Writes the report of a model.
 
     Args:
         name: The model's.
-        data: Its data set's folder.
-        max_drop_pt: How many points int8 may lose, as its entry has it.
+        entry: Its entry in params.yaml.
         out: The file to write.
 
     Raises:
         OctetError: The pipeline did not run, or not to its end.
     """
-    report = collect(name, data, max_drop_pt)
+    report = collect(name, entry)
     write_text(out, page(report, Path("params.yaml").read_text(encoding="utf-8")))
 
 

@@ -11,6 +11,7 @@ from octet.core.files import read_dataclass, read_json, write_json
 from octet.core.logits import Divergence
 from octet.core.machine import is_machine
 from octet.core.text import table
+from octet.summary.summary import Summary
 
 OCTET, NCNN2INT8 = "ncnn int8 (Octet)", "ncnn int8 (ncnn2int8)"
 STATIC_QDQ, OCTET_IN_ONNX_RUNTIME = "ONNX Runtime int8 (static QDQ)", "ONNX Runtime int8 (Octet)"
@@ -70,6 +71,15 @@ class PeersFigures:
         """Frames per second with one thread, as a multiple of ncnn fp32's."""
         base = next(row.fps_1_thread for row in self.engines if row.engine == BASE)
         return engine.fps_1_thread / base
+
+    def is_of(self, summary: Summary) -> bool:
+        """Were these very models measured? Other ones have another size or top-1."""
+        models = {
+            BASE: (summary.fp32_top1_pct, summary.fp32_bytes),
+            OCTET: (summary.int8_top1_pct, summary.int8_bytes),
+        }
+        rows = [(row.engine, (row.top1_pct, row.bytes)) for row in self.engines]
+        return all(of == models.get(engine, of) for engine, of in rows)
 
 
 def read(path: Path) -> PeersFigures:

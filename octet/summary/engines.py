@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from octet.core.files import read_json
+from octet.core.errors import OctetError
 from octet.core.folder import ModelFolder
 from octet.core.text import table
 from octet.evaluate import engines
 from octet.evaluate.engines import EngineFigures
 from octet.evaluate.pairs import read_pairs
+from octet.summary.summary import Summary, latency
 
 
 @dataclass(frozen=True)
@@ -27,40 +29,49 @@ class Column:
     fps: dict[int, float]
 
 
-def columns(folder: ModelFolder) -> list[Column]:
+def columns(folder: ModelFolder, names: Sequence[str]) -> list[Column]:
     """The engines of a model, ncnn first; none where it names no other.
+
+    Args:
+        folder: The model's files.
+        names: Its engines beside ncnn, as its entry has them.
 
     Raises:
         OctetError: A file is missing or damaged.
     """
-    others = engines.load(folder.engine_figures)
+    others = engines.load(folder.engine_figures, names, folder.name)
     if not others:
         return []
-    figures = {"ncnn": EngineFigures.of(read_pairs(folder), folder.int8.size_bytes()), **others}
-    latency = read_json(folder.latency, "the stage benchmark makes it")
-    by_threads = {int(key.removeprefix("threads_")): of for key, of in latency.items() if key.startswith("threads_")}
+    pairs, size = read_pairs(folder), Summary.load(folder.summary).int8_bytes
+    figures = {"ncnn": EngineFigures.of(pairs, size), **others}
+    if len({of.top1_drop_pt is None for of in figures.values()}) > 1:
+        raise OctetError(
+            f"{folder.engine_figures}: not of the same images as ncnn's; 'make quantize MODEL={folder.name}' makes it anew"
+        )
+    _, by_threads = latency(folder.latency)
     return [
         Column(
             name,
             of,
             {
-                threads: float(speeds[key]["fps"])
-                for threads, speeds in sorted(by_threads.items())
-                if (key := "int8" if name == "ncnn" else name) in speeds
+                threads: fps[key]
+                for threads, fps in sorted(by_threads.items())
+                if (key := "int8" if name == "ncnn" else name) in fps
             },
         )
         for name, of in figures.items()
     ]
 
 
-def engines_table(folder: ModelFolder, max_drop_pt: float) -> str:
+def engines_table(folder: ModelFolder, names: Sequence[str], max_drop_pt: float) -> str:
     """What `make quantize` prints of the engines; empty where a model names none but ncnn.
 
     Args:
         folder: The model's files.
+        names: Its engines beside ncnn, as its entry has them.
         max_drop_pt: How many points int8 may lose, as its entry has it.
     """
-    shown = columns(folder)
+    shown = columns(folder, names)
     if not shown:
         return ""
     head, rows = cells(shown)

@@ -184,7 +184,7 @@ def summarize(folder: ModelFolder, has_classes: bool = True) -> Summary:
     """
     judged = _of_classes(folder) if has_classes else _of_outputs(folder)
     size = {precision: folder.ncnn(precision).size_bytes() for precision in PRECISIONS}
-    machine, fps = _latency(folder.latency)
+    machine, fps = latency(folder.latency)
     most = max(fps)
     return Summary(
         **judged,
@@ -288,12 +288,18 @@ def _machine(machine: dict[str, Any]) -> str:
     return f"{machine['cpu']}, {machine['cores']} cores, {fast + ', ' if fast else ''}ncnn {machine['ncnn']}."
 
 
-def _latency(path: Path) -> tuple[dict[str, Any], dict[int, dict[str, float]]]:
-    """The machine that was timed, and images a second by threads and precision."""
+def latency(path: Path) -> tuple[dict[str, Any], dict[int, dict[str, float]]]:
+    """The machine that was timed, and images a second by threads and then by precision, or by engine beside ncnn.
+
+    Raises:
+        OctetError: The file is missing or damaged.
+    """
     content = read_json(path, "the stage benchmark makes it")
     try:
         threads = {int(key.removeprefix("threads_")): key for key in content if key.startswith("threads_")}
-        fps = {count: {p: content[key][p]["fps"] for p in PRECISIONS} for count, key in threads.items()}
+        fps = {
+            count: {p: content[key][p]["fps"] for p in (*PRECISIONS, *content[key])} for count, key in threads.items()
+        }
         every = [value for of in fps.values() for value in of.values()]
         if (
             1 in fps

@@ -51,7 +51,7 @@ def main() -> None:
     entry = params.model(settings, name)
     with tempfile.TemporaryDirectory() as temporary:
         report = Path(temporary) / "report.html"
-        page.write(name, entry.data, entry.max_drop_pt, report)
+        page.write(name, entry, report)
         with browser.browser() as started:
             for dark in (False, True):
                 opened = started.open(report.as_uri(), WIDTH, dark=dark)

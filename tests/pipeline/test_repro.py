@@ -115,11 +115,29 @@ def test_the_gate(project, most, status):
     """A drop of 0.25 points, whatever the tiny network's is."""
     summary = project.folder / "metrics/tiny/summary.json"
     summary.write_text(json.dumps(json.loads(summary.read_text()) | {"top1_drop_pt": 0.25}))
+    project.dvc("commit", "-f", "summary@tiny")
     project.edit("params.yaml", "max_drop_pt: 100", f"max_drop_pt: {most}")
     check = project.python("-m", "octet", "check", ok=False)
     assert check.returncode == status
     assert f"tiny: int8 loses +0.25 points of top-1, allowed are {most:.2f}" in check.stderr
     assert "Traceback" not in check.stderr
+
+
+def test_figures_of_the_model_before(project):
+    """`dvc repro` of one stage leaves them: no command shows, judges or ships them as the new model's."""
+    project.edit("params.yaml", "method: minmax", "method: mse")
+    project.repro("quantize@tiny")
+    for command in ("check", "dump", "report", "package"):
+        done = project.python("-m", "octet", command, ok=False)
+        assert done.returncode == 1
+        assert "dvc.lock: the pipeline did not run to its end for tiny" in done.stderr, command
+    assert "tiny: these figures are not of its files. dvc.lock: " in project.python("-m", "octet", "summary").stdout
+    project.repro("summary@tiny")  # for which `analyze` need not run
+    for command in ("check", "dump", "summary", "package", "report"):
+        assert "not of its files" not in project.python("-m", "octet", command).stdout
+    page = (project.folder / "reports/tiny/report.html").read_text()
+    assert "analyze.json</code> is not of these files. dvc.lock: " in page
+    assert "Signal to quantization noise (SQNR) of the layer" not in page
 
 
 def test_changed_library_code_reruns_the_stages_that_use_it(project):

@@ -21,8 +21,8 @@ from tests.pipeline.project import Project
 pytestmark = pytest.mark.slow
 
 STAGES = ("settings", "digits32", "export", "convert", "calibrate", "round", "plan", "quantize")
-STAGES += ("evaluate_fp32", "evaluate_int8", "benchmark", "analyze", "summary")
-TIMES = 3  # each stage is interrupted: 39 in all; to these come LEFT_RUNNING, and full disks
+STAGES += ("qdq", "evaluate_fp32", "evaluate_int8", "evaluate_engines", "benchmark", "analyze", "summary")
+TIMES = 3  # each stage is interrupted: 45 in all; to these come LEFT_RUNNING, and full disks
 LEFT_RUNNING = ("export", "convert", "evaluate_fp32")  # DVC is killed while they run, and begun anew at once
 KINDS = ("all", "DVC alone", "the stage alone", "Ctrl-C")
 TIMED = ("latency.json", "latency_samples.csv", "summary.json", "analyze.json")  # hold times of this machine
@@ -56,8 +56,8 @@ def processes(leader: int) -> dict[int, str]:
 
 def stage_process(leader: int, stage: str) -> set[int]:
     """Python at work on the stage; nothing where there is none."""
-    script = rf"python\S* .*-m stages\.{stage.partition('_')[0]}\b"
-    return {pid for pid, command in processes(leader).items() if re.search(script, command)}
+    script = re.escape(stage_words(stage)[0])
+    return {pid for pid, command in processes(leader).items() if re.search(rf"python\S* .*-m {script}(?!\w)", command)}
 
 
 def heeds_ctrl_c() -> None:
@@ -174,6 +174,7 @@ def nothing_run(project: Project) -> None:
 def undisturbed(tmp_path_factory):
     """The project after a run that nothing disturbed, what it made, and how long each stage took."""
     project = Project.make(tmp_path_factory.mktemp("kill"))
+    project.edit("params.yaml", "engines: [ncnn]", "engines: [ncnn, onnxruntime]")
     command = [sys.executable, "-u", "-m", "dvc", "repro"]
     dvc = subprocess.Popen(command, cwd=project.folder, env=project.env, stdout=subprocess.PIPE, text=True)
     begins = [
@@ -232,7 +233,7 @@ def test_begun_anew_beside_a_stage_that_a_killed_dvc_left(undisturbed, tmp_path,
 def stage_words(stage: str) -> list[str]:
     if stage == "digits32":
         return ["stages.digits32", "--out", "data/digits32"]
-    name, _, precision = stage.partition("_")
+    name, _, precision = stage.partition("_") if stage.endswith(("_fp32", "_int8")) else (stage, "", "")
     return [f"stages.{name}", "--model", "tiny", *(["--precision", precision] if precision else [])]
 
 

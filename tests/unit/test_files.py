@@ -178,6 +178,11 @@ def test_an_error_names_what_a_temporary_file_was_to_become(tmp_path):
     )
 
 
+def test_an_error_names_the_file_of_what_a_temporary_folder_was_to_become(tmp_path):
+    error = files.not_written(tmp_path / ".engines.partial" / ".x.onnx.partial", OSError(28, "No space left on device"))
+    assert str(error).startswith(f"{tmp_path / 'engines' / 'x.onnx'}: cannot be written: No space left")
+
+
 def test_a_pipe_in_place_of_a_file_does_not_hang(tmp_path):
     os.mkfifo(tmp_path / "int8.table")
     for path in (tmp_path / "int8.table", Path("/dev/zero")):

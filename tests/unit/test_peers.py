@@ -3,7 +3,7 @@
 import json
 import re
 import xml.etree.ElementTree as ElementTree
-from dataclasses import replace
+from dataclasses import MISSING, fields, replace
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ from octet.core.logits import Divergence, divergence
 from octet.report.chart import NAMES, Dot, chart, dots
 from octet.report.chart import write as write_chart
 from octet.report.peers import BASE, NCNN2INT8, OCTET, EngineFigures, PeersFigures, markdown, read, write
+from octet.summary.summary import Summary
 from tests.bench.compare import rows
 
 pytestmark = pytest.mark.unit
@@ -61,6 +62,16 @@ def test_the_rows_of_the_comparison():
 def test_figures_are_read_as_they_were_written(tmp_path):
     write(tmp_path / "peers.json", figures())
     assert read(tmp_path / "peers.json") == figures()
+
+
+def test_figures_of_other_models_are_known():
+    """`make bench-peers` is run by hand: the report tells where the models are others since."""
+    other = {field.name: 1 for field in fields(Summary) if field.default is MISSING}
+    sizes = {"fp32_bytes": 44_000_000, "int8_bytes": 11_000_000}
+    summary = Summary(**other | sizes, fp32_top1_pct=95.72, int8_top1_pct=95.64)
+    assert figures().is_of(summary)
+    for change in ({"int8_top1_pct": 95.62}, {"int8_bytes": 11_000_004}, {"fp32_top1_pct": None}):
+        assert not figures().is_of(replace(summary, **change))
 
 
 def test_a_file_of_another_version_is_named(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 
 from octet.core import yaml
 from octet.core.errors import OctetError
-from octet.project.provenance import Provenance, provenance
+from octet.project.provenance import Provenance, check_current, provenance
 
 pytestmark = pytest.mark.unit
 
@@ -123,6 +123,42 @@ def test_a_file_that_was_changed_since(lock, tmp_path):
         change()
         with pytest.raises(OctetError, match=f"{path.name}: {problem}"):
             made_with.check([path], "'make quantize' makes it")
+
+
+def test_figures_that_are_not_of_the_model_s_files(lock, tmp_path, monkeypatch):
+    """However far up the other file lies; and what the figures do not come from does not matter."""
+    monkeypatch.chdir(tmp_path)
+    empty, one = "d41d8cd98f00b204e9800998ecf8427e", "1"
+    (tmp_path / "summary.json").write_bytes(b"")
+    stages = {
+        "quantize@net": {"outs": [{"path": "int8.bin", "md5": one}]},
+        "evaluate_int8@net": {
+            "deps": [{"path": "int8.bin", "md5": one}],
+            "outs": [{"path": "int8.json", "md5": one}],
+        },
+        "summary@net": {
+            "deps": [{"path": "int8.json", "md5": one}, {"path": "octet/core", "md5": "9"}],
+            "outs": [{"path": "summary.json", "md5": empty}],
+        },
+        "analyze@net": {"deps": [{"path": "int8.bin", "md5": "0"}], "outs": [{"path": "analyze.json", "md5": empty}]},
+    }
+    content = {"stages": stages}
+    check_current("net", [Path("summary.json")], lock(content))
+    stages["evaluate_int8@net"]["deps"][0]["md5"] = "0"
+    with pytest.raises(OctetError, match="for net: evaluate_int8@net was made from another int8.bin; 'make quantize"):
+        check_current("net", [Path("summary.json")], lock(content))
+    stages["evaluate_int8@net"]["deps"][0]["md5"] = one
+    stages["summary@net"]["deps"][0]["md5"] = "0"
+    with pytest.raises(OctetError, match="for net: summary@net was made from another int8.json; 'make quantize"):
+        check_current("net", [Path("summary.json")], lock(content))
+    for damaged in ({"stages": None}, {"stages": {"summary@net": 5}}, {"stages": {"summary@net": {"outs": {}}}}):
+        with pytest.raises(
+            OctetError, match=r"summary.json: changed since the pipeline made it, by dvc.lock's checksum"
+        ):
+            check_current("net", [Path("summary.json")], lock(damaged))
+    stages["quantize@net"]["deps"] = [{"path": "summary.json", "md5": empty}]  # a circle has an end
+    stages["summary@net"]["deps"] = [{"path": "int8.bin", "md5": one}]
+    check_current("net", [Path("summary.json")], lock(content))
 
 
 @pytest.mark.parametrize(

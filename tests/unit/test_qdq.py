@@ -60,7 +60,7 @@ def residual() -> onnx.ModelProto:
 
 
 def logits(model: onnx.ModelProto) -> np.ndarray:
-    run = runner(model)
+    run = runner(model, "model")
     return np.concatenate([run(image)[0] for image in IMAGES])
 
 
@@ -96,7 +96,7 @@ def test_openvino_s_is_the_fp32_network_with_fake_quantization_by_hand():
     seen = ranges(net, ["c2", "flat"], IMAGES)
     choose = lambda histogram, levels, settings: histogram.largest  # noqa: E731  # minmax
     for image, ours in zip(IMAGES, logits(int8.model), strict=True):
-        values = dict(zip(["r1", "c2"], runner(residual(), ["r1", "c2"])(image), strict=True))
+        values = dict(zip(["r1", "c2"], runner(residual(), "net", ["r1", "c2"])(image), strict=True))
         parts = {}
         for name, tensor in (("pointwise", "c2"), ("last", "flat")):
             source = grid(seen[tensor], choose, SETTINGS)
@@ -138,7 +138,7 @@ def test_what_a_relu_behind_a_sum_makes_zero_takes_no_integers():
     assert placement.summands == {"c3": "r1"}, "r1 is read by another layer, too"
     assert "clip" in placement.absorbed
     plain, clamped = (ranges(net, ["c3"], IMAGES, summands)["c3"] for summands in (None, placement.summands))
-    by_hand = [runner(model, ["c3", "r1"])(image) for image in IMAGES]
+    by_hand = [runner(model, "net", ["c3", "r1"])(image) for image in IMAGES]
     assert clamped.low == min(float(np.maximum(c3, -r1).min()) for c3, r1 in by_hand)
     assert (plain.low, plain.high) == (min(float(c3.min()) for c3, _ in by_hand), clamped.high)
 

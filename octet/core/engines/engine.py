@@ -47,8 +47,6 @@ def load(engine: str, path: Path, threads: int = 1) -> Run:
     Raises:
         OctetError: The file is missing, or the engine is not installed or cannot read it.
     """
-    if not path.is_file():
-        raise OctetError(f"{path}: no such file; 'dvc repro' makes it")
     match runs_in(engine):
         case "onnxruntime":
             from octet.core.engines.onnx_runtime import OnnxRuntime

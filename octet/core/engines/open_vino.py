@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from octet.core.errors import OctetError
+from octet.core.files import read_bytes
 
 Floats = npt.NDArray[np.float32]
 
@@ -45,6 +46,7 @@ class OpenVino:
 
     def __init__(self, path: Path, threads: int = 1):
         require()
+        read_bytes(path, "'dvc repro' makes it")
         self._path, self._threads = path, threads
         self._local = threading.local()  # a compiled model computes one image at a time
         self._local.compiled = self._compiled()
