@@ -7,7 +7,7 @@ yaml.py         the one dialect of YAML; registry.py: choices that follow from w
 places.py       where configs may lie; preprocessing.py: what an entry without one says happens to an image
 stage.py        what every stage script shares
 parallel.py     work spread over threads; shards.py: how it is divided; cluster.py: a Dask cluster's workers
-engines/        ONNX Runtime and OpenVINO, behind the interface of octet.ncnn.engine.Engine
+engines/        ONNX Runtime and OpenVINO, behind the interface of octet.ncnn.engine.Engine; onnx_bytes.py: an ONNX model
 logits.py       how the logits of two models are compared; outputs.py: outputs that are no class scores
 pickles.py      pickles read without running them; pickle_reader.py, pickle_instructions.py, pickled_arrays.py: how
 text.py         tables and names that fit; progress.py: bars on a terminal

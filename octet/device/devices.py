@@ -21,6 +21,7 @@ from octet.core.names import usable
 from octet.core.params import Texts
 
 FOLDER = Path("configs") / "devices"
+_SHOWN = 60  # characters of a value
 _HOST = r"^[A-Za-z0-9_.:%\[\]][A-Za-z0-9_.:%\[\]-]*$"  # no - in front: ssh would take it for an option
 Architecture = Literal["aarch64", "x86_64"]
 
@@ -84,11 +85,28 @@ def load(name: str) -> Device:
     path = FOLDER / f"{usable(name, 'DEVICE')}.yaml"
     if not path.is_file():
         raise OctetError(f"DEVICE: '{name}' is no device: there is no {path}. {nearest(name, names())}")
+    return read(path)
+
+
+def read(path: Path) -> Device:
+    """A device's file.
+
+    Raises:
+        OctetError: It holds what no device has.
+    """
     document = yaml.read(path, "write it; docs/devices.md shows examples")
     kind = document.values.get("kind") if isinstance(document.values, dict) else None
-    if kind not in KINDS:
-        raise OctetError(f"{path}: kind: '{kind}' is no way to reach a device. {nearest(str(kind), KINDS)}")
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise OctetError(
+            f"{path}: kind: '{str(kind)[:_SHOWN]}' is no way to reach a device. {nearest(str(kind), KINDS)}"
+        )
     device = checked(KINDS[kind], path, document.values, document.duplicates)
+    for key, value in device.model_dump().items():
+        if any(
+            "\0" in text
+            for text in ((value,) if isinstance(value, str) else value if isinstance(value, list | tuple) else ())
+        ):
+            raise OctetError(f"{path}: {key}: has a character of no text (U+0000)")
     if isinstance(device, Command) and not device.command:
         raise OctetError(
             f"{path}: command: expected the words of a command. For example [qemu-aarch64, -cpu, cortex-a53]"

@@ -5,7 +5,7 @@ Accuracy, divergence and speed are computed by the same functions as those of th
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -80,8 +80,10 @@ class DeviceSpeed:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> DeviceSpeed:
         """What to_json wrote. Raises KeyError, TypeError or ValueError for anything else."""
-        median_ms, p90_ms, fps, n_runs = (number(content[field.name]) for field in fields(Speed))
-        return cls(Speed(median_ms, p90_ms, fps, int(n_runs)), number(content["drift_pct"]))
+        median_ms, p90_ms, fps = (number(content[key]) for key in ("median_ms", "p90_ms", "fps"))
+        if median_ms <= 0:
+            raise ValueError("no time")
+        return cls(Speed(median_ms, p90_ms, fps, whole_number(content["n_runs"])), number(content["drift_pct"]))
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ class RunFigures:
         top1 = number(content["top1_pct"]) if "top1_pct" in content else None
         rest = number(content["load_ms"]), int(number(content["peak_kib"])), int(number(content["size_bytes"]))
         threads = sorted(int(key.removeprefix("threads_")) for key in content if key.startswith("threads_"))
-        speeds = {count: DeviceSpeed.from_json(content[f"threads_{count}"]) for count in threads}
+        speeds = {whole_number(count): DeviceSpeed.from_json(content[f"threads_{count}"]) for count in threads}
         return cls(fp32, same, top1, *rest, int(number(content.get("n_not_finite", 0))), speeds)
 
 
@@ -135,9 +137,16 @@ def number(value: Any) -> float:
     """A finite number of a file. Raises TypeError or ValueError for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError("no number")
-    if not math.isfinite(value):
+    if not abs(value) <= sys.float_info.max:  # an integer may be larger than any float
         raise ValueError("no finite number")
     return value
+
+
+def whole_number(value: Any) -> int:
+    """A number of things of a file, at least 1. Raises TypeError or ValueError for anything else."""
+    if number(value) != int(value) or value < 1:
+        raise ValueError("no number of things")
+    return int(value)
 
 
 def top1_pct(logits: Logits, labels: npt.NDArray[np.int64] | None) -> float | None:

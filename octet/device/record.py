@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from octet.core.errors import OctetError
 from octet.core.files import checksum, decimals, read_json, write_json, write_text
 from octet.core.folder import PRECISIONS, ModelFolder
 from octet.core.machine import is_machine
-from octet.device.figures import RunFigures, speedups
+from octet.device.figures import RunFigures, speedups, whole_number
 
 # name, precision of the files, options: fp16 is ncnn's default.
 RUNS = (("fp32", "fp32", "fp32"), ("fp16", "fp32", "fp16"), ("int8", "int8", "fp32"), ("int8_fp16", "int8", "fp16"))
@@ -59,7 +61,8 @@ class DeviceFigures:
         content = read_json(path, made_by)
         try:
             runs = {run: RunFigures.from_json(content[run], precision) for run, precision, _ in RUNS}
-            figures = cls(path.stem, content["device"], int(content["n_images"]), content.get("sha256", {}), runs)
+            sha256 = TypeAdapter(dict[str, str]).validate_python(content.get("sha256", {}), strict=True)
+            figures = cls(path.stem, content["device"], whole_number(content["n_images"]), sha256, runs)
         except (AttributeError, KeyError, TypeError, ValueError):
             raise OctetError(f"{path}: not what 'make device' writes; {made_by}") from None
         if not is_machine(figures.device, "cpu", "cores", "features", "ncnn") or len({*figures.all_threads()}) > 1:

@@ -32,7 +32,9 @@ from octet.core.text import printable
 from octet.device.build import build
 from octet.device.connections import Connection
 from octet.device.devices import Command, Device
+from octet.device.figures import number, whole_number
 
+_MOST_CORES = 4096
 _DONE = re.compile(r"done (\d+) of (\d+)")
 
 
@@ -160,7 +162,7 @@ class Session:
             folder = Path(temporary)
             for name in ["report.json", *(f"{k}.f32" for k in range(len(jobs)))]:
                 self.connection.pull(f"{self._out}/{name}", folder / name)
-            results = {job.name: self._result(folder, k, n_images) for k, job in enumerate(jobs)}
+            results = {job.name: read_result(folder, k, n_images, self.connection.name) for k, job in enumerate(jobs)}
         self._empty()
         return results
 
@@ -180,7 +182,7 @@ class Session:
         """
         self.connection.run(self._command(jobs, names[0], names[1:], options))
         report = self.connection.run(["cat", f"{self._out}/report.json"])
-        return [self._model(report, k).latency_ms for k in range(len(jobs))]
+        return [reported(report, k, self.connection.name).latency_ms for k in range(len(jobs))]
 
     def forget(self, names: Sequence[str]) -> None:
         """Removes files from the device; names: as `put` gives them."""
@@ -206,14 +208,7 @@ class Session:
 
     def _information(self) -> dict[str, Any]:
         """What the device is, by its runner and its file."""
-        try:
-            info = json.loads(self.connection.run([self._runner, "--info"]))
-        except ValueError:
-            info = None
-        if not is_machine(info, "cpu", "cores", "features", "ncnn") or not isinstance(info.get("big_cores"), int):
-            raise OctetError(
-                f"{self.connection.name}: the runner does not say what the device is; run 'make device-clean'"
-            )
+        info = information(self.connection.run([self._runner, "--info"]), self.connection.name)
         return processor_of(self.connection.device, info)
 
     def _checksums(self, names: Sequence[str]) -> list[str]:
@@ -231,27 +226,71 @@ class Session:
             words += ["--model", str(k), job.options, *files, job.input, job.output, f"{self._out}/{k}.f32"]
         return words
 
-    def _model(self, text: str, k: int) -> _Reported:
-        """What a report says of a model; none of it is believed unseen."""
-        try:
-            report = json.loads(text)
-            model = report["models"][str(k)]
-            latencies = [float(value) for value in model["latency_ms"]]
-            if not all(0 <= value < math.inf for value in latencies):
-                raise ValueError("a latency is no time")
-            return _Reported(latencies, float(model["load_ms"]), int(report["peak_kib"]), int(model["values"]))
-        except (ValueError, KeyError, TypeError, OverflowError) as error:
-            raise OctetError(f"{self.connection.name}: its report is damaged: {printable(str(error))}") from None
 
-    def _result(self, folder: Path, k: int, n_images: int) -> Result:
-        """Reads what came back, and believes none of it unseen."""
-        name = self.connection.name
-        model = self._model((folder / "report.json").read_text("utf-8", "replace"), k)
-        data = (folder / f"{k}.f32").read_bytes()
-        if model.values < 1 or len(data) != 4 * n_images * model.values or len(model.latency_ms) % n_images:
-            raise OctetError(f"{name}: {len(data):,} bytes of logits came, expected {4 * n_images * model.values:,}")
-        logits = np.frombuffer(data, "<f4").reshape(n_images, model.values).astype(np.float32)
-        return Result(logits, model.latency_ms, model.load_ms, model.peak_kib)
+def information(text: str, name: str) -> dict[str, Any]:
+    """What a runner says of its device, believed as far as it can be.
+
+    Args:
+        text: What it printed.
+        name: The device's.
+
+    Raises:
+        OctetError: It is not what the runner prints.
+    """
+    try:
+        info = json.loads(text)
+    except (ValueError, RecursionError):
+        info = None
+    big_cores = info.get("big_cores") if isinstance(info, dict) else None
+    sane = type(big_cores) is int and 1 <= big_cores <= _MOST_CORES
+    if not sane or not is_machine(info, "cpu", "cores", "features", "ncnn"):
+        raise OctetError(f"{name}: the runner does not say what the device is; run 'make device-clean'")
+    assert isinstance(info, dict), "is_machine"
+    features = [printable(feature) for feature in info["features"]]
+    return info | {"cpu": printable(info["cpu"]), "ncnn": printable(info["ncnn"]), "features": features}
+
+
+def reported(text: str, k: int, name: str) -> _Reported:
+    """What a report says of a model; none of it is believed unseen.
+
+    Args:
+        text: The report.
+        k: The model's number.
+        name: The device's.
+
+    Raises:
+        OctetError: It is not what the runner writes.
+    """
+    try:
+        report = json.loads(text)
+        model = report["models"][str(k)]
+        latencies = [number(value) for value in model["latency_ms"]]
+        if not latencies or not min(latencies) > 0:
+            raise ValueError("a latency is no time")
+        load_ms, peak_kib, values = number(model["load_ms"]), report["peak_kib"], model["values"]
+        return _Reported(latencies, load_ms, whole_number(peak_kib), whole_number(values))
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise OctetError(f"{name}: its report is damaged: {printable(str(error))}") from None
+
+
+def read_result(folder: Path, k: int, n_images: int, name: str) -> Result:
+    """Reads what came back of a model, and believes none of it unseen.
+
+    Args:
+        folder: Where report.json and the logits lie.
+        k: The model's number.
+        n_images: How many images it was given.
+        name: The device's.
+
+    Raises:
+        OctetError: It is not what the runner writes.
+    """
+    model = reported((folder / "report.json").read_text("utf-8", "replace"), k, name)
+    size, expected = (folder / f"{k}.f32").stat().st_size, 4 * n_images * model.values
+    if size != expected or len(model.latency_ms) % n_images:
+        raise OctetError(f"{name}: {size:,} bytes of logits came, expected {expected:,}")
+    logits = np.fromfile(folder / f"{k}.f32", "<f4").reshape(n_images, model.values).astype(np.float32)
+    return Result(logits, model.latency_ms, model.load_ms, model.peak_kib)
 
 
 def processor_of(device: Device, info: Mapping[str, Any]) -> dict[str, Any]:

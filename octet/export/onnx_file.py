@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from octet.core.errors import OctetError
 from octet.core.files import read_bytes
+from octet.core.onnx_bytes import parse
 from octet.core.text import printable
 
 Model = Any  # onnx.ModelProto, which has no types
@@ -59,11 +59,7 @@ def read(path: str) -> Model:
 def read_graph(path: str) -> Model:
     """A model without what lies in other files. Arguments and errors as for `read`."""
     data = read_bytes(path, "expected the ONNX model")
-    model = onnx.ModelProto()
-    try:
-        model.ParseFromString(data)
-    except DecodeError:
-        raise OctetError(f"{path}: no ONNX model, or cut off ({len(data):,} bytes); fetch it again") from None
+    model = parse(data, f"{path}: no ONNX model, or cut off ({len(data):,} bytes); fetch it again")
     if not model.graph.node or not model.opset_import:
         raise OctetError(f"{path}: no ONNX model: {'empty' if not data else 'no operators in it'}; fetch it again")
     return model

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from octet.core.engines.engine import load, runs_in
 from octet.core.engines.files import check_models
+from octet.core.errors import OctetError
 from octet.core.files import read_json, require, write_bytes
 from octet.core.folder import ModelFolder
 from octet.data import preprocess

@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import TensorProto, numpy_helper
 
 from octet.core.errors import OctetError
 from octet.core.files import read_bytes
+from octet.core.onnx_bytes import parse
 
 LEAST_OPSET = 13  # the first whose QuantizeLinear has an axis, so that each channel has a scale of its own
+# What a model that is valid for ONNX's checker, and that the stage export never writes, ends in.
+_DAMAGED = (IndexError, KeyError, StopIteration, TypeError, ValueError)
 Floats = npt.NDArray[np.float32]
 
 
@@ -69,12 +71,13 @@ def load(path: Path) -> Network:
         OctetError: It is missing or damaged, or its opset is too old.
     """
     made_by = "the stage export makes it"
+    problem = f"{path}: not an ONNX model, or damaged; {made_by}: run it again"
+    model = parse(read_bytes(path, made_by), problem)
     try:
-        model = onnx.load_from_string(read_bytes(path, made_by))
         onnx.checker.check_model(model)
-    except (DecodeError, onnx.checker.ValidationError):
-        raise OctetError(f"{path}: not an ONNX model, or damaged; {made_by}: run it again") from None
-    return Network(model, str(path))
+        return Network(model, str(path))
+    except (onnx.checker.ValidationError, *_DAMAGED):
+        raise OctetError(problem) from None
 
 
 class Network:

@@ -6,6 +6,7 @@ A new reader is a function below with @reader: that is all that the tests and `m
 from __future__ import annotations
 
 import io
+import json
 import os
 import pickle
 import socket
@@ -16,6 +17,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from hashlib import sha256
 from http.client import HTTPException
 from pathlib import Path
 
@@ -26,7 +28,10 @@ import numpy as np
 from PIL import Image
 
 from octet.core import params
+from octet.core.engines.files import check_models
 from octet.core.errors import OctetError
+from octet.core.folder import ModelFolder
+from octet.core.params import Check
 from octet.core.pickle_reader import BadPickle
 from octet.core.pickled_arrays import CONSTRUCTORS
 from octet.core.pickles import loads
@@ -35,6 +40,10 @@ from octet.data import image_files, preprocess
 from octet.data.cifar import Cifar
 from octet.data.dataset import open_split
 from octet.data.geometry import CenterCrop, CropAndResize, Resize
+from octet.device import check as device_check
+from octet.device import devices, record, session
+from octet.device.figures import DeviceSpeed
+from octet.evaluate import engines
 from octet.evaluate.accuracy import Accuracy
 from octet.evaluate.predictions import Prediction, predictions_csv, read_predictions
 from octet.export import safetensors_file, torch_file
@@ -46,9 +55,11 @@ from octet.project import transfer
 from octet.project.provenance import provenance
 from octet.quantize import gptq_weights
 from octet.quantize.gptq_weights import GptqWeights
-from octet.report import peers
+from octet.report import collect, figures, peers
+from octet.summary import engines as summary_engines
 from octet.summary.summary import Summary, summary_table
-from tests import nets
+from octet.summary.summary import latency as summary_latency
+from tests import nets, onnx_nets
 from tests.hand_made import HOSTILE, SAFETENSORS, dictionary, list_of, whole
 
 ROOT = Path(__file__).parents[2]
@@ -222,6 +233,141 @@ _ROWS = [Prediction("a.png", "cat", ["cat", 'a "dog"'], [0.75, 0.25]), Predictio
 @reader(lambda _: [predictions_csv(_ROWS).encode()], b'"', b"nan", b"\r")
 def predictions(data: bytes, folder: Path) -> None:
     read_predictions(_file(folder, "p.csv", data))
+
+
+# --- engines beside ncnn
+
+
+def _engine_model() -> bytes:
+    """An int8 model as the stage qdq writes it."""
+    from octet.qdq.network import Network
+    from octet.qdq.profiles import PROFILES
+    from octet.qdq.quantize import quantize
+
+    network = Network(onnx_nets.classifier(end=(), shape=(1, 3, 16, 16)), "net")
+    images = [np.full((3, 16, 16), value, np.float32) for value in (-1, 2)]
+    (int8,) = quantize(network, [PROFILES["onnxruntime"]], images, nets.settings("minmax"))
+    model: bytes = int8.model.SerializeToString(deterministic=True)
+    return model
+
+
+@reader(lambda _: [onnx_nets.classifier(end=(), shape=(1, 3, 16, 16)).SerializeToString()], b"Conv", b"MatMul")
+def onnx_network(data: bytes, folder: Path) -> None:
+    """fp32.onnx, as the stage qdq reads it."""
+    from octet.qdq.network import load
+    from octet.qdq.placement import place
+    from octet.qdq.profiles import PROFILES
+
+    network = load(_file(folder, "fp32.onnx", data))
+    for profile in PROFILES.values():
+        place(network, profile)
+
+
+@reader(lambda _: [_engine_model()], b"QuantizeLinear", b"DequantizeLinear")
+def engine_model(data: bytes, folder: Path) -> None:
+    """Even with the checksum that it should have."""
+    from octet.core.engines.engine import load
+
+    load("onnxruntime", _file(folder, "onnxruntime.onnx", data))(np.ones((3, 16, 16), np.float32))
+
+
+@reader(
+    lambda _: [
+        b'{"onnxruntime": {"int8": ["a"], "float": {"b": "c"}, "sha256": "%s"}}' % sha256(b"").hexdigest().encode()
+    ],
+    *(b"null", b"{}", b"[]"),
+)
+def engine_layers(data: bytes, folder: Path) -> None:
+    model = ModelFolder("net", folder)
+    _file(folder, "models/net/engines/layers.json", data)
+    _file(folder, "models/net/engines/onnxruntime.onnx", b"")
+    check_models(model, ["onnxruntime"])
+
+
+@reader(
+    lambda _: [
+        b'{"onnxruntime": {"agreement_pct": 99.5, "bytes": 9, "kl_top5_nats": 1e-6, "top1_pct": 1, "top1_drop_pt": 0}}'
+    ],
+    *(b"null", b"{}", b"[]", b'"top1_drop_se_pt": '),
+)
+def engine_figures(data: bytes, folder: Path) -> None:
+    """As make check and the summary read them."""
+    path = _file(folder, "engines.json", data)
+    for name, of in engines.load(path, ["onnxruntime"], "net").items():
+        summary_engines.picks([summary_engines.Column(name, of, {1: 2.0})], 1.0)
+        summary_engines._drop(of) if of.top1_drop_pt is not None else f"{of.loss_pt:+.2f} {of.bytes / 1e6:.1f}"
+
+
+# --- devices
+
+
+@reader(
+    lambda _: [(ROOT / f"configs/devices/{name}.yaml").read_bytes() for name in ("local", "qemu-a76")], b"ssh", b"adb"
+)
+def device(data: bytes, folder: Path) -> None:
+    devices.read(_file(folder, "board.yaml", data))
+
+
+@reader(
+    _project("metrics/mobilenetv2_digits32/devices/local.json", "metrics/mobilenetv2_digits32/devices/qemu-a76.json"),
+    *(b"null", b"{}", b"[]", b"threads_1"),
+)
+def device_figures(data: bytes, folder: Path) -> None:
+    """As report, card and make check read them."""
+    figures = record.DeviceFigures.load(_file(folder, "board.json", data), "x")
+    record.columns([figures])
+    figures.to_json()
+    device_check._judge(figures, Check(device_max_drop_pt=1, device_min_agreement_pct=1, device_min_speedup=1))
+
+
+@reader(
+    lambda _: [
+        b'{"cpu": "A", "cores": 4, "big_cores": 2, "features": ["x"], "ncnn": "1", "peak_kib": 9, '
+        b'"models": {"0": {"latency_ms": [1.5, 2], "load_ms": 0.5, "values": 3}}}'
+    ],
+    *(b"null", b"{}", b"[]"),
+)
+def device_answer(data: bytes, folder: Path) -> None:
+    """What comes from a device: what it is, and what a run gave."""
+    _file(folder, "report.json", data)
+    _file(folder, "0.f32", np.ones((2, 3), np.float32).tobytes())
+    result = session.read_result(folder, 0, 2, "board")
+    DeviceSpeed.of(result.latency_ms).to_json()
+    session.information(data.decode(errors="replace"), "board")
+
+
+# --- what the report reads besides
+
+
+@reader(_project("metrics/resnet18_digits32/latency.json"), b"null", b"{}", b"[]", b"threads_1")
+def latency(data: bytes, folder: Path) -> None:
+    """As the stage summary and the report read it."""
+    path = _file(folder, "latency.json", data)
+    try:
+        summary_latency(path)
+    finally:
+        collect._speeds(path, "x")
+
+
+def _analysis(_: Path) -> list[bytes]:
+    """With two layers: to draw them all takes long."""
+    content = json.loads((ROOT / "metrics/resnet18_digits32/analyze.json").read_bytes())
+    return [json.dumps(content | {"layers": content["layers"][:2]}).encode()]
+
+
+@reader(_analysis, b"null", b"{}", b"[]")
+def analysis(data: bytes, folder: Path) -> None:
+    figures.layers(collect._analysis(_file(folder, "analyze.json", data)).layers)
+
+
+@reader(
+    lambda _: [
+        b"model,class,support,precision_pct,recall_pct,f1_pct\nfp32,cat,3,50.00,50.00,50.00\nint8,cat,3,50.00,50.00,50.00\n"
+    ],
+    *(b"nan", b'"', b"\r"),
+)
+def classes_table(data: bytes, folder: Path) -> None:
+    figures.classes(collect._rows(_file(folder, "classes.csv", data), "x"))
 
 
 # --- data sets and images

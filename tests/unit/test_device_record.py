@@ -63,17 +63,32 @@ def test_what_is_written_is_read(folder):
     assert [of.name for of in load_all(folder)] == ["board", "emulator"]
 
 
-@pytest.mark.parametrize("damage", ["[]", "{}", '{"device": 3}', "null", "top1", "infinite", "features"])
+DAMAGES = {
+    "top1": (["int8", "top1_pct"], "high"),
+    "infinite": (["int8", "threads_1", "median_ms"], float("inf")),
+    "features": (["device", "features"], [3]),
+    "larger than any float": (["int8", "load_ms"], 10**400),
+    "no time": (["int8", "threads_1", "median_ms"], 0),
+    "no runs": (["int8", "threads_1", "n_runs"], 0),
+    "half an image": (["n_images"], 1.5),
+    "no images": (["n_images"], 0),
+    "images as text": (["n_images"], "100"),
+    "checksums as a number": (["sha256"], 5),
+    "checksums as a list": (["sha256"], [1]),
+}
+
+
+@pytest.mark.parametrize("damage", ["[]", "{}", '{"device": 3}', "null", *DAMAGES])
 def test_a_damaged_file_is_named(folder, damage):
     path = write(folder, figures(folder))
     content = json.loads(path.read_text())
-    if damage == "top1":
-        content["int8"]["top1_pct"] = "high"
-    elif damage == "infinite":
-        content["int8"]["threads_1"]["median_ms"] = float("inf")
-    elif damage == "features":
-        content["device"]["features"] = [3]
-    path.write_text(json.dumps(content) if damage.isalpha() and damage != "null" else damage)
+    if damage in DAMAGES:
+        keys, value = DAMAGES[damage]
+        place = content
+        for key in keys[:-1]:
+            place = place[key]
+        place[keys[-1]] = value
+    path.write_text(json.dumps(content) if damage in DAMAGES else damage)
     with pytest.raises(OctetError, match=r"devices/board.json: .*make device DEVICE=board MODEL=net"):
         load_all(folder)
 

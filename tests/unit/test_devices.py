@@ -1,5 +1,7 @@
 """How devices are reached: their files, what is said of wrong ones, and commands that fail, hang, or say too much."""
 
+import json
+import math
 import platform
 import struct
 import subprocess
@@ -19,6 +21,7 @@ from octet.device.connections import connect
 from octet.device.devices import Adb, Command, Local, Ssh
 from octet.device.figures import Against, DeviceSpeed, top1_pct
 from octet.device.inputs import write_inputs
+from octet.device.session import information, read_result
 from octet.device.run import measure
 from octet.device.session import Session, processor_of
 from octet.ncnn.net import save_net
@@ -50,7 +53,11 @@ def test_the_project_s_own_files():
         ("kind: shh\nfolder: x\n", "kind: 'shh' is no way to reach a device. Did you mean 'ssh'"),
         ("folder: x\n", "kind: 'None' is no way"),
         ("- a\n", "kind: 'None' is no way"),
+        ("kind: [ssh]\n", "kind: '['ssh']' is no way"),
+        ("kind: {}\n", "kind: '{}' is no way"),
         ("kind: ssh\nhost: board\n", "folder"),
+        ('kind: local\nfolder: "a\\0b"\n', "folder: has a character of no text"),
+        ('kind: command\nfolder: x\ncommand: [qemu, "a\\0b"]\n', "command: has a character of no text"),
         ("kind: ssh\nhost: -oProxyCommand=x\nfolder: x\n", "host: expected"),
         ("kind: ssh\nhost: board\nuser: 'a b'\nfolder: x\n", "user: expected"),
         ("kind: ssh\nhost: board\nfolder: x\nport: 70000\n", "port: expected"),
@@ -227,3 +234,57 @@ def test_an_answer_that_is_not_finite_is_no_answer(value):
     assert 0.5 < against.kl_nats < 1
     assert -6 < against.sqnr_db < 0
     assert top1_pct(there, np.array([0, 1, 0])) == pytest.approx(66.6667)
+
+
+INFO = {"cpu": "A76", "cores": 4, "big_cores": 2, "features": ["asimddp"], "ncnn": "1.0"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "null", "[]", "{}", "5", "[" * 100_000),
+        *(json.dumps(INFO | change) for change in ({"cpu": None}, {"features": [3]}, {"big_cores": 0})),
+        *(json.dumps({key: value for key, value in INFO.items() if key != gone}) for gone in INFO),
+    ],
+)
+def test_a_runner_that_says_nothing_of_its_device(text):
+    with pytest.raises(OctetError, match="board: the runner does not say what the device is"):
+        information(text, "board")
+
+
+def test_what_a_runner_says_is_no_terminal_s_command():
+    assert information(json.dumps(INFO), "board") == INFO
+    assert information(json.dumps(INFO | {"cpu": "\x1b[2J"}), "board")["cpu"] == "?[2J"
+
+
+REPORT = {"peak_kib": 900, "models": {"0": {"latency_ms": [1.5, 2, 1.5, 2], "load_ms": 0.5, "values": 3}}}
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        *(({"peak_kib": value}, "its report is damaged") for value in (0, None, 1.5, 10**400)),
+        *(({"models": value}, "its report is damaged") for value in (None, [], {}, {"0": []})),
+        *(
+            ({"models": {"0": {"load_ms": 0.5, "values": 3, "latency_ms": value}}}, "its report is damaged")
+            for value in ([], [0, 1], [1, -1], [1, math.nan], [1, math.inf], [1, "2"], None)
+        ),
+    ],
+)
+def test_a_report_that_no_runner_writes(tmp_path, change, problem):
+    (tmp_path / "0.f32").write_bytes(np.ones((2, 3), np.float32).tobytes())
+    (tmp_path / "report.json").write_text(json.dumps(REPORT))
+    assert read_result(tmp_path, 0, 2, "board").logits.shape == (2, 3)
+    (tmp_path / "report.json").write_text(json.dumps(REPORT | change))
+    with pytest.raises(OctetError, match=f"board: {problem}"):
+        read_result(tmp_path, 0, 2, "board")
+
+
+def test_logits_that_no_runner_writes(tmp_path):
+    (tmp_path / "report.json").write_text(json.dumps(REPORT))
+    for logits, problem in (
+        (np.ones((2, 4), np.float32), "32 bytes of logits came, expected 24"),
+    ):
+        (tmp_path / "0.f32").write_bytes(logits.tobytes())
+        with pytest.raises(OctetError, match=f"board: {problem}"):
+            read_result(tmp_path, 0, 2, "board")

@@ -9,13 +9,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-
 from octet.calibrate.job import Job
 from octet.calibrate.match import match
 from octet.core.errors import OctetError
 from octet.core.files import read_bytes
+from octet.core.onnx_bytes import parse
 from octet.core.settings import TABLES, table_path
 from octet.graph.layers import quantizable
 from octet.graph.scales import add_attention, check_table, needed_entries
@@ -55,10 +53,8 @@ def _path(job: Job) -> Path:
 
 def _layers_of_nodes(job: Job, path: Path) -> dict[str, str]:
     """By the name of a node of the ONNX model, the layer that it became."""
-    try:
-        model = onnx.load_model_from_string(read_bytes(path, "the stage export makes it"))
-    except DecodeError:
-        raise OctetError(f"{path}: not an ONNX model, or damaged; run the stage export again") from None
+    data = read_bytes(path, "the stage export makes it")
+    model = parse(data, f"{path}: not an ONNX model, or damaged; run the stage export again")
     if not quantizable(job.net.layers):
         return {}
     return {node: layer for layer, node in match(job.net, model, str(path)).items()}

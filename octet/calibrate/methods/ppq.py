@@ -13,14 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from octet.calibrate.job import Job
 from octet.calibrate.match import match
 from octet.calibrate.weights import weight_scales
 from octet.core.errors import OctetError
 from octet.core.files import read_bytes
+from octet.core.onnx_bytes import parse
 from octet.graph.layer_types import QUANTIZABLE
 from octet.graph.layers import quantizable
 from octet.graph.scales import add_attention, weight_scale_count
@@ -64,10 +63,8 @@ def calibrate(job: Job) -> Table:
 
 def _nodes(job: Job, path: Path) -> dict[str, str]:
     """By layer, the name of the node that it was made from."""
-    try:
-        model = onnx.load_model_from_string(read_bytes(path, "the stage export makes it"))
-    except DecodeError:
-        raise OctetError(f"{path}: not an ONNX model, or damaged; run the stage export again") from None
+    data = read_bytes(path, "the stage export makes it")
+    model = parse(data, f"{path}: not an ONNX model, or damaged; run the stage export again")
     version = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
     if not 11 <= version <= 13:
         raise OctetError(
