@@ -57,7 +57,10 @@ def test_the_project_s_own_files():
         ("kind: {}\n", "kind: '{}' is no way"),
         ("kind: ssh\nhost: board\n", "folder"),
         ('kind: local\nfolder: "a\\0b"\n', "folder: has a character of no text"),
-        ('kind: command\nfolder: x\ncommand: [qemu, "a\\0b"]\n', "command: has a character of no text"),
+        (
+            'kind: command\nfolder: x\ncommand: [qemu, "a\\0b"]\narchitecture: aarch64\n',
+            "command: has a character of no text",
+        ),
         ("kind: ssh\nhost: -oProxyCommand=x\nfolder: x\n", "host: expected"),
         ("kind: ssh\nhost: board\nuser: 'a b'\nfolder: x\n", "user: expected"),
         ("kind: ssh\nhost: board\nfolder: x\nport: 70000\n", "port: expected"),
