@@ -67,7 +67,9 @@ def measure(device_name: str, name: str, params: Params, count: int) -> Path:
         write_inputs(timed, few, steps.shape, (images[k] for k in range(few)))
         answers = session.run(jobs, inputs, len(images), f"{device_name}, {name}", warm_up=0)
         if any(result.logits.shape[1] != len(steps.classes) for result in answers.values()):
-            raise OctetError(f"{device_name}: gives no {len(steps.classes):,} logits for an image; run 'make device-clean'")
+            raise OctetError(
+                f"{device_name}: gives no {len(steps.classes):,} logits for an image; run 'make device-clean'"
+            )
         alone = {
             job.name: session.run([job], timed, few, f"{device_name}, {job.name}", warm_up=0)[job.name] for job in jobs
         }

@@ -11,7 +11,7 @@ from octet.core.errors import OctetError
 from octet.core.files import decimals, read_json, write_json
 from octet.core.folder import ModelFolder
 from octet.core.machine import is_machine
-from octet.device.figures import Against, number
+from octet.device.figures import Against, milliseconds, number, whole_number
 from octet.device.record import Rows, fingerprints
 
 
@@ -59,9 +59,7 @@ class OnRelease:
             Against(**{field.name: number(content[key][field.name]) for field in fields(Against)})
             for key in ("int8_vs_installed", "int8_vs_fp32")
         )
-        fp32_ms, int8_ms = number(content["fp32_ms"]), number(content["int8_ms"])
-        if min(fp32_ms, int8_ms) <= 0:
-            raise ValueError("no time")
+        fp32_ms, int8_ms = milliseconds(content["fp32_ms"]), milliseconds(content["int8_ms"])
         return cls("", installed, fp32, fp32_ms, int8_ms)
 
 
@@ -121,7 +119,7 @@ def load(folder: ModelFolder) -> Runtimes | None:
     content = read_json(file, made_by)
     try:
         releases = {str(name): OnRelease.from_json(of) for name, of in sorted(content["releases"].items())}
-        n_images, n_runs = int(number(content["n_images"])), int(number(content["n_runs"]))
+        n_images, n_runs = whole_number(content["n_images"]), whole_number(content["n_runs"])
         figures = Runtimes(content["machine"], n_images, n_runs, dict(content["sha256"]), releases)
     except (AttributeError, KeyError, TypeError, ValueError):
         raise OctetError(f"{file}: not what 'make runtimes' writes; {made_by}") from None

@@ -9,7 +9,6 @@ are fetched.
 from __future__ import annotations
 
 import json
-import math
 import platform
 import re
 import secrets
@@ -32,7 +31,7 @@ from octet.core.text import printable
 from octet.device.build import build
 from octet.device.connections import Connection
 from octet.device.devices import Command, Device
-from octet.device.figures import number, whole_number
+from octet.device.figures import milliseconds, number, whole_number
 
 _MOST_CORES = 4096
 _DONE = re.compile(r"done (\d+) of (\d+)")
@@ -264,9 +263,9 @@ def reported(text: str, k: int, name: str) -> _Reported:
     try:
         report = json.loads(text)
         model = report["models"][str(k)]
-        latencies = [number(value) for value in model["latency_ms"]]
-        if not latencies or not min(latencies) > 0:
-            raise ValueError("a latency is no time")
+        latencies = [milliseconds(value) for value in model["latency_ms"]]
+        if not latencies:
+            raise ValueError("no latency")
         load_ms, peak_kib, values = number(model["load_ms"]), report["peak_kib"], model["values"]
         return _Reported(latencies, load_ms, whole_number(peak_kib), whole_number(values))
     except (ValueError, KeyError, TypeError, RecursionError) as error:

@@ -41,7 +41,7 @@ from octet.data.cifar import Cifar
 from octet.data.dataset import open_split
 from octet.data.geometry import CenterCrop, CropAndResize, Resize
 from octet.device import check as device_check
-from octet.device import devices, record, session
+from octet.device import devices, record, runtimes_record, session
 from octet.device.figures import DeviceSpeed
 from octet.evaluate import engines
 from octet.evaluate.accuracy import Accuracy
@@ -319,6 +319,28 @@ def device_figures(data: bytes, folder: Path) -> None:
     record.columns([figures])
     figures.to_json()
     device_check._judge(figures, Check(device_max_drop_pt=1, device_min_agreement_pct=1, device_min_speedup=1))
+
+
+_AGAINST = dict.fromkeys(("agreement_pct", "agreement_se_pct", "kl_nats", "kl_se_nats", "sqnr_db"), 1.5)
+_ON_RELEASE = {"int8_vs_installed": _AGAINST, "int8_vs_fp32": _AGAINST, "fp32_ms": 3.5, "int8_ms": 1.5}
+_RUNTIMES = {
+    "machine": {"cpu": "A", "cores": 4, "features": ["x"], "ncnn": "1"},
+    "n_images": 9,
+    "n_runs": 9,
+    "sha256": {"fp32": "1", "int8": "2"},
+    "releases": {"1": _ON_RELEASE, "2": {"problem": "x"}},
+}
+
+
+@reader(lambda _: [json.dumps(_RUNTIMES).encode()], b"null", b"{}", b"[]")
+def runtimes(data: bytes, folder: Path) -> None:
+    model = ModelFolder("net", folder)
+    _file(folder, "metrics/net/runtimes.json", data)
+    figures = runtimes_record.load(model)
+    assert figures
+    runtimes_record.columns(figures)
+    figures.checked_on()
+    dict(figures.sha256)
 
 
 @reader(

@@ -21,9 +21,8 @@ from octet.device.connections import connect
 from octet.device.devices import Adb, Command, Local, Ssh
 from octet.device.figures import Against, DeviceSpeed, top1_pct
 from octet.device.inputs import write_inputs
-from octet.device.session import information, read_result
 from octet.device.run import measure
-from octet.device.session import Session, processor_of
+from octet.device.session import Session, information, processor_of, read_result
 from octet.ncnn.net import save_net
 from tests import nets
 
