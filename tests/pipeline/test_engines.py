@@ -125,15 +125,22 @@ def test_a_bundle_that_cannot_be(named):
         assert failed.returncode == 1
         assert why in failed.stderr
     path = named.folder / "models/tiny/engines/onnxruntime.onnx"
-    before = path.read_bytes()
+    layers = path.with_name("layers.json")
+    before, said = path.read_bytes(), layers.read_text()
+    other = (named.folder / "models/tiny/engines/tensorrt.onnx").read_bytes()
     try:
-        path.write_bytes((named.folder / "models/tiny/engines/tensorrt.onnx").read_bytes())
-        failed = named.python("-m", "octet", "package", "--model", "tiny", "--engine", "onnxruntime", ok=False)
-        assert "models/tiny/engines: changed since the pipeline made it" in failed.stderr
-        path.write_bytes(before[:1000])
-        failed = named.python("-m", "octet", "package", "--model", "tiny", "--engine", "onnxruntime", ok=False)
-        assert "ONNX Runtime cannot read it" in failed.stderr
-        assert "Traceback" not in failed.stderr
+        for model, checksum_too, why in (
+            (other, False, "onnxruntime.onnx: changed since the stage qdq made it"),
+            (other, True, "models/tiny/engines: changed since the pipeline made it"),
+            (before[:1000], True, "ONNX Runtime cannot read it"),
+        ):
+            path.write_bytes(model)
+            sums = [hashlib.sha256(data).hexdigest() for data in (before, model)]
+            layers.write_text(said.replace(*sums) if checksum_too else said)
+            failed = named.python("-m", "octet", "package", "--model", "tiny", "--engine", "onnxruntime", ok=False)
+            assert why in failed.stderr
+            assert "Traceback" not in failed.stderr
     finally:
         path.unlink()
         path.write_bytes(before)
+        layers.write_text(said)
