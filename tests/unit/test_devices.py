@@ -284,9 +284,6 @@ def test_a_report_that_no_runner_writes(tmp_path, change, problem):
 
 def test_logits_that_no_runner_writes(tmp_path):
     (tmp_path / "report.json").write_text(json.dumps(REPORT))
-    for logits, problem in (
-        (np.ones((2, 4), np.float32), "32 bytes of logits came, expected 24"),
-    ):
-        (tmp_path / "0.f32").write_bytes(logits.tobytes())
-        with pytest.raises(OctetError, match=f"board: {problem}"):
-            read_result(tmp_path, 0, 2, "board")
+    (tmp_path / "0.f32").write_bytes(np.ones((2, 4), np.float32).tobytes())
+    with pytest.raises(OctetError, match="board: 32 bytes of logits came, expected 24"):
+        read_result(tmp_path, 0, 2, "board")
