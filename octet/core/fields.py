@@ -143,7 +143,7 @@ def choices(field: FieldInfo, folder: Path) -> dict[str, str]:
     if registry:
         return dict(registry.names(folder))
     kind, _ = _plain(field)
-    return dict.fromkeys(get_args(kind), "") if get_origin(kind) is Literal else {}
+    return dict.fromkeys(map(str, get_args(kind)), "") if get_origin(kind) is Literal else {}
 
 
 def expected(field: FieldInfo, folder: Path) -> str:

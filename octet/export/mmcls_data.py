@@ -11,6 +11,7 @@ from octet.core.errors import OctetError
 from octet.core.text_lines import read_lines
 from octet.data.config_split import EXTENSIONS, ConfigSplit, common_folder
 from octet.export.mmcls_model import CIFAR10, DATASETS, MNIST, Config, CustomDataset, MultiLabelDataset
+from octet.export.mmcls_package import registered
 
 
 def dataset_classes(data: Config) -> list[str]:
@@ -24,7 +25,7 @@ def dataset_classes(data: Config) -> list[str]:
         while lines and not lines[-1].strip():
             lines.pop()
         return lines
-    return list(classes or getattr(DATASETS.get(data.type), "CLASSES", None) or [])
+    return list(classes or getattr(registered(DATASETS, data.type), "CLASSES", None) or [])
 
 
 def config_splits(config: Config, name: str) -> dict[str, ConfigSplit]:
@@ -61,7 +62,7 @@ def _is_place(value: object) -> bool:
 
 
 def _split(part: dict[str, Any], root: str, where: str) -> ConfigSplit | None:
-    kind = DATASETS.get(part["type"])
+    kind = registered(DATASETS, part["type"])
     if kind is None:
         return None  # reading the pipeline says so
     if issubclass(kind, MultiLabelDataset):

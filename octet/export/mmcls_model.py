@@ -74,13 +74,15 @@ def read_config(name: str) -> Config:
             drop_imports_of_mmpretrain(config)
             if config.get("custom_imports"):
                 own_modules.import_all(config.custom_imports, path, name)
-    except (SyntaxError, NameError, ImportError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
-        problem = str(error)
+    except RecursionError:
+        problem = "it inherits from itself, or is nested too deeply"
+    except own_modules.CODE_ERRORS as error:
+        problem = str(error) if isinstance(error, SyntaxError) else own_modules.failure(error)
     finally:
         sys.unraisablehook = hook
     if problem is not None:
         raise OctetError(f"{name}: cannot be read as an mmcls config: {problem}")
-    if "model" not in config:
+    if not isinstance(config.get("model"), dict):
         raise OctetError(f"{name}: has no 'model'; expected an mmcls or mmpretrain config of an ImageClassifier")
     return translate(config, name) if is_mmpretrain(config) else config
 
@@ -101,8 +103,8 @@ def build(config: Config, name: str) -> torch.nn.Module:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             built: torch.nn.Module = build_classifier(model).eval()
-    except (KeyError, TypeError, ValueError, AssertionError, ImportError, AttributeError) as error:
-        raise OctetError(f"{name}: mmcls cannot build the model: {error}") from None
+    except own_modules.CODE_ERRORS as error:
+        raise OctetError(f"{name}: mmcls cannot build the model: {own_modules.failure(error)}") from None
     logging.getLogger("mmcv").setLevel(logging.WARNING)  # init_weights has two lines to say of each weight
     return built
 
@@ -120,4 +122,6 @@ def transforms(pipeline: list[Any], where: str) -> list[Any]:
     try:
         return [build_from_cfg(step, PIPELINES) for step in pipeline]
     except (KeyError, TypeError, ValueError, AssertionError, AttributeError) as error:
-        raise OctetError(f"{where}: mmcls cannot build it: {str(error) or 'a value is not allowed'}") from None
+        step, _, words = str(error).rpartition(": ")
+        why = str(error) if words else f"{step}{': ' if step else ''}a value is not allowed"
+        raise OctetError(f"{where}: mmcls cannot build it: {why}") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 import types
+from typing import Any
 
 from octet.core.quiet_imports import quiet_imports
 
@@ -18,6 +19,19 @@ with quiet_imports():
     from mmcls.models.backbones import VisionTransformer
     from mmcv import Config, ConfigDict
     from mmcv.utils import build_from_cfg
+
+
+def registered(registry: Any, kind: object) -> Any:
+    """The class of that name in one of mmcls's registries; None: there is none, or the name is in another's scope.
+
+    >>> registered(BACKBONES, "ResNet").__name__, registered(BACKBONES, "mmdet.ResNet"), registered(BACKBONES, 5)
+    ('ResNet', None, None)
+    """
+    try:
+        return registry.get(kind) if isinstance(kind, str) else None
+    except AttributeError:  # mmcv's answer to a scope that it does not know
+        return None
+
 
 __all__ = [
     "BACKBONES",
@@ -35,4 +49,5 @@ __all__ = [
     "build_classifier",
     "build_from_cfg",
     "mmcls",
+    "registered",
 ]

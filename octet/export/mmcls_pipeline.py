@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -44,7 +45,7 @@ def derive(config: Config, name: str, classes: Sequence[str] | None = None) -> P
     try:
         data = config.data.test
         kind, names = data.type, [step.type for step in data.pipeline]
-    except AttributeError:
+    except (AttributeError, TypeError):
         raise OctetError(
             f"{name}: has no data.test with type and pipeline; expected an mmcls config with a test pipeline"
         ) from None
@@ -94,6 +95,10 @@ class _Derived:
         if not len(self.mean) == len(self.std) == channels:
             raise OctetError(
                 f"{where}: Normalize has mean {self.mean}; expected {channels}, one a channel ({self.channel_order})"
+            )
+        if not all(map(math.isfinite, self.mean)) or not all(math.isfinite(x) and abs(x) > 1e-6 for x in self.std):
+            raise OctetError(
+                f"{where}: Normalize has mean {self.mean} and std {self.std}; expected numbers, and no 0 in std"
             )
 
 

@@ -19,6 +19,7 @@ from octet.export.mmcls_model import Config, build, read_config
 from octet.export.mmcls_pipeline import derive
 from octet.export.mmpretrain.weights import as_mmcls_names
 from octet.export.onnx_model import LogitsModel, to_onnx
+from octet.export.own_modules import CODE_ERRORS, failure
 from octet.export.reads import absolute, check_tracked, recorded, texts
 from octet.export.source import Array, Exported
 
@@ -66,7 +67,10 @@ class MmclsSource:
         """As Source.look: where the class names stand in the checkpoint, numbers stand for them."""
         settings = read_config(self.config)
         steps = derive(settings, self.config)
-        count = settings.model.get("head", {}).get("num_classes", len(steps.classes))
+        head = settings.model.get("head")
+        count = head.get("num_classes") if isinstance(head, dict) else None
+        if not isinstance(count, int):  # export says what is wrong, if it is
+            count = len(steps.classes)
         return steps if len(steps.classes) == count else replace(steps, classes=[str(k) for k in range(count)])
 
     def export(self, opset: int) -> Exported:
@@ -76,7 +80,9 @@ class MmclsSource:
             steps = derive(settings, self.config, classes)
         check_tracked(reads - {absolute(self.checkpoint)}, self.config, texts(settings._cfg_dict.to_dict()))
         images = [steps(image) for image in steps.noise(8)]
-        reference = np.concatenate([_logits(network, x) for x in images])  # before to_onnx changes its form
+        reference = np.concatenate(
+            [_logits(network, x, self.config) for x in images]
+        )  # before to_onnx changes its form
         if not steps.classes:
             steps = replace(steps, classes=[str(k) for k in range(reference.shape[1])])
         if reference.shape[1] != len(steps.classes):
@@ -92,10 +98,16 @@ class MmclsSource:
     def run(self) -> Callable[[Array], Array]:
         """As Source.run."""
         network = classifier(self.config, self.checkpoint, self.trusted)[2]
-        return lambda x: _logits(network, x)[0]
+        return lambda x: _logits(network, x, self.config)[0]
 
 
-def _logits(network: torch.nn.Module, x: Array) -> Array:
-    with torch.no_grad():
-        logits: Array = network(torch.from_numpy(x[None])).numpy()
+def _logits(network: torch.nn.Module, x: Array, where: str) -> Array:
+    """The network's logits of one image, of shape (1, classes). Raises OctetError where its code fails."""
+    try:
+        with torch.no_grad():
+            logits: Array = network(torch.from_numpy(x[None])).numpy()
+    except CODE_ERRORS as error:
+        raise OctetError(
+            f"{where}: the network cannot compute an image of {x.shape[1]} x {x.shape[2]} pixels: {failure(error)}"
+        ) from None
     return logits

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 from octet.core.errors import OctetError
 from octet.core.places import from_here
 
-_WRONG = (
+CODE_ERRORS = (  # what a user's code may raise
     ImportError,
     SyntaxError,
     NameError,
@@ -26,6 +27,7 @@ _WRONG = (
     RuntimeError,
     ArithmeticError,
     AssertionError,
+    SystemExit,
 )
 _OCTET = ("octet", "stages", "tests")
 _pristine: list[tuple[Any, dict[str, Any]]] = []  # mmcls's and mmcv's registries, and what they hold by themselves
@@ -109,10 +111,23 @@ def _import(name: str, config: Path, where: str) -> None:
             f"{what}is neither beside the config, as {place}.py or in {place}/, nor in the environment; put it there, or "
             "install it into .venv"
         )
-    except _WRONG as error:
-        problem = f"custom_imports names {name!r}, which cannot be imported: {type(error).__name__}: {error}"
+    except CODE_ERRORS as error:
+        problem = f"custom_imports names {name!r}, which cannot be imported: {failure(error)}"
     if problem:
         raise OctetError(f"{where}: {problem}")
+
+
+def failure(error: BaseException) -> str:
+    """What a user's code raised and, where it is in a module beside the config that was read last, in which line."""
+    chain: list[BaseException] = []
+    inner: BaseException | None = error
+    while inner is not None:
+        chain, inner = [*chain, inner], inner.__context__
+    frames = [frame for one in chain for frame in reversed(traceback.extract_tb(one.__traceback__))]
+    here = [frame for frame in frames if any(Path(frame.filename).is_relative_to(root) for root in _roots)]
+    place = f" ({from_here(Path(here[0].filename))}, line {here[0].lineno})" if here else ""
+    words = str(error).strip().splitlines()
+    return f"{type(error).__name__}{f': {words[0]}' if words else ''}{place}"
 
 
 def loaded_modules() -> dict[str, Path]:

@@ -99,7 +99,13 @@ def present(name: str, config: str | None, checkpoint: str, data: str, is_onnx: 
         ("data", data, "folder; expected the images to calibrate with and to test on"),
     ):
         path = Path(value)
-        if str(path) not in known_outputs and not path.exists() and not Path(f"{path}.dvc").exists():
+        is_there = path.is_dir() if key == "data" else path.is_file()
+        if path.exists() and not is_there:
+            kinds = ("folder", "file") if key == "data" else ("file", "folder")
+            raise OctetError(
+                f"{PARAMS}: models.{name}.{key}: {value}: expected a {kinds[0]}, found a {kinds[1]}; name a {what}"
+            )
+        if str(path) not in known_outputs and not is_there and not Path(f"{path}.dvc").exists():
             raise OctetError(f"{PARAMS}: models.{name}.{key}: {value}: no such {what}. Put it there, or name another")
 
 

@@ -189,6 +189,12 @@ def test_unknown_config(project):
         ('type="ImageClassifier"', 'type="ImageClasifier"', "mmcls cannot build the model"),
         ("test_pipeline = [", 'test_pipeline = [dict(type="Lighting"),', "does not know the step 'Lighting'"),
         ('type="CIFAR10"', 'type="VOC"', "data.test.type is 'VOC'"),
+        (
+            "std=[64.0, ",
+            "std=[0, ",
+            "Normalize has mean [128.0, 120.0, 110.0] and std [0.0, 60.0, 55.0]; expected numbers, and",
+        ),
+        ("mean=[128.0, ", "mean=[float('nan'), ", "Normalize has mean [nan, 120.0, 110.0]"),
     ],
 )
 def test_bad_config(project, old, new, message):

@@ -5,10 +5,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from octet.core import params, yaml
 from octet.core.errors import OctetError
 from octet.export.mmcls_model import build, read_config
+from octet.export.mmcls_source import MmclsSource
 from octet.project import copies, entries
 from octet.zoo import catalogue
 
@@ -151,7 +153,14 @@ def test_a_model_is_added_by_its_paths(project):
         assert not Path("configs").exists()
         path = Path(entry[next(key for key in entry if not Path(entry[key]).exists())])
         path.parent.mkdir(exist_ok=True)
-        path.write_text("_base_ = ['base.py']\nmodel = dict(neck=(3, -1))\n")
+        if str(path) == entry["data"]:
+            path.mkdir()
+        else:
+            path.write_text("_base_ = ['base.py']\nmodel = dict(neck=(3, -1))\n")
+    with pytest.raises(OctetError, match="net-v1_5.data: my/base.py: expected a folder, found a file; name a folder"):
+        entries.add(None, entry | {"data": "my/base.py"})
+    with pytest.raises(OctetError, match="net-v1_5.checkpoint: my: expected a file, found a folder; name a file"):
+        entries.add(None, entry | {"checkpoint": "my"})
     name = entries.add(None, entry)
     assert name == "net-v1_5" == entries.add(None, entry)
     copy = Path("configs/models/net-v1_5.py")
@@ -268,6 +277,24 @@ def test_modules_and_files_that_a_config_reads_are_copied_with_it(project, capsy
     assert Path("configs/models/one/my_widths.py").read_text() == "WIDTH = 5\n"
 
 
+@pytest.mark.parametrize("problem", ["raise RuntimeError('boom')", "1 / 0", "[][1]", "raise SystemExit(2)"])
+@pytest.mark.parametrize("place", ["super().__init__()", "return (self.conv(x),)"])
+def test_a_network_s_own_code_that_fails_is_told_with_its_line(project, place, problem):
+    custom(Path("my"), ["a", "b"])
+    module = Path("my/my_models/net.py")
+    module.write_text(
+        module.read_text().replace(place, problem if place == "super().__init__()" else f"{problem}; {place}")
+    )
+    source = MmclsSource("my/net.py", "net.pth", False)
+    weights = {"backbone.conv.weight": torch.ones(4, 3, 3, 3), "backbone.conv.bias": torch.ones(4)}
+    torch.save(weights | {"head.fc.weight": torch.ones(2, 4), "head.fc.bias": torch.ones(2)}, "net.pth")
+    what, line = "the network cannot compute an image of 8 x 8 pixels", 12
+    if "__init__" in place:
+        what, line = "mmcls cannot build the model", 8
+    with pytest.raises(OctetError, match=rf"my/net.py: {what}: \w+(: .*)? \(my/my_models/net.py, line {line}\)$"):
+        source.export(13)
+
+
 def test_a_module_that_is_missing_or_wrong_is_named(project):
     custom(Path("my"), "lists/classes.txt")
     config = Path("my/net.py")
@@ -287,11 +314,20 @@ def test_a_module_that_is_missing_or_wrong_is_named(project):
         ("x = (", "SyntaxError"),
         ("1 / 0", "ZeroDivisionError: division by zero"),
         ("import a.b", "'a'"),
+        ("x = 1\nraise SystemExit(2)", r"SystemExit: 2 \(my/my_models.py, line 2\)"),
     ):
         Path("my/my_models.py").write_text(text)
         with pytest.raises(OctetError, match=f"custom_imports names 'my_models', which .*{problem}"):
             read_config(str(config))
     text = config.read_text()
+    for code, problem in (
+        ("raise RuntimeError('no\\nsuch')", "RuntimeError: no$"),
+        ("raise SystemExit", "SystemExit$"),
+        ("_base_ = 'net.py'", "it inherits from itself, or is nested too deeply"),
+    ):
+        config.write_text(code)
+        with pytest.raises(OctetError, match=f"my/net.py: cannot be read as an mmcls config: {problem}"):
+            read_config(str(config))
     for imports in ("['torch']", "[1]", "{}"):
         config.write_text(text.replace("['my_models']", imports))
         Path("my/torch.py").touch()

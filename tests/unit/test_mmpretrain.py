@@ -11,6 +11,7 @@ from octet.data.images import split_images
 from octet.export import checkpoint
 from octet.export.mmcls_model import build, read_config
 from octet.export.mmcls_pipeline import derive
+from octet.export.mmcls_source import MmclsSource
 from octet.export.mmpretrain.weights import as_mmcls_names
 from tests.bench.mmpretrain.__main__ import compare
 
@@ -103,6 +104,24 @@ CASES = {
         MODEL + DATA.replace("    dict(type='CenterCrop', crop_size=(14, 12)),\n", ""),
         "test_dataloader.dataset.pipeline: the network's input would have another size",
     ),
+    "another library's scope": (
+        MODEL.replace("'ResNet'", "'mmdet.ResNet'") + DATA,
+        "model.backbone: .*no 'mmdet.ResNet'",
+    ),
+    "a model that is none": (DATA + "model = 5\n", "has no 'model'; expected an mmcls or mmpretrain config"),
+    "data_preprocessor a list": (
+        MODEL + DATA.replace("dict(num_classes=3, mean=", "[3] or dict(mean="),
+        "data_preprocessor: expected a dictionary with mean and std",
+    ),
+    "mean a number": (
+        MODEL + DATA.replace("[123.675, 116.28, 103.53]", "5"),
+        "mean is 5 and std .*; expected a list each",
+    ),
+    "std 0": (
+        MODEL + DATA.replace("58.395", "0"),
+        "Normalize has mean .* and std .0.0, 57.12.*; expected numbers, and no 0",
+    ),
+    "size 0": (MODEL + DATA.replace("scale=16", "scale=0"), "mmcls cannot build it: Resize: a value is not allowed"),
     "split": (
         MODEL + DATA.replace("'CustomDataset'", "'ImageNet', split='dev'"),
         r"test_dataloader.dataset.split is 'dev'; expected train or val or test",
@@ -118,6 +137,17 @@ def test_what_is_not_taken_is_named(tmp_path, case):
     with pytest.raises(OctetError, match=message) as error:
         derive(read_config(path), path)
     assert str(error.value).startswith(path)
+
+
+def test_a_number_of_classes_that_is_none_is_named(tmp_path):
+    """mmcls's error, and only by export: what looks at the steps alone has no need of it."""
+    path = written(tmp_path, MODEL.replace("num_classes=3", "num_classes='three'") + DATA)
+    source = MmclsSource(path, str(tmp_path / "net.pth"), False)
+    assert source.look().classes == ["a", "b", "c"]
+    with pytest.raises(
+        OctetError, match="config.py: mmcls cannot build the model: TypeError: ImageClassifier: LinearClsHead"
+    ):
+        source.export(13)
 
 
 def test_mmpretrains_own_modules_are_not_imported(tmp_path):

@@ -114,6 +114,11 @@ def test_a_text_file_of_classes_that_is_wrong_is_named(path, classes, content, m
             "{channel_order: RGB, mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225]}",
             "std: [0.229, 0.224, 0.225] is of values from 0 to 1. Set 'range: 1', or multiply mean and std by 255",
         ),
+        (
+            f"{{channel_order: RGB, {MEAN}, range: 2}}",
+            "range: expected one of 1, 255, found 2. For example 255",
+        ),
+        (f"{{channel_order: RGB, {MEAN}, range: one}}", 'range: unknown value "one". Known: 1, 255'),
         (f"{{channel_order: RGB, {MEAN}, crop: 0.9, resize: 256}}", "crop: is given beside 'resize'. Keep one of them"),
         (f"{{channel_order: RGB, {MEAN}, interpolation: area}}", 'backend: area is a filter of cv2; found "pillow"'),
     ],

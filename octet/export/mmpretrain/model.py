@@ -6,7 +6,7 @@ import inspect
 from typing import Any
 
 from octet.core.errors import OctetError
-from octet.export.mmcls_package import BACKBONES, HEADS, NECKS, VisionTransformer
+from octet.export.mmcls_package import BACKBONES, HEADS, NECKS, VisionTransformer, registered
 
 _PARTS = {"backbone": BACKBONES, "neck": NECKS, "head": HEADS}
 _ONLY_TRAINING = ("init_cfg", "loss", "topk", "cal_acc", "frozen_stages", "pretrained")
@@ -43,7 +43,7 @@ def model_of(model: dict[str, Any], name: str) -> dict[str, Any]:
 
 def _part(settings: Any, registry: Any, where: str) -> dict[str, Any]:
     kind = settings.get("type") if isinstance(settings, dict) else None
-    network = registry.get(kind) if isinstance(kind, str) else None
+    network = registered(registry, kind)
     if network is None:
         raise OctetError(f"{where}: mmcls 0.25, which Octet builds networks with, has no {kind!r}; {_SEE}")
     options = {key: value for key, value in settings.items() if key not in _ONLY_TRAINING}

@@ -109,6 +109,8 @@ _STEPS: dict[str, Callable[[Step, str], list[Step]]] = {
 
 def _normalize(preprocessor: Step, where: str) -> list[Step]:
     """What the data_preprocessor does, as a step of mmcls; none where it does nothing."""
+    if not isinstance(preprocessor, dict):
+        raise OctetError(f"{where}: expected a dictionary with mean and std, or none")
     kind = preprocessor.get("type", _PREPROCESSORS[0])
     if kind not in _PREPROCESSORS:
         raise OctetError(f"{where}.type is {kind!r}; Octet knows {' and '.join(_PREPROCESSORS)}")
@@ -120,6 +122,8 @@ def _normalize(preprocessor: Step, where: str) -> list[Step]:
         raise OctetError(f"{where}: expected mean and std, or neither of them")
     if mean is None or std is None:
         return [{"type": "Normalize", "mean": [0.0] * 3, "std": [1.0] * 3, "to_rgb": True}] if swaps else []
+    if not isinstance(mean, list | tuple) or not isinstance(std, list | tuple):
+        raise OctetError(f"{where}: mean is {mean!r} and std {std!r}; expected a list each, of one number a channel")
     return [{"type": "Normalize", "mean": list(mean), "std": list(std), "to_rgb": swaps}]
 
 
