@@ -44,7 +44,17 @@ TARGETS = {
     "runtimes": ["MODEL", "IMAGES", "RUNTIMES"],
     **{
         name: ["MODEL"]
-        for name in ("track", "report", "package", "example", "dump", "check", "screenshots", "bench-peers")
+        for name in (
+            "track",
+            "report",
+            "package",
+            "example",
+            "dump",
+            "check",
+            "screenshots",
+            "bench-peers",
+            "bench-instructions",
+        )
     },
     **{name: ["MODEL"] for name in ("sweep-calibrators", "sweep-recovery")},
 }
