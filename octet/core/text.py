@@ -69,7 +69,7 @@ def wrap(text: str, most: float, lines: int, width: Width = columns) -> list[str
         else:
             wrapped += _pieces(word, most, width)
     if len(wrapped) > lines:
-        wrapped = [*wrapped[: lines - 1], shorten(wrapped[lines - 1] + wrapped[lines], most, width)]
+        wrapped = [*wrapped[: lines - 1], shorten("".join(wrapped[lines - 1 :]), most, width)]
     return wrapped
 
 

@@ -138,7 +138,8 @@ def _check_numbers(layer: Layer, bin: str) -> None:
         bad = np.isnan(values) if layer.type == "MemoryData" else ~np.isfinite(values)
         what = "numbers are not finite"
         if not bad.any() and is_scale(layer, role):
-            bad, what = values <= 0, "scales are not above zero"
+            weights = role.startswith("weight")  # of a channel of zeros: ncnn takes a scale of 0 for a factor of 0
+            bad, what = (values < 0, "scales are below zero") if weights else (values <= 0, "scales are not above zero")
         if bad.any():
             raise OctetError(
                 f"{bin}: layer {layer.name}, {role}: {int(bad.sum()):,} of {len(values):,} {what}; the file is damaged: make "

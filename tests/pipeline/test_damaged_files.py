@@ -128,9 +128,9 @@ def run(words: str) -> None:
             sys.argv = ["octet.tune", "models/tiny", "--out", "configs/targets/tiny.yaml"]
             tune.main()
         elif name == "package":
-            commands.package("tiny", "ncnn")
+            commands.package("tiny", "ncnn", runner=False)
         elif words == "engine zip":
-            commands.package("tiny", "onnxruntime")
+            commands.package("tiny", "onnxruntime", runner=False)
         elif name == "octet" or name in ("check", "package", "report", "dump"):
             commands.COMMANDS[words.split()[-1]]("tiny")
         else:

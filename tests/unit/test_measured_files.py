@@ -7,7 +7,7 @@ import pytest
 
 from octet.core.errors import OctetError
 from octet.report import collect
-from octet.summary.summary import _latency
+from octet.summary.summary import latency
 
 pytestmark = pytest.mark.unit
 
@@ -31,14 +31,14 @@ def written(tmp_path: Path, content: object) -> Path:
 def test_valid_latencies(tmp_path):
     path = written(tmp_path, VALID)
     assert collect._speeds(path, "x")[1]["int8"].fps == 3
-    assert _latency(path)[1] == {1: {"fp32": 3, "int8": 3}}
+    assert latency(path)[1] == {1: {"fp32": 3, "int8": 3}}
 
 
 @pytest.mark.parametrize("content", DAMAGED)
 def test_damaged_latencies_of_the_report_and_the_summary(tmp_path, content):
     path = written(tmp_path, content)
     with pytest.raises(OctetError, match=r"latency.json: expected the keys"):
-        _latency(path)
+        latency(path)
     if isinstance(content, dict) and "threads_1" in content and "machine" in content:
         with pytest.raises(OctetError, match=r"latency.json: not what the stage benchmark writes"):
             collect._speeds(path, "x")
@@ -47,7 +47,7 @@ def test_damaged_latencies_of_the_report_and_the_summary(tmp_path, content):
 @pytest.mark.parametrize("machine", [None, {}, MACHINE | {"cores": "2"}])
 def test_a_damaged_machine(tmp_path, machine):
     with pytest.raises(OctetError, match=r"latency.json: expected the keys machine"):
-        _latency(written(tmp_path, VALID | {"machine": machine}))
+        latency(written(tmp_path, VALID | {"machine": machine}))
 
 
 @pytest.mark.parametrize(

@@ -215,17 +215,26 @@ def test_what_pnnx_writes_oddly_comes_back_byte_for_byte():
         loads(text, data[:-1])
 
 
-@pytest.mark.parametrize("role", ["weight_scales", "input_scale"])
-@pytest.mark.parametrize("value", [0, -0.0, -100])
-def test_scales_that_are_not_above_zero(tmp_path, role, value):
-    """Biases and weights may be."""
+@pytest.mark.parametrize(
+    ("role", "value", "problem"),
+    [
+        ("input_scale", 0, "not above zero"),
+        ("input_scale", -0.0, "not above zero"),
+        ("input_scale", -100, "not above zero"),
+        ("weight_scales", -100, "below zero"),
+    ],
+)
+def test_scales_that_cannot_be(tmp_path, role, value, problem):
+    """Biases and weights may be, and the scale of a channel whose weights are all zero may be zero."""
     net = loads(PARAM, BIN)
     net.layers[1].weights["bias"].data = np.array([value], np.float32)
+    save_net(net, tmp_path / "x.param", tmp_path / "x.bin")
+    net.layers[1].weights["weight_scales"].data = np.zeros(1, np.float32)
     save_net(net, tmp_path / "x.param", tmp_path / "x.bin")
     load_net(tmp_path / "x.param", tmp_path / "x.bin")
     net.layers[1].weights[role].data = np.array([value], np.float32)
     save_net(net, tmp_path / "x.param", tmp_path / "x.bin")
-    with pytest.raises(OctetError, match=f"x.bin: layer conv_0, {role}: 1 of 1 scales are not above zero; .*make it"):
+    with pytest.raises(OctetError, match=f"x.bin: layer conv_0, {role}: 1 of 1 scales are {problem}; .*make it"):
         load_net(tmp_path / "x.param", tmp_path / "x.bin")
 
 

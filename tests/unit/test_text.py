@@ -1,7 +1,7 @@
 """Names that are too long, and tables whose columns line up."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from octet.core.text import columns, shorten, table, wrap
@@ -26,6 +26,7 @@ def test_a_shortened_name_fits_and_begins_as_the_name_does(name, most):
 
 
 @given(st.text(max_size=60), st.integers(2, 20), st.integers(1, 4))
+@example("0 0 0", 2, 1)
 def test_a_wrapped_text_fits(text, most, count):
     lines = wrap(text, most, count)
     assert len(lines) <= count
