@@ -22,7 +22,7 @@ def overview() -> str:
             [
                 name,
                 str(info["cpu"]) + " (emulated)" * info["emulated"],
-                str(info["cores"]),
+                str(info.get("cores", "")),
                 " ".join(map(str, info["features"])),
             ]
         )

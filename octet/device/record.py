@@ -65,7 +65,7 @@ class DeviceFigures:
             figures = cls(path.stem, content["device"], whole_number(content["n_images"]), sha256, runs)
         except (AttributeError, KeyError, TypeError, ValueError):
             raise OctetError(f"{path}: not what 'make device' writes; {made_by}") from None
-        if not is_machine(figures.device, "cpu", "cores", "features", "ncnn") or len({*figures.all_threads()}) > 1:
+        if not is_machine(figures.device, "cpu", "features", "ncnn") or len({*figures.all_threads()}) > 1:
             raise OctetError(f"{path}: not what 'make device' writes; {made_by}")
         return figures
 

@@ -293,11 +293,11 @@ def read_result(folder: Path, k: int, n_images: int, name: str) -> Result:
 
 
 def processor_of(device: Device, info: Mapping[str, Any]) -> dict[str, Any]:
-    """What a device is. Of an emulator nothing is told that is this machine's: its processor, big cores, memory.
+    """What a device is. Of an emulator nothing is told that is this machine's: its processor, cores, memory.
 
     >>> arm = Command(kind="command", command=("qemu", "-cpu", "max"), architecture="aarch64", folder="x", emulated=True)
     >>> processor_of(arm, {"cpu": "Xeon", "cores": 2, "big_cores": 2, "memory_kib": 9, "features": ["sve"]})
-    {'cpu': 'qemu -cpu max', 'cores': 2, 'features': ['sve'], 'emulated': True, 'emulator': 'qemu -cpu max'}
+    {'cpu': 'qemu -cpu max', 'features': ['sve'], 'emulated': True, 'emulator': 'qemu -cpu max'}
 
     Args:
         device: Its file.
@@ -305,7 +305,7 @@ def processor_of(device: Device, info: Mapping[str, Any]) -> dict[str, Any]:
     """
     about = {**info, "cpu": printable(info["cpu"]), "emulated": device.emulated}
     if device.emulated:
-        about = {key: value for key, value in about.items() if key not in ("big_cores", "memory_kib")}
+        about = {key: value for key, value in about.items() if key not in ("cores", "big_cores", "memory_kib")}
     if isinstance(device, Command) and (device.emulated or device.architecture != platform.machine()):
         about["cpu"] = about["emulator"] = shlex.join(device.command)
     return about | ({"cpu": device.cpu} if device.cpu else {})
