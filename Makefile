@@ -115,8 +115,8 @@ devices: .venv/.ready .venv-runner/.locked  ## Try each device of configs/device
 device: .venv/.ready .venv-runner/.locked  ## Run fp32, ncnn's default float and int8 on DEVICE=name; MODEL=name, IMAGES=200
 	@$(PY) -m octet device --device="$$DEVICE" $(FOR_MODEL) $${IMAGES:+--images="$$IMAGES"}
 
-runtimes: .venv/.ready  ## Run fp32 and int8 of all models or MODEL=name on other releases of ncnn, RUNTIMES="1.0.20221128 1.0.20250916"; IMAGES=200
-	@$(RUN) -m octet runtimes $(FOR_MODEL) $${IMAGES:+--images="$$IMAGES"} $${RUNTIMES:+--runtimes="$$RUNTIMES"}
+runtimes: .venv/.ready $(if $(value DEVICE),.venv-runner/.locked)  ## Run fp32 and int8 of all models or MODEL=name on other releases of ncnn, RUNTIMES="1.0.20221128 1.0.20250916", here or on DEVICE=name; IMAGES=200
+	@$(RUN) -m octet runtimes $(FOR_MODEL) $${DEVICE:+--device="$$DEVICE"} $${IMAGES:+--images="$$IMAGES"} $${RUNTIMES:+--runtimes="$$RUNTIMES"}
 
 device-clean: .venv/.ready .venv-runner/.locked  ## Remove what was put on DEVICE=name
 	@$(PY) -m octet device-clean --device="$$DEVICE"

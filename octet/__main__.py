@@ -350,13 +350,13 @@ def tune(model: str, profile: str | None = None, device: str | None = None, runt
     tune_elsewhere(model, profile and usable(profile, "NAME"), device, runtime)
 
 
-def runtimes(model: str | None, images: int, runtimes: list[str]) -> None:
-    """Run models on other releases of ncnn: what they answer there, and what int8 wins."""
+def runtimes(model: str | None, images: int, runtimes: list[str], device: str | None) -> None:
+    """Run models on other releases of ncnn, here or on a device: what they answer there, and what int8 wins."""
     from octet.device.runtimes import measure
 
     loaded, names = _models(model)
     for name in names:
-        print(f"{measure(name, loaded, images, ' '.join(runtimes).split())}: written")
+        print(f"{measure(name, loaded, images, ' '.join(runtimes).split(), device or '')}: written")
 
 
 def device_clean(device: str) -> None:

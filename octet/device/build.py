@@ -56,16 +56,17 @@ _SETTINGS = {
 }
 
 
-def binary(architecture: str) -> Path:
-    """Where the runner of an architecture lies once it is built."""
-    return FOLDER / architecture / "runner"
+def binary(architecture: str, release: str = VERSION) -> Path:
+    """Where the runner of an architecture lies once it is built, with the locked ncnn or with another release."""
+    return FOLDER / (architecture if release == VERSION else f"{architecture}-{release}") / "runner"
 
 
-def build(architecture: str) -> Path:
+def build(architecture: str, release: str = VERSION) -> Path:
     """Builds the runner, or what of it has changed.
 
     Args:
         architecture: aarch64 or x86_64.
+        release: Of ncnn.
 
     Returns:
         The binary.
@@ -73,19 +74,22 @@ def build(architecture: str) -> Path:
     Raises:
         OctetError: The compilers are not installed, ncnn's source cannot be had, or it does not build.
     """
-    zig, source = compiler(), ncnn_source()
-    folder = (FOLDER / architecture).resolve()
+    zig, source = compiler(), ncnn_source(release)
+    folder = binary(architecture, release).parent.resolve()
     _write_tools(folder / "bin", architecture, zig.resolve())
     toolchain = folder / "toolchain.cmake"
     write_text(toolchain, _TOOLCHAIN.format(architecture=architecture, bin=folder / "bin"))
     configure = ["cmake", "-G", "Ninja", "-S", str(_SOURCE.resolve()), "-B", str(folder)]
-    configure += [f"-DNCNN_SOURCE={source.resolve()}", f"-DNCNN_VERSION={VERSION.rpartition('.')[2]}"]
+    configure += [f"-DNCNN_SOURCE={source.resolve()}", f"-DNCNN_VERSION={release.rpartition('.')[2]}"]
+    configure += (
+        ["-DCMAKE_POLICY_VERSION_MINIMUM=3.5"] if release != VERSION else []
+    )  # before 2025-04 they ask for CMake 2.8
     configure += [f"-DCMAKE_TOOLCHAIN_FILE={toolchain}", "-DCMAKE_BUILD_TYPE=Release", "-DCMAKE_INSTALL_LIBDIR=lib"]
     configure += [f"-DNCNN_{name}={value}" for name, value in _SETTINGS[architecture].items()]
     if not (folder / "build.ninja").is_file():
         _run(configure, folder, f"runner, {architecture}: asking the compiler")
     _run(["ninja", "-C", str(folder), "runner"], folder, f"runner, {architecture}")
-    return binary(architecture)
+    return binary(architecture, release)
 
 
 def build_program(architecture: str, source: Path, name: str) -> Path:
@@ -124,9 +128,9 @@ def compiler() -> Path:
     return zig
 
 
-def ncnn_source() -> Path:
-    """The folder of ncnn's source. Raises OctetError where it is not there and cannot be fetched."""
-    return unpacked(FOLDER, ENVIRONMENT / "bin" / "python")
+def ncnn_source(release: str = VERSION) -> Path:
+    """The folder of the source of a release of ncnn. Raises OctetError where it is not there and cannot be fetched."""
+    return unpacked(FOLDER, ENVIRONMENT / "bin" / "python", release)
 
 
 def _write_tools(folder: Path, architecture: str, zig: Path) -> None:

@@ -1,6 +1,7 @@
-"""make runtimes: a model's files on other releases of ncnn, on this machine: what they answer there, and what int8 wins.
+"""make runtimes: a model's files on other releases of ncnn: what they answer there, and what int8 wins.
 
-Each release runs in a process of its own (octet/device/on_release.py): the two models in turn, one thread.
+On this machine each release's wheel runs in a process of its own (octet/device/on_release.py); on a device, a runner that is
+built with it. The two models run in turn, one thread.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import tempfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import ncnn
 import numpy as np
 
 from octet.core.errors import OctetError
@@ -20,19 +23,25 @@ from octet.core.folder import PRECISIONS, ModelFolder
 from octet.core.params import Params, model
 from octet.core.text import printable, table
 from octet.data import preprocess
-from octet.data.images import split_images
+from octet.data.images import Images, split_images
+from octet.device import devices
+from octet.device.connections import Connection, connect
 from octet.device.figures import Against, Logits
+from octet.device.inputs import write_inputs
+from octet.device.on_release import WARM_UP
 from octet.device.record import fingerprints
 from octet.device.releases import environment, one_a_year, release, unpacked, with_wheel
 from octet.device.runtimes_record import OnRelease, Runtimes, columns
+from octet.device.session import Job, Session
 from octet.ncnn.engine import Engine, logits
 from octet.ncnn.machine import machine
+from octet.ncnn.net import load_net
 
 TIMED_RUNS = 100
 _LIMIT_S = 3600
 
 
-def measure(name: str, params: Params, count: int, runtimes: Sequence[str]) -> Path:
+def measure(name: str, params: Params, count: int, runtimes: Sequence[str], device: str = "") -> Path:
     """Runs a model on releases of ncnn, prints a table of them and writes their figures.
 
     Args:
@@ -40,6 +49,7 @@ def measure(name: str, params: Params, count: int, runtimes: Sequence[str]) -> P
         params: All of params.yaml.
         count: On how many test images; all where there are fewer.
         runtimes: The releases; empty: the last one of each year that has a wheel for this Python.
+        device: A device of configs/devices, for which the runner is built with each release; empty: this machine.
 
     Returns:
         The file of figures.
@@ -49,27 +59,30 @@ def measure(name: str, params: Params, count: int, runtimes: Sequence[str]) -> P
     """
     entry, folder = model(params, name), ModelFolder(name)
     named = sorted({release(text) for text in runtimes})
+    way = connect(device, devices.load(device)) if device else None
     require([*folder.fp32, *folder.int8, folder.preprocess], f"'make quantize MODEL={name}' makes it")
     steps = preprocess.load(folder.preprocess)
     steps.needs_classes("make runtimes")
-    packages = {each: unpacked(each) for each in named or one_a_year(with_wheel())}
+    releases = named or one_a_year(with_wheel())
+    packages = {} if way else {each: unpacked(each) for each in releases}
     images = split_images(entry.data, "test", steps, None, "IMAGES")
     images = images.pick(np.arange(min(count, len(images)))).readable("make runtimes")
     if len(images) < 2:
         raise OctetError(f"{entry.data}: has {len(images)} test images that can be read; expected at least two")
     host = logits(Engine(folder.int8.param, folder.int8.bin, shape=steps.shape), images, "this machine, int8")
+    about = machine()
     with tempfile.TemporaryDirectory(prefix="octet-runtimes-") as temporary:
-        for precision in PRECISIONS:
-            for path in folder.ncnn(precision):
-                (Path(temporary) / path.name).symlink_to(path.resolve())
-        inputs = np.lib.format.open_memmap(  # type: ignore[no-untyped-call]
-            Path(temporary) / "inputs.npy", "w+", np.float32, (len(images), *steps.shape)
-        )
-        for k in range(len(images)):
-            inputs[k] = images[k]
-        inputs.flush()
-        releases = {each: run_on(each, package, Path(temporary), host) for each, package in packages.items()}
-    figures = Runtimes(machine(), len(images), TIMED_RUNS, fingerprints(folder), releases)
+        place = Path(temporary)
+        if way:
+            write_inputs(place / "inputs", len(images), steps.shape, (images[k] for k in range(len(images))))
+            write_inputs(place / "one", 1, steps.shape, [images[0]])
+            runs = {each: on_device(each, way, folder, place, host) for each in releases}
+            about = next((info for info, _ in runs.values() if info), about) | {"ncnn": ncnn.__version__}
+            of = {each: figures for each, (_, figures) in runs.items()}
+        else:
+            _lay_out(folder, images, steps.shape, place)
+            of = {each: run_on(each, package, place, host) for each, package in packages.items()}
+    figures = Runtimes(device, about, len(images), TIMED_RUNS, fingerprints(folder), of)
     path = figures.write(folder)
     heads, rows = columns(figures)
     print(
@@ -77,6 +90,52 @@ def measure(name: str, params: Params, count: int, runtimes: Sequence[str]) -> P
     )
     print(table(rows, heads, "l" + "r" * (len(heads) - 1)))
     return path
+
+
+def _lay_out(folder: ModelFolder, images: Images, shape: tuple[int, int, int], place: Path) -> None:
+    """Makes the folder that octet/device/on_release.py reads."""
+    for precision in PRECISIONS:
+        for path in folder.ncnn(precision):
+            (place / path.name).symlink_to(path.resolve())
+    inputs = np.lib.format.open_memmap(  # type: ignore[no-untyped-call]
+        place / "inputs.npy", "w+", np.float32, (len(images), *shape)
+    )
+    for k in range(len(images)):
+        inputs[k] = images[k]
+    inputs.flush()
+
+
+def on_device(
+    name: str, way: Connection, folder: ModelFolder, place: Path, host: Logits
+) -> tuple[dict[str, Any], OnRelease]:
+    """Runs a model on a device, by a runner with a release.
+
+    Args:
+        name: The release.
+        way: The device.
+        folder: The model's.
+        place: A folder with `inputs`, all network inputs, and `one`, the first of them.
+        host: The logits of int8 with the installed release on this machine, of shape (n, classes).
+
+    Returns:
+        What the device is, and the release's figures; nothing, and why it does not run the model.
+    """
+    try:
+        session = Session(way, name)
+        nets = {key: load_net(folder.ncnn(key).param, folder.ncnn(key).bin) for key in PRECISIONS}
+        jobs = [Job(key, "fp32", folder.ncnn(key), net.input, net.output) for key, net in nets.items()]
+        answers = session.run(jobs, place / "inputs", len(host), f"{way.name}, ncnn {name}", warm_up=0)
+        times = {key: 0.0 for key in PRECISIONS}
+        if not way.device.emulated:
+            what = f"{way.name}, ncnn {name}, times"
+            timed = session.run(jobs, place / "one", 1, what, cores="big", warm_up=WARM_UP, runs=TIMED_RUNS)
+            times = {key: decimals(float(np.median(timed[key].latency_ms)), 3) for key in PRECISIONS}
+    except OctetError as error:
+        return {}, OnRelease(printable(str(error)))
+    fp32, int8 = (answers[key].logits for key in PRECISIONS)
+    if int8.shape != host.shape or not np.isfinite(int8).all():
+        return session.info, OnRelease("its answers are no logits of this model")
+    return session.info, OnRelease("", Against.of(host, int8), Against.of(fp32, int8), times["fp32"], times["int8"])
 
 
 def run_on(name: str, package: Path | None, folder: Path, host: Logits) -> OnRelease:

@@ -32,6 +32,7 @@ from octet.device.build import build
 from octet.device.connections import Connection
 from octet.device.devices import Command, Device
 from octet.device.figures import milliseconds, number, whole_number
+from octet.device.source import VERSION
 
 _MOST_CORES = 4096
 _DONE = re.compile(r"done (\d+) of (\d+)")
@@ -88,14 +89,15 @@ class Session:
 
     Args:
         connection: The way to it.
+        release: Of ncnn, in the runner.
 
     Raises:
         OctetError: It cannot be reached, or the runner does not run there.
     """
 
-    def __init__(self, connection: Connection):
+    def __init__(self, connection: Connection, release: str = VERSION):
         self.connection, self.folder = connection, connection.folder.rstrip("/")
-        binary = build(connection.architecture())
+        binary = build(connection.architecture(), release)
         digest = checksum(binary, "sha256")
         self.runner_checksum = digest[:16]
         self._runner = f"{self.folder}/runner-{self.runner_checksum}"

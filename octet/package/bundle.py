@@ -79,8 +79,7 @@ def contents(folder: ModelFolder, checkpoint: str, programs: Mapping[str, bytes]
     kind = Fidelity.load(folder.figures("int8"), True) if steps["outputs"] else Accuracy.load(folder.figures("int8"))
     reasons = of_model(folder, net, parameters.target, parameters.keep_fp32)
     devices = [figures for figures in load_all(folder) if figures.is_of(folder)]
-    runtimes = runtimes_record.load(folder)
-    runtimes = runtimes if runtimes and runtimes.is_of(folder) else None
+    runtimes = runtimes_record.load_all(folder)
     text = card(folder.name, parameters, steps, blobs, reasons, summary, kind, sums, devices, runtimes)
     files["README.md"] = text.encode()
     files["SHA256SUMS"] = "".join(f"{digest}  {file}\n" for file, digest in sums.items()).encode()

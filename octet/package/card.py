@@ -32,7 +32,7 @@ def card(
     int8: Accuracy | Fidelity,
     sums: Mapping[str, str],
     devices: Sequence[DeviceFigures],
-    runtimes: Runtimes | None,
+    runtimes: Sequence[Runtimes],
 ) -> str:
     """README.md.
 
@@ -73,8 +73,7 @@ def card(
         geometry=[sentence(step, steps) for step in steps["geometry"]],
         sums=sums,
         devices=columns(devices) if devices else None,
-        runtimes=runtimes,
-        runtimes_table=runtimes_record.columns(runtimes) if runtimes else None,
+        runtimes=[(of, runtimes_record.columns(of)) for of in runtimes],
     )
 
 

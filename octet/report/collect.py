@@ -89,7 +89,7 @@ class ReportData:
         peers_before: Were other files of this model measured beside them?
         devices: The devices on which it was run.
         devices_before: The names of those that ran other files of this model.
-        runtimes: The releases of ncnn on which these files were run; None where they were not.
+        runtimes: The releases of ncnn on which these files were run, on this machine and on devices.
     """
 
     name: str
@@ -114,7 +114,7 @@ class ReportData:
     peers_before: bool
     devices: list[DeviceFigures]
     devices_before: list[str]
-    runtimes: Runtimes | None
+    runtimes: list[Runtimes]
 
     @property
     def labelled(self) -> bool:
@@ -148,7 +148,6 @@ def collect(name: str, entry: Model) -> ReportData:
     analysis_problem = _problem(name, folder.analysis) if analysis else ""
     beside = peers.read(folder.peers) if folder.peers.exists() else None
     different, net, devices = differing(pairs), load_net(*folder.int8), record.load_all(folder)
-    runtimes = runtimes_record.load(folder)
     report = ReportData(
         name=name,
         summary=summary,
@@ -169,7 +168,7 @@ def collect(name: str, entry: Model) -> ReportData:
         peers_before=beside is not None and not beside.is_of(summary),
         devices=devices,
         devices_before=[of.name for of in devices if not of.is_of(folder)] if devices else [],
-        runtimes=runtimes if runtimes and runtimes.is_of(folder) else None,
+        runtimes=runtimes_record.load_all(folder),
     )
     made_with.check(required, made_by)  # last, since what reads a damaged file can say what is wrong with it
     return report

@@ -71,7 +71,7 @@ def page(report: ReportData, params: str) -> str:
         engines_table=engines.cells(report.engines) if report.engines else None,
         engines_picks=engines.picks(report.engines, report.max_drop_pt) if report.engines else [],
         devices_table=columns(report.devices),
-        runtimes_table=runtimes_record.columns(report.runtimes) if report.runtimes else None,
+        runtimes_tables=[(of, runtimes_record.columns(of)) for of in report.runtimes],
         fp32_layers=by_reason(report.fp32_layers),
         change=history.last_change(report.name, tracked, params),
         experiments=history.experiments(report.name),

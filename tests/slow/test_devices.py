@@ -21,13 +21,15 @@ import pytest
 from octet.calibrate.calibrate import calibrate
 from octet.core.errors import OctetError
 from octet.core.files import write_json
-from octet.core.folder import NcnnFiles
+from octet.core.folder import ModelFolder, NcnnFiles
 from octet.device import build as build_module
+from octet.device import devices, runtimes
 from octet.device.build import ENVIRONMENT, build
 from octet.device.connections import BySsh, connect
 from octet.device.devices import Adb, Command, Local, Ssh
 from octet.device.inputs import write_inputs
 from octet.device.session import Job, Session
+from octet.device.source import VERSION
 from octet.device.tuning import DeviceBench, tune_elsewhere
 from octet.graph.layers import quantizable
 from octet.graph.profiles import load, target
@@ -335,6 +337,24 @@ def test_tuning_on_a_device(project, capsys):
     for line in ("conv_2 .* winograd", "fc .* fp32", "ncnn2int8: .* frames/s"):
         assert re.search(line, printed)
     assert list((project.parent / "here/files").iterdir()) == []
+
+
+def test_a_release_on_a_device(project):
+    """The runner with the locked release answers what this process does, and its runs are timed."""
+    folder, net, images = ModelFolder("small"), nets.small(), nets.images(3)
+    save_net(net, *folder.int8)
+    host = np.stack([Engine.of(net)(image) for image in images])
+    write_inputs(project / "inputs", 3, (3, 8, 8), images)
+    write_inputs(project / "one", 1, (3, 8, 8), images[:1])
+    way = connect("here", devices.load("here"))
+    info, of = runtimes.on_device(VERSION, way, folder, project, host)
+    assert (of.problem, info["ncnn"]) == ("", VERSION)
+    assert of.against_int8.agreement_pct == 100
+    assert of.against_int8.sqnr_db > 100
+    assert of.timed
+    assert runtimes.on_device("1.0.20210101", way, folder, project, host)[1].problem.startswith(
+        "ncnn-1.0.20210101.tar.gz, "
+    )
 
 
 def test_tuning_with_an_old_release(project):

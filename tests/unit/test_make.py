@@ -41,7 +41,7 @@ TARGETS = {
     "predict": ["MODEL", "IMAGE"],
     "device": ["DEVICE", "MODEL", "IMAGES"],
     "device-clean": ["DEVICE"],
-    "runtimes": ["MODEL", "IMAGES", "RUNTIMES"],
+    "runtimes": ["MODEL", "IMAGES", "RUNTIMES", "DEVICE"],
     **{
         name: ["MODEL"]
         for name in (

@@ -166,7 +166,7 @@ def report_data(**changes):
         "peers_before": False,
         "devices": [],
         "devices_before": [],
-        "runtimes": None,
+        "runtimes": [],
     }
     return ReportData(**given | changes)
 

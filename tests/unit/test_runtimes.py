@@ -1,7 +1,9 @@
 """Other releases of ncnn: where their wheels come from, a model on one of them, its figures' file, report and card."""
 
 import json
+import tarfile
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import ncnn
@@ -10,7 +12,7 @@ import pytest
 
 from octet.core.errors import OctetError
 from octet.core.folder import PRECISIONS, ModelFolder
-from octet.device import releases, runtimes, runtimes_record
+from octet.device import releases, runtimes, runtimes_record, source
 from octet.device.figures import Against
 from octet.device.runtimes_record import OnRelease, Runtimes, columns
 from octet.device.tuning import tune_elsewhere
@@ -146,6 +148,23 @@ def test_a_folder_with_another_release_than_its_name_says(index, model, monkeypa
         runtimes.run_on("1.0.20250102", folder, *model)
 
 
+@pytest.mark.parametrize(
+    ("content", "words"), [("python", "has no C\\+\\+ in it; take a later release"), ("", "or damaged")]
+)
+def test_a_source_package_without_source(tmp_path, content, words):
+    """Until 2025 ncnn's source packages held the Python part alone."""
+    archive = tmp_path / f"ncnn-{RELEASE}.tar.gz"
+    archive.write_bytes(b"damaged")
+    if content:
+        (tmp_path / f"ncnn-{RELEASE}-src").mkdir()
+        with tarfile.open(archive, "w:gz") as tar:
+            tar.add(tmp_path / f"ncnn-{RELEASE}-src", f"ncnn-{RELEASE}")
+    with pytest.raises(OctetError, match=words):
+        source.unpacked(tmp_path, Path("python"), RELEASE)
+    assert not (tmp_path / f"ncnn-{RELEASE}").exists()
+    assert not list(tmp_path.glob("*.partial"))
+
+
 def test_tuning_needs_a_device_or_a_release():
     for device, runtime in ((None, None), ("board", "1.0.20221128")):
         with pytest.raises(OctetError, match="give one of them"):
@@ -164,27 +183,36 @@ def folder(tmp_path, monkeypatch):
     return folder
 
 
-def figures(folder):
+def figures(folder, device=""):
     same, near = Against(100.0, 0.0, 0.0, 0.0, 200.0), Against(99.5, 0.5, 1e-5, 1e-6, 40.0)
     of = {
         "1.0.20221128": OnRelease("", same, near, 5.0, 4.0),
         "1.0.20230601": OnRelease("ended with status 4"),
         "1.0.20261020": OnRelease("", near, near, 5.0, 2.0),
     }
-    return Runtimes(MACHINE, 200, 100, runtimes_record.fingerprints(folder), of)
+    return Runtimes(device, MACHINE, 200, 100, runtimes_record.fingerprints(folder), of)
 
 
 def test_what_is_written_is_read(folder):
     assert runtimes_record.load(folder) is None
-    given = figures(folder)
+    given, of = figures(folder), Against(99.5, 0.5, 1e-5, 1e-6, 40.0)
     path = given.write(folder)
     assert path == folder.metrics / "runtimes.json"
     assert runtimes_record.load(folder) == given
     assert given.is_of(folder)
     assert given.checked_on() == ["1.0.20221128"]
     assert json.loads(path.read_text())["releases"]["1.0.20261020"]["speedup_1_thread"] == 2.5
+    on_device = replace(
+        figures(folder, "board"),
+        machine=MACHINE | {"emulated": True},
+        releases={"1.0.20221128": OnRelease("", *2 * [of])},
+    )
+    assert on_device.write(folder) == folder.metrics / "runtimes-board.json"
+    assert runtimes_record.load_all(folder) == [given, on_device]
+    assert columns(on_device)[1] == [["1.0.20221128", "99.50 %", "40.0 dB", "99.50 %", "", "", ""]]
     folder.int8.bin.write_bytes(b"other")
     assert not given.is_of(folder)
+    assert runtimes_record.load_all(folder) == []
 
 
 def test_the_table_of_report_and_card(folder):

@@ -28,6 +28,15 @@
 
 typedef std::chrono::steady_clock Clock;
 
+// bf16_packed came in 2026: releases before it have nothing to set.
+template <typename Options>
+static auto set_bf16_packed(Options& options, bool on, int) -> decltype(void(options.use_bf16_packed)) {
+    options.use_bf16_packed = on;
+}
+
+template <typename Options>
+static void set_bf16_packed(Options&, bool, long) {}
+
 static double ms_since(Clock::time_point start) {
     return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
 }
@@ -98,7 +107,8 @@ struct Model {
         if (!fp16 && !bf16 && options != "fp32") fail("--model " + name + ": options '" + options + "', expected fp32, fp16 or bf16");
         if (bf16 && !NCNN_BF16) fail("--model " + name + ": this runner is built without bf16");
         net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = fp16;
-        net.opt.use_bf16_packed = net.opt.use_bf16_storage = bf16;
+        set_bf16_packed(net.opt, bf16, 0);
+        net.opt.use_bf16_storage = bf16;
         const Clock::time_point start = Clock::now();
         if (net.load_param(param.c_str()) != 0) fail(param + ": ncnn cannot read it; does this runner lack one of its layers?");
         if (net.load_model(bin.c_str()) != 0) fail(bin + ": ncnn cannot read it as the weights of " + param);
