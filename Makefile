@@ -107,19 +107,19 @@ predict: .venv/.ready  ## Show what torch, ncnn fp32 and int8 predict for IMAGE=
 	@$(RUN) -m octet predict $(FOR_MODEL) $${IMAGE:+--image="$$IMAGE"}
 
 runner: .venv/.ready .venv-runner/.locked  ## Build the program that runs models on phones and boards: static, for aarch64 and x86-64
-	@$(PY) -m octet runner
+	@$(RUN) -m octet runner
 
 devices: .venv/.ready .venv-runner/.locked  ## Try each device of configs/devices, and print what it is
-	@$(PY) -m octet devices
+	@$(RUN) -m octet devices
 
 device: .venv/.ready .venv-runner/.locked  ## Run fp32, ncnn's default float and int8 on DEVICE=name; MODEL=name, IMAGES=200
-	@$(PY) -m octet device --device="$$DEVICE" $(FOR_MODEL) $${IMAGES:+--images="$$IMAGES"}
+	@$(RUN) -m octet device --device="$$DEVICE" $(FOR_MODEL) $${IMAGES:+--images="$$IMAGES"}
 
 runtimes: .venv/.ready $(if $(value DEVICE),.venv-runner/.locked)  ## Run fp32 and int8 of all models or MODEL=name on other releases of ncnn, RUNTIMES="1.0.20221128 1.0.20250916", here or on DEVICE=name; IMAGES=200
 	@$(RUN) -m octet runtimes $(FOR_MODEL) $${DEVICE:+--device="$$DEVICE"} $${IMAGES:+--images="$$IMAGES"} $${RUNTIMES:+--runtimes="$$RUNTIMES"}
 
 device-clean: .venv/.ready .venv-runner/.locked  ## Remove what was put on DEVICE=name
-	@$(PY) -m octet device-clean --device="$$DEVICE"
+	@$(RUN) -m octet device-clean --device="$$DEVICE"
 
 report: .venv/.ready git-or-not  ## Write reports/NAME/report.html, one page with all figures, layers and images, of all models or MODEL=name
 	@$(RUN) -m octet report $(FOR_MODEL)

@@ -202,3 +202,8 @@ def test_why_git_is_not_used(tmp_path, owner):
     )
     assert ("dubious ownership" in done.stdout) == (owner == "another user")
     assert ("No git work tree" in done.stdout) == (owner == "nobody")
+
+
+def test_every_command_of_a_user_s_heeds_ctrl_c_at_its_start():
+    """By stages/start.py; without it Ctrl-C at the start of `make device` gave a traceback."""
+    assert re.findall(r"\$\(PY\) -m (?:octet|dvc)\b.*", (ROOT / "Makefile").read_text()) == []
