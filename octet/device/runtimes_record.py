@@ -100,6 +100,11 @@ class Runtimes:
         write_json(path(folder, self.device), content)
         return path(folder, self.device)
 
+    @property
+    def emulated(self) -> bool:
+        """Is it an emulator, whose runs are not timed?"""
+        return bool(self.machine.get("emulated"))
+
     def is_of(self, folder: ModelFolder) -> bool:
         """Were these very files run?"""
         return dict(self.sha256) == fingerprints(folder)

@@ -18,6 +18,8 @@ from octet.device.runtimes_record import OnRelease, Runtimes, columns
 from octet.device.tuning import tune_elsewhere
 from octet.ncnn.engine import Engine
 from octet.ncnn.net import save_net
+from octet.package.examples import _ENVIRONMENT as card_environment
+from octet.report.page import _ENVIRONMENT as page_environment
 from tests import nets
 
 pytestmark = pytest.mark.unit
@@ -235,3 +237,27 @@ def test_a_damaged_file_is_named(folder, damage):
     path.write_text(json.dumps(content) if damage.isalpha() and damage != "null" else damage)
     with pytest.raises(OctetError, match=r"runtimes.json: .*make runtimes MODEL=net"):
         runtimes_record.load(folder)
+
+
+@pytest.mark.parametrize("emulated", [False, True])
+def test_the_text_of_report_and_card(folder, emulated):
+    """The parts of both templates that show releases, with undefined names refused as in the whole."""
+    of = figures(folder, "board")
+    of = replace(of, machine=MACHINE | {"emulated": True}) if emulated else of
+    tables = [(of, columns(of))]
+    page, _, _ = page_environment.loader.get_source(page_environment, "report.html.j2")
+    part = (
+        page[: page.index("{% macro captioned")]
+        + page[page.index("<h3>Releases of ncnn") : page.index('<h2 id="peers">')]
+    )
+    report = {"runtimes": [of], "name": "net"}
+    shown = page_environment.from_string(part).render(report=report, runtimes_tables=tables)
+    card, _, _ = card_environment.loader.get_source(card_environment, "README.md.j2")
+    part = card[card.index("{% if runtimes %}") : card.index("{% include")]
+    written = card_environment.from_string(part).render(runtimes=tables)
+    assert "make runtimes DEVICE=board</code>" in shown
+    assert "| 1.0.20221128 | 100.00 % | 200.0 dB | 99.50 % |" in written
+    assert "Checked on ncnn 1.0.20221128: there int8 predicts" in written
+    for text in (shown, written):
+        assert ("Emulated, so there are no times: Xeon" in text) == emulated
+        assert ("100 runs of each, on Xeon" in text) != emulated
