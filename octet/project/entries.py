@@ -43,6 +43,7 @@ def add(name: str | None, entry: dict[str, str]) -> str:
         OctetError: Something is missing, or there is another model of that name.
     """
     library = own.library_of(entry)
+    _one_source(entry)
     if not any(keys <= entry.keys() for keys in ({"zoo"}, {"config", "checkpoint"}, {"onnx"}, {library})):
         raise OctetError(
             "a new model needs ZOO=name, or CONFIG=file.py and CHECKPOINT=file.pth, or ONNX=file.onnx, or TIMM=name or "
@@ -75,6 +76,13 @@ def add(name: str | None, entry: dict[str, str]) -> str:
         copy.write()
     write_text(PARAMS, text)
     return name
+
+
+def _one_source(entry: dict[str, str]) -> None:
+    """Raises OctetError where a new entry names several sources; a config may stand in the place of the zoo's."""
+    sources = [key for key in ("zoo", "config", *params.OTHERS) if key in entry]
+    if len(sources) > 1 and sources != ["zoo", "config"]:
+        raise OctetError(f"{' and '.join(key.upper() for key in sources)}: a model has one source; give one of them")
 
 
 def _name(entry: dict[str, str], library: str) -> str:

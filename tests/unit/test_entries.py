@@ -217,6 +217,24 @@ def test_too_little_to_add(project, entry):
         entries.add("x", entry)
 
 
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"config": "my/net.py"}, "CONFIG and TIMM"),
+        ({"onnx": "net.onnx"}, "ONNX and TIMM"),
+        ({"torchvision": "resnet18"}, "TIMM and TORCHVISION"),
+        ({"zoo": "resnet18_8xb16_cifar10"}, "ZOO and TIMM"),
+    ],
+)
+def test_two_sources_are_refused_before_anything_is_written(project, more, words):
+    custom(Path("my"), ["a", "b"])
+    Path("net.pth").touch()
+    with pytest.raises(OctetError, match=f"^{words}: a model has one source; give one of them$"):
+        entries.add("net", {"timm": "resnet18", "checkpoint": "net.pth", "data": "my"} | more)
+    assert Path("params.yaml").read_text() == project
+    assert not Path("configs").exists()
+
+
 def custom(folder: Path, classes: str) -> None:
     """A config whose network is the user's own, in a package that imports a module and reads a file beside it."""
     (folder / "my_models").mkdir(parents=True)
