@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,12 @@ Model = Any  # onnx.ModelProto, which has no types
 _QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger")
 _CONTROL = ("If", "Loop", "Scan", "SequenceMap")
 _DOMAINS = ("", "ai.onnx")
+_LOAD = (
+    "import sys, onnxruntime; onnxruntime.InferenceSession(sys.stdin.buffer.read(), providers=['CPUExecutionProvider'])"
+)
+
+_MOST_BYTES = 2**31 - 1  # of a model that protobuf can write
+_MOST_S = 600
 
 
 def external_files(model: Model) -> list[str]:
@@ -53,7 +61,28 @@ def read(path: str) -> Model:
         onnx.checker.check_model(model)
     except (ValueError, OSError, onnx.checker.ValidationError) as error:
         raise OctetError(f"{path}: damaged or cut off: {_first(error)}. Fetch it again") from None
+    _check_in_a_child(model, path)
     return model
+
+
+def _check_in_a_child(model: Model, path: str) -> None:
+    """Lets ONNX Runtime, which is C++, read the model in a process of its own first: there are files on which it ends its process.
+
+    Raises:
+        OctetError: It did, or took too long. What it can say itself, it says later.
+    """
+    if model.ByteSize() >= _MOST_BYTES:
+        return
+    try:
+        child = subprocess.run(
+            [sys.executable, "-c", _LOAD], input=model.SerializeToString(), capture_output=True, timeout=_MOST_S
+        )
+    except subprocess.TimeoutExpired:
+        raise OctetError(f"{path}: ONNX Runtime does not end reading it within {_MOST_S} s. Export it again") from None
+    if child.returncode < 0:
+        raise OctetError(
+            f"{path}: damaged: ONNX Runtime ends with signal {-child.returncode} where it reads it. Fetch or export it again"
+        )
 
 
 def read_graph(path: str) -> Model:

@@ -214,6 +214,15 @@ def test_a_file_that_is_no_model_or_is_cut_off(tmp_path, data):
         OnnxSource(str(tmp_path / "net.onnx"), given()).look()
 
 
+@pytest.mark.parametrize("change", [lambda dims: dims.pop(), lambda dims: dims.append(1)])
+def test_a_file_on_which_onnx_runtime_ends_its_process(tmp_path, change):
+    """A weight of one axis less or more: valid for ONNX's checker, but an assertion of ONNX Runtime's fails, which is C++."""
+    model = classifier()
+    change(next(tensor for tensor in model.graph.initializer if tensor.name == "w1").dims)
+    with pytest.raises(OctetError, match=r"net\.onnx: "):
+        source(tmp_path, model).look()
+
+
 def test_what_to_write_where_nothing_says_what_happens_to_an_image(tmp_path):
     """The example has the model's own size, and is valid as it is."""
     onnx.save(classifier(shape=("n", 3, 16, 24)), tmp_path / "net.onnx")
