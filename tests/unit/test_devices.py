@@ -190,7 +190,7 @@ def test_an_emulator_does_not_pass_for_this_machine(given, cpu, hidden):
 def test_a_runner_that_does_not_say_what_the_device_is(here, answer, monkeypatch, tmp_path):
     (tmp_path / "runner").write_text(f"#!/bin/sh\n[ $1 = --info ] && echo '{answer}' || sha256sum \"$2\" | cut -c-64\n")
     (tmp_path / "runner").chmod(0o755)
-    monkeypatch.setattr("octet.device.session.build", lambda _: tmp_path / "runner")
+    monkeypatch.setattr("octet.device.session.build", lambda *_: tmp_path / "runner")
     with pytest.raises(OctetError, match="here: the runner does not say what the device is"):
         Session(here)
 
