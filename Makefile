@@ -60,7 +60,7 @@ PIP := .venv/bin/python -m pip --disable-pip-version-check --no-input -qq
 help:  ## List the targets
 	@bold=; off=; if [ -t 1 ] && [ -z "$${NO_COLOR-}$${CI-}" ]; then bold=$$(printf '\033[36m'); off=$$(printf '\033[0m'); fi; \
 	awk -v bold="$$bold" -v off="$$off" 'BEGIN { FS = ":.*## " } \
-		/^[a-z0-9-]+:.*## / { printf "%s%-17s%s %s\n", bold, $$1, off, $$2 }' $(firstword $(MAKEFILE_LIST))
+		/^[a-z0-9-]+:.*## / { printf "%s%-18s%s %s\n", bold, $$1, off, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 quantize: .venv/.ready git-or-not $(if $(value TIMM)$(value TORCHVISION),.venv/timm/.locked)  ## Export, quantize, evaluate and time all models of params.yaml, or MODEL=name; ZOO=name, CONFIG=, ONNX=, TIMM= or TORCHVISION= add one
 	@set -e; name=$$MODEL; if [ -n "$$ZOO$$CONFIG$$CHECKPOINT$$ONNX$$TIMM$$TORCHVISION$$PREPROCESS$$DATA" ]; then name=$$($(RUN) -m octet add --model="$$MODEL" \
@@ -103,7 +103,7 @@ fuzz: .venv/.ready .venv/fuzz/.locked  ## Give the readers files of any bytes fo
 accuracy-baselines: .venv/.ready  ## Measure again how far int8 is from fp32, which the tests hold, into tests/accuracy_baselines.yaml
 	@$(PY) -m tests.accuracy
 
-predict: .venv/.ready  ## Show what torch, ncnn fp32 and int8 predict for IMAGE=file or folder, or for a few test images; MODEL=name
+predict: .venv/.ready  ## Show what torch, ncnn fp32, ncnn int8 and the other engines of a model predict for IMAGE=file or folder, or for a few test images; MODEL=name
 	@$(RUN) -m octet predict $(FOR_MODEL) $${IMAGE:+--image="$$IMAGE"}
 
 runner: .venv/.ready .venv-runner/.locked  ## Build the program that runs models on phones and boards: static, for aarch64 and x86-64

@@ -32,6 +32,16 @@ class Section(BaseModel):
     """By a key: what to do where the section has it and lacks others. Without, each missing key is reported by itself."""
 
 
+def conflict(text: str, key: str | None = None) -> PydanticCustomError:
+    """What is wrong with a value, or with a key of the section, because of others.
+
+    Args:
+        text: Says so, and what to do.
+        key: The section's key that is named; None: it is the value's own.
+    """
+    return PydanticCustomError("conflict", "{text}", {"text": text} | ({"key": key} if key else {}))
+
+
 def ask(question: str, example: Any, **limits: Any) -> Any:
     """A parameter of a section; the text below it, as a docstring, says what else a user should know.
 

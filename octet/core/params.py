@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
-from pydantic_core import PydanticCustomError
 
 from octet.core import registry, yaml
 from octet.core.check import checked
 from octet.core.errors import OctetError, nearest
-from octet.core.fields import Form, FormerKey, FormerValues, OneOf, Section, ask, examples, show
+from octet.core.fields import Form, FormerKey, FormerValues, OneOf, Section, ask, conflict, examples, show
 from octet.core.names import NAME, NAME_RULE
 from octet.core.places import config_problem
 from octet.core.preprocessing import Preprocessing, PresetOrFile
@@ -73,7 +72,7 @@ class Calibrate(Section):
         needs = _needs(info.data.get("method"))
         if images < needs.least_images:
             text = f"{needs.title} needs at least {needs.least_images}, found {images}. Raise it or change 'method'"
-            raise _conflict(text, "images")
+            raise conflict(text, "images")
         return images
 
 
@@ -157,7 +156,7 @@ class Settings(Section):
         for key, why in _needs(calibrate.method).not_with.items():
             if info.data.get(key):
                 text = f"{why}. Change it or calibrate.method"
-                raise _conflict(text, key)
+                raise conflict(text, key)
         return calibrate
 
 
@@ -173,12 +172,8 @@ class SplitPlace(Section):
     @classmethod
     def _is_inside(cls, place: str | None) -> str | None:
         if place is not None and (Path(place).is_absolute() or ".." in Path(place).parts or "\0" in place):
-            raise PydanticCustomError(
-                "conflict",
-                "{text}",
-                {
-                    "text": f"expected a path in the data set's folder, where DVC sees that it changes, found {show(place)}"
-                },
+            raise conflict(
+                f"expected a path in the data set's folder, where DVC sees that it changes, found {show(place)}"
             )
         return place
 
@@ -252,7 +247,7 @@ class Model(Settings):
     def _config_is_seen_by_dvc(cls, config: str | None, info: ValidationInfo) -> str | None:
         problem = config and config_problem(config, (info.context or {}).get("folder", Path()))
         if problem:
-            raise _conflict(problem, "config")
+            raise conflict(problem, "config")
         return config
 
     @field_validator("preprocess")
@@ -263,18 +258,18 @@ class Model(Settings):
             return preprocess  # one of them is wrong by itself
         given = [key for key in ("config", *OTHERS) if info.data[key] is not None]
         if not given:
-            raise _conflict("expected text, found null. For example configs/models/NAME.py", "config")
+            raise conflict("expected text, found null. For example configs/models/NAME.py", "config")
         if len(given) > 1:
-            raise _conflict(f"the entry has '{given[0]}', too. A model has one source; keep one of them", given[1])
+            raise conflict(f"the entry has '{given[0]}', too. A model has one source; keep one of them", given[1])
         key = given[0]
         if key != "config" and info.data["zoo"] is not None:
-            raise _conflict(f"the entry has '{key}', too. A model has one source; keep one of them", "zoo")
+            raise conflict(f"the entry has '{key}', too. A model has one source; keep one of them", "zoo")
         if key == "config" and preprocess is not None:
-            raise _conflict(
+            raise conflict(
                 "is for models without a config. This one's config says it: change its test pipeline", "preprocess"
             )
         if key == "onnx" and info.data.get("checkpoint", info.data["onnx"]) != info.data["onnx"]:
-            raise _conflict(f"expected {show(info.data['onnx'])}, as 'onnx' has it. Change one of them", "checkpoint")
+            raise conflict(f"expected {show(info.data['onnx'])}, as 'onnx' has it. Change one of them", "checkpoint")
         return preprocess
 
 
@@ -319,11 +314,6 @@ class Params(Settings, Models):  # the keys of the last base come first, as in t
 
     parallel: Parallel
     check: Check = Field(default=Check())
-
-
-def _conflict(text: str, key: str) -> PydanticCustomError:
-    """What is wrong with a key of the section, because of others."""
-    return PydanticCustomError("conflict", "{text}", {"text": text, "key": key})
 
 
 def _needs(method: str | None) -> registry.CalibratorNeeds:

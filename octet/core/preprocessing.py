@@ -15,7 +15,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from octet.core import yaml
 from octet.core.errors import OctetError, nearest
-from octet.core.fields import Form, Section, ask, show
+from octet.core.fields import Form, Section, ask, conflict, show
 from octet.core.places import CONFIGS, is_outside
 from octet.core.text_lines import read_lines
 
@@ -107,13 +107,13 @@ class Preprocessing(Section):
         order = info.data.get("channel_order", "RGB")
         count = 1 if order == "GREY" else 3
         if len(numbers) != count:
-            raise _conflict(f"has {len(numbers)} numbers; expected {count}, one a channel ({order})")
+            raise conflict(f"has {len(numbers)} numbers; expected {count}, one a channel ({order})")
         if info.field_name == "std":
             if min(map(abs, numbers)) < 1e-6:
-                raise _conflict(f"{show(list(numbers))}: nothing is divided by 0")
+                raise conflict(f"{show(list(numbers))}: nothing is divided by 0")
             small = max(map(abs, [*numbers, *info.data.get("mean", ())])) <= 1 and min(numbers) < max(numbers)
             if small and info.data.get("range") == 255:
-                raise _conflict(
+                raise conflict(
                     f"{show(list(numbers))} is of values from 0 to 1. Set 'range: 1', or multiply mean and std by 255"
                 )
         return numbers
@@ -122,7 +122,7 @@ class Preprocessing(Section):
     @classmethod
     def _instead_of_resize(cls, crop: float | None, info: ValidationInfo) -> float | None:
         if crop is not None and info.data.get("resize") is not None:
-            raise _conflict("is given beside 'resize'. Keep one of them")
+            raise conflict("is given beside 'resize'. Keep one of them")
         return crop
 
     @field_validator("backend")
@@ -130,7 +130,7 @@ class Preprocessing(Section):
     def _has_the_filter(cls, backend: str, info: ValidationInfo) -> str:
         only = {"area": "cv2", "box": "pillow", "hamming": "pillow"}.get(info.data.get("interpolation", ""), backend)
         if only != backend:
-            raise _conflict(f"{info.data['interpolation']} is a filter of {only}; found {show(backend)}")
+            raise conflict(f"{info.data['interpolation']} is a filter of {only}; found {show(backend)}")
         return backend
 
 
@@ -161,10 +161,10 @@ class PresetOrFile:
         folder = (info.context or {}).get("folder", Path())
         if isinstance(value, str):
             if value not in PRESETS and is_outside(value, folder):
-                raise _conflict(f"{value}: lies outside {CONFIGS}, where DVC sees that a file changes; move it there")
+                raise conflict(f"{value}: lies outside {CONFIGS}, where DVC sees that a file changes; move it there")
             return mapping(value, folder, folder)
         if value is not None and not isinstance(value, dict | Preprocessing):
-            raise _conflict(f"expected {KNOWN}, found {show(value)}")
+            raise conflict(f"expected {KNOWN}, found {show(value)}")
         if isinstance(value, dict):
             _check_classes(value, folder, folder)
         return value
@@ -183,7 +183,7 @@ def mapping(value: str, folder: Path, project: Path | None = None) -> Any:
     if value in PRESETS:
         return PRESETS[value]
     if not value.endswith(ENDINGS):
-        raise _conflict(f"unknown preset {show(value)}. {nearest(value, PRESETS)} Or name a YAML file")
+        raise conflict(f"unknown preset {show(value)}. {nearest(value, PRESETS)} Or name a YAML file")
     path = folder / value
     document = yaml.read(path, f"it is what 'preprocess' names; expected {KNOWN}")
     if project is not None and isinstance(document.values, dict):
@@ -195,11 +195,7 @@ def _check_classes(values: dict[str, Any], folder: Path, project: Path) -> None:
     """Raises PydanticCustomError where the class names are in a file outside configs/models of the project."""
     file = values.get("classes")
     if isinstance(file, str) and is_outside((folder / file).absolute(), project):
-        raise _conflict(f"classes: {file}: lies outside {CONFIGS}, where DVC sees that a file changes; move it there")
-
-
-def _conflict(text: str) -> PydanticCustomError:
-    return PydanticCustomError("conflict", "{text}", {"text": text})
+        raise conflict(f"classes: {file}: lies outside {CONFIGS}, where DVC sees that a file changes; move it there")
 
 
 def read_preprocessing(value: str) -> Preprocessing:

@@ -6,11 +6,10 @@ than it has to. What a setting names, a target profile or a table, is part of it
 
 from __future__ import annotations
 
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from octet.core.files import read_bytes, write_json
+from octet.core.files import checksum, write_json
 from octet.core.folder import ModelFolder
 from octet.core.params import Model, Settings, source
 from octet.core.places import config_files
@@ -37,7 +36,7 @@ def contents(name: str, entry: Model) -> dict[str, dict[str, Any]]:
     settings: dict[str, dict[str, Any]] = {key: {key: value} for key, value in values.items()}
     settings["source"] = source(entry)
     if entry.config and (files := config_files(entry.config)):
-        settings["source"]["files_sha256"] = {path.as_posix(): _sha256(path) for path in files}
+        settings["source"]["files_sha256"] = {path.as_posix(): checksum(path, "sha256") for path in files}
     if entry.target not in BUILT_IN_TARGETS:
         settings["target"] |= _file(PROFILES / f"{entry.target}.yaml")
     if entry.calibrate.method == "file":
@@ -57,8 +56,4 @@ def table_path(name: str, file: str | None) -> Path:
 
 def _file(path: Path) -> dict[str, str]:
     """What DVC is to compare of a file that a setting names. Where it is missing, the stage that reads it says so."""
-    return {"file_sha256": _sha256(path)} if path.is_file() else {}
-
-
-def _sha256(path: Path) -> str:
-    return sha256(read_bytes(path, "")).hexdigest()
+    return {"file_sha256": checksum(path, "sha256")} if path.is_file() else {}

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import platform
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,7 +19,7 @@ from pathlib import Path
 import ncnn
 
 from octet.core.errors import OctetError
-from octet.core.files import not_written
+from octet.core.files import new_folder
 from octet.core.text import printable
 
 FOLDER = Path(".runtimes")
@@ -99,18 +98,11 @@ def environment(folder: Path | None) -> dict[str, str]:
 
 
 def _unpack(wheel: Path, folder: Path) -> None:
-    partial = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
     try:
-        with zipfile.ZipFile(wheel) as archive:
+        with new_folder(folder) as partial, zipfile.ZipFile(wheel) as archive:
             archive.extractall(partial)
-        partial.rename(folder)
     except zipfile.BadZipFile:
         raise OctetError(f"{wheel}: is no wheel, or damaged; remove it") from None
-    except OSError as error:
-        raise not_written(folder, error) from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _pip_download(name: str, folder: Path) -> subprocess.CompletedProcess[str]:

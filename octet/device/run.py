@@ -16,11 +16,12 @@ from octet.core.text import table
 from octet.data import preprocess
 from octet.data.images import split_images
 from octet.device import devices
+from octet.device.answers import Result
 from octet.device.connections import connect
 from octet.device.figures import Against, DeviceSpeed, RunFigures, has_answer, top1_pct
 from octet.device.inputs import write_inputs
 from octet.device.record import RUNS, DeviceFigures, fingerprints, write
-from octet.device.session import Job, Result, Session
+from octet.device.session import Job, Session
 from octet.ncnn.engine import Engine, logits
 
 TIMED_IMAGES = 20  # at each number of threads

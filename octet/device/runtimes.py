@@ -129,13 +129,11 @@ def on_device(
         if not way.device.emulated:
             what = f"{way.name}, ncnn {name}, times"
             timed = session.run(jobs, place / "one", 1, what, cores="big", warm_up=WARM_UP, runs=TIMED_RUNS)
-            times = {key: decimals(float(np.median(timed[key].latency_ms)), 3) for key in PRECISIONS}
+            times = {key: float(np.median(timed[key].latency_ms)) for key in PRECISIONS}
     except OctetError as error:
         return {}, OnRelease(printable(str(error)))
     fp32, int8 = (answers[key].logits for key in PRECISIONS)
-    if int8.shape != host.shape or not np.isfinite(int8).all():
-        return session.info, OnRelease("its answers are no logits of this model")
-    return session.info, OnRelease("", Against.of(host, int8), Against.of(fp32, int8), times["fp32"], times["int8"])
+    return session.info, _figures(host, fp32, int8, times["fp32"], times["int8"])
 
 
 def run_on(name: str, package: Path | None, folder: Path, host: Logits) -> OnRelease:
@@ -176,12 +174,11 @@ def run_on(name: str, package: Path | None, folder: Path, host: Logits) -> OnRel
         return OnRelease("gave no whole answers")
     if version != name:
         raise OctetError(f"{package}: is ncnn {printable(version)}, expected {name}; remove the folder and try again")
+    return _figures(host, fp32, int8, fp32_us / 1000, int8_us / 1000)
+
+
+def _figures(host: Logits, fp32: Logits, int8: Logits, fp32_ms: float, int8_ms: float) -> OnRelease:
+    """A release's figures, or why there are none. Arguments: logits of shape (n, classes); milliseconds a run."""
     if int8.shape != host.shape or not np.isfinite(int8).all():
         return OnRelease("its answers are no logits of this model")
-    return OnRelease(
-        "",
-        against_int8=Against.of(host, int8),
-        against_fp32=Against.of(fp32, int8),
-        fp32_ms=decimals(fp32_us / 1000, 3),
-        int8_ms=decimals(int8_us / 1000, 3),
-    )
+    return OnRelease("", Against.of(host, int8), Against.of(fp32, int8), decimals(fp32_ms, 3), decimals(int8_ms, 3))

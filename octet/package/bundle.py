@@ -39,7 +39,11 @@ def package(name: str, checkpoint: str, out: Path, programs: Mapping[str, bytes]
     Raises:
         OctetError: The model or its figures are missing, damaged, or not of each other.
     """
-    files = contents(ModelFolder(name), checkpoint, programs or {})
+    return write(name, contents(ModelFolder(name), checkpoint, programs or {}), out)
+
+
+def write(name: str, files: Mapping[str, bytes], out: Path) -> list[str]:
+    """Writes the zip, its files in a folder of the model's name; returns their names."""
     write_bytes(out, zipped({f"{name}/{file}": data for file, data in files.items()}))
     return sorted(files)
 
@@ -72,19 +76,33 @@ def contents(folder: ModelFolder, checkpoint: str, programs: Mapping[str, bytes]
     files = {path.name: path.read_bytes() for path in (*folder.int8, folder.preprocess)}
     files |= {file: (json.dumps(content, indent=4) + "\n").encode() for file, content in jsons.items()}
     if not steps["outputs"]:
-        files["labels.txt"] = "".join(f"{label}\n" for label in steps["classes"]).encode()
+        files |= labels(steps)
     files |= {"predict.py": python(steps, blobs).encode()} | _cpp_example(steps, blobs) | dict(programs)
-    sums = {file: hashlib.sha256(files[file]).hexdigest() for file in sorted(files)}
+    sums = checksums(files)
     summary = Summary.load(folder.summary, made_by)
-    kind = Fidelity.load(folder.figures("int8"), True) if steps["outputs"] else Accuracy.load(folder.figures("int8"))
+    int8 = Fidelity.load(folder.figures("int8"), True) if steps["outputs"] else Accuracy.load(folder.figures("int8"))
     reasons = of_model(folder, net, parameters.target, parameters.keep_fp32)
     devices = [figures for figures in load_all(folder) if figures.is_of(folder)]
     runtimes = runtimes_record.load_all(folder)
-    text = card(folder.name, parameters, steps, blobs, reasons, summary, kind, sums, devices, runtimes)
-    files["README.md"] = text.encode()
-    files["SHA256SUMS"] = "".join(f"{digest}  {file}\n" for file, digest in sums.items()).encode()
+    text = card(folder.name, parameters, steps, blobs, reasons, summary, int8, sums, devices, runtimes)
     parameters.check(required, made_by)  # last, since what reads a damaged file can say what is wrong with it
-    return files
+    return files | about(text, sums)
+
+
+def labels(steps: Steps) -> dict[str, bytes]:
+    """labels.txt, a line a class."""
+    return {"labels.txt": "".join(f"{label}\n" for label in steps["classes"]).encode()}
+
+
+def checksums(files: Mapping[str, bytes]) -> dict[str, str]:
+    """The sha256 of each file of the bundle, sorted by name."""
+    return {file: hashlib.sha256(files[file]).hexdigest() for file in sorted(files)}
+
+
+def about(card: str, sums: Mapping[str, str]) -> dict[str, bytes]:
+    """README.md and SHA256SUMS."""
+    lines = "".join(f"{digest}  {file}\n" for file, digest in sums.items())
+    return {"README.md": card.encode(), "SHA256SUMS": lines.encode()}
 
 
 def cpp_example(folder: ModelFolder) -> dict[str, bytes]:

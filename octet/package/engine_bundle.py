@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 
 from octet.core.engines.engine import load, runs_in
-from octet.core.engines.files import check_models
-from octet.core.errors import OctetError
-from octet.core.files import read_json, require, write_bytes
+from octet.core.engines.files import EngineLayers, check_models
+from octet.core.files import read_bytes, read_json, require
 from octet.core.folder import ModelFolder
+from octet.core.onnx_bytes import parse
 from octet.data import preprocess
-from octet.package.bundle import zipped
+from octet.package.bundle import about, checksums, labels, write
 from octet.package.card import pip_names
 from octet.package.examples import Blobs, fill, python
 from octet.package.geometry import Steps, needs, sentence
+from octet.project.environment import installed_version
 from octet.project.provenance import Provenance, provenance
 from octet.summary.engines import Column, columns
-from octet.summary.summary import Summary
+from octet.summary.summary import Summary, latency
 
 MODEL = "int8.onnx"  # its name in the zip
+_TITLES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "tensorrt": "TensorRT"}
 
 
 def package(name: str, engine: str, out: Path) -> list[str]:
@@ -34,9 +35,7 @@ def package(name: str, engine: str, out: Path) -> list[str]:
     Raises:
         OctetError: The model or its figures are missing, damaged, or not of each other, or the engine cannot run it.
     """
-    files = contents(ModelFolder(name), engine)
-    write_bytes(out, zipped({f"{name}/{file}": data for file, data in files.items()}))
-    return sorted(files)
+    return write(name, contents(ModelFolder(name), engine), out)
 
 
 def contents(folder: ModelFolder, engine: str) -> dict[str, bytes]:
@@ -55,27 +54,18 @@ def contents(folder: ModelFolder, engine: str) -> dict[str, bytes]:
     preprocess.load(folder.preprocess)  # checks it
     steps = {**read_json(folder.preprocess, made_by), "outputs": []}  # a model with other outputs has no engines
     column = next(column for column in columns(folder, [engine]) if column.engine == engine)
-    check_models(folder, [engine])
-    load(engine, folder.engine(engine))  # checks it
-    files = {MODEL: folder.engine(engine).read_bytes(), folder.preprocess.name: folder.preprocess.read_bytes()}
-    files["labels.txt"] = "".join(f"{label}\n" for label in steps["classes"]).encode()
-    blobs = _blobs(files[MODEL])
-    files["predict.py"] = python(steps, blobs, runs_in(engine)).encode()
-    sums = {file: hashlib.sha256(files[file]).hexdigest() for file in sorted(files)}
-    card = _card(folder, steps, blobs, column, made_with, sums)
-    files["README.md"] = card.encode()
-    files["SHA256SUMS"] = "".join(f"{digest}  {file}\n" for file, digest in sums.items()).encode()
+    layers, path = check_models(folder, [engine])[engine], folder.engine(engine)
+    load(engine, path)  # checks it
+    files = {MODEL: read_bytes(path, made_by), folder.preprocess.name: read_bytes(folder.preprocess, made_by)}
+    graph = parse(files[MODEL], f"{path}: no ONNX model; {made_by} anew").graph
+    blobs = graph.input[0].name, graph.output[0].name
+    files |= labels(steps) | {"predict.py": python(steps, blobs, runs_in(engine)).encode()}
+    sums = checksums(files)
+    card = _card(folder, steps, blobs, column, layers, made_with, sums)
     made_with.check(
         (*required, folder.engines), made_by
-    )  # last, since what reads a damaged file can say what is wrong with it
-    return files
-
-
-def _blobs(model: bytes) -> Blobs:
-    import onnx
-
-    graph = onnx.load_from_string(model).graph
-    return graph.input[0].name, graph.output[0].name
+    )  # last: what reads a damaged file can say what is wrong with it
+    return files | about(card, sums)
 
 
 def _card(
@@ -83,14 +73,14 @@ def _card(
     steps: Steps,
     blobs: Blobs,
     column: Column,
+    layers: EngineLayers,
     made_with: Provenance,
     sums: dict[str, str],
 ) -> str:
     """README.md."""
     runs = runs_in(column.engine)
-    layers = read_json(folder.engines / "layers.json", "the stage qdq makes it")[column.engine]
     in_float: dict[str, list[str]] = {}
-    for layer, why in layers["float"].items():
+    for layer, why in layers.float.items():
         in_float.setdefault(why, []).append(layer)
     return fill(
         "engine.md.j2",
@@ -99,23 +89,18 @@ def _card(
         name=folder.name,
         octet=version("octet"),
         column=column,
+        title=_TITLES[column.engine],
+        fp32_fps={threads: fps["fp32"] for threads, fps in latency(folder.latency)[1].items()},
         runs=runs,
-        runs_version=_version(runs),
+        runs_version=installed_version(runs),
         summary=Summary.load(folder.summary, f"'make quantize MODEL={folder.name}' makes it"),
         split=made_with.split,
         source=made_with.source,
         calibration=made_with.calibration,
         images=made_with.calibration_images,
-        int8_layers=layers["int8"],
+        int8_layers=layers.int8,
         in_float=in_float,
         pip=" ".join(pip_names(needs(steps, runs))),
         geometry=[sentence(step, steps) for step in steps["geometry"]],
         sums=sums,
     )
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        raise OctetError(f"{package}: is not installed; 'make {package}' installs it") from None

@@ -17,14 +17,8 @@ from octet.predict.fonts import Fonts
 from octet.predict.images import NamedImage
 from octet.predict.show import Answers, difference
 
-COLOURS = (
-    "#7a7a7a",
-    "#3b6ea8",
-    "#c8641e",
-    "#4d8a57",
-    "#8a5aa0",
-    "#a08a30",
-)  # of the engines, in the order of the answers
+# Of the engines, in the order of the answers.
+COLOURS = "#7a7a7a", "#3b6ea8", "#c8641e", "#4d8a57", "#8a5aa0", "#a08a30"
 _DIFFER = "#b00020"
 # In inches: a row's height, the room above the rows, the image's column, an engine's column, and the most that class
 # names may take of that.

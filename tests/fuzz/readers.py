@@ -40,8 +40,8 @@ from octet.data import image_files, preprocess
 from octet.data.cifar import Cifar
 from octet.data.dataset import open_split
 from octet.data.geometry import CenterCrop, CropAndResize, Resize
+from octet.device import answers, devices, record, runtimes_record
 from octet.device import check as device_check
-from octet.device import devices, record, runtimes_record, session
 from octet.device.figures import DeviceSpeed
 from octet.evaluate import engines
 from octet.evaluate.accuracy import Accuracy
@@ -354,9 +354,9 @@ def device_answer(data: bytes, folder: Path) -> None:
     """What comes from a device: what it is, and what a run gave."""
     _file(folder, "report.json", data)
     _file(folder, "0.f32", np.ones((2, 3), np.float32).tobytes())
-    result = session.read_result(folder, 0, 2, "board")
+    result = answers.read_result(folder, 0, 2, "board")
     DeviceSpeed.of(result.latency_ms).to_json()
-    session.information(data.decode(errors="replace"), "board")
+    answers.information(data.decode(errors="replace"), "board")
 
 
 # --- what the report reads besides

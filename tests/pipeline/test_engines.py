@@ -111,6 +111,7 @@ def test_the_bundle_for_an_engine(named, tmp_path):
     figures = json.loads((named.folder / "metrics/tiny/engines.json").read_text())["onnxruntime"]
     card = (folder / "README.md").read_text()
     assert f"| agreement with fp32 | | {figures['agreement_pct']:.2f} % |" in card
+    assert "\n\nMade from `configs/models/tiny.py`" in card
     data = Cifar(named.folder / "data/digits32", "test")
     Image.fromarray(data.image(0)).save(tmp_path / "0.png")
     shown = subprocess.run([sys.executable, folder / "predict.py", tmp_path / "0.png"], capture_output=True, text=True)

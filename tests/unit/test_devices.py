@@ -17,12 +17,13 @@ from octet.core.folder import ModelFolder
 from octet.data import preprocess
 from octet.data.preprocess import Preprocess
 from octet.device import devices
+from octet.device.answers import information, processor_of, read_result
 from octet.device.connections import connect
 from octet.device.devices import Adb, Command, Local, Ssh
 from octet.device.figures import Against, DeviceSpeed, top1_pct
 from octet.device.inputs import write_inputs
 from octet.device.run import measure
-from octet.device.session import Session, information, processor_of, read_result
+from octet.device.session import Session
 from octet.ncnn.net import save_net
 from tests import nets
 

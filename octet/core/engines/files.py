@@ -26,24 +26,29 @@ class EngineLayers:
     sha256: str
 
 
-def check_models(folder: ModelFolder, engines: Iterable[str]) -> None:
+def check_models(folder: ModelFolder, engines: Iterable[str]) -> dict[str, EngineLayers]:
     """Checks that the models of engines are those that the stage qdq made, before an engine reads them.
 
     Args:
         folder: The model's files.
         engines: Their names.
 
+    Returns:
+        What layers.json says of each.
+
     Raises:
         OctetError: layers.json or a model is missing or damaged.
     """
     path, made_by = folder.engine_layers, f"'dvc repro qdq@{folder.name}' makes it"
+    checked: dict[str, EngineLayers] = {}
     for name in engines:
         content = read_json(path, made_by)
         if not isinstance(content, dict) or name not in content:
             raise OctetError(f"{path}: says nothing of {name}; {made_by} anew")
-        layers = as_dataclass(EngineLayers, content[name], path, made_by)
+        checked[name] = as_dataclass(EngineLayers, content[name], path, made_by)
         model = read_bytes(folder.engine(name), made_by)
-        if hashlib.sha256(model).hexdigest() != layers.sha256:
+        if hashlib.sha256(model).hexdigest() != checked[name].sha256:
             raise OctetError(
                 f"{folder.engine(name)}: changed since the stage qdq made it, by the checksum in {path.name}; {made_by} anew"
             )
+    return checked
