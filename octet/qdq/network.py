@@ -45,6 +45,11 @@ class Layer:
         return self.groups > 1 and self.weight.shape[1] == 1
 
     @property
+    def grouped_1x1(self) -> bool:
+        """Is it a 1x1 convolution in groups of several channels?"""
+        return self.groups > 1 and not self.depthwise and self.weight.shape[2:] == (1, 1)
+
+    @property
     def name(self) -> str:
         """The node's."""
         return str(self.node.name)

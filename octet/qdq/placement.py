@@ -126,6 +126,8 @@ class _Placing:
             return "it does not read fp32"
         if layer.input == self.network.input and not self.profile.first:
             return "it reads the network's input"
+        if layer.grouped_1x1 and not self.profile.grouped_1x1:
+            return "the engine does not compile some 1x1 convolutions in groups"
         return "it is depthwise" if layer.depthwise and not self.profile.depthwise else ""
 
     def _activation(self, tensor: str) -> onnx.NodeProto | None:

@@ -22,6 +22,8 @@ class Profile:
         engine: Its name, as `engines` in params.yaml has it.
         first: The layers that read the network's input, too?
         depthwise: Depthwise convolutions, too?
+        grouped_1x1: 1x1 convolutions in groups, too? OpenVINO 2026.4 does not compile some on processors with AMX («No reorder
+            available»).
         outputs: What a convolution computes, too, and not only what it reads?
         around: Operators without weights that are int8 where all that they read is.
         int_bias: Is a bias int32, in units of the input's and the weight's scale?
@@ -31,6 +33,7 @@ class Profile:
     engine: str
     first: bool = False
     depthwise: bool = False
+    grouped_1x1: bool = True
     outputs: bool = False
     around: frozenset[str] = frozenset()
     int_bias: bool = False
@@ -38,7 +41,7 @@ class Profile:
 
 
 PROFILES = {
-    "openvino": Profile("openvino"),
+    "openvino": Profile("openvino", grouped_1x1=False),
     "onnxruntime": Profile(
         "onnxruntime",
         first=True,

@@ -165,6 +165,18 @@ def test_a_layer_that_is_kept_stays_in_float():
     assert int8.placement.float_layers["pointwise"] == "params.yaml or the plan keeps it"
 
 
+def test_a_1x1_convolution_in_groups_stays_in_float_for_openvino_alone():
+    model = residual()
+    (node,) = [node for node in model.graph.node if node.name == "pointwise"]
+    node.attribute.append(onnx.helper.make_attribute("group", 2))
+    for tensor in model.graph.initializer:
+        if tensor.name == "w3":
+            tensor.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor)[:, :4], "w3"))
+    net = Network(model, "net.onnx")
+    assert "does not compile" in place(net, PROFILES["openvino"]).float_layers["pointwise"]
+    assert "pointwise" in place(net, PROFILES["onnxruntime"]).layers
+
+
 def test_batch_norms_are_folded_and_nothing_else_changes():
     net = network()
     assert [node.op_type for node in net.nodes].count("BatchNormalization") == 0

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from octet.core.folder import NcnnFiles
 from octet.core.logits import spread_difference
 from octet.core.parallel import cores
 from octet.export.export import export
-from octet.export.mmcls_model import build, read_config
+from octet.export.mmcls_model import Config, build, read_config
 from octet.export.mmcls_pipeline import derive
 from octet.export.mmcls_source import MmclsSource
 from octet.export.onnx_model import LogitsModel
@@ -42,8 +43,28 @@ ENOUGH_DB = 20  # below, another tool's int8 tells whether the loss is the netwo
 VARIATION = 0.02  # how much images must move the logits, as a share of the logits' own deviation
 
 
+@dataclass(frozen=True)
+class RandomNetwork:
+    """A network with random weights.
+
+    Args:
+        source: It and its weights, in the folder's weights.pth.
+        images: Network inputs to calibrate with, and those to measure on.
+        logits: Of the latter, by torch.
+    """
+
+    source: MmclsSource
+    images: tuple
+    logits: np.ndarray
+
+    @property
+    def variation(self) -> float:
+        """How much images move the logits, as a share of the logits' own deviation."""
+        return float(self.logits.std(axis=0).mean() / self.logits.std())
+
+
 def measure(config: str, folder: Path) -> dict:
-    """Raises OctetError where the network cannot be exported, converted or quantized."""
+    """Raises OctetError where the network cannot be built."""
     config = complete(config, folder)
     settings = read_config(config)
     model = build(settings, config)
@@ -51,18 +72,23 @@ def measure(config: str, folder: Path) -> dict:
     result = {"parameters_m": decimals(parameters / 1e6, 1)}
     if parameters > LARGEST:
         return result | {"skipped": f"more than {LARGEST / 1e6:.0f} M parameters"}
-    wanted, classes, settled, pair = _torch(model, derive(settings, config, ["?"]))
-    checkpoint = folder / "weights.pth"
-    torch.save({"state_dict": settled, "meta": {"CLASSES": [str(k) for k in range(classes)]}}, checkpoint)
-    del model, settled
+    network = random_network(model, settings, config, folder)
+    del model
     try:
-        variation = wanted.std(axis=0).mean() / wanted.std()
-        if variation < VARIATION:
-            raise OctetError(f"images move the logits by {variation:.4f} of their deviation only")
-        source = MmclsSource(config, str(checkpoint), False)
-        return result | files(source, folder, pair, wanted) | {"variation": decimals(variation, 2)}
+        if network.variation < VARIATION:
+            raise OctetError(f"images move the logits by {network.variation:.4f} of their deviation only")
+        variation = decimals(network.variation, 2)
+        return result | files(network.source, folder, network.images, network.logits) | {"variation": variation}
     except OctetError as error:
         return result | {"error": str(error).replace(f"{folder}/", "").splitlines()[0]}
+
+
+def random_network(model: torch.nn.Module, settings: Config, config: str, folder: Path) -> RandomNetwork:
+    """The config's model with random weights, which go to the folder's weights.pth; the model's own change, too."""
+    logits, classes, weights, pair = _torch(model, derive(settings, config, ["?"]))
+    checkpoint = folder / "weights.pth"
+    torch.save({"state_dict": weights, "meta": {"CLASSES": [str(k) for k in range(classes)]}}, checkpoint)
+    return RandomNetwork(MmclsSource(config, str(checkpoint), False), pair, logits)
 
 
 def _torch(model, steps) -> tuple:
@@ -102,9 +128,9 @@ def files(source: Source, folder: Path, images: tuple, wanted: np.ndarray) -> di
     for kind, files in (("fp32", fp32), ("int8", int8)):
         engine = Engine(*files, threads=cores())
         logits[kind] = np.stack([engine(x) for x in unseen])
-    result = {"int8_sqnr_db": _sqnr_db(logits["fp32"], logits["int8"])}
+    result = {"int8_sqnr_db": sqnr_db(logits["fp32"], logits["int8"])}
     if result["int8_sqnr_db"] < ENOUGH_DB:
-        result["onnx_runtime_sqnr_db"] = _sqnr_db(logits["fp32"], _onnx_runtime_int8(folder, images))
+        result["onnx_runtime_sqnr_db"] = sqnr_db(logits["fp32"], onnx_runtime_int8(folder, images))
     layers = quantizable(net.layers) + [layer for layer in net.layers if layer.type in UNCALIBRATED]
     return result | {
         "fp32_difference": float(f"{spread_difference(logits['fp32'], wanted):.1e}"),
@@ -114,7 +140,7 @@ def files(source: Source, folder: Path, images: tuple, wanted: np.ndarray) -> di
     }
 
 
-def _onnx_runtime_int8(folder: Path, images: tuple) -> np.ndarray:
+def onnx_runtime_int8(folder: Path, images: tuple) -> np.ndarray:
     """The logits of its static int8 of the folder's fp32.onnx."""
     seen, unseen = images
     peers.onnx_runtime_prepared(folder)
@@ -123,7 +149,7 @@ def _onnx_runtime_int8(folder: Path, images: tuple) -> np.ndarray:
     return np.stack([run(x) for x in unseen])
 
 
-def _sqnr_db(wanted: np.ndarray, noisy: np.ndarray) -> float:
+def sqnr_db(wanted: np.ndarray, noisy: np.ndarray) -> float:
     """Of logits less each image's mean, which no prediction depends on."""
     centred = [x - x.mean(axis=1, keepdims=True) for x in (wanted, noisy)]
     signal, noise = np.square(centred[0]).sum(), np.square(centred[1] - centred[0]).sum()

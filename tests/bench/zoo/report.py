@@ -38,7 +38,8 @@ trained model stays. On four images:
   made from the same ONNX file and images: where the two are alike, the loss is the network's.
 
 A network stands for all configs that differ from it only in training, number of classes or deploy form; re-parameterized
-networks (RepVGG, RepMLP) are exported in their deploy form.
+networks (RepVGG, RepMLP) are exported in their deploy form. CSRA's one network gives an image several labels, and is not here:
+Octet refuses it by that name.
 """
 
 

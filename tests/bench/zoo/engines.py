@@ -1,0 +1,161 @@
+"""make zoo-engines: int8 in each engine for networks of mmcls's model zoo, as docs/zoo-engines.md.
+
+The smallest networks of each family, with random weights, each in a process of its own. What was measured stays in
+.zoo/engines/, one file a network, and is not measured again; what failed is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from octet.core.engines.engine import load as load_engine
+from octet.core.engines.onnx_runtime import OnnxRuntime
+from octet.core.errors import OctetError, run
+from octet.core.files import decimals, read_json, write_bytes, write_json, write_text
+from octet.core.parallel import cores
+from octet.core.progress import progress
+from octet.core.text import table
+from octet.export.export import export
+from octet.export.mmcls_model import build, read_config
+from octet.qdq.network import load
+from octet.qdq.profiles import PROFILES
+from octet.qdq.quantize import quantize
+from tests import nets
+from tests.bench.zoo.apart import measure_apart
+from tests.bench.zoo.measure import LARGEST, onnx_runtime_int8, random_network, sqnr_db
+from tests.bench.zoo.networks import Network, complete, networks
+
+SCRATCH = Path(".zoo/engines")
+PAGE = Path("docs/zoo-engines.md")
+PER_FAMILY = 3
+LIMIT_S = 3600
+WORSE_DB = 1  # so much less than ONNX Runtime's own int8 wants a reason
+TITLES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "tensorrt": "TensorRT"}
+_HEAD = f"""# mmcls's model zoo in other engines
+
+The {PER_FAMILY} smallest networks of each family of mmcls 0.25's model zoo, from the config to the int8 ONNX model that Octet
+writes for each engine ([engines.md](engines.md)), beside what ONNX Runtime's own static quantization makes of the same
+fp32 ONNX file and the same images. Made by `make zoo-engines`; it needs no weights from the network. The weights are random,
+as in [zoo.md](zoo.md): the table says what converts, and how much noise int8 adds, not how accurate a trained model stays.
+
+- layers: convolutions and linear layers in int8, of all;
+- int8: the power of the fp32 logits over that of int8's difference from them, in dB, on four images; calibrated on six, or on 64
+  where an image has at most 64x64 pixels. The figures of `onnxruntime` and `tensorrt` are from ONNX Runtime, those of
+  `openvino` from OpenVINO;
+- its own: the same of ONNX Runtime's static QDQ, per channel, minmax.
+"""
+
+
+def measure(config: str, folder: Path) -> dict:
+    """Raises OctetError where the network cannot be exported or quantized."""
+    config = complete(config, folder)
+    settings = read_config(config)
+    model = build(settings, config)
+    parameters = sum(p.numel() for p in model.parameters())
+    result = {"parameters_m": decimals(parameters / 1e6, 1)}
+    if parameters > LARGEST:
+        return result | {"skipped": f"more than {LARGEST / 1e6:.0f} M parameters"}
+    network = random_network(model, settings, config, folder)
+    del model
+    try:
+        onnx, (seen, unseen) = folder / "fp32.onnx", network.images
+        export(network.source, 13, onnx, folder / "preprocess.json")
+        fp32, engine = load(onnx), OnnxRuntime(onnx, cores())
+        wanted = np.stack([engine(image) for image in unseen])
+        models = quantize(fp32, list(PROFILES.values()), seen, nets.settings("mse"))
+        figures = {}
+        for name, int8 in zip(PROFILES, models, strict=True):
+            path = folder / f"{name}.onnx"
+            write_bytes(path, int8.model.SerializeToString(deterministic=True))
+            compute = load_engine(name, path, cores())
+            noisy = np.stack([compute(image) for image in unseen])
+            in_float = dict(Counter(int8.placement.float_layers.values()))
+            figures[name] = {
+                "int8_layers": len(int8.placement.layers),
+                "float": in_float,
+                "sqnr_db": sqnr_db(wanted, noisy),
+            }
+        own = onnx_runtime_int8(folder, network.images)
+        return result | {"layers": len(fp32.layers), "engines": figures, "own_sqnr_db": sqnr_db(wanted, own)}
+    except OctetError as error:
+        return result | {"error": str(error).replace(f"{folder}/", "").splitlines()[0]}
+
+
+def chosen(every: list[Network]) -> list[Network]:
+    """The smallest of each family, the small ones first."""
+    seen: Counter[str] = Counter()
+    result = []
+    for network in sorted(every, key=lambda network: network.cost):
+        seen[network.family] += 1
+        if seen[network.family] <= PER_FAMILY:
+            result.append(network)
+    return result
+
+
+def path_of(network: Network) -> Path:
+    return SCRATCH / f"{network.name}.json"
+
+
+def markdown(results: list[tuple[Network, dict]]) -> str:
+    good = [(network, result) for network, result in results if "engines" in result]
+    worse = {
+        name: [n.name for n, r in good if r["engines"][name]["sqnr_db"] < r["own_sqnr_db"] - WORSE_DB]
+        for name in PROFILES
+    }
+    tried = sum("skipped" not in result for _, result in results)
+    lines = [
+        f"{len(good)} of {tried} networks tried are int8 in all three, from {len({n.family for n, _ in good})} families. "
+        f"More than {WORSE_DB} dB below ONNX Runtime's own int8: "
+        + "; ".join(f"{len(names)} in {TITLES[name]}" for name, names in worse.items())
+        + "."
+    ]
+    rows = []
+    for network, result in sorted(good, key=lambda pair: (pair[0].family.lower(), pair[1]["parameters_m"])):
+        of = result["engines"]
+        layers = [f"{of[name]['int8_layers']} of {result['layers']}" for name in PROFILES]
+        decibels = [f"{of[name]['sqnr_db']:.1f}" for name in PROFILES]
+        pairs = [cell for pair in zip(layers, decibels, strict=True) for cell in pair]
+        rows.append([network.family, f"`{network.name}`", *pairs, f"{result['own_sqnr_db']:.1f}"])
+    heads = [head for name in PROFILES for head in (f"{TITLES[name]}: layers", "int8")]
+    lines.append(
+        table(rows, ["family", "network", *heads, "its own"], "ll" + "rr" * len(PROFILES) + "r", markdown=True)
+    )
+    failed = [f"- `{network.name}`: {result['error']}" for network, result in results if "error" in result]
+    if failed:
+        lines.append("Not measured:\n\n" + "\n".join(failed))
+    return "\n".join([_HEAD, *[f"{line}\n" for line in lines]])
+
+
+def write(every: list[Network]) -> None:
+    results = [(n, read_json(path_of(n), "make zoo-engines writes it")) for n in every if path_of(n).is_file()]
+    write_text(PAGE, markdown(results))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--find", default="", help="only networks with this in their family or name")
+    parser.add_argument("--one", nargs=2, metavar=("CONFIG", "RESULT"), help="measure one config, in this process")
+    arguments = parser.parse_args()
+    if arguments.one:
+        config, result = arguments.one
+        with tempfile.TemporaryDirectory() as folder:
+            write_json(result, measure(config, Path(folder)))
+        return
+    word, every = arguments.find.lower(), chosen(networks())
+    wanted = [n for n in every if word in f"{n.family} {n.name}".lower()]
+    for network in progress(wanted, "measuring", unit="network"):
+        path = path_of(network)
+        if not path.is_file() or "error" in read_json(path, "make zoo-engines writes it"):
+            command = ["--one", network.configs[0], str(path)]
+            measure_apart("tests.bench.zoo.engines", command, path, LIMIT_S)
+            write(every)
+    write(every)
+
+
+if __name__ == "__main__":
+    run(main)
