@@ -36,6 +36,7 @@ TARGETS = {
     "zoo": ["FIND"],
     "zoo-table": ["FIND"],
     "library-table": ["FIND"],
+    "zoo-engines": ["FIND"],
     "tune": ["MODEL", "NAME", "DEVICE", "RUNTIME"],
     "fuzz": ["MINUTES"],
     "predict": ["MODEL", "IMAGE"],
