@@ -17,9 +17,11 @@ import numpy.typing as npt
 
 from octet.core.errors import OctetError
 from octet.core.files import new_folder
+from octet.core.text_lines import say_mark
 from octet.data.arrays import Labels, Pixels
 from octet.data.cifar_layouts import BINARY10, Layout, check_md5, find
 from octet.data.cifar_pickle import read_batch, read_names
+from octet.data.listing import check_no_link
 from octet.data.source import Source
 
 _PIXELS = 3 * 32 * 32
@@ -64,11 +66,13 @@ class Cifar:
                 f"{folder}: no such folder; expected CIFAR-10 or CIFAR-100 in it, binary or python version"
             )
         layout, place = find(folder) or (BINARY10, folder)
+        check_no_link(place, folder)
+        remarks = list[str]()
         read = _archive(layout, place) if place.is_file() else lambda name: _file(place / name, layout, split)
-        self.classes = _class_names(read(layout.names), layout, place / layout.names)
+        self.classes = _class_names(read(layout.names), layout, place / layout.names, remarks)
         self._batches = [_batch(read(name), layout, place / name, len(self.classes)) for name in layout.files[split]]
         self._starts = np.cumsum([0, *(len(batch.labels) for batch in self._batches)])
-        self.source = Source(",".join(layout.files[split]), layout.title)
+        self.source = Source(",".join(layout.files[split]), layout.title, remarks)
         self.labels: Labels = np.concatenate([batch.labels for batch in self._batches])
 
     def __reduce__(self) -> tuple[type[Cifar], tuple[Path, str]]:
@@ -143,9 +147,10 @@ def _archive(layout: Layout, path: Path) -> Callable[[str], Bytes]:
     return lambda name: np.frombuffer(content[name], np.uint8)
 
 
-def _class_names(raw: Bytes, layout: Layout, path: Path) -> tuple[str, ...]:
+def _class_names(raw: Bytes, layout: Layout, path: Path, remarks: list[str]) -> tuple[str, ...]:
     if layout.keys:
         return read_names(raw.tobytes(), path, layout.keys[1], layout.title)
+    say_mark(path, raw.tobytes(), remarks.append)
     try:
         text = raw.tobytes().decode("utf-8-sig")
     except UnicodeDecodeError:

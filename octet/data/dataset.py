@@ -110,7 +110,7 @@ def _images_alone(folder: Path, split: str, color_type: str) -> Dataset:
         return Cifar(folder, split)
     for name in _FOLDERS[split]:
         if (folder / name).is_dir():
-            return folders.unlabelled(folder / name, (), color_type)
+            return folders.unlabelled(folder / name, (), color_type, folder)
     raise _no_split(folder, split, [])
 
 
@@ -130,7 +130,7 @@ def _as_entry(folder: Path, split: str, classes: Sequence[str], color_type: str,
         if classes:
             return _as_config(folder, split, classes, color_type, config)
         if annotations is None:
-            return folders.unlabelled(root, classes, color_type)
+            return folders.unlabelled(root, classes, color_type, folder)
     except OctetError as error:
         raise OctetError(f"{FILE}: {config.key}: {error}") from None
     raise OctetError(
@@ -143,7 +143,7 @@ def _as_config(folder: Path, split: str, classes: Sequence[str], color_type: str
     root = folder / config.folder
     annotations = config.annotation_file(folder)
     if annotations is None and not folders_in(root):
-        return folders.unlabelled(root, classes, color_type)
+        return folders.unlabelled(root, classes, color_type, folder)
     if annotations is not None:
         return Annotations.read(annotations, classes).images([root], classes, color_type, folder)
     files = [file for name in _FOLDERS[split] for file in _annotation_files(folder, name) if file.is_file()]
@@ -195,7 +195,7 @@ def _as_it_lies(
             return _with(remarks, folders.class_folders(root, classes, color_type, extensions, has_names, folder))
     for name in () if passed_over else _FOLDERS[split]:
         if (folder / name).is_dir():
-            return _with(remarks, folders.unlabelled(folder / name, classes, color_type))
+            return _with(remarks, folders.unlabelled(folder / name, classes, color_type, folder))
     raise _no_split(folder, split, remarks)
 
 

@@ -15,7 +15,7 @@ from octet.core.text_lines import read_lines
 from octet.data.arrays import Labels, Pixels
 from octet.data.config_split import EXTENSIONS
 from octet.data.image_files import read
-from octet.data.listing import Listing, folders_in
+from octet.data.listing import Listing, check_no_link, folders_in
 from octet.data.source import Source, naming_remark, some
 
 UNLABELLED_EXTENSIONS = (*EXTENSIONS, ".tiff", ".webp")  # where there is no label, there is no figure of mmcls's
@@ -85,9 +85,12 @@ def class_folders(
         data: The data set's folder; None: root.
 
     Raises:
-        OctetError: There are not as many folders as classes, or they hold no image.
+        OctetError: There are not as many folders as classes, they hold no image, or a folder is a link.
     """
+    data = data or root
     folders = folders_in(root)
+    for place in (root, *(root / name for name in folders)):
+        check_no_link(place, data)
     remarks = naming_remark(folders, classes)
     if len(folders) != len(classes):
         if has_names or len(folders) > len(classes):
@@ -104,9 +107,6 @@ def class_folders(
         remarks.append(
             f"{root}: {listing.others:,} files are no images to mmcls and left out; images end in {', '.join(extensions)}"
         )
-    data = data or root
-    links = [path for path in (root, *(root / name for name in folders)) if path.is_symlink() and path != data]
-    remarks += _links([*links, *listing.links])
     source = Source(_inside(root, data), f"class folders in sorted order, {len(folders)}", remarks)
     return ImageFiles(root, names, labels, classes, color_type, source)
 
@@ -126,15 +126,6 @@ def _unequal(folders: Sequence[str], classes: Sequence[str]) -> str:
     return "; ".join(filter(None, parts))
 
 
-def _links(paths: Sequence[Path]) -> list[str]:
-    if not paths:
-        return []
-    return [
-        f"{paths[0]}: a link to a folder{f', and {len(paths) - 1} more' if len(paths) > 1 else ''}; its images are read, but "
-        "DVC does not see that they change: after a change, run 'dvc repro --force', or put the folders themselves there"
-    ]
-
-
 def _inside(path: Path, data: Path) -> str:
     return path.relative_to(data).as_posix() if path.is_relative_to(data) else path.name
 
@@ -147,11 +138,13 @@ class Annotations:
         file: The file.
         names: The images' paths.
         labels: Their labels.
+        remarks: What a user should know of the file.
     """
 
     file: Path
     names: list[str]
     labels: list[int]
+    remarks: list[str]
 
     @classmethod
     def read(cls, file: Path, classes: Sequence[str]) -> Annotations:
@@ -160,8 +153,9 @@ class Annotations:
         Raises:
             OctetError: A line is not so, or a label is none of the classes.
         """
-        names, labels = [], []
-        for number, line in enumerate(read_lines(file, "a line for each image, its path, a space and its label"), 1):
+        names, labels, remarks = list[str](), list[int](), list[str]()
+        lines = read_lines(file, "a line for each image, its path, a space and its label", remarks.append)
+        for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
             name, _, label = line.strip().rpartition(" ")
@@ -174,7 +168,7 @@ class Annotations:
             labels.append(int(label))
         if not names:
             raise OctetError(f"{file}: has no line; expected one for each image")
-        return cls(file, names, labels)
+        return cls(file, names, labels, remarks)
 
     @property
     def without_labels(self) -> bool:
@@ -191,7 +185,7 @@ class Annotations:
             data: The data set's folder.
 
         Raises:
-            OctetError: An image is not there.
+            OctetError: An image is not there or outside the data set's folder, or a folder is a link.
         """
         names = self.names
         root = next((root for root in roots if _is_file(root / names[0])), roots[0])
@@ -200,33 +194,37 @@ class Annotations:
             raise OctetError(
                 f"{self.file}: {len(missing):,} of the {len(names):,} images that it names are not in {root}: {some(missing)}"
             )
-        folders = {(root / name).parent for name in names}
-        links = {path for folder in folders for path in (folder, *folder.parents) if path.is_symlink()}
-        inside = sorted(path for path in links if path.is_relative_to(data) and path != data)
+        for folder in sorted({self.file.parent, *((root / name).parent for name in names)}):
+            check_no_link(folder, data)
+            if not folder.resolve().is_relative_to(data.resolve()):
+                raise OctetError(
+                    f"{self.file}: names images in {folder}, outside {data}, where DVC does not see that they change; put them "
+                    "there"
+                )
         source = Source(
-            _inside(self.file, data), f"annotation file of the images in {_inside(root, data)}", _links(inside)
+            _inside(self.file, data), f"annotation file of the images in {_inside(root, data)}", [*self.remarks]
         )
         return ImageFiles(root, names, self.labels, classes, color_type, source)
 
 
-def unlabelled(root: Path, classes: Sequence[str], color_type: str) -> ImageFiles:
+def unlabelled(root: Path, classes: Sequence[str], color_type: str, data: Path) -> ImageFiles:
     """All images in a folder and below, in an order without meaning, so that the first few are a sample.
 
     Args:
         root: The folder.
         classes: The model's class names.
         color_type: As for ImageFiles.
+        data: The data set's folder.
 
     Raises:
-        OctetError: There is no image in it.
+        OctetError: There is no image in it, or a folder is a link.
     """
+    check_no_link(root, data)
     listing = Listing(UNLABELLED_EXTENSIONS)
     names = sorted(listing.images(root), key=lambda name: hashlib.sha256(name.encode()).digest())
     if not names:
         raise OctetError(f"{root}: no image in it; expected files ending in {', '.join(UNLABELLED_EXTENSIONS)}")
-    links = [root] if root.is_symlink() else []
-    source = Source(root.name, "images without labels", _links([*links, *listing.links]))
-    return ImageFiles(root, names, None, classes, color_type, source)
+    return ImageFiles(root, names, None, classes, color_type, Source(root.name, "images without labels"))
 
 
 def _is_file(path: Path) -> bool:

@@ -8,11 +8,9 @@ from pathlib import Path
 
 from octet.core.errors import OctetError
 
-Identity = tuple[int, int]
-
 
 class Listing:
-    """Image files by their endings, those behind links included.
+    """Image files by their endings, those that are links to files included.
 
     Hidden files are left out and hidden folders are not, as mmcls has it.
 
@@ -20,26 +18,24 @@ class Listing:
         extensions: The endings, in small letters.
 
     Attributes:
-        links: The links to folders that were followed.
         others: How many files ended otherwise.
     """
 
     def __init__(self, extensions: Sequence[str]):
         self.extensions = tuple(extensions)
-        self.links: list[Path] = []
         self.others = 0
 
     def images(self, folder: Path) -> list[str]:
         """The paths of all images in a folder and below, sorted.
 
         Raises:
-            OctetError: A link leads back to a folder that it is in.
+            OctetError: A folder in it is a link.
         """
         paths: list[str] = []
-        self._collect(folder, "", (_identity(folder),), paths)
+        self._collect(folder, "", paths)
         return sorted(paths)
 
-    def _collect(self, folder: Path, prefix: str, above: tuple[Identity, ...], paths: list[str]) -> None:
+    def _collect(self, folder: Path, prefix: str, paths: list[str]) -> None:
         for entry in os.scandir(folder):
             if not entry.is_dir():
                 if entry.name.lower().endswith(self.extensions) and not entry.name.startswith("."):
@@ -47,12 +43,9 @@ class Listing:
                 else:
                     self.others += not entry.name.startswith(".")
                 continue
-            here = Path(entry.path)
             if entry.is_symlink():
-                self.links.append(here)
-            if (identity := _identity(here)) in above:
-                raise OctetError(f"{here}: leads back to a folder that it is in; take the link away")
-            self._collect(here, f"{prefix}{entry.name}/", (*above, identity), paths)
+                raise _is_link(Path(entry.path))
+            self._collect(Path(entry.path), f"{prefix}{entry.name}/", paths)
 
 
 def folders_in(root: Path) -> list[str]:
@@ -60,6 +53,25 @@ def folders_in(root: Path) -> list[str]:
     return sorted(entry.name for entry in os.scandir(root) if entry.is_dir())
 
 
-def _identity(folder: Path) -> Identity:
-    status = folder.stat()
-    return status.st_dev, status.st_ino
+def check_no_link(place: Path, data: Path) -> None:
+    """Checks that DVC sees when something changes in a data set: it follows a link to the whole, and links to files.
+
+    Args:
+        place: A file or folder in it.
+        data: The data set's folder.
+
+    Raises:
+        OctetError: A folder between the two, or the place itself, is a link to a folder.
+    """
+    parts = place.relative_to(data).parts if place.is_relative_to(data) else ()
+    for depth in range(1, len(parts) + 1):
+        path = data.joinpath(*parts[:depth])
+        if path.is_symlink() and path.is_dir():
+            raise _is_link(path)
+
+
+def _is_link(path: Path) -> OctetError:
+    return OctetError(
+        f"{path}: a link to a folder, and DVC does not see that something behind it changes. Put the folder itself there, as "
+        "'cp -rL' copies it, or make the data set's folder as a whole the link"
+    )

@@ -38,6 +38,26 @@ def test_written_and_read_back(folder):
     assert record[1:1025] == test[0][0, 0].tobytes()
 
 
+def test_a_byte_order_mark_before_the_class_names_is_said(folder):
+    path, _, _ = folder
+    assert Cifar(path, "test").source.remarks == []
+    names = path / "batches.meta.txt"
+    names.write_bytes(b"\xef\xbb\xbf" + names.read_bytes())
+    data = Cifar(path, "test")
+    assert data.classes == ("cat", "dog", "owl")
+    assert [remark.partition(",")[0] for remark in data.source.remarks] == [f"{names}: begins with a byte order mark"]
+
+
+def test_a_folder_of_batches_that_is_a_link_is_refused(folder, tmp_path):
+    """DVC follows a link to the whole data set, and none in it."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / cifar_layouts.BINARY10.folder).symlink_to(folder[0])
+    with pytest.raises(OctetError, match="cifar-10-batches-bin: a link to a folder, and DVC does not see"):
+        Cifar(tmp_path / "in", "test")
+    (tmp_path / "link").symlink_to(folder[0])
+    assert len(Cifar(tmp_path / "link", "test")) == 4
+
+
 def test_names_of_images(folder):
     path, _, _ = folder
     train = Cifar(path, "train")

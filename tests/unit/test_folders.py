@@ -1,5 +1,7 @@
 """Data sets of image files: class folders, annotation files, unlabelled images, and what is wrong with them."""
 
+import os
+import re
 from pathlib import Path
 
 import cv2
@@ -96,17 +98,46 @@ def test_a_folder_too_many_and_a_hidden_one(folder, has_names):
         open_split(folder, "test", ANIMALS, config=config)
 
 
-def test_images_behind_links_are_read_and_said(folder, tmp_path_factory):
+@pytest.mark.parametrize("layout", ["class folders", "annotations", "images alone"])
+@pytest.mark.parametrize("place", ["val", "val/dog", "val/dog/more", "meta"])
+def test_a_folder_that_is_a_link_is_refused(folder, tmp_path_factory, layout, place):
+    """DVC follows none, so it would not see that images or labels behind it change."""
+    image(folder / "val" / "dog" / "more" / "new.png", 77)
+    (folder / "meta").mkdir()
+    if layout == "annotations":
+        (folder / "meta/val.txt").write_text("dog/more/new.png 1\n")
+    classes = () if layout == "images alone" else ANIMALS
+    assert "dog/more/new.png" in open_split(folder, "test", classes).names
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "folder"
+    (folder / place).rename(elsewhere)
+    (folder / place).symlink_to(elsewhere)
+    if place == "meta" and layout != "annotations":
+        assert "dog/more/new.png" in open_split(folder, "test", classes).names
+        return
+    what = re.escape(f"{folder / place}: a link to a folder, and DVC does not see")
+    with pytest.raises(OctetError, match=f"{what} .* changes\\. Put the folder itself there"):
+        open_split(folder, "test", classes)
+
+
+def test_a_link_to_the_whole_data_set_and_links_to_images_are_followed(folder, tmp_path_factory):
+    """DVC sees what changes behind these."""
+    (folder / "val" / "dog" / "link.png").symlink_to(folder / "train" / "dog" / "a.png")
+    link = tmp_path_factory.mktemp("links") / "link"
+    link.symlink_to(folder)
+    data = open_split(link, "test", ANIMALS)
+    assert "dog/link.png" in data.names
+    assert len(data) == 8
+
+
+@pytest.mark.parametrize("is_absolute", [True, False])
+def test_annotations_that_name_images_elsewhere(folder, tmp_path_factory, is_absolute):
     elsewhere = tmp_path_factory.mktemp("elsewhere")
-    image(elsewhere / "new.png", 77)
-    (folder / "val" / "dog" / "more").symlink_to(elsewhere)
-    data = open_split(folder, "test", ANIMALS)
-    assert "dog/more/new.png" in data.names
-    assert any(
-        "dog/more: a link to a folder; its images are read, but DVC does not see" in r for r in data.source.remarks
-    )
-    (elsewhere / "back").symlink_to(folder / "val" / "dog")
-    with pytest.raises(OctetError, match="back: leads back to a folder that it is in"):
+    image(elsewhere / "1.png", 1)
+    start = elsewhere if is_absolute else os.path.relpath(elsewhere, folder / "val")
+    (folder / "val.txt").write_text(f"{start}/1.png 0\n")
+    with pytest.raises(
+        OctetError, match=r"val\.txt: names images in .*elsewhere.*, outside .*, where DVC does not see"
+    ):
         open_split(folder, "test", ANIMALS)
 
 
@@ -236,7 +267,11 @@ def test_annotation_files_as_windows_writes_them(folder, start, end):
     image(folder / "val" / "owl" / "a\u2028b\x0b.png", 3)
     lines = ["cat/a.png 0", "owl/a\u2028b\x0b.png 2", ""]
     (folder / "val.txt").write_bytes(start + end.join(lines).encode())
-    assert open_split(folder, "test", ANIMALS).names == ["cat/a.png", "owl/a\u2028b\x0b.png"]
+    data = open_split(folder, "test", ANIMALS)
+    assert data.names == ["cat/a.png", "owl/a\u2028b\x0b.png"]
+    assert [remark.partition(",")[0] for remark in data.source.remarks] == (
+        [f"{folder / 'val.txt'}: begins with a byte order mark"] if start else []
+    )
 
 
 def test_sorted_folders_give_the_labels_where_names_differ(folder):
@@ -321,8 +356,8 @@ def test_unlabelled_images_calibrate_but_cannot_be_evaluated(tmp_path, name):
 def test_a_test_folder_without_labels(tmp_path):
     """What lies there, or what the config names."""
     for k in range(3):
-        image(tmp_path / "test" / f"{k}.png", k)
-    (tmp_path / "pool").symlink_to("test")
+        for name in ("test", "pool"):
+            image(tmp_path / name / f"{k}.png", k)
     for config in (None, ConfigSplit("CustomDataset", "files", folder="pool")):
         data = open_split(tmp_path, "test", ANIMALS, "color", config)
         assert (data.labelled, len(data)) == (False, 3)
