@@ -122,6 +122,7 @@ def validate(model: str | None, profile: str | None) -> None:
     """Fill in what entries of params.yaml leave out, and check it as a whole."""
     from octet.graph import profiles
     from octet.project import copies, entries, killed_dvc
+    from octet.project.calibration import check_calibration
     from octet.project.splits import check_splits
 
     for line in killed_dvc.remove_damaged():
@@ -136,6 +137,7 @@ def validate(model: str | None, profile: str | None) -> None:
         entries.present(name, entry.config, entry.checkpoint, entry.data, entry.onnx is not None)
         if profile is None:  # make tune may be about to write it anew
             profiles.target(entry.target)
+        check_calibration(name, entry)
         check_splits(name, entry, entry.evaluate.split)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -58,13 +58,15 @@ class Check:
     Args:
         top: What the whole file should be.
         folder: Where the file lies; some choices lie beside it.
-        values: The file's content.
+        values: The file's content, where entries have what they take from its top.
+        given: The same as it stands there.
         name_rule: What the names of entries are, in a sentence.
     """
 
     top: type[Section]
     folder: Path
     values: Any
+    given: Any
     name_rule: str
 
     def problems(self, errors: Iterable[ErrorDetails]) -> list[Problem]:
@@ -85,7 +87,18 @@ class Check:
             text = f"lacks the key{'s' * (len(group) > 1)} {keys}; {self._advice(group[0])}"
             problems.append(Problem(at, text))
         once = dict.fromkeys(problems)
-        return [p for p in once if not (self._is_inherited(p.at) and Problem(p.at[2:], p.text) in once)]
+        return [self._of_the_top(p) if self._is_inherited(p.at) else p for p in once if not self._is_of_all(p, once)]
+
+    def _is_of_all(self, problem: Problem, problems: Container[Problem]) -> bool:
+        """Is it told of the top of the file, too?"""
+        return self._is_inherited(problem.at) and Problem(problem.at[2:], problem.text) in problems
+
+    def _of_the_top(self, problem: Problem) -> Problem:
+        """The problem of an entry; where its key is not in there, with where it is."""
+        if _is_there(self.given, problem.at):
+            return problem
+        key = ".".join(map(str, problem.at[2:]))
+        return Problem(problem.at, f"{problem.text}. The entry has '{key}' from the top of the file")
 
     def _is_inherited(self, at: Keys) -> bool:
         """Do the keys lead into an entry, to what the file has for all entries?"""
@@ -134,9 +147,19 @@ class Check:
     def _unknown(self, error: ErrorDetails, place: Place) -> Iterator[Problem]:
         key = error["input"] if error["type"] == "invalid_key" else place.at[-1]
         known = place.holder.model_fields if place.holder else {}
+        if place.holder is not self.top and key in self.top.model_fields:
+            yield Problem(place.at, f"unknown key. {self._home(key, place)}")
+            return
         now = next((name for name, field in known.items() if key is not None and former_key(field) == key), None)
         text = f"is called '{now}' now, which is given, too. Keep that one" if now else nearest(str(key), known)
         yield Problem((*place.at[:-1], key), text if now else f"unknown key. {text}")
+
+    def _home(self, key: str, place: Place) -> str:
+        """Where a key of the file's top, which stands elsewhere, belongs."""
+        kind = self.place(place.at[:2]).kind
+        inherited = is_section(kind) and key in kind.inherited
+        also = " or in a model's entry" if inherited else ", for all models" if key != "models" else ""
+        return f"'{key}' stands at the top of the file{also}"
 
     def _no_mapping(self, error: ErrorDetails, place: Place) -> Iterator[Problem]:
         yield Problem(place.at, f"{_mapping(place.kind)}; found {show(error['input'])}")
@@ -155,8 +178,12 @@ class Check:
         for key in place.at:
             value = value[key]
         names, form = fields.choices(place.field, self.folder), fields.metadata(place.field, Form)
+        items = fields.item_choices(place.field, self.folder)
+        strange = next((item for item in value if isinstance(item, str) and item not in items), None) if items else None
         if names and isinstance(value, str):
             text = f"unknown value {show(value)}. {nearest(value, names)}"
+        elif strange is not None and isinstance(value, list):
+            text = f"unknown value {show(strange)}. {nearest(strange, items)}"
         elif form and isinstance(value, str):
             text = f"expected {form.words}, found {show(value)}"
         else:
@@ -165,7 +192,7 @@ class Check:
         yield Problem(place.at, text)
 
 
-def checked(top: type[S], path: str | Path, values: Any, duplicates: Iterable[Duplicate] = ()) -> S:
+def checked(top: type[S], path: str | Path, values: Any, duplicates: Iterable[Duplicate] = (), given: Any = None) -> S:
     """The content of a YAML file as the section that it should be.
 
     Args:
@@ -173,12 +200,13 @@ def checked(top: type[S], path: str | Path, values: Any, duplicates: Iterable[Du
         path: The file, for errors; some choices lie beside it.
         values: The file's content; None where it is empty.
         duplicates: The keys given twice.
+        given: The content as it stands there, where `values` has more; None: it has not.
 
     Raises:
         OctetError: With one line for each problem.
     """
     values = {} if values is None else values
-    check = Check(top, Path(path).parent, values, NAME_RULE)
+    check = Check(top, Path(path).parent, values, values if given is None else given, NAME_RULE)
     problems = [Problem(twice.path, twice.text) for twice in duplicates][:_MOST]
     try:
         section = top.model_validate(values, context={"folder": check.folder})
@@ -198,6 +226,15 @@ _WORDS: dict[str, Callable[[Check, ErrorDetails, Place], Iterator[Problem]]] = {
     "too_short": Check._no_mapping,
     "conflict": Check._conflict,
 }
+
+
+def _is_there(values: Any, at: Keys) -> bool:
+    """Do these keys lead to a value?"""
+    for key in at:
+        if not isinstance(values, dict) or key not in values:
+            return False
+        values = values[key]
+    return True
 
 
 def _mapping(kind: Any) -> str:

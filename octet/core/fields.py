@@ -23,7 +23,9 @@ _KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or 
 class Section(BaseModel):
     """A part of params.yaml: all keys must be there, no others may be, and nothing is converted."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
     inherited: ClassVar[frozenset[str]] = frozenset()
     """The keys that an entry may leave out, because the file has them for all entries."""
@@ -156,6 +158,14 @@ def choices(field: FieldInfo, folder: Path) -> dict[str, str]:
     return dict.fromkeys(map(str, get_args(kind)), "") if get_origin(kind) is Literal else {}
 
 
+def item_choices(field: FieldInfo, folder: Path) -> dict[str, str]:
+    """Of a list: the texts that its items may be, as of choices."""
+    kind, _ = _plain(field)
+    item = get_args(kind)[0] if get_origin(kind) is tuple else None
+    registry = next((extra for extra in getattr(item, "__metadata__", ()) if isinstance(extra, OneOf)), None)
+    return dict(registry.names(folder)) if registry else {}
+
+
 def expected(field: FieldInfo, folder: Path) -> str:
     """What a parameter may be, in words: « a whole number of at least 1 or null »."""
     kind, null = _plain(field)
@@ -163,6 +173,8 @@ def expected(field: FieldInfo, folder: Path) -> str:
     if form and kind is not str:
         return form.words
     words = f"one of {', '.join(names)}" if names else _KINDS[get_origin(kind) or kind] + _span(field)
+    if items := item_choices(field, folder):
+        words = f"a list of {', '.join(items)}"
     return words + " or null" * null
 
 

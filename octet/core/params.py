@@ -340,7 +340,7 @@ def load(path: str | Path = FILE) -> Params:
     values, renamings = with_new_names({} if document.values is None else document.values)
     for renaming in renamings:
         print(f"note: {path}: {renaming}; 'make quantize' writes it so", file=sys.stderr)
-    return checked(Params, path, inherit(values), document.duplicates)
+    return checked(Params, path, inherit(values), document.duplicates, values)
 
 
 def with_new_names(values: Any) -> tuple[Any, list[Renaming]]:

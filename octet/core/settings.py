@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from octet.core.errors import OctetError
 from octet.core.files import checksum, write_json
 from octet.core.folder import ModelFolder
 from octet.core.params import Model, Settings, source
@@ -52,6 +53,20 @@ def table_path(name: str, file: str | None) -> Path:
         file: calibrate.file.
     """
     return Path(file) if file else TABLES / f"{name}.table"
+
+
+def check_table_path(path: Path) -> None:
+    """Checks that a table is there, where DVC sees that it changes.
+
+    Raises:
+        OctetError: It is not.
+    """
+    if not path.resolve().is_relative_to(TABLES.resolve()):
+        raise OctetError(
+            f"calibrate.file: {path}: lies outside {TABLES}, where DVC sees that a table changes; move it there"
+        )
+    if not path.is_file():
+        raise OctetError(f"{path}: no such file; calibrate.method is file, so expected there is the model's table")
 
 
 def _file(path: Path) -> dict[str, str]:

@@ -508,6 +508,24 @@ def test_an_entry_s_own_settings_count_for_it_alone(path):
         ("calibrate: null", "models.net.calibrate: expected a mapping with the keys method, images"),
         ("analyze: 3", "models.net.analyze: expected a mapping with the keys images; found 3"),
         ("parallel: {scheduler: null}", "models.net.parallel: unknown key"),
+        (
+            "parallel: {scheduler: null}",
+            "models.net.parallel: unknown key. 'parallel' stands at the top of the file, for all models",
+        ),
+        (
+            "check: {device_max_drop_pt: 1}",
+            "models.net.check: unknown key. 'check' stands at the top of the file, for all models",
+        ),
+        (
+            "splits: {target: dotprod}",
+            "models.net.splits.target: unknown key. 'target' stands at the top of the file or in a model's entry",
+        ),
+        (
+            "engines: [ncnn, tvm]",
+            'models.net.engines: unknown value "tvm". Known: ncnn, onnxruntime, openvino, tensorrt.',
+        ),
+        ("engines: [openvin]", "models.net.engines: unknown value \"openvin\". Did you mean 'openvino'?"),
+        ("engines: [4]", "models.net.engines: expected a list of ncnn, onnxruntime, openvino, tensorrt, found [4]"),
         ("calibrate: {method: ppq, images: 5}", "models.net.calibrate.images: PPQ needs at least 8, found 5"),
         ("calibrate: {method: ppq}\n    equalize: true", "models.net.equalize: PPQ calibrates the ONNX model"),
     ],
@@ -522,7 +540,24 @@ def test_an_entry_s_own_setting_may_not_fit_what_it_has_from_the_top(path):
     text = changed("equalize: false", "equalize: true").replace(
         "    max_drop_pt: 0.3\n", "    max_drop_pt: 0.3\n    calibrate: {method: ppq}\n"
     )
-    assert [line.split(": ")[1] for line in problems(path, text)] == ["models.net.equalize"]
+    found = problems(path, text)
+    assert [line.split(": ")[1] for line in found] == ["models.net.equalize"]
+    assert found[0].endswith("Change it or calibrate.method. The entry has 'equalize' from the top of the file")
+    own = "    max_drop_pt: 0.3\n    calibrate: {method: ppq}\n"
+    found = problems(path, changed("images: 256", "images: 4").replace("    max_drop_pt: 0.3\n", own))
+    assert found == [
+        "params.yaml: models.net.calibrate.images: PPQ needs at least 8, found 4. Raise it or change 'method'. The entry has "
+        "'calibrate.images' from the top of the file"
+    ]
+
+
+@pytest.mark.parametrize("value", [".inf", ".nan", "1e999"])
+@pytest.mark.parametrize("key", ["budget: 0.001", "percentile: 99.99"])
+def test_numbers_have_to_be_finite(path, key, value):
+    name = key.partition(":")[0]
+    found = problems(path, changed(f"  {key}", f"  {name}: {value}"))
+    assert len(found) == 1
+    assert f"{name}: expected a number" in found[0]
 
 
 def test_old_names_in_an_entry_s_own_settings(path, capsys):

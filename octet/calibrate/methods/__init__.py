@@ -53,16 +53,25 @@ from octet.core.registry import calibrator_needs
 from octet.ncnn.table import Table
 
 
+def check_installed(name: str) -> None:
+    """Checks that what the calibrator of that name imports is installed; imports nothing.
+
+    Raises:
+        OctetError: A package is not.
+    """
+    for package, advice in calibrator_needs(name).missing.items():
+        raise OctetError(
+            f"calibrate.method: {name} needs the package {package}, which is not installed. {advice}, or choose another method"
+        )
+
+
 def calibrator(name: str) -> Callable[[Job], Table]:
     """The calibrator of that name, which may import much: torch, for one.
 
     Raises:
         OctetError: A package that it needs is not installed.
     """
-    for package, advice in calibrator_needs(name).missing.items():
-        raise OctetError(
-            f"calibrate.method: {name} needs the package {package}, which is not installed. {advice}, or choose another method"
-        )
+    check_installed(name)
     choose = threshold(name)
     if choose:
         return lambda job: thresholds.table(job, choose)

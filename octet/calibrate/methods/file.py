@@ -11,10 +11,9 @@ from pathlib import Path
 
 from octet.calibrate.job import Job
 from octet.calibrate.match import match
-from octet.core.errors import OctetError
 from octet.core.files import read_bytes
 from octet.core.onnx_bytes import parse
-from octet.core.settings import TABLES, table_path
+from octet.core.settings import check_table_path, table_path
 from octet.graph.layers import quantizable
 from octet.graph.scales import add_attention, check_table, needed_entries
 from octet.ncnn.table import Table, load
@@ -29,7 +28,8 @@ def calibrate(job: Job) -> Table:
     Raises:
         OctetError: There is no such file, it lies where DVC does not see that it changes, or it does not fit the model.
     """
-    path = _path(job)
+    path = table_path(job.model, job.settings.file)
+    check_table_path(path)
     table, layers = load(path), [layer for layer in job.net.layers if needed_entries(layer)]
     known = {layer.name for layer in layers}
     if job.onnx and not known.intersection(table.inputs):
@@ -37,18 +37,6 @@ def calibrate(job: Job) -> Table:
     add_attention(table, job.net.layers)
     check_table(table, layers, str(path))
     return table
-
-
-def _path(job: Job) -> Path:
-    """The table's file."""
-    path = table_path(job.model, job.settings.file)
-    if not path.resolve().is_relative_to(TABLES.resolve()):
-        raise OctetError(
-            f"calibrate.file: {path}: lies outside {TABLES}, where DVC sees that a table changes; move it there"
-        )
-    if not path.is_file():
-        raise OctetError(f"{path}: no such file; calibrate.method is file, so expected there is the model's table")
-    return path
 
 
 def _layers_of_nodes(job: Job, path: Path) -> dict[str, str]:
