@@ -20,7 +20,8 @@ from octet.core.places import CONFIGS, is_outside
 from octet.core.text_lines import read_lines
 
 ENDINGS = (".yaml", ".yml")
-Edge = Annotated[int, Field(ge=1, le=10_000)]
+LARGEST_EDGE = 10_000  # of a network's input, in pixels
+Edge = Annotated[int, Field(ge=1, le=LARGEST_EDGE)]
 Pair = Annotated[tuple[Edge, Edge], Field(strict=False)]
 Numbers = Annotated[tuple[float, ...], Field(strict=False, min_length=1, max_length=3)]
 Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False)]

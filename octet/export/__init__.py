@@ -10,7 +10,8 @@ mmcls_package.py   mmcls and mmcv themselves
 mmpretrain/        mmpretrain 1.x, brought into mmcls's form
 checkpoint.py      the weights; torch_file.py, stored_tensors.py, safetensors_file.py: its files, read without running them
 onnx_model.py      the network as ONNX
-onnx_source.py     an ONNX file, without torch; onnx_file.py, onnx_input.py, onnx_scores.py, onnx_normalize.py: what is done to it
+onnx_source.py     an ONNX file, without torch; onnx_file.py, onnx_header.py, onnx_input.py, onnx_scores.py: what is in it;
+                   onnx_normalize.py, onnx_opset.py, onnx_gemm.py: what becomes of it; onnx_session.py: ONNX Runtime
 library_source.py  a network of timm or torchvision by its name; library.py, libraries.py, timm_library.py, torchvision_library.py:
                    what these say of it; timm_import.py: where they are installed
 own_preprocess.py  what an entry says happens to an image as a Preprocess

@@ -42,9 +42,9 @@ def export(
     difference = largest_difference(values, model.reference, model.steps.sizes)
     if not difference <= model.tolerance:
         raise OctetError(
-            f"{model.where}: ONNX Runtime's {'outputs' if model.steps.outputs else 'logits'} differ from {source.engine}'s by "
-            f"{difference:.1e} of their spread, more than "
-            f"{model.tolerance:.0e}; the model does something at export that ONNX does not reproduce"
+            f"{model.where}: the {'outputs' if model.steps.outputs else 'logits'} of the ONNX model that export made of it differ "
+            f"from what {source.engine} computes with the model itself by {difference:.1e} of their spread, more than "
+            f"{model.tolerance:.0e}; the model does something that ONNX does not reproduce"
         )
     write_bytes(onnx, model.onnx)
     save(replace(model.steps, splits=with_entry(model.steps.splits, splits, model_name)), preprocess)

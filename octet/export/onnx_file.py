@@ -13,10 +13,12 @@ from octet.core.errors import OctetError
 from octet.core.files import read_bytes
 from octet.core.onnx_bytes import parse
 from octet.core.text import printable
+from octet.export.onnx_header import complete
+from octet.export.onnx_opset import Model, readable
 
-Model = Any  # onnx.ModelProto, which has no types
 _QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger")
 _CONTROL = ("If", "Loop", "Scan", "SequenceMap")
+_RANDOM = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli")
 _DOMAINS = ("", "ai.onnx")
 _LOAD = (
     "import sys, onnxruntime; onnxruntime.InferenceSession(sys.stdin.buffer.read(), providers=['CPUExecutionProvider'])"
@@ -39,30 +41,50 @@ def external_files(model: Model) -> list[str]:
 
 
 def read(path: str) -> Model:
-    """A model, whole, with all its tensors in it.
+    """A model, whole, with all its tensors in it, in an opset and a form of the file that ONNX Runtime reads.
 
     Args:
         path: The file.
 
     Raises:
-        OctetError: It is missing, no ONNX, cut off, or a file with its tensors is.
+        OctetError: It is missing, no ONNX, cut off, or a file with its tensors is; or it is of another opset.
     """
     model = read_graph(path)
     folder = Path(path).parent
     for name in external_files(model):
-        if Path(name).is_absolute() or ".." in Path(name).parts:
+        if not name or Path(name).is_absolute() or ".." in Path(name).parts:
             raise OctetError(
                 f"{path}: its tensors lie in {printable(name)!r}; expected a file beside it. Save the model again, as one file"
             )
         if not (folder / name).is_file():
             raise OctetError(f"{folder / name}: no such file; tensors of {path} lie in it. Put it there, too")
+    _check_ends(model, folder, path)
     try:
         onnx.load_external_data_for_model(model, str(folder))
+        model = complete(readable(model, path), path)
         onnx.checker.check_model(model)
     except (ValueError, OSError, onnx.checker.ValidationError) as error:
         raise OctetError(f"{path}: damaged or cut off: {_first(error)}. Fetch it again") from None
     _check_in_a_child(model, path)
     return model
+
+
+def _check_ends(model: Model, folder: Path, path: str) -> None:
+    """Raises OctetError where a file with tensors is shorter than the model says."""
+    for tensor in _tensors(model):
+        if tensor.data_location != onnx.TensorProto.EXTERNAL:
+            continue
+        place = {entry.key: entry.value for entry in tensor.external_data}
+        file = folder / place.get("location", "")
+        try:
+            end = int(place.get("offset") or 0) + int(place.get("length") or 0)
+        except ValueError:
+            continue  # which onnx says
+        if end > (size := file.stat().st_size):
+            raise OctetError(
+                f"{file}: cut off ({size:,} bytes): {path} has the tensor {printable(tensor.name)!r} in it up to {end:,}. Fetch it "
+                "again"
+            )
 
 
 def _check_in_a_child(model: Model, path: str) -> None:
@@ -90,7 +112,8 @@ def read_graph(path: str) -> Model:
     data = read_bytes(path, "expected the ONNX model")
     model = parse(data, f"{path}: no ONNX model, or cut off ({len(data):,} bytes); fetch it again")
     if not model.graph.node or not model.opset_import:
-        raise OctetError(f"{path}: no ONNX model: {'empty' if not data else 'no operators in it'}; fetch it again")
+        lacks = "empty" if not data else "no operators in it" if not model.graph.node else "it does not say its opset"
+        raise OctetError(f"{path}: no ONNX model: {lacks}; fetch it again")
     return model
 
 
@@ -98,7 +121,7 @@ def check_operators(model: Model, path: str) -> None:
     """Refuses what Octet cannot quantize.
 
     Raises:
-        OctetError: The model is quantized already, has control flow, or operators that ONNX itself does not define.
+        OctetError: The model is quantized already, has control flow, random numbers, or operators that ONNX itself does not define.
     """
     types = sorted({node.op_type for node in model.graph.node})
     quantized = [kind for kind in types if kind in _QUANTIZED or kind.startswith("QLinear")]
@@ -114,12 +137,34 @@ def check_operators(model: Model, path: str) -> None:
             f"has to compute "
             "the same for every image. Export it without"
         )
+    random = sorted({node.op_type for node in model.graph.node if node.op_type in _RANDOM or _trains(model, node)})
+    if random:
+        raise OctetError(
+            f"{path}: computes with random numbers, or as in training ({', '.join(random)}): a network has to give the same for "
+            "the same image. Export it in evaluation mode, as model.eval() does"
+        )
     custom = sorted({f"{node.domain}.{node.op_type}" for node in model.graph.node if node.domain not in _DOMAINS})
     if custom:
         raise OctetError(
             f"{path}: has operators that ONNX does not define: {', '.join(map(printable, custom))}. Export it without "
             f"optimizations of one engine"
         )
+
+
+def _trains(model: Model, node: Any) -> bool:
+    """Is it a Dropout or a BatchNormalization in training mode?"""
+    if node.op_type == "BatchNormalization":
+        return any(item.name == "training_mode" and item.i for item in node.attribute)
+    if node.op_type != "Dropout" or len(node.input) < 3:
+        return False
+    known = {tensor.name: tensor for tensor in model.graph.initializer} | {
+        other.output[0]: item.t
+        for other in model.graph.node
+        if other.op_type == "Constant"
+        for item in other.attribute
+        if item.name == "value"
+    }
+    return node.input[2] in known and bool(onnx.numpy_helper.to_array(known[node.input[2]]).any())
 
 
 def _tensors(model: Model) -> list[Any]:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import onnx
 
 from octet.core.errors import OctetError
-from octet.export.onnx_file import Model
+from octet.export.onnx_opset import Model
 
 _TYPES = {
     onnx.TensorProto.FLOAT: np.float32,
@@ -65,6 +65,10 @@ def only_input(model: Model, path: str, layout: str | None = None) -> Input:
             f"{path}: has {len(inputs)} inputs{f' ({names})' if names else ''}; Octet quantizes networks with one image as input"
         )
     value = inputs[0]
+    if (form := value.type.WhichOneof("value")) != "tensor_type":
+        raise OctetError(
+            f"{path}: the input {value.name!r} is no tensor but {form}; expected an image: [1, channels, height, width]"
+        )
     kind = value.type.tensor_type.elem_type
     if kind not in _TYPES:
         known = ", ".join(onnx.TensorProto.DataType.Name(key).lower() for key in _TYPES)

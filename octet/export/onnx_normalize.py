@@ -12,25 +12,15 @@ import onnx
 import onnx.inliner
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
-from onnxruntime.capi import onnxruntime_pybind11_state as ort
 
 from octet.core.errors import OctetError
 from octet.core.outputs import Output
-from octet.core.text import printable
-from octet.export.onnx_file import Model
+from octet.export.onnx_gemm import plain_gemms
 from octet.export.onnx_input import Input
-from octet.export.onnx_opset import in_opset
+from octet.export.onnx_opset import Model, in_opset
+from octet.export.onnx_session import run, session
 
 _WIDE = {TensorProto.FLOAT16: np.float16, TensorProto.DOUBLE: np.float64}
-ORT_ERRORS = (
-    ort.Fail,
-    ort.InvalidArgument,
-    ort.InvalidGraph,
-    ort.InvalidProtobuf,
-    ort.NoSuchFile,
-    ort.NotImplemented,
-    ort.RuntimeException,
-)
 
 
 def normalized(
@@ -55,6 +45,7 @@ def normalized(
     model = to_fp32(model)
     _set_input(model, given, size)
     model = in_opset(_folded(model, path), opset)
+    plain_gemms(model)
     if outputs:
         _keep_outputs(model, outputs, path)
     else:
@@ -68,15 +59,15 @@ def normalized(
 
 def _keep_scores(model: Model, path: str) -> None:
     """Makes the one output 'output', of shape (1, classes)."""
-    shape = _output_shape(model, path)
+    (shape,) = _shapes(model, path)
     classes = [k for k in shape if k != 1]
     if len(classes) != 1:
         raise OctetError(
-            f"{path}: its output has the shape {list(shape)}; expected [1, classes], the scores of at least two "
+            f"{path}: its output has the shape {shape}; expected [1, classes], the scores of at least two "
             f"classes. Octet judges "
             "classifiers"
         )
-    if len(shape) > 2 and shape[:2] == (1, classes[0]):
+    if len(shape) > 2 and shape[:2] == [1, classes[0]]:
         _append(model, "Flatten", [])  # which does not fix the batch
     elif len(shape) != 2 or shape[0] != 1:
         model.graph.initializer.append(numpy_helper.from_array(np.array([1, -1]), "octet_scores"))
@@ -90,7 +81,7 @@ def _keep_outputs(model: Model, outputs: Sequence[Output], path: str) -> None:
     """Names the outputs output_0, output_1, …, and says their shapes."""
     made = {name for node in model.graph.node for name in node.output}
     names = [value.name for value in model.graph.output]
-    shapes = [list(meta.shape) for meta in session(model, path).get_outputs()]
+    shapes = _shapes(model, path)
     for name, output in zip(names, outputs, strict=True):
         if name not in made:
             raise OctetError(
@@ -104,40 +95,6 @@ def _keep_outputs(model: Model, outputs: Sequence[Output], path: str) -> None:
     del model.graph.output[:]
     for name, shape in zip(new, shapes, strict=True):
         model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
-
-
-def session(model: Model | bytes, path: str, options: Any = None) -> Any:
-    """ONNX Runtime's session of a model.
-
-    Raises:
-        OctetError: It cannot run it.
-    """
-    options = options or onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    data = model if isinstance(model, bytes) else model.SerializeToString()
-    try:
-        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except ORT_ERRORS as error:
-        raise OctetError(f"{path}: ONNX Runtime cannot read it: {_reason(error)}") from None
-
-
-def run(model: Any, name: str, x: Any, path: str) -> list[Any]:
-    """The outputs of a session for an input.
-
-    Raises:
-        OctetError: The input does not fit the network.
-    """
-    try:
-        outputs: list[Any] = model.run(None, {name: x})
-        return outputs
-    except ORT_ERRORS as error:
-        raise OctetError(
-            f"{path}: cannot compute on an input of the shape {list(x.shape)}: {_reason(error)}. Is 'size' in 'preprocess' right?"
-        ) from None
-
-
-def _reason(error: Exception) -> str:
-    return printable(str(error).strip().splitlines()[0].rpartition(" : ")[2].rstrip("."), 300)
 
 
 def to_fp32(model: Model) -> Model:
@@ -160,6 +117,21 @@ def to_fp32(model: Model) -> Model:
         value.type.tensor_type.ClearField("shape")
     del copy.graph.value_info[:]
     return copy
+
+
+def computes_in_half(model: Model) -> bool:
+    """Has the model fp16 numbers, so that what it gives is only as exact as they are?"""
+    kinds = {tensor.data_type for tensor in model.graph.initializer}
+    kinds |= {
+        item.i for node in model.graph.node for item in node.attribute if node.op_type == "Cast" and item.name == "to"
+    }
+    return TensorProto.FLOAT16 in kinds
+
+
+def not_finite(model: Model) -> list[str]:
+    """The names of constants with numbers that are not finite. A mask may have infinite ones rightly."""
+    floats = [tensor for tensor in model.graph.initializer if tensor.data_type in (TensorProto.FLOAT, *_WIDE)]
+    return [tensor.name for tensor in floats if not np.isfinite(numpy_helper.to_array(tensor)).all()]
 
 
 def _cast(tensor: Any) -> None:
@@ -215,9 +187,11 @@ def _folded(model: Model, path: str) -> Model:
     return folded
 
 
-def _output_shape(model: Model, path: str) -> tuple[int, ...]:
-    meta = session(model, path).get_outputs()[0]
-    return tuple(size if isinstance(size, int) else -1 for size in meta.shape)
+def _shapes(model: Model, path: str) -> list[list[int]]:
+    """Those of the outputs, as they come: ONNX does not infer all of them."""
+    engine = session(model, path)
+    entry = engine.get_inputs()[0]
+    return [list(value.shape) for value in run(engine, entry.name, np.zeros(entry.shape, np.float32), path)]
 
 
 def _name_nodes(model: Model) -> None:

@@ -11,7 +11,7 @@ from octet.core.errors import OctetError
 from octet.core.outputs import Output
 from octet.core.text import printable
 from octet.data.class_names import problem
-from octet.export.onnx_file import Model
+from octet.export.onnx_opset import Model
 
 _FORMS = ("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast", "Dropout")  # what changes no value
 _SOFTMAX = ("Softmax", "LogSoftmax")
@@ -77,9 +77,9 @@ def plain_outputs(
     """
     names = output_names(model)
     scores = len(values) == 1 and values[0].size > 1 and values[0].size in values[0].shape
-    if scores and (given is None or len(given)):
+    if scores and (given is None or len(given)) and values[0].dtype.kind == "f":
         return []
-    if given:
+    if given and not scores:
         shapes = ", ".join(f"{printable(name)!r} of {list(y.shape)}" for name, y in zip(names, values, strict=True))
         raise OctetError(
             f"{path}: 'classes' in 'preprocess' has {len(given)} names, but its outputs are no class scores: {shapes}; class "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,14 +13,16 @@ from octet.core import yaml
 from octet.core.errors import OctetError
 from octet.core.outputs import flat
 from octet.core.params import Model as Entry
-from octet.core.preprocessing import PRESETS, Preprocessing
+from octet.core.preprocessing import LARGEST_EDGE, PRESETS, Preprocessing
 from octet.core.text import printable
 from octet.data.class_names import check_names
 from octet.data.preprocess import Preprocess
-from octet.export.onnx_file import Model, check_operators, external_files, read, read_graph
+from octet.export.onnx_file import check_operators, external_files, read, read_graph
 from octet.export.onnx_input import Input, only_input
-from octet.export.onnx_normalize import normalized, run, session, to_fp32
+from octet.export.onnx_normalize import computes_in_half, normalized, not_finite, to_fp32
+from octet.export.onnx_opset import Model
 from octet.export.onnx_scores import cut, plain_outputs, scores
+from octet.export.onnx_session import run, session
 from octet.export.own_preprocess import own_preprocess
 from octet.export.source import Array, Exported
 
@@ -76,7 +78,11 @@ class OnnxSource:
                 f"before it. Export it "
                 "without its softmax"
             )
-        tolerance = 1e-2 if known.input.dtype == np.float16 else 1e-4  # the file itself computes in fp16
+        if not np.isfinite(reference).all():
+            raise OctetError(
+                f"{self.path}: its outputs are not finite (NaN or infinite){_where(not_finite(known.network))}"
+            )
+        tolerance = 1e-2 if computes_in_half(known.network) else 1e-4
         return Exported(data, known.steps, images, reference, self.path, tolerance)
 
     def run(self) -> Callable[[Array], Array]:
@@ -145,12 +151,24 @@ def _size(given: Preprocessing, entry: Input, path: str) -> tuple[int, int]:
             f"{path}: the input {entry.name!r} takes images of any size. Write which into 'preprocess', as 'size: "
             f"[224, 224]' (height, width)"
         )
+    if max(size[0], size[1]) > LARGEST_EDGE:
+        raise OctetError(
+            f"{path}: the input {entry.name!r} is {size[0]} x {size[1]}; expected at most {LARGEST_EDGE:,} pixels an edge"
+        )
     if any(of_model not in (None, asked) for of_model, asked in zip(fixed, size, strict=True)):
         shown = " x ".join(str(edge or "any") for edge in fixed)
         raise OctetError(
             f"{path}: 'size' in 'preprocess' is {list(size)} (height, width), and the input {entry.name!r} is {shown}"
         )
     return size[0], size[1]
+
+
+def _where(tensors: Sequence[str]) -> str:
+    """What an error says of tensors with numbers that are not finite."""
+    if not tensors:
+        return " for an image of random grey levels. Are 'mean' and 'std' in 'preprocess' right?"
+    more = f" and {len(tensors) - 5} more" * (len(tensors) > 5)
+    return f", as are numbers in {', '.join(map(printable, tensors[:5]))}{more}. Train the model again, or take earlier weights"
 
 
 def _what_to_write(entry: Input) -> str:

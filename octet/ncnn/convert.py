@@ -42,7 +42,13 @@ def convert(onnx: Path, files: NcnnFiles, images: Sequence[npt.NDArray[np.float3
     model = read_bytes(onnx, "the stage export makes it")
     with tempfile.TemporaryDirectory() as folder:
         converted = _run_pnnx(onnx, model, images[0].shape, Path(folder))
-        net, engine = load_net(*converted), Engine(converted.param, converted.bin)
+        try:
+            net, engine = load_net(*converted), Engine(converted.param, converted.bin)
+        except OctetError as error:
+            wrong = str(error).replace(f"{folder}/", "")
+            raise OctetError(
+                f"{onnx}: pnnx has converted something wrongly: {wrong}. Express it by other operators"
+            ) from None
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     sizes, reference = [], []
