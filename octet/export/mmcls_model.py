@@ -76,7 +76,9 @@ def read_config(name: str) -> Config:
                 own_modules.import_all(config.custom_imports, path, name)
     except RecursionError:
         problem = "it inherits from itself, or is nested too deeply"
-    except own_modules.CODE_ERRORS as error:
+    except own_modules.NOT_ITS_OWN:
+        raise
+    except BaseException as error:  # a user's code may raise anything
         problem = str(error) if isinstance(error, SyntaxError) else own_modules.failure(error)
     finally:
         sys.unraisablehook = hook
@@ -99,12 +101,9 @@ def build(config: Config, name: str) -> torch.nn.Module:
     """
     model = config.model.copy()
     model.pop("pretrained", None)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            built: torch.nn.Module = build_classifier(model).eval()
-    except own_modules.CODE_ERRORS as error:
-        raise OctetError(f"{name}: mmcls cannot build the model: {own_modules.failure(error)}") from None
+    with warnings.catch_warnings(), own_modules.user_code(f"{name}: mmcls cannot build the model"):
+        warnings.simplefilter("ignore")
+        built: torch.nn.Module = build_classifier(model).eval()
     logging.getLogger("mmcv").setLevel(logging.WARNING)  # init_weights has two lines to say of each weight
     return built
 

@@ -15,7 +15,8 @@ from octet.data.geometry import CenterCrop, CropAndResize, Raster, Resize, Step
 from octet.data.image_files import FLAGS
 from octet.data.preprocess import Preprocess
 from octet.export.mmcls_data import config_splits, dataset_classes
-from octet.export.mmcls_model import Config, transforms
+from octet.export.mmcls_model import DATASETS, Config, transforms
+from octet.export.mmcls_package import registered
 
 # mmcls's data sets that hold arrays, not files: the shape of an image, RGB or grey.
 ARRAYS = {"CIFAR10": (32, 32, 3), "CIFAR100": (32, 32, 3), "MNIST": (28, 28), "FashionMNIST": (28, 28)}
@@ -50,9 +51,17 @@ def derive(config: Config, name: str, classes: Sequence[str] | None = None) -> P
             f"{name}: has no data.test with type and pipeline; expected an mmcls config with a test pipeline"
         ) from None
     array = ARRAYS.get(kind)
+    if array and not _is_mmcls(registered(DATASETS, kind)):
+        raise OctetError(
+            f"{name}: data.test.type {kind!r} is one of your own, in the place of mmcls's; call it otherwise"
+        )
     _check_steps(kind, names, where)
     derived = _Derived("BGR" if array is None else "RGB" if len(array) == 3 else "GREY")
     for what, step in zip(names, transforms(data.pipeline, where), strict=True):
+        if not _is_mmcls(type(step)):
+            raise OctetError(
+                f"{where}: the step '{what}' is one of your own, in the place of mmcls's; Octet knows mmcls's alone"
+            )
         if derived.normalized and what in ("LoadImageFromFile", "Resize", "CenterCrop", "Normalize"):
             raise OctetError(f"{where}: {what} after Normalize; Octet normalizes once, and last")
         _STEPS[what](derived, step, where)
@@ -144,6 +153,11 @@ _STEPS: dict[str, Callable[[_Derived, Any, str], None]] = {
     "ToHalf": _to_half,
     "Collect": _nothing,
 }
+
+
+def _is_mmcls(kind: type) -> bool:
+    """Is a class mmcls's own, and none that a module of the user's has put in its place?"""
+    return kind.__module__.partition(".")[0] == "mmcls"
 
 
 def _check_steps(kind: str, names: Sequence[str], where: str) -> None:

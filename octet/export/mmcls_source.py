@@ -19,7 +19,7 @@ from octet.export.mmcls_model import Config, build, read_config
 from octet.export.mmcls_pipeline import derive
 from octet.export.mmpretrain.weights import as_mmcls_names
 from octet.export.onnx_model import LogitsModel, to_onnx
-from octet.export.own_modules import CODE_ERRORS, failure
+from octet.export.own_modules import user_code
 from octet.export.reads import absolute, check_tracked, recorded, texts
 from octet.export.source import Array, Exported
 
@@ -39,7 +39,8 @@ def classifier(config: str, checkpoint: str, trusted: bool) -> tuple[Config, lis
     model = build(settings, config)
     check_head(model, config)
     content = checkpoints.read(checkpoint, trusted)
-    checkpoints.load_weights(model, as_mmcls_names(content.weights, model.state_dict()), checkpoint)
+    with user_code(f"{config}: the model takes no weights"):
+        checkpoints.load_weights(model, as_mmcls_names(content.weights, model.state_dict()), checkpoint)
     return settings, content.classes, LogitsModel(model).eval()
 
 
@@ -92,7 +93,8 @@ class MmclsSource:
                 "trained on"
             )
         check_names(steps.classes, self.checkpoint if classes else self.config)
-        data = to_onnx(network, images[0].shape, opset, self.config)
+        with user_code(f"{self.config}: torch cannot write the model as ONNX of opset {opset}"):
+            data = to_onnx(network, images[0].shape, opset, self.config)
         return Exported(data, steps, images, reference, self.config)
 
     def run(self) -> Callable[[Array], Array]:
@@ -103,11 +105,11 @@ class MmclsSource:
 
 def _logits(network: torch.nn.Module, x: Array, where: str) -> Array:
     """The network's logits of one image, of shape (1, classes). Raises OctetError where its code fails."""
-    try:
-        with torch.no_grad():
-            logits: Array = network(torch.from_numpy(x[None])).numpy()
-    except CODE_ERRORS as error:
+    what = f"{where}: the network cannot compute an image of {x.shape[1]} x {x.shape[2]} pixels"
+    with user_code(what), torch.no_grad():
+        logits: Array = network(torch.from_numpy(x[None])).numpy()
+    if logits.ndim != 2:
         raise OctetError(
-            f"{where}: the network cannot compute an image of {x.shape[1]} x {x.shape[2]} pixels: {failure(error)}"
-        ) from None
+            f"{where}: gives values of shape {logits.shape[1:]} for an image; expected one score for each class"
+        )
     return logits

@@ -15,25 +15,33 @@ from typing import Any
 from octet.core.errors import OctetError
 from octet.core.places import from_here
 
-CODE_ERRORS = (  # what a user's code may raise
-    ImportError,
-    SyntaxError,
-    NameError,
-    AttributeError,
-    TypeError,
-    ValueError,
-    LookupError,
-    OSError,
-    RuntimeError,
-    ArithmeticError,
-    AssertionError,
-    SystemExit,
-)
+NOT_ITS_OWN = (
+    OctetError,
+    MemoryError,
+    KeyboardInterrupt,
+    GeneratorExit,
+)  # what comes through a user's code and is not told as its
 _OCTET = ("octet", "stages", "tests")
 _pristine: list[tuple[Any, dict[str, Any]]] = []  # mmcls's and mmcv's registries, and what they hold by themselves
 _roots: list[Path] = []  # of the config that was read last
 _at_the_end: list[str] = []  # its folders on sys.path
 _others: set[str] = set()  # modules that were loaded before it
+
+
+@contextmanager
+def user_code(what: str, *but: type[BaseException]) -> Iterator[None]:
+    """Runs code of a user's, which may raise anything, classes of its own too: that is an OctetError « WHAT: REASON ».
+
+    Args:
+        what: What cannot be done.
+        but: What goes on as it is.
+    """
+    try:
+        yield
+    except (*NOT_ITS_OWN, *but):
+        raise
+    except BaseException as error:
+        raise OctetError(f"{what}: {failure(error)}") from None
 
 
 def roots(config: Path) -> list[Path]:
@@ -101,7 +109,8 @@ def _import(name: str, config: Path, where: str) -> None:
         )
     problem = ""
     try:
-        importlib.import_module(name)
+        with user_code(f"{where}: custom_imports names {name!r}, which cannot be imported", ModuleNotFoundError):
+            importlib.import_module(name)
     except ModuleNotFoundError as error:
         missing = error.name or name
         who = "" if name.split(".")[: missing.count(".") + 1] == missing.split(".") else f"imports {missing!r}, which "
@@ -111,8 +120,6 @@ def _import(name: str, config: Path, where: str) -> None:
             f"{what}is neither beside the config, as {place}.py or in {place}/, nor in the environment; put it there, or "
             "install it into .venv"
         )
-    except CODE_ERRORS as error:
-        problem = f"custom_imports names {name!r}, which cannot be imported: {failure(error)}"
     if problem:
         raise OctetError(f"{where}: {problem}")
 
@@ -121,12 +128,12 @@ def failure(error: BaseException) -> str:
     """What a user's code raised and, where it is in a module beside the config that was read last, in which line."""
     chain: list[BaseException] = []
     inner: BaseException | None = error
-    while inner is not None:
+    while inner is not None and all(inner is not one for one in chain):
         chain, inner = [*chain, inner], inner.__context__
     frames = [frame for one in chain for frame in reversed(traceback.extract_tb(one.__traceback__))]
     here = [frame for frame in frames if any(Path(frame.filename).is_relative_to(root) for root in _roots)]
     place = f" ({from_here(Path(here[0].filename))}, line {here[0].lineno})" if here else ""
-    words = str(error).strip().splitlines()
+    words = str(traceback.TracebackException.from_exception(error)).strip().splitlines()  # where __str__ fails, too
     return f"{type(error).__name__}{f': {words[0]}' if words else ''}{place}"
 
 

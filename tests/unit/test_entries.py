@@ -295,7 +295,12 @@ def test_modules_and_files_that_a_config_reads_are_copied_with_it(project, capsy
     assert Path("configs/models/one/my_widths.py").read_text() == "WIDTH = 5\n"
 
 
-@pytest.mark.parametrize("problem", ["raise RuntimeError('boom')", "1 / 0", "[][1]", "raise SystemExit(2)"])
+OWN_ERROR = "raise type('Own', (BaseException,), {'__str__': lambda self: 1 / 0})"
+
+
+@pytest.mark.parametrize(
+    "problem", ["raise RuntimeError('boom')", "1 / 0", "[][1]", "raise SystemExit(2)", OWN_ERROR, f"{OWN_ERROR}()"]
+)
 @pytest.mark.parametrize("place", ["super().__init__()", "return (self.conv(x),)"])
 def test_a_network_s_own_code_that_fails_is_told_with_its_line(project, place, problem):
     custom(Path("my"), ["a", "b"])
@@ -311,6 +316,44 @@ def test_a_network_s_own_code_that_fails_is_told_with_its_line(project, place, p
         what, line = "mmcls cannot build the model", 8
     with pytest.raises(OctetError, match=rf"my/net.py: {what}: \w+(: .*)? \(my/my_models/net.py, line {line}\)$"):
         source.export(13)
+
+
+def test_a_network_that_fails_only_where_it_is_written_as_onnx(project):
+    custom(Path("my"), ["a", "b"])
+    module = Path("my/my_models/net.py")
+    text = module.read_text().replace("return (", "torch.onnx.is_in_onnx_export() and self.fail(); return (")
+    module.write_text(f"{text}    def fail(self):\n        class Own(Exception): ...\n        raise Own('no ONNX')\n")
+    weights = {"backbone.conv.weight": torch.ones(4, 3, 3, 3), "backbone.conv.bias": torch.ones(4)}
+    torch.save(weights | {"head.fc.weight": torch.ones(2, 4), "head.fc.bias": torch.ones(2)}, "net.pth")
+    what = r"torch cannot write the model as ONNX of opset 13: Own: no ONNX \(my/my_models/net\.py, line 15\)"
+    with pytest.raises(OctetError, match=rf"my/net\.py: {what}"):
+        MmclsSource("my/net.py", "net.pth", False).export(13)
+
+
+@pytest.mark.parametrize(
+    ("code", "what"),
+    [
+        (
+            "from mmcls.datasets import PIPELINES\nfrom mmcls.datasets.pipelines import Resize as Theirs\n"
+            "@PIPELINES.register_module(force=True)\nclass Resize(Theirs): ...\n",
+            r"data\.test\.pipeline: the step 'Resize' is one of your own, in the place of mmcls's",
+        ),
+        (
+            "from mmcls.datasets import DATASETS, CIFAR10 as Theirs\n"
+            "@DATASETS.register_module(force=True)\nclass CIFAR10(Theirs): ...\n",
+            r"data\.test\.type 'CIFAR10' is one of your own, in the place of mmcls's",
+        ),
+    ],
+)
+def test_classes_of_one_s_own_in_the_place_of_mmcls_s(project, code, what):
+    """What they do to an image, or read as one, Octet does not know."""
+    custom(Path("my"), ["a", "b"])
+    Path("my/my_models/net.py").write_text(Path("my/my_models/net.py").read_text() + code)
+    if "CIFAR10" in code:
+        config = Path("my/net.py").read_text().replace("'CustomDataset'", "'CIFAR10'")
+        Path("my/net.py").write_text(config.replace("dict(type='LoadImageFromFile'), ", ""))
+    with pytest.raises(OctetError, match=rf"my/net\.py: {what}"):
+        MmclsSource("my/net.py", "net.pth", False).look()
 
 
 def test_a_module_that_is_missing_or_wrong_is_named(project):
@@ -333,6 +376,8 @@ def test_a_module_that_is_missing_or_wrong_is_named(project):
         ("1 / 0", "ZeroDivisionError: division by zero"),
         ("import a.b", "'a'"),
         ("x = 1\nraise SystemExit(2)", r"SystemExit: 2 \(my/my_models.py, line 2\)"),
+        (f"x = 1\n{OWN_ERROR}", r"Own: <exception str\(\) failed> \(my/my_models.py, line 2\)"),
+        ("class Own(Exception): ...\nraise Own('no')", r"Own: no \(my/my_models.py, line 2\)"),
     ):
         Path("my/my_models.py").write_text(text)
         with pytest.raises(OctetError, match=f"custom_imports names 'my_models', which .*{problem}"):
@@ -341,6 +386,8 @@ def test_a_module_that_is_missing_or_wrong_is_named(project):
     for code, problem in (
         ("raise RuntimeError('no\\nsuch')", "RuntimeError: no$"),
         ("raise SystemExit", "SystemExit$"),
+        ("class Own(Exception): ...\nraise Own('no')", "Own: no$"),
+        (OWN_ERROR, r"Own: <exception str\(\) failed>$"),
         ("_base_ = 'net.py'", "it inherits from itself, or is nested too deeply"),
     ):
         config.write_text(code)
