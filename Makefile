@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help quantize track timm openvino zoo tune predict report package dump env test test-unit test-slow fuzz check schema lint format
-.PHONY: example runner devices device device-clean runtimes accuracy-baselines sweep-calibrators sweep-recovery bench-pipeline bench-data bench-cifar bench-int8 bench-instructions bench-peers bench-mmpretrain chart screenshots zoo-table zoo-engines library-table clean distclean git-or-not
+.PHONY: example runner devices device device-clean runtimes accuracy-baselines sweep-calibrators sweep-recovery bench-pipeline bench-data bench-cifar bench-int8 bench-instructions bench-peers bench-large bench-mmpretrain chart screenshots zoo-table zoo-engines library-table clean distclean git-or-not
 
 # The interpreter that .venv is made from; empty: the first of python3.11, 3.12, 3.10, 3.13, python3 and python that is a
 # Python 3.10 to 3.13. PPQ cannot be had on 3.13, so that one comes last.
@@ -182,6 +182,9 @@ bench-instructions: .venv/.ready .venv-runner/.locked  ## Count the instructions
 
 bench-peers: .venv/.ready .venv-bench/.locked  ## Compare with ncnn2int8, ONNX Runtime and OpenVINO: top-1, divergence, speed, size, memory; MODEL=name
 	@$(PY) -m tests.bench.compare $(FOR_MODEL)
+
+bench-large: .venv/.ready .venv-bench/.locked  ## The same speeds of ResNet-50 at 224x224, with random weights
+	@$(PY) -m tests.bench.large
 
 bench-mmpretrain: .venv/.ready .venv-mmpretrain/.locked  ## Run the same checkpoints in mmpretrain and in Octet, into docs/mmpretrain.md
 	@$(PY) -m tests.bench.mmpretrain

@@ -1,7 +1,10 @@
 """qdq: the int8 ONNX models for the engines beside ncnn that `engines` names, checked and run before they are kept."""
 
+from __future__ import annotations
+
 import hashlib
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from octet.core.engines.files import EngineLayers
 from octet.core.errors import run
@@ -10,24 +13,30 @@ from octet.core.plan import read_plan
 from octet.core.registry import calibrator_needs
 from octet.core.stage import Stage, arguments, begin
 
+if TYPE_CHECKING:
+    from octet.qdq.quantize import Int8
+
 
 def main() -> None:
     stage = begin(arguments(__doc__).parse_args().model)
     names = stage.entry.onnx_engines
     layers: dict[str, EngineLayers] = {}
     with new_folder(stage.folder.engines) as folder:
-        for name, (model, int8, in_float) in (int8_models(stage, names) if names else {}).items():
+        for name, (int8, of_layers) in (int8_models(stage, names) if names else {}).items():
+            model, placement = int8.model.SerializeToString(deterministic=True), int8.placement
             write_bytes(folder / f"{name}.onnx", model)
-            layers[name] = EngineLayers(int8, in_float, hashlib.sha256(model).hexdigest())
+            sha256 = hashlib.sha256(model).hexdigest()
+            layers[name] = EngineLayers(placement.layers, placement.float_layers, sha256, of_layers)
         content = {name: asdict(of) for name, of in layers.items()}
         write_json(folder / stage.folder.engine_layers.name, content)  # a folder with nothing in it makes DVC warn
 
 
-def int8_models(stage: Stage, names: list[str]) -> dict[str, tuple[bytes, list[str], dict[str, str]]]:
-    """The models by engine, each with its int8 layers and those in float and why; said on standard output too."""
+def int8_models(stage: Stage, names: list[str]) -> dict[str, tuple[Int8, dict[str, float]]]:
+    """The models by engine, each with what its layers cost; said on standard output too."""
     from octet.data import preprocess
     from octet.data.images import report_source, training_images
     from octet.graph.equalize import fp32_net
+    from octet.qdq.costs import costs, worst
     from octet.qdq.network import load
     from octet.qdq.profiles import PROFILES
     from octet.qdq.quantize import check, check_method, kept, quantize
@@ -43,15 +52,19 @@ def int8_models(stage: Stage, names: list[str]) -> dict[str, tuple[bytes, list[s
         entry.data, steps, entry.calibrate.images, "calibrate.images", f"calibrate by {needs.title}", needs.least_images
     )
     report_source(f"{stage.name}: train split", images)
-    profiles, result = [PROFILES[name] for name in names], {}
-    for name, int8 in zip(names, quantize(network, profiles, images, entry.calibrate, keep_float), strict=True):
+    models = quantize(network, [PROFILES[name] for name in names], images, entry.calibrate, keep_float)
+    for name, int8 in zip(names, models, strict=True):
         check(int8, steps(steps.noise(1)[0]), name)
-        layers_in_float = int8.placement.float_layers
+    of_layers = costs(
+        network, models, training_images(entry.data, steps, entry.analyze.images, "analyze.images", "analyze")
+    )
+    for name, int8, of_engine in zip(names, models, of_layers, strict=True):
+        in_float = int8.placement.float_layers
         print(f"{stage.name}: {name}: {len(int8.placement.layers)} of {len(network.layers)} layers int8")
-        for why in dict.fromkeys(layers_in_float.values()):
-            print(f"  float: {', '.join(layer for layer, w in layers_in_float.items() if w == why)} ({why})")
-        result[name] = (int8.model.SerializeToString(deterministic=True), int8.placement.layers, layers_in_float)
-    return result
+        for why in dict.fromkeys(in_float.values()):
+            print(f"  float: {', '.join(layer for layer, w in in_float.items() if w == why)} ({why})")
+        print(f"  the layers that cost most:\n{worst(of_engine)}")
+    return dict(zip(names, zip(models, of_layers, strict=True), strict=True))
 
 
 if __name__ == "__main__":

@@ -7,5 +7,6 @@ ranges.py     one pass over the images in ONNX Runtime: what each tensor reaches
 grids.py      from a tensor's range to its scale and zero point, by Octet's calibrators
 weights.py    the weights' integers
 write.py      the int8 ONNX model
+costs.py      what each int8 layer costs
 quantize.py   all of it, from a model's files to the int8 file, checked
 """

@@ -14,12 +14,12 @@ from octet.calibrate import methods
 from octet.calibrate.match import match
 from octet.core.errors import OctetError
 from octet.ncnn.net import Net
-from octet.qdq.grids import grids
+from octet.qdq.grids import Grid, grids
 from octet.qdq.network import Network
 from octet.qdq.placement import Placement, place
 from octet.qdq.profiles import Profile
 from octet.qdq.ranges import Range, ranges, runner
-from octet.qdq.weights import weights
+from octet.qdq.weights import Weights, weights
 from octet.qdq.write import Writer
 
 if TYPE_CHECKING:
@@ -35,10 +35,16 @@ class Int8:
     Args:
         model: In ONNX.
         placement: What of it is int8, and what stayed in float.
+        profile: The engine's.
+        grids: Of the tensors with a scale of their own.
+        weights: Of the layers that are int8.
     """
 
     model: onnx.ModelProto
     placement: Placement
+    profile: Profile
+    grids: dict[str, Grid]
+    weights: dict[str, Weights]
 
 
 def quantize(
@@ -132,4 +138,4 @@ def _int8(
     for name in placement.layers:
         layer = network.layers[name]
         rounded[name] = weights(layer, chosen[placement.owner(layer.input)], profile.int_bias)
-    return Int8(Writer(network, profile, placement, chosen, rounded).model(), placement)
+    return Int8(Writer(network, profile, placement, chosen, rounded).model(), placement, profile, chosen, rounded)

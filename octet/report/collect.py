@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 
 from octet.analyze.analyze import Analysis, LayerCost, ModelCost
 from octet.benchmark.benchmark import Speed
+from octet.core.engines.files import EngineLayers, check_models
 from octet.core.errors import OctetError
 from octet.core.files import read_bytes, read_json, require
 from octet.core.folder import PRECISIONS, ModelFolder
@@ -83,6 +84,7 @@ class ReportData:
         fp32_layers: Those of them that are not, and why.
         analysis: What each int8 layer costs; None where that was not measured.
         engines: int8 in each engine that the model names; empty where that is ncnn alone.
+        engine_layers: Which layers are int8 in those beside ncnn, and what each costs.
         max_drop_pt: How many points int8 may lose.
         analysis_problem: Why there is none, where the file is there: it is of files before.
         peers: int8 as other engines make it themselves; None where that was not measured.
@@ -109,6 +111,7 @@ class ReportData:
     analysis: Analysis | None
     analysis_problem: str
     engines: list[engines.Column]
+    engine_layers: dict[str, EngineLayers]
     max_drop_pt: float
     peers: PeersFigures | None
     peers_before: bool
@@ -163,6 +166,7 @@ def collect(name: str, entry: Model) -> ReportData:
         analysis=None if analysis_problem else analysis,
         analysis_problem=analysis_problem,
         engines=engines.columns(folder, entry.onnx_engines),
+        engine_layers=check_models(folder, entry.onnx_engines),
         max_drop_pt=entry.max_drop_pt,
         peers=beside,
         peers_before=beside is not None and not beside.is_of(summary),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import jinja2
 
+from octet.core.engines.files import EngineLayers
 from octet.core.files import write_text
 from octet.core.folder import PRECISIONS, ModelFolder
 from octet.core.params import Model
@@ -23,6 +25,7 @@ from octet.summary import engines
 from octet.summary.differences import SHOWN
 
 Table = tuple[list[str], list[list[str]]]  # headers and rows
+COSTLY = 5  # layers of an engine that are shown
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,8 @@ def page(report: ReportData, params: str) -> str:
         classes=classes(report),
         peers_table=peers.cells(report.peers) if report.peers else None,
         engines_table=engines.cells(report.engines) if report.engines else None,
+        engine_costs=engine_costs(report.engine_layers),
+        engine_layers_file=folder.engine_layers,
         engines_picks=engines.picks(report.engines, report.max_drop_pt) if report.engines else [],
         devices_table=columns(report.devices),
         runtimes_tables=[(of, runtimes_record.columns(of)) for of in report.runtimes],
@@ -82,6 +87,13 @@ def page(report: ReportData, params: str) -> str:
         peers_about=peers.ABOUT,
         shorten=shorten,
     )
+
+
+def engine_costs(layers: Mapping[str, EngineLayers]) -> Table:
+    """The layers that cost most, a column an engine."""
+    worst = [sorted(of.kl_alone.items(), key=lambda pair: -pair[1])[:COSTLY] for of in layers.values()]
+    rows = [[f"{name}: {kl:.1e} nats" for name, kl in row] for row in zip(*worst, strict=False)]
+    return list(layers), rows
 
 
 def draw(report: ReportData) -> Figures:

@@ -94,6 +94,12 @@ def test_the_report_has_a_column_for_each(named):
     for name in ("ncnn", "onnxruntime", "tensorrt"):
         assert f">{name}</th>" in section
     assert "Closest to fp32: " in section
+    layers = json.loads((named.folder / "models/tiny/engines/layers.json").read_text())
+    for name in ("onnxruntime", "tensorrt"):
+        costs = layers[name]["kl_alone"]
+        assert sorted(costs) == sorted(layers[name]["int8"])
+        worst = max(costs, key=lambda layer: costs[layer])
+        assert f"{worst}: {costs[worst]:.1e} nats" in section.replace("\u200b", "")
 
 
 def test_the_bundle_for_an_engine(named, tmp_path):

@@ -106,7 +106,7 @@ def folder(tmp_path):
     result = ModelFolder("net", tmp_path)
     model = classifier(end=(), shape=(1, 3, 16, 16)).SerializeToString()
     write_bytes(result.engine("onnxruntime"), model)
-    layers = EngineLayers(["conv"], {"fc": "named"}, hashlib.sha256(model).hexdigest())
+    layers = EngineLayers(["conv"], {"fc": "named"}, hashlib.sha256(model).hexdigest(), {"conv": 0.1})
     write_json(result.engine_layers, {"onnxruntime": asdict(layers)})
     return result
 

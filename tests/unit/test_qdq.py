@@ -8,6 +8,8 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 
 from octet.core.errors import OctetError
+from octet.core.logits import kl_divergence
+from octet.qdq.costs import costs
 from octet.qdq.grids import Grid, grid
 from octet.qdq.network import Network, load
 from octet.qdq.placement import place
@@ -175,6 +177,19 @@ def test_a_1x1_convolution_in_groups_stays_in_float_for_openvino_alone():
     net = Network(model, "net.onnx")
     assert "does not compile" in place(net, PROFILES["openvino"]).float_layers["pointwise"]
     assert "pointwise" in place(net, PROFILES["onnxruntime"]).layers
+
+
+@pytest.mark.parametrize("engine", sorted(PROFILES))
+def test_what_a_layer_costs_is_what_the_model_loses_in_which_all_others_are_kept(engine):
+    net = Network(residual(), "net.onnx")
+    (int8,) = quantize(net, [PROFILES[engine]], IMAGES, SETTINGS)
+    (of_layers,) = costs(net, [int8], IMAGES)
+    assert list(of_layers) == int8.placement.layers
+    for name, cost in of_layers.items():
+        others = [other for other in net.layers if other != name]
+        (alone,) = quantize(net, [PROFILES[engine]], IMAGES, SETTINGS, others)
+        assert cost == pytest.approx(kl_divergence(logits(residual()), logits(alone.model)), rel=1e-4)
+        assert cost > 0
 
 
 def test_batch_norms_are_folded_and_nothing_else_changes():

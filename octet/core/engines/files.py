@@ -10,6 +10,8 @@ from octet.core.errors import OctetError
 from octet.core.files import as_dataclass, read_bytes, read_json
 from octet.core.folder import ModelFolder
 
+Costs = dict[str, float]  # nats by layer; named here, since below `float` is a key of the file
+
 
 @dataclass(frozen=True)
 class EngineLayers:
@@ -19,11 +21,13 @@ class EngineLayers:
         int8: The layers that are int8, in the network's order.
         float: Those that are not, and why.
         sha256: Of the model's file: an engine would run one in which a weight was damaged.
+        kl_alone: What each int8 layer costs: the KL divergence of the probabilities from fp32's in nats, where it alone is int8.
     """
 
     int8: list[str]
     float: dict[str, str]
     sha256: str
+    kl_alone: Costs
 
 
 def check_models(folder: ModelFolder, engines: Iterable[str]) -> dict[str, EngineLayers]:

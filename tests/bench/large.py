@@ -1,0 +1,87 @@
+"""make bench-large: int8's speed in each engine on ResNet-50 at 224x224, with random weights, beside the engines' own int8.
+
+The embedded models' images have 32x32 pixels; this has ImageNet's size. The engines run in .venv-bench
+(tests/bench/peers.py), in turn in one process, batch 1. Nothing is kept but what is printed.
+"""
+
+import argparse
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from octet.calibrate.calibrate import calibrate
+from octet.core.errors import run
+from octet.core.folder import NcnnFiles
+from octet.core.parallel import cores
+from octet.core.text import table
+from octet.export.export import export
+from octet.export.mmcls_model import build, read_config
+from octet.graph.profiles import target
+from octet.ncnn.convert import convert
+from octet.ncnn.machine import machine
+from octet.ncnn.net import load_net, save_net
+from octet.qdq.network import load
+from octet.qdq.profiles import PROFILES
+from octet.qdq.quantize import quantize as onnx_quantize
+from octet.quantize.quantize import quantize
+from tests import nets
+from tests.bench.peers import OCTET_IN, OPENVINO_F32, OPENVINO_INT8, UINT8
+from tests.bench.venv import ROOT, quantize_peers, time_peers
+from tests.bench.zoo.measure import random_network
+
+CONFIG = "resnet/resnet50_8xb32_in1k.py"
+FP32, NCNN = "ncnn fp32", ("dotprod", "ncnn2int8")
+PAIRS = ((OCTET_IN["onnxruntime"], UINT8), (OCTET_IN["openvino"], OPENVINO_INT8))
+
+
+def make(folder: Path) -> None:
+    """Writes all models, and the images that the peers calibrate with and run on, into a folder."""
+    settings = read_config(CONFIG)
+    network = random_network(build(settings, CONFIG), settings, CONFIG, folder)
+    seen, unseen = network.images
+    onnx, fp32 = folder / "fp32.onnx", NcnnFiles.named(folder, "fp32")
+    export(network.source, 13, onnx, folder / "preprocess.json")
+    (folder / "weights.pth").unlink()
+    convert(onnx, fp32, unseen)
+    net = load_net(*fp32)
+    for kernels in NCNN:
+        profile = target(kernels)
+        int8 = quantize(net, calibrate(net, seen, nets.settings("mse"), profile), profile, [], "the table")
+        save_net(int8, *NcnnFiles.named(folder, f"int8 {kernels}"))
+    profiles = [PROFILES[name] for name in OCTET_IN]
+    models = onnx_quantize(load(onnx), profiles, seen, nets.settings("mse"))
+    for name, model in zip(OCTET_IN, models, strict=True):
+        (folder / f"octet_{name}.onnx").write_bytes(model.model.SerializeToString(deterministic=True))
+    for name, images in (("calibrate", seen), ("test", unseen)):
+        np.save(folder / f"{name}.npy", np.stack(images))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=100)
+    rounds = parser.parse_args().rounds
+    os.chdir(ROOT)
+    threads = sorted({1, cores()})
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        make(folder)
+        quantize_peers(folder)
+        timed = time_peers(folder, rounds, threads)
+    fps = {n: {row: 1000 / float(np.median(times)) for row, times in timed.latency_ms[str(n)].items()} for n in threads}
+    rows = [
+        [row, *(f"{fps[n][row]:.1f}" for n in threads), f"{fps[1][row] / fps[1][FP32]:.2f}"]
+        for row in fps[1]
+        if row != OPENVINO_F32
+    ]
+    heads = ["ResNet-50, 224x224", *(f"FPS, {n} thread{'s' if n > 1 else ''}" for n in threads), f"of {FP32}"]
+    print(table(rows, heads, "l" + "r" * len(threads) + "r", markdown=True))
+    for mine, own in PAIRS:
+        ratios = ", ".join(f"{fps[n][mine] / fps[n][own]:.3f} with {n}" for n in threads)
+        print(f"{mine} is of {own}: FPS {ratios} thread{'s' if len(threads) > 1 else ''}")
+    print(f"n = {rounds} rounds; {machine()['cpu']}; {', '.join(f'{k} {v}' for k, v in timed.versions.items())}")
+
+
+if __name__ == "__main__":
+    run(main)
