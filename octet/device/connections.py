@@ -230,8 +230,7 @@ def _listen(
             process.kill()
             raise
     if process.returncode:
-        words = _last_lines(answer.err or answer.out)
-        raise OctetError(f"{name}: {words} ({command[0]} ended with status {process.returncode})")
+        raise OctetError(f"{name}: {answer.why()} ({command[0]} {_end(process.returncode)})")
     return answer.out.decode(errors="replace")
 
 
@@ -249,8 +248,27 @@ class _Answer:
             self._heard(self.out[self._at : end].decode(errors="replace"))
             self._at = end + 1
 
+    def why(self) -> str:
+        """Why a command fails: what it says of errors; else what it said last, which may tell how far it came."""
+        if self.err.strip() or not self.out.strip():
+            return _last_lines(self.err)
+        return f"stopped without a word of why; the last one was '{printable(_lines(self.out)[-1])}'"
+
+
+def _end(status: int) -> str:
+    """How a program ended. ssh and adb add 128 to the signal that ended a program on the device."""
+    signal = -status if status < 0 else status - 128 if 128 < status < 160 else 0
+    return (
+        f"ended by signal {signal}" + ", as where memory runs out" * (signal == 9)
+        if signal
+        else f"ended with status {status}"
+    )
+
+
+def _lines(text: bytes | bytearray) -> list[str]:
+    return [line.strip() for line in text.decode(errors="replace").splitlines() if line.strip()]
+
 
 def _last_lines(text: bytes | bytearray) -> str:
     """The last lines of what a program said, in one."""
-    lines = [line.strip() for line in text.decode(errors="replace").splitlines() if line.strip()]
-    return printable("; ".join(lines[-3:])) or "without a word"
+    return printable("; ".join(_lines(text)[-3:])) or "without a word"

@@ -82,6 +82,10 @@ def load(name: str) -> Device:
     Raises:
         OctetError: There is no such file in configs/devices, or it holds what no device has.
     """
+    if not name:
+        raise OctetError(
+            f"DEVICE: which? There are {', '.join(names())} in {FOLDER}; docs/devices.md shows how one is added"
+        )
     path = FOLDER / f"{usable(name, 'DEVICE')}.yaml"
     if not path.is_file():
         raise OctetError(f"DEVICE: '{name}' is no device: there is no {path}. {nearest(name, names())}")

@@ -18,6 +18,7 @@ from octet.core.files import decimals
 from octet.core.logits import decibels, divergence
 
 Logits = npt.NDArray[np.float32]
+SAME_DB = 200.0  # what decibels gives where there is no noise
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Against:
         agreement_se_pct: Its standard error.
         kl_nats: The mean KL divergence of the device's probabilities from this machine's.
         kl_se_nats: Its standard error.
-        sqnr_db: Signal to noise of the logits, in dB; 200 where they are the same.
+        sqnr_db: Signal to noise of the logits, in dB; SAME_DB where they are the same.
     """
 
     agreement_pct: float
@@ -48,6 +49,15 @@ class Against:
         noise = np.square(logits.astype(np.float64) - reference).sum()
         sqnr_db = decibels(float(np.square(reference.astype(np.float64)).sum()), float(noise))
         return cls(**asdict(divergence(reference, logits)), sqnr_db=decimals(sqnr_db, 1))
+
+    @property
+    def sqnr(self) -> str:
+        """The signal to noise ratio in words.
+
+        >>> Against(100.0, 0.0, 0.0, 0.0, 200.0).sqnr, Against(100.0, 0.0, 0.0, 0.0, 59.04).sqnr
+        ('same bits', '59.0 dB')
+        """
+        return "same bits" if self.sqnr_db >= SAME_DB else f"{self.sqnr_db:.1f} dB"
 
 
 @dataclass(frozen=True)
@@ -93,8 +103,8 @@ class RunFigures:
         host_fp32: Beside this machine's fp32.
         host_same: Beside this machine's run of the same files.
         top1_pct: Right predictions; None where the images have no labels.
-        load_ms: How long its files took to load.
-        peak_kib: The most memory that the process had, in KiB.
+        load_ms: How long its files took to load; None on an emulator.
+        peak_kib: The most memory that the process had, in KiB; None on an emulator, whose own it would be.
         size_bytes: Of its files.
         n_not_finite: On how many images the logits are not all finite, as where a value is beyond what fp16 holds.
         speeds: By the number of threads; none of an emulator.
@@ -103,8 +113,8 @@ class RunFigures:
     host_fp32: Against
     host_same: Against
     top1_pct: float | None
-    load_ms: float
-    peak_kib: int
+    load_ms: float | None
+    peak_kib: int | None
     size_bytes: int
     n_not_finite: int
     speeds: Mapping[int, DeviceSpeed]
@@ -114,7 +124,9 @@ class RunFigures:
         against = {"host_fp32": asdict(self.host_fp32), f"host_{precision}": asdict(self.host_same)}
         top1 = {} if self.top1_pct is None else {"top1_pct": self.top1_pct}
         speeds = {f"threads_{threads}": speed.to_json() for threads, speed in self.speeds.items()}
-        rest: dict[str, Any] = {"load_ms": self.load_ms, "peak_kib": self.peak_kib, "size_bytes": self.size_bytes}
+        rest: dict[str, Any] = {"size_bytes": self.size_bytes}
+        rest |= {} if self.load_ms is None else {"load_ms": self.load_ms}
+        rest |= {} if self.peak_kib is None else {"peak_kib": self.peak_kib}
         rest |= {"n_not_finite": self.n_not_finite} if self.n_not_finite else {}
         return against | top1 | rest | speeds
 
@@ -126,7 +138,9 @@ class RunFigures:
             for key in ("host_fp32", f"host_{precision}")
         )
         top1 = number(content["top1_pct"]) if "top1_pct" in content else None
-        rest = number(content["load_ms"]), int(number(content["peak_kib"])), int(number(content["size_bytes"]))
+        load_ms = number(content["load_ms"]) if "load_ms" in content else None
+        peak_kib = int(number(content["peak_kib"])) if "peak_kib" in content else None
+        rest = load_ms, peak_kib, int(number(content["size_bytes"]))
         threads = sorted(int(key.removeprefix("threads_")) for key in content if key.startswith("threads_"))
         speeds = {whole_number(count): DeviceSpeed.from_json(content[f"threads_{count}"]) for count in threads}
         return cls(fp32, same, top1, *rest, int(number(content.get("n_not_finite", 0))), speeds)

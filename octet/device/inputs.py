@@ -1,4 +1,7 @@
-"""A file of network inputs, as the runner reads it: 'octetf32', then n, channels, height and width, then the values."""
+"""Test images for a device, and the file of them that the runner reads.
+
+The file: 'octetf32', then n, channels, height and width, then the values.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,34 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from octet.core.errors import OctetError
 from octet.core.files import not_written
+from octet.data.images import Images, split_images
+from octet.data.preprocess import Preprocess
 
 MAGIC = b"octetf32"
+_LEAST = 2  # of one image there is no standard error
+
+
+def first_images(data: str, steps: Preprocess, count: int, who: str) -> Images:
+    """The first images of a test split.
+
+    Args:
+        data: The data set's folder.
+        steps: What happens to an image.
+        count: How many; all where there are fewer.
+        who: Asks for them, for what is said of unreadable ones.
+
+    Raises:
+        OctetError: Fewer than two are asked for, or can be read.
+    """
+    if count < _LEAST:
+        raise OctetError(f"IMAGES={count}: expected at least {_LEAST}, for a standard error")
+    images = split_images(data, "test", steps, None, "IMAGES")
+    images = images.pick(np.arange(min(count, len(images)))).readable(who)
+    if len(images) < _LEAST:
+        raise OctetError(f"{data}: has {len(images)} test images that can be read; expected at least {_LEAST}")
+    return images
 
 
 def write_inputs(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from octet.device.figures import RunFigures, speedups, whole_number
 
 # name, precision of the files, options: fp16 is ncnn's default.
 RUNS = (("fp32", "fp32", "fp32"), ("fp16", "fp32", "fp16"), ("int8", "int8", "fp32"), ("int8_fp16", "int8", "fp16"))
+_WORDS = {"fp32": "fp32", "fp16": "default float", "int8": "int8", "int8_fp16": "int8, default"}
 Rows = list[list[str]]
 LEAST_AGREEMENT_PCT = 95.0  # less is no rounding: something else is computed
 
@@ -158,52 +159,65 @@ def columns(devices: Sequence[DeviceFigures]) -> tuple[list[str], Rows]:
     rows = [
         ["processor", *(of.processor for of in devices)],
         ["features", *(" ".join(of.device["features"]) or "none" for of in devices)],
+        ["big cores", *(str(of.threads[-1]) if of.threads else "" for of in devices)],
         ["images", *(f"{of.n_images:,}" for of in devices)],
     ]
-    for run, words in (("fp32", "fp32"), ("fp16", "default float"), ("int8", "int8"), ("int8_fp16", "int8, default")):
-        rows.append([f"top-1, {words}", *(_percent(of.runs[run].top1_pct) for of in devices)])
-    for run, words in (("int8", "int8"), ("int8_fp16", "int8, default")):
+    for run, words in _WORDS.items():
+        rows.append([f"top-1, {words}", *(_unless_none("{:.2f} %", of.runs[run].top1_pct) for of in devices)])
+    for run in ("int8", "int8_fp16"):
         against = [of.runs[run].host_same for of in devices]
-        rows.append([f"{words}: agrees with this machine's", *(f"{a.agreement_pct:.2f} %" for a in against)])
-        rows.append([f"{words}: SQNR to it", *(f"{a.sqnr_db:.1f} dB" for a in against)])
-    for run, words in (("fp16", "default float"), ("int8", "int8"), ("int8_fp16", "int8, default")):
+        rows.append([f"{_WORDS[run]}: agrees with this machine's", *(f"{a.agreement_pct:.2f} %" for a in against)])
+        rows.append([f"{_WORDS[run]}: SQNR to it", *(a.sqnr for a in against)])
+    rows.append(["default float: SQNR to this machine's fp32", *(of.runs["fp16"].host_fp32.sqnr for of in devices)])
+    for run in ("fp16", "int8", "int8_fp16"):
         kl = [of.runs[run].host_fp32 for of in devices]
-        rows.append([f"{words}: KL from this machine's fp32", *(f"{a.kl_nats:.1e} ± {a.kl_se_nats:.0e}" for a in kl)])
-    rows.append(["default float: SQNR to it", *(f"{of.runs['fp16'].host_fp32.sqnr_db:.1f} dB" for of in devices)])
-    for run, words in (("fp16", "default float"), ("int8", "int8"), ("int8_fp16", "int8, default")):
+        cells = (f"{a.kl_nats:.1e} ± {a.kl_se_nats:.0e}" if a.kl_nats or a.kl_se_nats else "0" for a in kl)
+        rows.append([f"{_WORDS[run]}: KL from this machine's fp32", *cells])
+    for run in ("fp16", "int8", "int8_fp16"):
         counts = [of.runs[run].n_not_finite for of in devices]
+        cells = (f"{count:,}" if count else "" for count in counts)
+        rows.append([f"{_WORDS[run]}: images with outputs that are not finite", *cells])
+    rows += _speed_rows(devices, "1 thread", [1 if 1 in of.threads else 0 for of in devices])
+    most = [max(of.threads, default=0) for of in devices]
+    rows += _speed_rows(devices, "all big cores", [count if count > 1 else 0 for count in most])
+    for run in ("fp16", "int8"):
         rows.append(
-            [f"{words}: images with outputs that are not finite", *(f"{count:,}" if count else "" for count in counts)]
+            [f"time to load, {_WORDS[run]}", *(_unless_none("{:.1f} ms", of.runs[run].load_ms) for of in devices)]
         )
-    for threads in sorted({count for of in devices for count in of.threads}):
-        rows += _speed_rows(devices, threads)
-    rows.append(["peak memory", *(f"{max(run.peak_kib for run in of.runs.values()) / 1024:.0f} MiB" for of in devices)])
+    for run in ("fp16", "int8"):
+        peaks = [of.runs[run].peak_kib for of in devices]
+        rows.append([f"peak memory, {_WORDS[run]}", *(_unless_none("{:.1f} MiB", kib and kib / 1024) for kib in peaks)])
     return ["", *(of.name for of in devices)], [row for row in rows if any(row[1:])]
 
 
-def _speed_rows(devices: Iterable[DeviceFigures], threads: int) -> Rows:
-    at, rows = _threads(threads), Rows()
-    timed = [of if threads in of.threads else None for of in devices]
-    for run, words in (("fp32", "fp32"), ("fp16", "default float"), ("int8", "int8"), ("int8_fp16", "int8, default")):
-        speeds = [of and of.runs[run].speeds[threads] for of in timed]
-        rows.append([f"median, {words}, {at}", *(f"{s.speed.median_ms:.2f} ms" if s else "" for s in speeds)])
+def _speed_rows(devices: Sequence[DeviceFigures], at: str, threads: Sequence[int]) -> Rows:
+    """The rows of speed. threads: how many, of each device; 0 where it was not timed."""
+    timed, rows = list(zip(devices, threads, strict=True)), Rows()
+    for run, words in _WORDS.items():
+        medians = (f"{of.runs[run].speeds[count].speed.median_ms:.2f} ms" if count else "" for of, count in timed)
+        rows.append([f"median, {words}, {at}", *medians])
     for key, words in (("fp32", "fp32"), ("default", "its default float")):
-        gains = [of.speedups(threads)[f"speedup_over_{key}_threads_{threads}"] if of else None for of in timed]
-        rows.append([f"int8 beside {words}, {at}", *(_gain(gain) for gain in gains)])
-    drifts = [None if of is None else max(run.speeds[threads].drift_pct for run in of.runs.values()) for of in timed]
-    rows.append(
-        [f"slower at the end, at most, {at}", *("" if d is None else f"{decimals(d, 0):+.0f} %" for d in drifts)]
+        name = f"speedup_over_{key}_threads_"
+        gains = (_gain(of.speedups(count)[f"{name}{count}"]) if count else "" for of, count in timed)
+        rows.append([f"int8 beside {words}, {at}", *gains])
+    drifts = (
+        _drift(max(run.speeds[count].drift_pct for run in of.runs.values())) if count else "" for of, count in timed
     )
+    rows.append([f"slower at the end, at most, {at}", *drifts])
     return rows
+
+
+def _drift(percent: float) -> str:
+    return f"{decimals(percent, 0):+.0f} %"
+
+
+def _gain(gain: float) -> str:
+    return f"{gain:.2f} times as fast" + ": slower" * (gain < 1)
 
 
 def _threads(count: int) -> str:
     return f"{count} thread{'s' * (count > 1)}"
 
 
-def _gain(gain: float | None) -> str:
-    return "" if gain is None else f"{gain:.2f} times as fast" + ": slower" * (gain < 1)
-
-
-def _percent(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f} %"
+def _unless_none(form: str, value: float | None) -> str:
+    return "" if value is None else form.format(value)

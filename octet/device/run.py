@@ -6,26 +6,22 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
 from octet.core.errors import OctetError
 from octet.core.files import decimals, require
 from octet.core.folder import PRECISIONS, ModelFolder
 from octet.core.params import Params, model
 from octet.core.text import table
 from octet.data import preprocess
-from octet.data.images import split_images
 from octet.device import devices
 from octet.device.answers import Result
 from octet.device.connections import connect
 from octet.device.figures import Against, DeviceSpeed, RunFigures, has_answer, top1_pct
-from octet.device.inputs import write_inputs
+from octet.device.inputs import first_images, write_inputs
 from octet.device.record import RUNS, DeviceFigures, fingerprints, write
 from octet.device.session import Job, Session
 from octet.ncnn.engine import Engine, logits
 
 TIMED_IMAGES = 20  # at each number of threads
-EMULATED_IMAGES = 2  # without times, all that is asked of each run alone is its memory and that it loads
 TIMED_RUNS = 5
 
 
@@ -52,17 +48,14 @@ def measure(device_name: str, name: str, params: Params, count: int) -> Path:
         precision: Engine(folder.ncnn(precision).param, folder.ncnn(precision).bin, shape=steps.shape)
         for precision in PRECISIONS
     }
-    images = split_images(entry.data, "test", steps, None, "IMAGES")
-    images = images.pick(np.arange(min(count, len(images)))).readable(f"device {device_name}")
-    if len(images) < 2:
-        raise OctetError(f"{entry.data}: has {len(images)} test images that can be read; expected at least two")
+    images = first_images(entry.data, steps, count, f"device {device_name}")
     session = Session(connect(device_name, device))
     jobs = [
         Job(run, options, folder.ncnn(precision), engines[precision].input, engines[precision].output)
         for run, precision, options in RUNS
     ]
     with tempfile.TemporaryDirectory(prefix="octet-inputs-") as temporary:
-        few = min(EMULATED_IMAGES if device.emulated else TIMED_IMAGES, len(images))
+        few = min(TIMED_IMAGES, len(images))
         inputs, timed = Path(temporary) / "inputs", Path(temporary) / "timed"
         write_inputs(inputs, len(images), steps.shape, (images[k] for k in range(len(images))))
         write_inputs(timed, few, steps.shape, (images[k] for k in range(few)))
@@ -71,11 +64,11 @@ def measure(device_name: str, name: str, params: Params, count: int) -> Path:
             raise OctetError(
                 f"{device_name}: gives no {len(steps.classes):,} logits for an image; run 'make device-clean'"
             )
-        alone = {
-            job.name: session.run([job], timed, few, f"{device_name}, {job.name}", warm_up=0)[job.name] for job in jobs
-        }
+        alone: dict[str, Result] = {}
         speeds: dict[int, dict[str, Result]] = {}
-        if not device.emulated:
+        if not device.emulated:  # an emulator's times are no speeds, and its memory is its own
+            for job in jobs:
+                alone |= session.run([job], timed, few, f"{device_name}, {job.name}", warm_up=0)
             for threads in sorted({1, int(session.info["big_cores"])}):
                 what = f"{device_name}, {threads} thread{'s' * (threads > 1)}"
                 speeds[threads] = session.run(jobs, timed, few, what, threads=threads, cores="big", runs=TIMED_RUNS)
@@ -90,8 +83,8 @@ def measure(device_name: str, name: str, params: Params, count: int) -> Path:
             host_fp32=Against.of(hosts["fp32"], answers[run].logits),
             host_same=Against.of(hosts[precision], answers[run].logits),
             top1_pct=top1_pct(answers[run].logits, images.labels),
-            load_ms=decimals(alone[run].load_ms, 1),
-            peak_kib=alone[run].peak_kib,
+            load_ms=decimals(alone[run].load_ms, 1) if run in alone else None,
+            peak_kib=alone[run].peak_kib if run in alone else None,
             size_bytes=folder.ncnn(precision).size_bytes(),
             n_not_finite=int((~has_answer(answers[run].logits)).sum()),
             speeds={threads: DeviceSpeed.of(by[run].latency_ms) for threads, by in speeds.items()},
@@ -111,7 +104,7 @@ def _table(runs: Mapping[str, RunFigures]) -> str:
     threads, rows = sorted(runs["fp32"].speeds), []
     for run, of in runs.items():
         row = [run, "" if of.top1_pct is None else f"{of.top1_pct:.2f} %", f"{of.host_same.agreement_pct:.2f} %"]
-        row += [f"{of.host_same.sqnr_db:.1f} dB", f"{of.host_fp32.kl_nats:.2e}"]
+        row += [of.host_same.sqnr, f"{of.host_fp32.kl_nats:.2e}"]
         rows.append(row + [f"{of.speeds[count].speed.median_ms:.2f} ms" for count in threads])
     head = ["", "top-1", "agrees with this machine's", "SQNR to it", "KL to its fp32"]
     return table(

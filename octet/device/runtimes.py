@@ -23,11 +23,11 @@ from octet.core.folder import PRECISIONS, ModelFolder
 from octet.core.params import Params, model
 from octet.core.text import printable, table
 from octet.data import preprocess
-from octet.data.images import Images, split_images
+from octet.data.images import Images
 from octet.device import devices
 from octet.device.connections import Connection, connect
 from octet.device.figures import Against, Logits
-from octet.device.inputs import write_inputs
+from octet.device.inputs import first_images, write_inputs
 from octet.device.on_release import WARM_UP
 from octet.device.record import fingerprints
 from octet.device.releases import environment, one_a_year, release, unpacked, with_wheel
@@ -65,10 +65,7 @@ def measure(name: str, params: Params, count: int, runtimes: Sequence[str], devi
     steps.needs_classes("make runtimes")
     releases = named or one_a_year(with_wheel())
     packages = {} if way else {each: unpacked(each) for each in releases}
-    images = split_images(entry.data, "test", steps, None, "IMAGES")
-    images = images.pick(np.arange(min(count, len(images)))).readable("make runtimes")
-    if len(images) < 2:
-        raise OctetError(f"{entry.data}: has {len(images)} test images that can be read; expected at least two")
+    images = first_images(entry.data, steps, count, "make runtimes")
     host = logits(Engine(folder.int8.param, folder.int8.bin, shape=steps.shape), images, "this machine, int8")
     about = machine()
     with tempfile.TemporaryDirectory(prefix="octet-runtimes-") as temporary:

@@ -160,7 +160,7 @@ def columns(figures: Runtimes) -> tuple[list[str], Rows]:
             rows.append([name, of.problem, "", "", "", "", ""])
             continue
         same, own = of.against_int8, of.against_fp32
-        row = [name, f"{same.agreement_pct:.2f} %", f"{same.sqnr_db:.1f} dB", f"{own.agreement_pct:.2f} %"]
+        row = [name, f"{same.agreement_pct:.2f} %", same.sqnr, f"{own.agreement_pct:.2f} %"]
         times = [f"{of.fp32_ms:.2f} ms", f"{of.int8_ms:.2f} ms", f"{of.speedup:.2f}"] if of.timed else ["", "", ""]
         rows.append([*row, *times])
     heads = ["ncnn", "int8 agrees with the installed one's", "SQNR to it", "with its own fp32"]

@@ -3,11 +3,14 @@
 import csv
 import io
 import shutil
+from dataclasses import replace
 
 import pytest
 
 from octet.core.folder import ModelFolder
 from octet.core.logits import Divergence
+from octet.device.figures import Against, DeviceSpeed, RunFigures
+from octet.device.record import RUNS, DeviceFigures, fingerprints, write
 from octet.report import peers
 from octet.report.peers import EngineFigures, PeersFigures
 from tests import browser
@@ -53,6 +56,22 @@ def compared(folder):
     peers.write(ModelFolder("tiny", folder).peers, PeersFigures(engines, machine, {"ncnn": "1"}, 500, 9, 32, 2))
 
 
+def on_devices(folder):
+    """Figures of five devices, as `make device` writes them, with long names and features."""
+    far, close = Against(99.0, 1.0, 1e-4, 1e-5, 25.0), Against(100.0, 0.0, 0.0, 0.0, 200.0)
+    features = ["asimdhp", "asimddp", "asimdfhm", "bf16", "i8mm", "sve", "sve2"]
+    for name, cores in (("here", 2), ("raspberrypi5", 4), ("rock-5b", 8), ("qemu-a53", 0), ("qemu-max", 0)):
+        speeds = {count: DeviceSpeed.of([100.0 / count] * 8) for count in {1, cores} if cores}
+        run = RunFigures(far, close, 93.5, *((7.25, 12345) if cores else (None, None)), 2_500_000, 0, speeds)
+        device = {"cpu": f"A long name of {name}", "cores": cores, "features": features, "ncnn": "1.0.20261020"}
+        device |= {"emulated": not cores, "emulator": f"qemu-aarch64 -cpu {name}"}
+        of = DeviceFigures(name, device, 100, fingerprints(folder), {key: run for key, _, _ in RUNS})
+        write(
+            folder,
+            replace(of, runs=of.runs | {"fp32": replace(run, host_same=far), "fp16": replace(run, host_same=far)}),
+        )
+
+
 @pytest.fixture(scope="module")
 def reports(finished, tmp_path_factory):
     """The report as it is, and one with long names and with peers."""
@@ -64,6 +83,7 @@ def reports(finished, tmp_path_factory):
     named(project.folder)
     project.dvc("commit", "--force")  # the report holds figures against dvc.lock
     compared(project.folder)
+    on_devices(ModelFolder("tiny", project.folder))
     project.python("-m", "octet", "report")
     shutil.copy(result, full)
     return {"plain": plain, "full": full}
@@ -81,6 +101,15 @@ def faults(chromium, path, width, dark):
 @pytest.mark.parametrize("name", ["plain", "full"])
 def test_the_report_reads_in_a_browser(chromium, reports, name, width, dark):
     assert faults(chromium, reports[name], width, dark) == []
+
+
+def test_five_devices_are_seen_at_once_on_a_desktop(chromium, reports):
+    """No part of their table is behind its edge."""
+    page = chromium.open(reports["full"].as_uri(), 1280)
+    widths = page.run("""[...document.querySelectorAll('.wide')].filter(table => table.innerText.includes('raspberrypi5'))
+        .map(table => [table.scrollWidth, table.clientWidth])""")
+    assert len(widths) == 1
+    assert widths[0][0] <= widths[0][1]
 
 
 def test_light_and_dark_differ(chromium, reports):

@@ -18,7 +18,7 @@ from octet.data import preprocess
 from octet.data.preprocess import Preprocess
 from octet.device.build import ENVIRONMENT, FOLDER, build
 from octet.device.check import shortfalls
-from octet.device.record import columns, load_all
+from octet.device.record import RUNS, columns, load_all
 from octet.device.run import measure
 from octet.ncnn.layer import TAG_INT8, Layer, Tensor
 from octet.ncnn.net import Net, load_net, save_net
@@ -89,6 +89,24 @@ def depthwise(int8):
         layers.append(layer)
     pool = Layer("Pooling", "gap", ["6"], ["7"], {0: "1", 4: "1"})
     return Net([*layers, pool, nets.linear("fc", "7", "out0", 64, 2, seed=3)])
+
+
+def test_ssh_gives_the_same_figures_as_this_machine(folder, server):
+    """All but what is measured anew: times and memory."""
+    save_net(depthwise(int8=False), *folder.fp32)
+    save_net(depthwise(int8=True), *folder.int8)
+    Path("configs/devices/board.yaml").write_text(json.dumps(server.model_dump()))  # JSON is YAML, too
+    here, there = (json.loads(run(device).read_text()) for device in ("here", "board"))
+    for content in (here, there):
+        for name in [key for key in content if key.startswith("speedup_")]:
+            assert content.pop(name) > 0
+        for of in (content[name] for name, _, _ in RUNS):
+            speeds = {key: of.pop(key) for key in list(of) if key.startswith("threads_")}
+            assert len(speeds) == len({1, content["device"]["big_cores"]})
+            assert 0 < of.pop("load_ms") < 1000
+            assert 1000 < of.pop("peak_kib") < 50 << 10
+    assert there == here
+    assert here["int8"]["host_int8"]["agreement_pct"] == 100
 
 
 def test_a_model_that_is_right_here_and_wrong_on_the_device(folder, capsys):

@@ -43,7 +43,7 @@ def figures(
             Against(99.0, 1.0, 1e-4, 1e-5, 40.0),
             Against(agreement_pct, 0.5, 1e-6, 1e-7, 60.0),
             None if top1_pct is None else top1_pct - 1.5 * (precision == "int8"),
-            *(3.0, 2048, 100, n_not_finite),
+            *(None if device.get("emulated") else 3.0, None if device.get("emulated") else 2048, 100, n_not_finite),
             {count: DeviceSpeed.of([speeds_ms[run] / count] * 8) for count in threads},
         )
         for run, precision, _ in RUNS
@@ -60,7 +60,14 @@ def test_what_is_written_is_read(folder):
     content = json.loads((folder.devices / "board.json").read_text())
     assert content["speedup_over_fp32_threads_1"] == 2.5
     assert content["speedup_over_default_threads_4"] == 1.25
+    assert content["int8"]["peak_kib"] == 2048
     assert [of.name for of in load_all(folder)] == ["board", "emulator"]
+
+
+def test_of_an_emulator_neither_times_nor_memory_are_told(folder):
+    """Both would be this machine's and the emulator's own."""
+    content = json.loads(write(folder, figures(folder, "emulator", threads=(), emulated=True)).read_text())
+    assert not [key for run, _, _ in RUNS for key in content[run] if key in ("load_ms", "peak_kib")]
 
 
 DAMAGES = {
@@ -108,9 +115,12 @@ def test_the_table_has_a_column_for_each_device(folder):
     table = {row[0]: row[1:] for row in rows}
     assert table["processor"] == ["Cortex-A76", "Cortex-A76 (emulated)"]
     assert table["median, int8, 1 thread"] == ["4.00 ms", ""]
-    assert table["int8 beside its default float, 4 threads"] == ["1.25 times as fast", ""]
+    assert table["int8 beside its default float, all big cores"] == ["1.25 times as fast", ""]
+    assert table["big cores"] == ["4", ""]
     assert table["int8: agrees with this machine's"] == ["100.00 %"] * 2
     assert table["top-1, int8"] == ["93.50 %"] * 2
+    assert table["time to load, int8"] == ["3.0 ms", ""]
+    assert table["peak memory, default float"] == ["2.0 MiB", ""]
     assert all(len(row) == 3 for row in rows)
     assert not [name for name in dict(columns([figures(folder, top1_pct=None)])[1]) if name.startswith("top-1")]
 

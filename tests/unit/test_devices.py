@@ -21,7 +21,7 @@ from octet.device.answers import information, processor_of, read_result
 from octet.device.connections import connect
 from octet.device.devices import Adb, Command, Local, Ssh
 from octet.device.figures import Against, DeviceSpeed, top1_pct
-from octet.device.inputs import write_inputs
+from octet.device.inputs import first_images, write_inputs
 from octet.device.run import measure
 from octet.device.session import Session
 from octet.ncnn.net import save_net
@@ -85,6 +85,8 @@ def test_an_unknown_device_and_one_that_leads_out(folder):
         devices.load("bord")
     with pytest.raises(OctetError, match=r"no usable name"):
         devices.load("../targets/x")
+    with pytest.raises(OctetError, match=r"DEVICE: which\? There are board in configs/devices"):
+        devices.load("")
 
 
 def test_words_are_quoted():
@@ -128,6 +130,13 @@ def test_a_command_that_fails_says_why(here):
         here.run(["sh", "-c", "echo first >&2; echo second >&2; exit 3"])
     with pytest.raises(OctetError, match="here: without a word"):
         here.run(["false"])
+    with pytest.raises(
+        OctetError,
+        match=r"here: stopped without a word of why; the last one was 'done 2 of 9' \(sh ended by signal 9, as",
+    ):
+        here.run(["sh", "-c", "echo done 1 of 9; echo done 2 of 9; kill -9 $$"])
+    with pytest.raises(OctetError, match=r"here: without a word \(sh ended by signal 15\)"):
+        here.run(["sh", "-c", "exit 143"])  # as ssh says it: 128 more
     with pytest.raises(OctetError, match="here: no-such-program cannot be run"):
         here.run(["no-such-program"])
 
@@ -205,6 +214,13 @@ def test_push_and_pull(here, tmp_path):
     assert [path.name for path in (tmp_path / "device").iterdir()] == ["it's b"]
     with pytest.raises(OctetError, match=r"here: .*none does not come"):
         here.pull(f"{here.folder}/none", tmp_path / "d")
+
+
+@pytest.mark.parametrize("count", [1, 0, -5])
+def test_too_few_images_are_asked_for(count):
+    steps = Preprocess("RGB", [0.0] * 3, [1.0] * 3, [8, 8], ["cat", "dog"])
+    with pytest.raises(OctetError, match=f"IMAGES={count}: expected at least 2"):
+        first_images("nowhere", steps, count, "make device")
 
 
 def test_the_file_of_inputs(tmp_path):

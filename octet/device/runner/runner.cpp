@@ -92,6 +92,16 @@ static std::string info() {
            ", \"ncnn\": " + quoted(NCNN_VERSION_STRING) + "}";
 }
 
+// The most memory that this program had, in KiB. What getrusage says begins with that of the program that started this one.
+static long peak_kib() {
+    std::ifstream file("/proc/self/status");
+    for (std::string line; std::getline(file, line);)
+        if (line.compare(0, 6, "VmHWM:") == 0) return std::atol(line.c_str() + 6);
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_maxrss;
+}
+
 struct Model {
     std::string name, options, param, bin, input, output;
     std::unique_ptr<Output> logits;
@@ -198,10 +208,8 @@ static int run(int argc, char** argv) {
         std::fflush(stdout);
     }
     for (auto& model : models) model->logits->close();
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
     std::string json = "{\"info\": " + info() + ", \"threads\": " + std::to_string(threads) +
-                       ", \"peak_kib\": " + std::to_string(usage.ru_maxrss) + ", \"models\": {";
+                       ", \"peak_kib\": " + std::to_string(peak_kib()) + ", \"models\": {";
     for (size_t k = 0; k < models.size(); k++) json += (k ? ", " : "") + models[k]->json();
     json += "}}\n";
     Output report(report_path);
