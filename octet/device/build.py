@@ -20,6 +20,7 @@ from octet.device.source import VERSION, unpacked
 FOLDER = Path(".runner")
 ENVIRONMENT = Path(".venv-runner")
 ARCHITECTURES = ("aarch64", "x86_64")
+_CONFIGURED = "configured.txt"  # beside a binary: with which settings it is built
 _SOURCE = Path(__file__).parent / "runner"
 # ncnn asks the compiler for -march=armv8.2-a+fp16+dotprod and the like, which zig calls -mcpu=generic+v8_2a+fullfp16+dotprod,
 # and zig's clang wants AVX-512's full width named.
@@ -76,17 +77,19 @@ def build(architecture: str, release: str = VERSION) -> Path:
     """
     zig, source = compiler(), ncnn_source(release)
     folder = binary(architecture, release).parent.resolve()
-    _write_tools(folder / "bin", architecture, zig.resolve())
     toolchain = folder / "toolchain.cmake"
-    write_text(toolchain, _TOOLCHAIN.format(architecture=architecture, bin=folder / "bin"))
-    configure = ["cmake", "-G", "Ninja", "-S", str(_SOURCE.resolve()), "-B", str(folder)]
-    configure += [f"-DNCNN_SOURCE={source.resolve()}", f"-DNCNN_VERSION={release.rpartition('.')[2]}"]
-    configure += (
+    settings = [f"-DNCNN_SOURCE={source.resolve()}", f"-DNCNN_VERSION={release.rpartition('.')[2]}"]
+    settings += (
         ["-DCMAKE_POLICY_VERSION_MINIMUM=3.5"] if release != VERSION else []
     )  # before 2025-04 they ask for CMake 2.8
-    configure += [f"-DCMAKE_TOOLCHAIN_FILE={toolchain}", "-DCMAKE_BUILD_TYPE=Release", "-DCMAKE_INSTALL_LIBDIR=lib"]
-    configure += [f"-DNCNN_{name}={value}" for name, value in _SETTINGS[architecture].items()]
+    settings += [f"-DCMAKE_TOOLCHAIN_FILE={toolchain}", "-DCMAKE_BUILD_TYPE=Release", "-DCMAKE_INSTALL_LIBDIR=lib"]
+    settings += [f"-DNCNN_{name}={value}" for name, value in _SETTINGS[architecture].items()]
+    _remove_of_other_settings(folder, settings)
+    _write_tools(folder / "bin", architecture, zig.resolve())
+    write_text(toolchain, _TOOLCHAIN.format(architecture=architecture, bin=folder / "bin"))
     if not (folder / "build.ninja").is_file():
+        write_text(folder / _CONFIGURED, "\n".join(settings))
+        configure = ["cmake", "-G", "Ninja", "-S", str(_SOURCE.resolve()), "-B", str(folder), *settings]
         _run(configure, folder, f"runner, {architecture}: asking the compiler")
     _run(["ninja", "-C", str(folder), "runner"], folder, f"runner, {architecture}")
     return binary(architecture, release)
@@ -131,6 +134,17 @@ def compiler() -> Path:
 def ncnn_source(release: str = VERSION) -> Path:
     """The folder of the source of a release of ncnn. Raises OctetError where it is not there and cannot be fetched."""
     return unpacked(FOLDER, ENVIRONMENT / "bin" / "python", release)
+
+
+def _remove_of_other_settings(folder: Path, settings: list[str]) -> None:
+    """Removes what was built with another ncnn, in another place or otherwise: CMake and Ninja would go on with that."""
+    configured = folder / _CONFIGURED
+    if configured.is_file():
+        stale = configured.read_text("utf-8", "replace") != "\n".join(settings)
+    else:
+        stale = (folder / "build.ninja").is_file()
+    if stale:
+        shutil.rmtree(folder)
 
 
 def _write_tools(folder: Path, architecture: str, zig: Path) -> None:
