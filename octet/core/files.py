@@ -95,7 +95,7 @@ def read_bytes(path: str | Path, made_by: str) -> bytes:
         if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
             raise OctetError(f"{path}: expected a file, found a pipe, socket or device; {made_by}")
         return Path(path).read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):  # no file has a name with U+0000 or half a character
         raise OctetError(f"{path}: no such file; {made_by}") from None
     except IsADirectoryError:
         raise OctetError(f"{path}: expected a file, found a folder; {made_by}") from None

@@ -14,10 +14,17 @@ from octet.export.mmcls_model import CIFAR10, DATASETS, MNIST, Config, CustomDat
 from octet.export.mmcls_package import registered
 
 
-def dataset_classes(data: Config) -> list[str]:
+def dataset_classes(data: Config, name: str) -> list[str]:
     """The class names of a config's data set: its own `classes`, or those that mmcls's data set of this type has.
 
     Its own are names, or a file with one a line, as mmcls reads it; empty lines at its end are no names.
+
+    Args:
+        data: The config's data.test.
+        name: The config's file, for errors.
+
+    Raises:
+        OctetError: They are neither, or there is no such file.
     """
     classes = data.get("classes")
     if isinstance(classes, str):
@@ -25,6 +32,10 @@ def dataset_classes(data: Config) -> list[str]:
         while lines and not lines[-1].strip():
             lines.pop()
         return lines
+    if classes is not None and not _are(classes, str, int):
+        raise OctetError(
+            f"{name}: data.test.classes: expected a list of names, or a file with one a line, found {classes!r:.80}"
+        )
     return list(classes or getattr(registered(DATASETS, data.type), "CLASSES", None) or [])
 
 
@@ -81,7 +92,7 @@ def _split(part: dict[str, Any], root: str, where: str) -> ConfigSplit | None:
         "files",
         os.path.relpath(str(part["data_prefix"]), root),
         os.path.relpath(str(annotations), root) if _is_place(annotations) else None,
-        _extensions(kind, part),
+        _extensions(kind, part, where),
         has_names,
         annotations_optional=bool(part.get("ann_file_optional")),
     )
@@ -93,9 +104,18 @@ def _reads_as_custom(kind: type) -> bool:
     return issubclass(kind, CustomDataset) and all(getattr(kind, m) is getattr(CustomDataset, m) for m in methods)
 
 
-def _extensions(kind: type, part: dict[str, Any]) -> list[str]:
+def _are(values: object, *kinds: type) -> bool:
+    """Is it a list, and all in it of these kinds?"""
+    return isinstance(values, list | tuple) and all(isinstance(value, kinds) for value in values)
+
+
+def _extensions(kind: type, part: dict[str, Any], where: str) -> list[str]:
     """The endings of images, in small letters, sorted."""
     if "extensions" in part:
+        if not _are(list(part["extensions"]) if isinstance(part["extensions"], set) else part["extensions"], str):
+            raise OctetError(
+                f"{where}.extensions: expected a list of endings as '.png', found {part['extensions']!r:.80}"
+            )
         return sorted({ending.lower() for ending in part["extensions"]})
     default = inspect.signature(kind).parameters.get("extensions")
     endings = default.default if default and default.default is not inspect.Parameter.empty else None

@@ -86,7 +86,8 @@ def read_config(name: str) -> Config:
         raise OctetError(f"{name}: cannot be read as an mmcls config: {problem}")
     if not isinstance(config.get("model"), dict):
         raise OctetError(f"{name}: has no 'model'; expected an mmcls or mmpretrain config of an ImageClassifier")
-    return translate(config, name) if is_mmpretrain(config) else config
+    with own_modules.user_code(f"{name}: has a value of a wrong kind"):
+        return translate(config, name) if is_mmpretrain(config) else config
 
 
 def build(config: Config, name: str) -> torch.nn.Module:

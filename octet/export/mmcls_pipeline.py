@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,12 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from octet.core.errors import OctetError
-from octet.data.geometry import CenterCrop, CropAndResize, Raster, Resize, Step
+from octet.data.geometry import CenterCrop, CropAndResize, Raster, Resize, Step, can_run
 from octet.data.image_files import FLAGS
 from octet.data.preprocess import Preprocess
 from octet.export.mmcls_data import config_splits, dataset_classes
 from octet.export.mmcls_model import DATASETS, Config, transforms
 from octet.export.mmcls_package import registered
+from octet.export.own_modules import user_code
 
 # mmcls's data sets that hold arrays, not files: the shape of an image, RGB or grey.
 ARRAYS = {"CIFAR10": (32, 32, 3), "CIFAR100": (32, 32, 3), "MNIST": (28, 28), "FashionMNIST": (28, 28)}
@@ -42,14 +44,20 @@ def derive(config: Config, name: str, classes: Sequence[str] | None = None) -> P
     Raises:
         OctetError: There is a step that Octet does not know, or the input's size would differ from image to image.
     """
+    with user_code(f"{name}: has a value of a wrong kind"):
+        return _derive(config, name, classes)
+
+
+def _derive(config: Config, name: str, classes: Sequence[str] | None) -> Preprocess:
     where = f"{name}: {config.get('pipeline_key', 'data.test.pipeline')}"
-    try:
+    kind, names = None, []
+    with suppress(AttributeError, TypeError):
         data = config.data.test
         kind, names = data.type, [step.type for step in data.pipeline]
-    except (AttributeError, TypeError):
+    if not all(isinstance(word, str) for word in (kind, *names)):
         raise OctetError(
             f"{name}: has no data.test with type and pipeline; expected an mmcls config with a test pipeline"
-        ) from None
+        )
     array = ARRAYS.get(kind)
     if array and not _is_mmcls(registered(DATASETS, kind)):
         raise OctetError(
@@ -66,7 +74,7 @@ def derive(config: Config, name: str, classes: Sequence[str] | None = None) -> P
             raise OctetError(f"{where}: {what} after Normalize; Octet normalizes once, and last")
         _STEPS[what](derived, step, where)
     derived.complete(where)
-    labels = classes or dataset_classes(data)
+    labels = classes or dataset_classes(data, name)
     return Preprocess(
         derived.channel_order,
         derived.mean,
@@ -101,6 +109,9 @@ class _Derived:
         channels = 1 if self.channel_order == "GREY" else 3
         if not self.normalized:
             self.mean, self.std = [0.0] * channels, [1.0] * channels
+        for step in self.geometry:
+            if not can_run(step, self.to_float32):
+                raise OctetError(f"{where}: {step}: a value that cannot be, or is too large")
         if not len(self.mean) == len(self.std) == channels:
             raise OctetError(
                 f"{where}: Normalize has mean {self.mean}; expected {channels}, one a channel ({self.channel_order})"
@@ -112,7 +123,7 @@ class _Derived:
 
 
 def _load(derived: _Derived, step: Any, where: str) -> None:
-    if step.color_type not in FLAGS:
+    if not isinstance(step.color_type, str) or step.color_type not in FLAGS:
         raise OctetError(f"{where}: color_type is {step.color_type!r}; expected one of {', '.join(FLAGS)}")
     derived.color_type, derived.to_float32 = step.color_type, step.to_float32
     derived.channel_order = "GREY" if step.color_type.startswith("grayscale") else "BGR"
@@ -130,7 +141,11 @@ def _center_crop(derived: _Derived, step: Any, _: str) -> None:
     derived.geometry.append(crop)
 
 
-def _normalize(derived: _Derived, step: Any, _: str) -> None:
+def _normalize(derived: _Derived, step: Any, where: str) -> None:
+    if not np.ndim(step.mean) == np.ndim(step.std) == 1:
+        raise OctetError(
+            f"{where}: Normalize has mean {step.mean} and std {step.std}; expected a list each, one number a channel"
+        )
     derived.mean, derived.std, derived.normalized = _decimals(step.mean), _decimals(step.std), True
     if step.to_rgb and derived.channel_order != "GREY":
         derived.channel_order = derived.channel_order[::-1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from octet.core.errors import OctetError
 from octet.core.places import is_outside
 from octet.data.config_split import common_folder
@@ -47,9 +49,9 @@ def data_folder(config: str) -> str:
     """
     from octet.export.mmcls_model import read_config  # imports torch
 
-    data = read_config(config).get("data", {})
-    parts = [data.get(split, {}) for split in ("train", "test")]
-    parts = [part.get("dataset", part) for part in parts]  # of a wrapper such as RepeatDataset
+    data = _mapping(read_config(config).get("data"))
+    parts = [_mapping(data.get(split)) for split in ("train", "test")]
+    parts = [_mapping(part.get("dataset", part)) for part in parts]  # of a wrapper such as RepeatDataset
     places = [part[key] for part in parts for key in ("data_prefix", "ann_file") if isinstance(part.get(key), str)]
     if not places:
         raise OctetError(
@@ -59,3 +61,8 @@ def data_folder(config: str) -> str:
         return common_folder(places)
     except OctetError as error:
         raise OctetError(f"{config}: {error}; give the model's entry in params.yaml a key 'data'") from None
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    """The value where it is a mapping; otherwise an empty one."""
+    return value if isinstance(value, dict) else {}

@@ -12,6 +12,7 @@ from octet.core.errors import OctetError
 from octet.export.mmcls_model import build, read_config
 from octet.export.mmcls_source import MmclsSource
 from octet.project import copies, entries
+from octet.project.configs import data_folder
 from octet.zoo import catalogue
 
 pytestmark = pytest.mark.unit
@@ -316,6 +317,55 @@ def test_a_network_s_own_code_that_fails_is_told_with_its_line(project, place, p
         what, line = "mmcls cannot build the model", 8
     with pytest.raises(OctetError, match=rf"my/net.py: {what}: \w+(: .*)? \(my/my_models/net.py, line {line}\)$"):
         source.export(13)
+
+
+WRONG = {
+    "test=dict(type='CustomDataset'": (
+        ("test=dict(type=['a']", "my/net.py: has no data.test with type and pipeline"),
+        ("train=5, test=dict(extensions=5, type='CustomDataset'", "data.test.extensions: expected a list of endings"),
+        ("test=dict(extensions=[None], type='CustomDataset'", "data.test.extensions: expected a list of endings"),
+    ),
+    "classes=['a', 'b']": (
+        ("classes=5", "my/net.py: data.test.classes: expected a list of names, or a file with one a line, found 5"),
+        ("classes=[['a'], 'b']", "my/net.py: data.test.classes: expected a list of names, or a file"),
+        (r"classes='a\0b'", "no such file; expected the names that the config's data.test.classes has"),
+    ),
+    "size=(8, 8)": (
+        ("size=10**40", "data.test.pipeline: Resize.*: a value that cannot be, or is too large"),
+        ("size=True", "data.test.pipeline: Resize.*: a value that cannot be, or is too large"),
+    ),
+    "dict(type='LoadImageFromFile')": (
+        ("dict(type='LoadImageFromFile', color_type=[1])", r"color_type is \[1\]; expected one of"),
+        ("dict(type=[1])", "my/net.py: has no data.test with type and pipeline"),
+        ("5", "my/net.py: has no data.test with type and pipeline"),
+        ("dict(type='LoadImageFromFile'), dict(type='Normalize', mean=5, std=[1, 2, 3])", "expected a list each"),
+        ("dict(type='LoadImageFromFile'), dict(type='Normalize', mean=[[1]], std=[1])", "expected a list each"),
+        (
+            "dict(type='LoadImageFromFile'), dict(type='Normalize', mean=[1] * 3, std=type('Own', (), {'__array__': 5})())",
+            "Normalize|wrong kind",
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize(("new", "message", "old"), [(*pair, old) for old, pairs in WRONG.items() for pair in pairs])
+def test_values_of_a_wrong_kind_in_a_config(project, new, message, old):
+    custom(Path("my"), ["a", "b"])
+    config = Path("my/net.py")
+    text = config.read_text()
+    assert text.count(old) == 1
+    config.write_text(text.replace(old, new))
+    with pytest.raises(OctetError, match=message):
+        MmclsSource("my/net.py", "net.pth", False).look()
+
+
+@pytest.mark.parametrize("data", ["5", "None", "[1]", "dict(test=5)", "dict(train=[], test=dict(dataset=5))"])
+def test_a_data_section_that_is_none(project, data):
+    custom(Path("my"), ["a", "b"])
+    with Path("my/net.py").open("a") as file:
+        file.write(f"data = {data}\n")
+    with pytest.raises(OctetError, match="my/net.py: its data section names no folder"):
+        data_folder("my/net.py")
 
 
 def test_a_network_that_fails_only_where_it_is_written_as_onnx(project):
