@@ -50,7 +50,8 @@ def derive(config: Config, name: str, classes: Sequence[str] | None = None) -> P
 
 def _derive(config: Config, name: str, classes: Sequence[str] | None) -> Preprocess:
     where = f"{name}: {config.get('pipeline_key', 'data.test.pipeline')}"
-    kind, names = None, []
+    kind: Any = None
+    names: list[Any] = []
     with suppress(AttributeError, TypeError):
         data = config.data.test
         kind, names = data.type, [step.type for step in data.pipeline]

@@ -15,12 +15,8 @@ from typing import Any
 from octet.core.errors import OctetError
 from octet.core.places import from_here
 
-NOT_ITS_OWN = (
-    OctetError,
-    MemoryError,
-    KeyboardInterrupt,
-    GeneratorExit,
-)  # what comes through a user's code and is not told as its
+# What comes through a user's code and is not told as its own.
+NOT_ITS_OWN: tuple[type[BaseException], ...] = (OctetError, MemoryError, KeyboardInterrupt, GeneratorExit)
 _OCTET = ("octet", "stages", "tests")
 _pristine: list[tuple[Any, dict[str, Any]]] = []  # mmcls's and mmcv's registries, and what they hold by themselves
 _roots: list[Path] = []  # of the config that was read last
@@ -38,7 +34,7 @@ def user_code(what: str, *but: type[BaseException]) -> Iterator[None]:
     """
     try:
         yield
-    except (*NOT_ITS_OWN, *but):
+    except NOT_ITS_OWN + but:
         raise
     except BaseException as error:
         raise OctetError(f"{what}: {failure(error)}") from None
