@@ -31,6 +31,10 @@ def dataset_classes(data: Config, name: str) -> list[str]:
         lines = read_lines(Path(classes).expanduser(), "the names that the config's data.test.classes has, one a line")
         while lines and not lines[-1].strip():
             lines.pop()
+        if not lines:
+            raise OctetError(
+                f"{classes}: has no class names; expected those that the config's data.test.classes has, one a line"
+            )
         return lines
     if classes is not None and not _are(classes, str, int):
         raise OctetError(

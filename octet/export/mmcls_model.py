@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from octet.core.errors import OctetError, nearest
+from octet.core.text import printable
 from octet.export import own_modules
 from octet.export.mmcls_package import (
     CIFAR10,
@@ -104,7 +105,16 @@ def build(config: Config, name: str) -> torch.nn.Module:
     model.pop("pretrained", None)
     with warnings.catch_warnings(), own_modules.user_code(f"{name}: mmcls cannot build the model"):
         warnings.simplefilter("ignore")
-        built: torch.nn.Module = build_classifier(model).eval()
+        try:
+            built: torch.nn.Module = build_classifier(model).eval()
+        except KeyError as error:
+            if "is not in the" not in str(error):
+                raise
+            reason = str(error.args[0]).replace("'", "")
+            raise OctetError(
+                f"{name}: mmcls cannot build the model: {printable(reason, 200)}. Is the type's name right, and the module that "
+                "registers it in the config's custom_imports?"
+            ) from None
     logging.getLogger("mmcv").setLevel(logging.WARNING)  # init_weights has two lines to say of each weight
     return built
 

@@ -87,10 +87,11 @@ class MmclsSource:
         if not steps.classes:
             steps = replace(steps, classes=[str(k) for k in range(reference.shape[1])])
         if reference.shape[1] != len(steps.classes):
+            place = self.checkpoint if classes else self.config
+            named = "meta.CLASSES in the checkpoint" if classes else "data.test.classes of the config"
             raise OctetError(
-                f"{self.checkpoint}: {len(steps.classes)} class names, but the model of {self.config} has "
-                f"{reference.shape[1]} outputs; set meta.CLASSES in the checkpoint to the names of the classes that it was "
-                "trained on"
+                f"{place}: {len(steps.classes)} class names, but the model of {self.config} has {reference.shape[1]} outputs; "
+                f"set {named} to the names of the classes that it was trained on"
             )
         check_names(steps.classes, self.checkpoint if classes else self.config)
         with user_code(f"{self.config}: torch cannot write the model as ONNX of opset {opset}"):

@@ -18,7 +18,7 @@ from octet.data.class_names import check_names, problem
 from octet.evaluate.predictions import Prediction, distinct, predictions_csv, read_predictions
 from octet.export.export import export
 from octet.export.heads import SOFTMAX_HEADS, check_head, heads
-from octet.export.mmcls_model import build_classifier, mmcls
+from octet.export.mmcls_model import build, build_classifier, mmcls, read_config
 from octet.export.mmcls_source import MmclsSource
 from octet.predict.dump import dump
 
@@ -164,3 +164,36 @@ def test_what_is_refused_is_what_splits_lines():
     """All that Python, C++ and editors may take for the end of a line."""
     for code in np.flatnonzero([len(f"a{chr(code)}b".splitlines()) > 1 for code in range(0x3000)]):
         assert problem(f"a{chr(code)}b"), unicodedata.name(chr(code), hex(code))
+
+
+def test_a_type_that_nothing_registers_is_named_with_what_to_do(tmp_path):
+    config = tmp_path / "net.py"
+    config.write_text('model = dict(type="ImageClassifier", backbone=dict(type="Plain"))\ndata = dict()\n')
+    with pytest.raises(
+        OctetError,
+        match=r"net.py: mmcls cannot build the model: ImageClassifier: Plain is not in the models registry. Is the type's name "
+        "right, and the module that registers it in the config's custom_imports?",
+    ):
+        build(read_config(str(config)), str(config))
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ("", "names.txt: has no class names; expected those that the config's data.test.classes has, one a line"),
+        (
+            "a\nb\n",
+            "net.py: 2 class names, but the model of .*net.py has 3 outputs; set data.test.classes of the config to",
+        ),
+    ],
+)
+def test_names_of_the_config_that_are_not_the_model_s(tmp_path, names, message):
+    exported(tmp_path, "LinearClsHead", ["a", "b", "c"])
+    config, checkpoint, listed = (tmp_path / name for name in ("net.py", "net.pth", "names.txt"))
+    torch.save({"state_dict": torch.load(checkpoint, weights_only=True)["state_dict"]}, checkpoint)
+    listed.write_text(names)
+    text = config.read_text()
+    config.write_text(text.replace("'type': 'CIFAR10'", f"'type': 'CIFAR10', 'classes': {str(listed)!r}"))
+    assert config.read_text() != text
+    with pytest.raises(OctetError, match=message):
+        MmclsSource(str(config), str(checkpoint), False).export(13)
