@@ -84,7 +84,7 @@ class Rounding(Section):
     )
     """`gptq` chooses the integers of a layer together, from what the layer reads, so that their errors cancel. The bias takes up
     the mean error."""
-    images: int = ask("From how many training images does GPTQ learn?", 256, ge=1)
+    images: int = ask("From how many training images does GPTQ learn?", 64, ge=1)
     """Only read where the method is gptq."""
 
 

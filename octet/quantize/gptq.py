@@ -5,7 +5,9 @@ weight's rounding adds, another's can take back. With H the covariance of the la
 output is e H e for an error e of its weights. One weight after the other is rounded, and the weights behind it take up
 its error as well as they can: Frantar and Alistarh, «Optimal Brain Compression», NeurIPS 2022, in the order and with
 the Cholesky factor of Frantar et al., «GPTQ», ICLR 2023. Compared with AdaRound (Nagel et al., ICML 2020) it needs no
-gradient descent, and weights may move by more than one step.
+gradient descent, and weights may move by more than one step. Of H only its Cholesky factor is needed, and not its inverse:
+what a column takes up of those before it is what Babai's nearest plane takes up (Chen et al., «The Geometry of LLM
+Quantization: GPTQ as Babai's Nearest Plane Algorithm», 2025), whose integers are the same.
 
 The mean error goes into the bias: Nagel et al., «Data-free quantization through weight equalization and bias correction»,
 ICCV 2019, section 4.2, with means measured on calibration images.
@@ -38,9 +40,10 @@ from octet.quantize.gptq_weights import GptqWeights
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 DAMPING = 0.01  # of the mean variance, added to every input's: what keeps directions without data in place
-PIXELS = 64  # of a layer's output that are looked at in one image, on a regular grid
+WINDOWS = 4096  # of a layer that are looked at, in all images together; four times as many choose no better integers
+PIXELS = 64  # of them in one image at most, on a regular grid
 MEMORY = 1.5e9  # bytes of covariances that are gathered in one pass over the images
-BLOCK = 128  # columns whose errors are handed on together
+BLOCK = 256  # rows or columns of a matrix that are worked on together
 THREADS = 2  # fixed: with another number BLAS may add in another order, and a weight rounds the other way
 EXACT = 1024  # as many products of 127 by 127 have an exact sum in fp32
 WIDEST = (
@@ -128,7 +131,8 @@ def gptq_weights(
     }
     engine, chosen = Engine.of(net), {}
     for part in _parts(layers):
-        moments = gather_moments(engine, part, grids, images)
+        with threadpool_limits(1):  # each image has a thread, and sums of integers are exact
+            moments = gather_moments(engine, part, grids, images)
         for layer in progress(part, "GPTQ", unit="layer"):
             with threadpool_limits(THREADS):
                 levels = target.weight_levels(layer)
@@ -154,10 +158,14 @@ def gather_moments(
     """
     blobs = list(dict.fromkeys(layer.inputs[0] for layer in layers))
     gathered = {layer.name: Moments(layer) for layer in layers}
+    pixels = min(PIXELS, max(1, WINDOWS // len(images)))
 
     def one(k: int) -> list[Doubles]:
         inputs = dict(zip(blobs, map(np.array, engine.blobs(images[k], blobs)), strict=True))
-        return [gathered[layer.name].add(_seen(layer, inputs[layer.inputs[0]]), grids[layer.name]) for layer in layers]
+        return [
+            gathered[layer.name].add(_seen(layer, inputs[layer.inputs[0]], pixels, k), grids[layer.name])
+            for layer in layers
+        ]
 
     for sums in map_ordered(one, range(len(images)), "GPTQ, inputs"):
         for moments, values in zip(gathered.values(), sums, strict=True):
@@ -174,7 +182,7 @@ def choose_integers(
 
     Args:
         layer: In fp32.
-        moments: Of its inputs.
+        moments: Of its inputs; they are used up.
         grid: How its input becomes integers.
         weight_scales: As in the table: fp32 of shape (outputs,), of a depthwise convolution (groups,).
         levels: The largest integer of a weight: 127, or 31 where Winograd may run.
@@ -185,7 +193,10 @@ def choose_integers(
     scales = np.repeat(weight_scales.astype(np.float64), repeats).reshape(count, -1, 1)
     mean, integers = moments.sums / moments.count, np.empty(weight.shape, np.int8)
     for group in range(count):
-        covariance = moments.products[group] / moments.count - np.outer(mean[group], mean[group])
+        covariance = moments.products[group]
+        for rows in _blocks(width):  # in place and block by block: a copy of it takes as long as the products did
+            covariance[rows] /= moments.count
+            covariance[rows] -= mean[group, rows, None] * mean[group]
         integers[group] = gptq_integers(weight[group] * scales[group], covariance, levels)
     fp32_means = np.einsum("gow,gw->go", weight, moments.values / moments.count)
     means = np.einsum("gow,gw->go", integers / scales, (mean - grid.zero_point) / grid.scale)
@@ -206,37 +217,44 @@ def gptq_integers(weight: Doubles, covariance: Doubles, levels: int) -> npt.NDAr
         Integers from -levels to levels, int8 of shape (outputs, d).
     """
     variance = np.diag(covariance)
-    dead = variance <= 0
-    damping = DAMPING * float(variance.mean()) or 1.0
-    order = np.argsort(-variance, kind="stable")
-    hessian = covariance[np.ix_(order, order)] + damping * np.eye(len(order))
-    upper = np.linalg.cholesky(hessian[::-1, ::-1])[::-1, ::-1]
-    factor = _inverse(np.ascontiguousarray(upper))  # upper triangular, and its square is the inverse of hessian
-    left, result = weight[:, order].copy(), np.empty(weight.shape)
-    for start in range(0, len(order), BLOCK):
-        end = min(start + BLOCK, len(order))
-        errors = np.empty((len(weight), end - start))
-        for k in range(start, end):
-            result[:, k] = np.clip(np.rint(left[:, k]), -levels, levels)
-            errors[:, k - start] = (left[:, k] - result[:, k]) / factor[k, k]
-            left[:, k + 1 : end] -= np.outer(errors[:, k - start], factor[k, k + 1 : end])
-        left[:, end:] -= errors @ factor[start:end, end:]
+    last = np.argsort(-variance, kind="stable")[::-1]  # the last row is rounded first
+    hessian = covariance[np.ix_(last, last)]
+    np.fill_diagonal(hessian, variance[last] + (DAMPING * float(variance.mean()) or 1.0))
+    factor = cholesky(hessian)
+    steps, rounded = weight[:, last].T.copy(), np.empty(weight.shape[::-1])
+    errors = np.empty(rounded.shape)
+    for rows in reversed(_blocks(len(last))):
+        start, end = rows.start, rows.stop
+        block = steps[start:end] + factor[end:, start:end].T @ errors[end:] / np.diag(factor)[start:end, None]
+        for k in range(end - 1, start - 1, -1):
+            pulled = block[k - start] + factor[k + 1 : end, k] @ errors[k + 1 : end] / factor[k, k]
+            rounded[k] = np.clip(np.rint(pulled), -levels, levels)
+            errors[k] = steps[k] - rounded[k]
     integers = np.empty(weight.shape, np.int8)
-    integers[:, order] = result.astype(np.int8)
+    integers[:, last] = rounded.T
     nearest = np.clip(round_int8(weight.astype(np.float32)), -levels, levels)
-    return np.where(dead, nearest, integers)
+    return np.where(variance <= 0, nearest, integers)
 
 
-def _inverse(upper: Doubles) -> Doubles:
-    """Of an upper triangular matrix, a quarter of the work that a general one takes."""
-    half = len(upper) // 2
-    if half < BLOCK:
-        return np.linalg.inv(upper)
-    first, last = _inverse(upper[:half, :half]), _inverse(upper[half:, half:])
-    result = np.zeros_like(upper)
-    result[:half, :half], result[half:, half:] = first, last
-    result[:half, half:] = -first @ upper[:half, half:] @ last
-    return result
+def cholesky(matrix: Doubles) -> Doubles:
+    """The lower triangular factor of a positive definite matrix, in its place, a block of columns at a time.
+
+    Nearly all of it are products of matrices: two thirds of the time of LAPACK's in numpy for thousands of rows.
+    """
+    for columns in _blocks(len(matrix)):
+        start, end = columns.start, columns.stop
+        below = matrix[start:, columns]
+        below -= matrix[start:, :start] @ matrix[columns, :start].T
+        corner = np.linalg.cholesky(below[: end - start])
+        below[end - start :] = below[end - start :] @ np.linalg.inv(corner).T
+        below[: end - start] = corner
+        matrix[columns, end:] = 0
+    return matrix
+
+
+def _blocks(count: int) -> list[slice]:
+    """Slices of BLOCK rows or columns, the last one shorter, that together are all."""
+    return [slice(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK)]
 
 
 def _parts(layers: list[Layer]) -> list[list[Layer]]:
@@ -258,13 +276,13 @@ def _width(layer: Layer) -> int:
     return layer.weights["weight"].data.size // integer(layer, "num_output")
 
 
-def _seen(layer: Layer, values: Floats) -> Floats:
-    """The layer's windows: fp32 of shape (groups, windows, d), at most PIXELS of its pixels."""
+def _seen(layer: Layer, values: Floats, pixels: int, image: int) -> Floats:
+    """The layer's windows: fp32 of shape (groups, windows, d), at most so many pixels; the grid moves with the image."""
     if layer.type == "InnerProduct":
         return values.reshape(1, -1, _width(layer))
     view = windows(layer, values)
-    every = [-(-size // int(PIXELS**0.5)) for size in view.shape[1:3]]
-    view = view[:, :: every[0], :: every[1]]
+    rows, columns = (-(-size // int(pixels**0.5)) for size in view.shape[1:3])
+    view = view[:, image % rows :: rows, image // rows % columns :: columns]
     inputs, height, width = view.shape[:3]
     count = groups(layer)
     grouped = view.reshape(count, inputs // count, height * width, -1)

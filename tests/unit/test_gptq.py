@@ -11,7 +11,7 @@ from octet.graph.targets import Target
 from octet.ncnn.engine import Engine
 from octet.ncnn.layer import Layer
 from octet.ncnn.net import Net
-from octet.quantize.gptq import Grid, gather_moments, gptq_integers, gptq_weights
+from octet.quantize.gptq import WINDOWS, Grid, cholesky, gather_moments, gptq_integers, gptq_weights
 from octet.quantize.gptq_weights import GptqWeights, load, save
 from octet.quantize.quantize import quantize
 from tests import nets
@@ -56,14 +56,39 @@ def test_dead_inputs_round_to_the_nearest():
     assert np.array_equal(gptq_integers(weight, np.zeros((6, 6)), 31), np.rint(weight))
 
 
-def windows_one_by_one(values, kernel, stride, pad, every):
+def as_published(weight, covariance, levels):
+    """GPTQ as its paper has it: each column's error goes to all behind it at once, by the inverse's Cholesky factor."""
+    order = np.argsort(-np.diag(covariance), kind="stable")
+    damped = covariance[np.ix_(order, order)] + 0.01 * np.diag(covariance).mean() * np.eye(len(order))
+    factor, left = np.linalg.cholesky(np.linalg.inv(damped)).T, weight[:, order].copy()
+    integers = np.empty(weight.shape)
+    for k in range(len(order)):
+        integers[:, order[k]] = rounded = np.clip(np.rint(left[:, k]), -levels, levels)
+        left[:, k:] -= np.outer((left[:, k] - rounded) / factor[k, k], factor[k, k:])
+    return integers
+
+
+@pytest.mark.parametrize("levels", [127, 20], ids=["all fit", "some are clipped"])
+def test_the_integers_are_those_of_the_published_algorithm(levels):
+    weight = np.random.Generator(np.random.PCG64(1)).uniform(-31, 31, (8, 150))
+    covariance = np.cov(correlated(150).T, bias=True)
+    assert np.array_equal(gptq_integers(weight, covariance, levels), as_published(weight, covariance, levels))
+
+
+@pytest.mark.parametrize("width", [1, 128, 300])
+def test_the_cholesky_factor(width):
+    covariance = np.cov(correlated(width).T, bias=True).reshape(width, width)
+    assert np.allclose(cholesky(covariance.copy()), np.linalg.cholesky(covariance), rtol=1e-9, atol=1e-9)
+
+
+def windows_one_by_one(values, kernel, stride, pad, every, first=(0, 0)):
     """What a convolution sees, by loops: a list of windows, each flat."""
     channels, height, width = values.shape
     bordered = np.zeros((channels, height + 2 * pad, width + 2 * pad), np.float32)
     bordered[:, pad : pad + height, pad : pad + width] = values
     rows = range(0, bordered.shape[1] - kernel + 1, stride)
     columns = range(0, bordered.shape[2] - kernel + 1, stride)
-    picked = [(y, x) for y in list(rows)[:: every[0]] for x in list(columns)[:: every[1]]]
+    picked = [(y, x) for y in list(rows)[first[0] :: every[0]] for x in list(columns)[first[1] :: every[1]]]
     return [bordered[:, y : y + kernel, x : x + kernel].ravel() for y, x in picked]
 
 
@@ -73,12 +98,27 @@ def test_the_moments_are_those_of_the_windows(stride, every):
     images = nets.images(3, size=12)
     grid = Grid(40.0, 0)
     result = gather_moments(Engine.of(net), [net.layer("c")], {"c": grid}, images)["c"]
-    windows = np.array([p for image in images for p in windows_one_by_one(image, 3, stride, 1, every)])
+    firsts = [(k % every[0], k // every[0] % every[1]) for k in range(3)]  # no part of an image is left out
+    windows = np.array(
+        [
+            p
+            for image, first in zip(images, firsts, strict=True)
+            for p in windows_one_by_one(image, 3, stride, 1, every, first)
+        ]
+    )
     integers = np.clip(np.round(windows * 40.0), -127, 127)
     assert result.count == len(windows)
     assert np.array_equal(result.products[0], integers.T @ integers)
     assert np.array_equal(result.sums[0], integers.sum(axis=0))
     assert np.allclose(result.values[0], windows.sum(axis=0, dtype=np.float64), rtol=1e-6)
+
+
+def test_more_images_are_looked_at_in_fewer_places():
+    net = Net([Layer("Input", "in0", [], ["in0"]), nets.conv("c", "in0", "out0", 3, 4)])
+    for count, looked_at in ((60, 60 * 64), (128, 128 * 25), (1000, 1000 * 4)):
+        images = nets.images(2) * (count // 2)
+        moments = gather_moments(Engine.of(net), [net.layer("c")], {"c": Grid(40.0, 0)}, images)["c"]
+        assert looked_at * 0.6 <= moments.count <= WINDOWS
 
 
 def test_depthwise_inputs_are_apart_by_channel():
