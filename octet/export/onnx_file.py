@@ -61,7 +61,7 @@ def read(path: str) -> Model:
     _check_ends(model, folder, path)
     try:
         onnx.load_external_data_for_model(model, str(folder))
-        model = complete(readable(model, path), path)
+        model = readable(complete(model, path), path)
         onnx.checker.check_model(model)
     except (ValueError, OSError, onnx.checker.ValidationError) as error:
         raise OctetError(f"{path}: damaged or cut off: {_first(error)}. Fetch it again") from None

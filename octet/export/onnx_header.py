@@ -23,7 +23,7 @@ def complete(model: Model, path: str) -> Model:
         path: Its file, for errors.
 
     Raises:
-        OctetError: An input has no shape, or one of an output cannot be inferred, or an output is no tensor, or there is none.
+        OctetError: An input has no shape, or an output's type cannot be inferred, or an output is no tensor, or there is none.
     """
     model.ir_version = min(max(model.ir_version, _OLDEST_IR), _NEWEST_IR)
     for item in (*model.opset_import, *model.graph.node):
@@ -50,11 +50,13 @@ def complete(model: Model, path: str) -> Model:
                 f"{path}: the output {printable(value.name)!r} is no tensor but {kind.removesuffix('_type')}; Octet compares "
                 "tensors. Export the model with its elements as outputs, or without it"
             )
-        if missing := _missing(value):
+        if _missing(value) == "type":
             raise OctetError(
-                f"{path}: the output {printable(value.name)!r} has no {missing} in the file, and ONNX cannot infer it. Export the "
-                "model again with the shapes of its outputs"
+                f"{path}: the output {printable(value.name)!r} has no type in the file, and ONNX cannot infer it. Export the model "
+                "again with the types of its outputs"
             )
+        if _missing(value):
+            value.type.tensor_type.shape.SetInParent()  # ONNX's checker asks for one, and what it is comes from running the model
     return model
 
 

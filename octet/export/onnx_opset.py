@@ -46,7 +46,7 @@ def in_opset(model: Model, wanted: int) -> Model:
         lower = onnx.shape_inference.infer_shapes(
             model
         )  # a copy, whose outputs have the shapes that ONNX's checker asks for
-        if not _lower(lower, wanted):
+        if not _lower(lower, wanted) and _is_valid(lower):
             return lower
     try:
         return version_converter.convert_version(model, wanted)
@@ -55,7 +55,7 @@ def in_opset(model: Model, wanted: int) -> Model:
 
 
 def readable(model: Model, path: str) -> Model:
-    """The model in an opset that ONNX Runtime reads.
+    """The model in an opset that ONNX Runtime reads; whether it is valid there is not looked at.
 
     Args:
         model: Whole.
@@ -96,15 +96,16 @@ def _lower(model: Model, wanted: int) -> list[str]:
     for entry in model.opset_import:
         if entry.domain in ("", "ai.onnx"):
             entry.version = wanted
-    misfits = {node.op_type for node in model.graph.node if not _lower_node(node, wanted, constants)}
-    if misfits:
-        return sorted(misfits)
+    return sorted({node.op_type for node in model.graph.node if not _lower_node(node, wanted, constants)})
+
+
+def _is_valid(model: Model) -> bool:
     try:
         onnx.checker.check_model(model)
         onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError):
-        return sorted({node.op_type for node in model.graph.node})
-    return []
+        return False
+    return True
 
 
 def _lower_node(node: Any, wanted: int, constants: dict[str, Any]) -> bool:

@@ -94,7 +94,9 @@ def test_two_linear_layers_may_have_the_same_weights(tmp_path):
 @pytest.mark.parametrize("opset", [17, 21, 22, 23, 25])
 def test_an_opset_is_lowered_where_no_operator_needs_it(tmp_path, opset):
     """Without a softmax that was cut off the file names the scores alone, of which no shape is known."""
-    exported = as_ncnn(tmp_path, network(opset=opset), network())
+    model = network(opset=opset)
+    model.ir_version = max(model.ir_version, min(opset, 23) - 12)
+    exported = as_ncnn(tmp_path, model, network())
     assert exported.opset_import[0].version == 13
 
 
@@ -119,6 +121,14 @@ def test_a_shape_that_onnx_runtime_does_not_infer(tmp_path):
     more = [helper.make_node("Einsum", ["l", "e"], ["s"], equation="ij,jk->ik")]
     weights = {"v": array(5, 8), "b": array(5), "e": array(5, 4)}
     as_ncnn(tmp_path, network(weights=weights, more=more, output=[value("s", shape=(1, 4))]))
+
+
+def test_a_shape_that_onnx_does_not_infer(tmp_path):
+    """A squeeze of all axes of one leaves their number open where the batch is."""
+    more = [helper.make_node("Squeeze", ["l"], ["o"])]
+    model = network(more=more, output=[value("o", shape=None)], shape=("n", 3, 16, 16))
+    assert not onnx.shape_inference.infer_shapes(model).graph.output[0].type.tensor_type.HasField("shape")
+    as_ncnn(tmp_path, model)
 
 
 def without(field: str) -> onnx.ModelProto:
