@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help quantize track timm openvino zoo tune predict report package dump env test test-unit test-slow fuzz check schema lint format
+.PHONY: help quantize track timm openvino zoo tune best predict report package dump env test test-unit test-slow fuzz check schema lint format
 .PHONY: example runner devices device device-clean runtimes accuracy-baselines sweep-calibrators sweep-recovery bench-pipeline bench-data bench-cifar bench-int8 bench-instructions bench-peers bench-large bench-mmpretrain chart screenshots zoo-table zoo-engines library-table clean distclean git-or-not
 
 # The interpreter that .venv is made from; empty: the first of python3.11, 3.12, 3.10, 3.13, python3 and python that is a
@@ -32,12 +32,15 @@ RUNTIMES ?=
 # Of `make predict`: an image, a folder with images, a pattern as a*.png, or several with a space or a line break between
 # them; empty: a few of the test split.
 IMAGE ?=
-# Of `make fuzz`: how long, in all; empty: 5.
+# Of `make fuzz` and `make best`: how long, in all; empty: 5 and 10.
 MINUTES ?=
+# Of `make best`: what int8 may lose, in points of top-1 or in nats; both empty: max_drop_pt of the model's entry.
+DROP ?=
+KL ?=
 # Of `make package`: 1 puts the runner into the zip; empty: no.
 RUNNER ?=
-# Of `make device` and `make tune`: a name in configs/devices; of `make device` and `make runtimes`: on how many test images;
-# empty: 200.
+# Of `make device`, `make tune` and `make best`: a name in configs/devices; of `make device` and `make runtimes`: on how many test
+# images; empty: 200; of `make best`: on how many hold-out images; empty: 1000 with KL, else 5000.
 DEVICE ?=
 IMAGES ?=
 # More options for pytest, such as -k table or -x; -n 0 runs all tests in one process.
@@ -45,7 +48,7 @@ PYTEST ?=
 
 # All of these but PYTEST are names and nothing else, whatever is in them: make does not expand them, and recipes get them
 # through the environment, so no shell does.
-GIVEN := PYTHON MODEL ZOO CONFIG CHECKPOINT ONNX TIMM TORCHVISION PREPROCESS DATA FIND NAME IMAGE MINUTES RUNNER DEVICE IMAGES ENGINE RUNTIME RUNTIMES
+GIVEN := PYTHON MODEL ZOO CONFIG CHECKPOINT ONNX TIMM TORCHVISION PREPROCESS DATA FIND NAME IMAGE MINUTES DROP KL RUNNER DEVICE IMAGES ENGINE RUNTIME RUNTIMES
 $(foreach given,$(GIVEN),$(eval override $(given) := $$(value $(given))))
 $(foreach given,$(GIVEN),$(if $(value $(given)),$(eval export $(given)),$(eval unexport $(given))))
 FOR_MODEL := $${MODEL:+--model="$$MODEL"}
@@ -87,6 +90,13 @@ tune: .venv/.ready git-or-not $(if $(value DEVICE),.venv-runner/.locked)  ## Fin
 	@$(RUN) -m dvc repro --quiet "calibrate@$$MODEL"
 	@if [ -z "$$DEVICE$$RUNTIME" ]; then $(RUN) -m octet.tune "models/$$MODEL" --out "configs/targets/$${NAME:-$$MODEL}.yaml"; \
 	else $(RUN) -m octet tune --model="$$MODEL" $${NAME:+--profile="$$NAME"} $${DEVICE:+--device="$$DEVICE"} $${RUNTIME:+--runtime="$$RUNTIME"}; fi
+
+best: .venv/.ready git-or-not $(if $(value DEVICE),.venv-runner/.locked)  ## Search the fastest int8 of MODEL=name that loses at most DROP=0.1 points or KL=nats, for MINUTES=10, here or on DEVICE=name, and write it into params.yaml
+	@[ -n "$$MODEL" ] || { echo "make best: which model? MODEL=name, a name under 'models' in params.yaml" >&2; exit 1; }
+	@[ -z "$$DROP" ] || [ -z "$$KL" ] || { echo "make best: DROP is a budget in points of top-1, KL one in nats: give one of them" >&2; exit 1; }
+	@$(RUN) -m octet validate --model="$$MODEL"
+	@$(RUN) -m dvc repro --quiet "convert@$$MODEL"
+	@$(RUN) -m octet best --model="$$MODEL" $${DROP:+--drop="$$DROP"} $${KL:+--kl="$$KL"} $${MINUTES:+--minutes="$$MINUTES"} $${IMAGES:+--holdout="$$IMAGES"} $${DEVICE:+--device="$$DEVICE"}
 
 test: .venv/.ready git-or-not  ## Run all tests but the slow ones, a file at a time in each of two processes; PYTEST='-k table -x' gives pytest more options
 	@$(PY) -m pytest -m 'not slow' -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST)

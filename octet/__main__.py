@@ -61,9 +61,19 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "type": int,
         "default": 200,
     },
+    "drop": {
+        "help": "how many points of top-1 int8 may lose (default: max_drop_pt of the model's entry)",
+        "type": float,
+    },
+    "kl": {"help": "how many nats int8 may lose, in place of --drop", "type": float},
+    "minutes": {"help": "for how long to search (default: 10)", "type": float, "default": 10.0},
+    "holdout": {"help": "on how many hold-out images int8 is judged (default: 1000 with --kl, else 5000)", "type": int},
 }
 
-REQUIRED = {key: {"required": True} for key in (("device", "device"), ("device-clean", "device"), ("tune", "model"))}
+REQUIRED = {
+    key: {"required": True}
+    for key in (("device", "device"), ("device-clean", "device"), ("tune", "model"), ("best", "model"))
+}
 
 
 def main() -> None:
@@ -352,6 +362,15 @@ def tune(model: str, profile: str | None = None, device: str | None = None, runt
     tune_elsewhere(model, profile and usable(profile, "NAME"), device, runtime)
 
 
+def best(
+    model: str, drop: float | None, kl: float | None, minutes: float, holdout: int | None, device: str | None
+) -> None:
+    """Find the fastest int8 that loses no more than a budget, by DVC experiments, and write it into params.yaml."""
+    from octet.best.command import find_best
+
+    find_best(model, drop, kl, minutes, holdout, device, REPORTS / model)
+
+
 def runtimes(model: str | None, images: int, runtimes: list[str], device: str | None) -> None:
     """Run models on other releases of ncnn, here or on a device: what they answer there, and what int8 wins."""
     from octet.device.runtimes import measure
@@ -430,7 +449,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     command.__name__.replace("_", "-"): command
     for command in (
         *(add, validate, track, partition, summary, check, predict, report, package, example, dump, chart),
-        *(zoo, env, schema, runner, devices, device, device_clean, tune, runtimes),
+        *(zoo, env, schema, runner, devices, device, device_clean, tune, best, runtimes),
     )
 }
 

@@ -57,9 +57,13 @@ class DeviceBench(Bench):
     def write(self, target: Target, name: str) -> NcnnFiles:
         """See Bench. What had the name before leaves the device, so that no more than three networks lie there."""
         files = super().write(target, name)
+        self.forget(files)
+        return files
+
+    def forget(self, files: NcnnFiles) -> None:
+        """See Bench. Its files leave the device."""
         before = self._pushed.pop(files, [])
         self.session.forget([there for there in before if not any(there in names for names in self._pushed.values())])
-        return files
 
     def rounds(self, base: NcnnFiles, other: NcnnFiles) -> Round:
         """See Bench. Each round is a run of the runner, which loads both anew and lets them take turns."""

@@ -7,6 +7,7 @@ for the listed models goes into downloads/params.yaml, from which downloads/dvc.
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,56 @@ def fill() -> None:
     content = downloads.text(params.load(PARAMS).models.values())
     if not downloads.FILE.exists() or downloads.FILE.read_bytes() != content.encode():
         write_text(downloads.FILE, content)
+
+
+def set_settings(name: str, settings: Mapping[str, Any]) -> bool:
+    """Writes settings into a model's entry, those that do not count for it already. Comments and order stay.
+
+    Args:
+        name: The model's.
+        settings: As an entry has them; of a section the keys that are to be set.
+
+    Returns:
+        Whether anything was written.
+
+    Raises:
+        OctetError: The entry is written in a way that leaves no place for them; the error says what to write there.
+    """
+    text, _ = _read()
+    counting = params.model(params.load(PARAMS), name).model_dump(mode="json")
+    changed = _changes(settings, counting)
+    if not changed:
+        return False
+    wanted = yaml.dumps(changed)
+    try:
+        written = splice.set_values(text, ["models", name], changed, f"{PARAMS}: models.{name}")
+        is_written = not _changes(settings, _counting(written, name))
+    except OctetError as error:
+        raise OctetError(f"{error}; write it there by hand:\n{wanted}") from None
+    if not is_written:  # an alias or a merge key stands in the way
+        raise OctetError(f"{PARAMS}: models.{name}: write there by hand:\n{wanted}")
+    write_text(PARAMS, written)
+    return True
+
+
+def _counting(text: str, name: str) -> dict[str, Any]:
+    """What counts for a model, by a text of params.yaml: its own settings before those of all."""
+    values = yaml.parse(text, PARAMS).values
+    entry = params.inherit(values)["models"][name]
+    return entry if isinstance(entry, dict) else {}
+
+
+def _changes(settings: Mapping[str, Any], counting: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that have another value in what counts, sections within sections."""
+    changed: dict[str, Any] = {}
+    for key, value in settings.items():
+        there = counting.get(key)
+        if isinstance(value, Mapping):
+            if inner := _changes(value, there if isinstance(there, Mapping) else {}):
+                changed[key] = inner
+        elif there != value:
+            changed[key] = value
+    return changed
 
 
 def _same(name: str, entry: dict[str, str], listed: dict[str, Any]) -> None:

@@ -25,7 +25,7 @@ def add_keys(text: str, at: Sequence[str], values: Mapping[str, Any], where: str
     Args:
         text: A whole file.
         at: The keys that lead to the mapping.
-        values: What to add. A mapping in it stands in a block of its own, indented as the mapping itself.
+        values: What to add. A mapping in it stands in a block of its own, indented as deep as the mapping's own levels are.
         where: What the mapping is, for errors.
 
     Raises:
@@ -37,7 +37,10 @@ def add_keys(text: str, at: Sequence[str], values: Mapping[str, Any], where: str
     indent = mapping.value[0][0].start_mark.column
     lines = text.splitlines()
     last = _last_line(mapping)
-    return "\n".join([*lines[: last + 1], *_block(values, indent, indent), *lines[last + 1 :]]) + "\n"
+    return (
+        "\n".join([*lines[: last + 1], *_block(values, indent, max(indent // max(len(at), 1), 1)), *lines[last + 1 :]])
+        + "\n"
+    )
 
 
 def replace(text: str, at: Sequence[str], new: str, is_key: bool) -> str:
@@ -58,6 +61,40 @@ def replace(text: str, at: Sequence[str], new: str, is_key: bool) -> str:
     if not isinstance(scalar, ScalarNode):
         return text
     return text[: scalar.start_mark.index] + new + text[scalar.end_mark.index :]
+
+
+def set_values(text: str, at: Sequence[str], values: Mapping[str, Any], where: str) -> str:
+    r"""The text with other values in a mapping; keys that it lacks are added behind its last one.
+
+    >>> text = "net:\n  target: dotprod  # mine\n  calibrate: {method: kl}\n"
+    >>> print(set_values(text, ["net"], {"target": "x", "calibrate": {"method": "mse"}, "equalize": True}, "net"), end="")
+    net:
+      target: x  # mine
+      calibrate: {method: mse}
+      equalize: true
+
+    Args:
+        text: A whole file.
+        at: The keys that lead to the mapping.
+        values: What it is to have. Of a mapping in it the keys that are not among these stay.
+        where: What the mapping is, for errors.
+
+    Raises:
+        OctetError: A place in the file cannot be written, as in braces or behind an alias.
+    """
+    missing: dict[str, Any] = {}
+    for key, value in values.items():
+        name, node = _find(text, [*at, key])
+        if name is None:
+            missing[key] = value
+        elif isinstance(value, Mapping):
+            text = set_values(text, [*at, key], value, f"{where}.{key}")
+        elif isinstance(node, ScalarNode):
+            shown = yaml.dumps({key: value}).strip().removeprefix(f"{key}:").strip()
+            text = text[: node.start_mark.index] + shown + text[node.end_mark.index :]
+        else:
+            raise OctetError(f"{where}.{key}: expected one value, so that another can take its place")
+    return add_keys(text, at, missing, where) if missing else text
 
 
 def _find(text: str, at: Sequence[str]) -> tuple[Node | None, Node | None]:

@@ -48,6 +48,12 @@ class Bench:
         """What times two models in turn."""
         return in_turn(lambda: self.timer(*base), lambda: self.timer(*other))
 
+    def forget(self, files: NcnnFiles) -> None:
+        """Says that a model will not be timed again as it is: its files may then change."""
+
+    def clean(self) -> None:
+        """Removes the networks from where they are timed, if that is elsewhere."""
+
     def timer(self, param: Path, bin: Path) -> Timer:
         """Loads a model and warms it up; what comes back times one run."""
         engine = Engine(param, bin, fp16=self.fp16)

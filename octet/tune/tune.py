@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 
 from octet.core.errors import OctetError
@@ -41,16 +42,18 @@ class Tuned:
         return self.together[-1][1].other_us if self.layers else self.whole_us[self.base.name]
 
 
-def tune(bench: Bench, fp32: NcnnFiles) -> Tuned:
+def tune(bench: Bench, fp32: NcnnFiles, seconds: float = float("inf")) -> Tuned:
     """Finds the better built-in profile, then what of it is better changed.
 
     Args:
         bench: Makes and times the networks.
         fp32: The fp32 model.
+        seconds: When no more layers are tried; those that were are taken together even then.
 
     Raises:
         OctetError: No built-in profile can be had for the model.
     """
+    end = time.monotonic() + seconds
     built_in, refused = {}, {}
     for name, profile in TARGETS.items():
         try:
@@ -78,6 +81,7 @@ def tune(bench: Bench, fp32: NcnnFiles) -> Tuned:
     tried = [
         (name, choice, gain({name: choice}))
         for name, choice in progress(candidates(bench, start), "tune", unit="candidate")
+        if time.monotonic() < end
     ]
     layers = chosen(tried)
     together: list[tuple[int, Gain]] = []

@@ -448,3 +448,63 @@ def test_a_module_that_is_missing_or_wrong_is_named(project):
         Path("my/torch.py").touch()
         with pytest.raises(OctetError, match=r"module of that name; rename yours|custom_imports: expected a dict like"):
             read_config(str(config))
+
+
+BEST = {
+    "target": "ncnn2int8",
+    "equalize": False,
+    "calibrate": {"method": "kl", "weights": "absmax"},
+    "rounding": {"method": "gptq"},
+}
+
+
+def test_settings_that_count_already_are_not_written(project):
+    assert entries.set_settings("resnet18_digits32", {"target": "dotprod", "calibrate": {"method": "mse"}}) is False
+    assert Path("params.yaml").read_text() == project
+
+
+def test_settings_are_added_to_an_entry_and_nothing_else_changes(project):
+    assert entries.set_settings("mobilenetv2_digits32", BEST)
+    assert added(project) == [
+        "    target: ncnn2int8",
+        "    calibrate:",
+        "      method: kl",
+        "    rounding:",
+        "      method: gptq",
+    ]
+    assert params.load().models["mobilenetv2_digits32"].calibrate.method == "kl"
+    assert params.load().models["resnet18_digits32"].calibrate.method == "mse"
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "    target: dotprod  # mine\n    calibrate:\n      # why\n      method: minmax  # and this\n",
+        "    calibrate: {method: minmax, weights: absmax}\n    rounding: {method: nearest}\n    target: 'dotprod'\n",
+    ],
+)
+def test_settings_take_the_place_of_those_in_an_entry(project, entry):
+    before = project.replace(
+        "    partition: []\n    max_drop_pt: 0.3\n  # Of", f"    partition: []\n    max_drop_pt: 0.3\n{entry}  # Of"
+    )
+    assert before != project
+    Path("params.yaml").write_text(before)
+    assert entries.set_settings("mobilenetv2_digits32", BEST)
+    after = params.load().models["mobilenetv2_digits32"]
+    assert (after.target, after.calibrate.method, after.rounding.method) == ("ncnn2int8", "kl", "gptq")
+    text = Path("params.yaml").read_text()
+    assert all(comment in text for comment in ("# mine", "# why", "# and this") if comment in entry)
+    assert entries.set_settings("mobilenetv2_digits32", BEST) is False
+
+
+def test_an_entry_without_a_place_for_settings_is_told_what_to_write(project):
+    flow = (
+        "  net: {config: configs/models/resnet18_digits32.py, checkpoint: c.pth, trusted: false, data: d, keep_fp32: [], "
+        "partition: [], max_drop_pt: 1}\n"
+    )
+    Path("configs/models").mkdir(parents=True)
+    shutil.copy(ROOT / "configs/models/resnet18_digits32.py", "configs/models")
+    Path("params.yaml").write_text(text := project.replace("models:\n", f"models:\n{flow}", 1))
+    with pytest.raises(OctetError, match="one key a line.*; write it there by hand:\n.*target: ncnn2int8"):
+        entries.set_settings("net", BEST)
+    assert Path("params.yaml").read_text() == text

@@ -38,6 +38,7 @@ TARGETS = {
     "library-table": ["FIND"],
     "zoo-engines": ["FIND"],
     "tune": ["MODEL", "NAME", "DEVICE", "RUNTIME"],
+    "best": ["MODEL", "DROP", "KL", "MINUTES", "IMAGES", "DEVICE"],
     "fuzz": ["MINUTES"],
     "predict": ["MODEL", "IMAGE"],
     "device": ["DEVICE", "MODEL", "IMAGES"],
@@ -131,7 +132,7 @@ def test_all_targets_that_read_names_are_tried():
 def test_a_name_is_a_name(make, target):
     for variable in TARGETS[target]:
         for name in NAMES if target == "predict" else ["\"; touch ran; ' `touch ran` $(shell touch ran)\n#"]:
-            given = {"MODEL": "net"} if target == "tune" else {}
+            given = {"MODEL": "net"} if target in ("tune", "best") else {}
             calls = make(target, **given | {variable: name})
             assert any(name in re.sub(r"^--[a-z]+=", "", word) for call in calls for word in call), (
                 variable,

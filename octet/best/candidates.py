@@ -1,0 +1,188 @@
+"""Which settings are tried, and in which order: a function of what is measured already, so a search can stop and go on anywhere.
+
+Three facts make the order short; docs/best.md has the figures behind them.
+
+1. The speed depends on the target and on which layers are int8, and not on where the scales or the integers come from. So the
+   targets come first, and the speed of a target counts for all that is tried on it.
+2. What a calibrator, the scales of weights, GPTQ and equalization win or lose adds up, nearly: each is tried alone, and then
+   those that win together. 8 candidates stand for all 48 combinations.
+3. Layers in fp32 cost speed. So mixed precision is tried where nothing else keeps the budget, from the settings that lose
+   least, on the fastest target first; a slower target is looked at only where it is faster than the best so far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+UNITS = {"kl": "nats", "top1": "points"}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What int8 may lose against fp32.
+
+    Args:
+        metric: kl: divergence of the probabilities, in nats; top1: points of top-1.
+        most: How much.
+    """
+
+    metric: str
+    most: float
+
+    def __str__(self) -> str:
+        """The budget in words."""
+        return f"{self.most:g} {UNITS[self.metric]}"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Settings that are measured; what they do not say is as params.yaml has it.
+
+    Args:
+        target: A target profile.
+        method: A calibrator.
+        weights: How the weights' scales are found.
+        rounding: nearest or gptq.
+        equalize: Are channels scaled alike before?
+        budget: What mixed precision has to keep; None: no layer stays in fp32 for it.
+    """
+
+    target: str
+    method: str = "mse"
+    weights: str = "absmax"
+    rounding: str = "nearest"
+    equalize: bool = False
+    budget: Budget | None = None
+
+    def __str__(self) -> str:
+        """Its name in tables and experiments.
+
+        >>> str(Candidate("dotprod", "kl", equalize=True, budget=Budget("top1", 0.1)))
+        'dotprod-kl-equalized-mixed-top1-0.1'
+        """
+        parts = [self.target, self.method, *(["mse-weights"] if self.weights == "mse" else [])]
+        parts += ["gptq"] * (self.rounding == "gptq") + ["equalized"] * self.equalize
+        return "-".join([*parts, *([f"mixed-{self.budget.metric}-{self.budget.most:g}"] if self.budget else [])])
+
+    def settings(self, n_images: int) -> dict[str, Any]:
+        """As an entry of params.yaml has it.
+
+        Args:
+            n_images: On how many hold-out images mixed precision keeps its budget.
+        """
+        mixed: dict[str, Any] = {"metric": "none"}
+        if self.budget:
+            mixed = {"metric": self.budget.metric, "budget": self.budget.most, "images": n_images}
+        return {
+            "target": self.target,
+            "equalize": self.equalize,
+            "calibrate": {"method": self.method, "weights": self.weights},
+            "rounding": {"method": self.rounding},
+            "mixed_precision": mixed,
+        }
+
+
+class Measured(Protocol):
+    """What the order depends on, of a candidate that was measured."""
+
+    @property
+    def speedup(self) -> float | None:
+        """How many times as fast as fp32 it is, on one thread; None: it failed."""
+
+    def upper(self, metric: str) -> float:
+        """What it is likely to lose at the most; of one that failed, infinity."""
+
+
+Results = Mapping[Candidate, Measured]
+
+
+@dataclass(frozen=True)
+class Space:
+    """What there is to choose from.
+
+    Args:
+        start: The settings that count today, without mixed precision.
+        targets: The targets, the model's own first.
+        methods: The calibrators other than the start's, the most promising first.
+    """
+
+    start: Candidate
+    targets: Sequence[str]
+    methods: Sequence[str]
+
+    def changes(self, candidate: Candidate) -> Iterator[tuple[str, Candidate]]:
+        """The candidate with one thing changed, and what; cheap and promising ones first."""
+        methods = [("method", replace(candidate, method=name)) for name in self.methods]
+        other_weights = "mse" if candidate.weights == "absmax" else "absmax"
+        other_rounding = "gptq" if candidate.rounding == "nearest" else "nearest"
+        yield from methods[:1]
+        yield "rounding", replace(candidate, rounding=other_rounding)
+        yield from methods[1:2]
+        yield "weights", replace(candidate, weights=other_weights)
+        yield from methods[2:]
+        yield "equalize", replace(candidate, equalize=not candidate.equalize)
+
+
+def next_candidate(space: Space, measured: Results, budget: Budget) -> Candidate | None:
+    """What to measure next; None: there is nothing more to try.
+
+    Args:
+        space: What there is to choose from.
+        measured: All that was measured.
+        budget: What int8 may lose.
+    """
+    plain = [replace(space.start, target=target) for target in space.targets]
+    if unknown := next((one for one in plain if one not in measured), None):
+        return unknown
+    for start in sorted(plain, key=lambda one: -_speed(measured[one])):
+        best = fastest(measured, budget)
+        if measured[start].speedup is None or (best and _speed(measured[start]) < _speed(measured[best])):
+            break
+        if any(keeps(measured[one], budget) for one in _on_target(start, measured)):
+            break  # what remains cannot be faster, only lose less
+        if following := _next_change(space, start, measured, budget):
+            return following
+        mixed = replace(_least(start, measured, budget), budget=budget)
+        if mixed not in measured:
+            return mixed
+    chosen = fastest(measured, budget)
+    return chosen and _next_change(space, replace(space.start, target=chosen.target), measured, budget)
+
+
+def fastest(measured: Results, budget: Budget) -> Candidate | None:
+    """The fastest of the candidates that keep the budget; of several that are, the one that loses least."""
+    kept = [one for one, result in measured.items() if keeps(result, budget)]
+    return max(kept, key=lambda one: (_speed(measured[one]), -measured[one].upper(budget.metric)), default=None)
+
+
+def keeps(result: Measured, budget: Budget) -> bool:
+    """Does it run, and lose no more than the budget allows?"""
+    return result.speedup is not None and result.upper(budget.metric) <= budget.most
+
+
+def _next_change(space: Space, start: Candidate, measured: Results, budget: Budget) -> Candidate | None:
+    """What to measure next on one target without mixed precision: one change at a time, then all that win together."""
+    together, least = start, dict[str, float]()
+    for what, changed in space.changes(start):
+        if changed not in measured:
+            return changed
+        loss = measured[changed].upper(budget.metric)
+        if loss < least.get(what, measured[start].upper(budget.metric)):
+            least[what] = loss
+            together = replace(together, **{what: getattr(changed, what)})
+    return together if together not in measured else None
+
+
+def _least(start: Candidate, measured: Results, budget: Budget) -> Candidate:
+    """Of the candidates on this target without mixed precision, the one that loses least."""
+    return min(_on_target(start, measured), key=lambda one: measured[one].upper(budget.metric))
+
+
+def _on_target(start: Candidate, measured: Results) -> list[Candidate]:
+    return [one for one in measured if one.target == start.target and one.budget is None]
+
+
+def _speed(result: Measured) -> float:
+    return result.speedup or 0.0

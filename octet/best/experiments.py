@@ -1,0 +1,152 @@
+"""A candidate as a DVC experiment: `dvc exp run` in a copy of the project that DVC makes, so that nothing here changes.
+
+`dvc exp show` lists it, `dvc exp apply NAME` brings it here. Its accuracy is of hold-out images (evaluate.split=train).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from octet.core.errors import OctetError
+from octet.core.folder import ModelFolder
+from octet.core.params import FILE, Model
+from octet.core.text import printable
+from octet.project.git import git
+from octet.project.track import untracked_files
+
+STAGES = ("evaluate_fp32", "evaluate_int8")  # with all that they need
+_MET_BY_STAGES = ("fp32.param", "fp32.bin", "int8.param", "int8.bin", "int8.table", "plan.json")
+_PREDICTIONS = ("fp32.predictions.csv", "int8.predictions.csv")
+_END_S = 10  # for a DVC that is told to stop
+
+
+class OutOfTime(Exception):
+    """The time was over before an experiment was."""
+
+
+@dataclass(frozen=True)
+class Failed(Exception):
+    """An experiment failed, and why: a stage's error."""
+
+    why: str
+
+
+def check_git(name: str, entry: Model) -> None:
+    """Checks that experiments can be run.
+
+    Args:
+        name: The model's.
+        entry: Its entry.
+
+    Raises:
+        OctetError: Git has no commit or an unfinished merge, or neither git nor DVC has a file that the copy needs.
+    """
+    answer = git("rev-parse", "--verify", "--quiet", "HEAD")
+    if answer.problem:
+        problem = "no commit" if git("rev-parse", "--git-dir").problem is None else answer.problem
+        raise OctetError(
+            f"make best: {problem}. Its candidates are DVC experiments, which hang on a commit of git's: 'git init' where there is "
+            "none yet, 'git add' and 'git commit'"
+        )
+    if conflicts := sorted({line.split("\t")[1] for line in git("ls-files", "--unmerged").text.splitlines()}):
+        raise OctetError(
+            f"make best: {', '.join(conflicts[:5])}: a merge is not finished; mend, 'git add' and commit first"
+        )
+    if missing := untracked_files(entry):
+        raise OctetError(
+            f"make best: neither git nor DVC tracks {' and '.join(map(str, missing))}, so an experiment's copy of the project "
+            f"lacks it: make track MODEL={name}"
+        )
+
+
+def run(name: str, settings: Mapping[str, Any], label: str, copied: Sequence[Path], seconds: float) -> None:
+    """Runs an experiment, unless there is one of that name.
+
+    Args:
+        name: The model's.
+        settings: Its settings, as an entry of params.yaml has them.
+        label: The experiment's name.
+        copied: Files that git does not have and the experiment needs.
+        seconds: How long it may take.
+
+    Raises:
+        OutOfTime: It took longer, and was ended.
+        Failed: A stage ended with an error.
+    """
+    if _revision(label):
+        return
+    words = ["exp", "run", "--temp", "--quiet", "--name", label]
+    words += [word for key, value in _flat(settings) for word in ("-S", f"++models.{name}.{key}={value}")]
+    words += [word for path in copied for word in ("-C", str(path))]
+    command = [sys.executable, "-m", "dvc", *words, *(f"{stage}@{name}" for stage in STAGES)]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True
+    )
+    try:
+        output, _ = process.communicate(timeout=max(seconds, 0.1))
+    except subprocess.TimeoutExpired:
+        raise OutOfTime from None
+    finally:
+        _end(process)
+    if process.returncode or not _revision(label):
+        raise Failed(_reason(output))
+
+
+def fetch(name: str, label: str, folder: Path) -> ModelFolder:
+    """A model's files as an experiment has them.
+
+    Args:
+        name: The model's.
+        label: The experiment's name.
+        folder: Where the files are put.
+    """
+    from dvc.api import DVCFileSystem
+
+    experiment = DVCFileSystem(rev=_revision(label))
+    there = ModelFolder(name, folder)
+    for path in [there.models / file for file in _MET_BY_STAGES] + [there.metrics / file for file in _PREDICTIONS]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        experiment.get_file(path.relative_to(folder).as_posix(), str(path))
+    return there
+
+
+def _flat(settings: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
+    """The keys of a mapping of mappings, with dots between them, and the values as `dvc exp run -S` reads them."""
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{before}{key}.")
+        else:
+            yield f"{before}{key}", str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _revision(label: str) -> str:
+    """The newest commit of the experiment of that name; empty: there is none."""
+    refs = git("for-each-ref", "--format=%(objectname) %(refname)", "refs/exps").text.splitlines()
+    return next((line.split()[0] for line in refs if line.rpartition("/")[2] == label), "")
+
+
+def _reason(output: str) -> str:
+    """What a stage said why it failed, or what DVC did."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    errors = [line for line in lines if "error:" in line.lower()]
+    own = [line.partition("error:")[2].strip() for line in errors if not line.startswith("ERROR")]
+    return printable((own or errors or lines or [f"see 'dvc exp run' with {FILE}"])[-1], 600)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Ends DVC and the stage that it runs, which a killed DVC would leave running."""
+    for number in (signal.SIGINT, signal.SIGKILL):
+        if process.poll() is not None:
+            return
+        try:
+            os.killpg(process.pid, number)
+            process.wait(_END_S)
+        except (ProcessLookupError, subprocess.TimeoutExpired):
+            continue

@@ -1,0 +1,89 @@
+"""What a search has measured, in reports/MODEL/best.json: the next one goes on from it.
+
+A loss counts for certain inputs (the fp32 model, the images, the code): their checksum is part of its experiment's name. A speed
+counts for one machine or device. Where one of these is another, what depends on it is measured anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from octet.best.candidates import Candidate
+from octet.best.loss import Loss
+from octet.core.files import read_dataclass, write_json
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What was measured of a candidate.
+
+    Args:
+        candidate: Its settings.
+        loss: What it loses; None: it failed.
+        kernels: What its speed depends on (octet.best.speed.kernels).
+        n_int8: How many layers are int8.
+        failure: Why it failed.
+        speedup: How many times as fast as fp32 it is, one image on one thread; None: it failed, or was not timed there.
+    """
+
+    candidate: Candidate
+    loss: Loss | None = None
+    kernels: str = ""
+    n_int8: int = 0
+    failure: str = ""
+    speedup: float | None = None
+
+    def upper(self, metric: str) -> float:
+        """What it is likely to lose at the most; of one that failed, infinity.
+
+        Args:
+            metric: As for Loss.upper.
+        """
+        return float("inf") if self.loss is None else self.loss.upper(metric)
+
+
+@dataclass
+class Record:
+    """The file's content.
+
+    Args:
+        measurements: Without speeds, by the name of the experiment, in which the checksum of all that the loss depends on stands.
+        speedups: By machine or device, and by kernels, how many times as fast as fp32.
+        tuned: By machine or device, the target profile that was measured there; empty: nothing was clearly faster.
+    """
+
+    measurements: dict[str, Measurement] = field(default_factory=dict)
+    speedups: dict[str, dict[str, float]] = field(default_factory=dict)
+    tuned: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: Path) -> Record:
+        """Reads the file; an empty record where there is none.
+
+        Args:
+            path: The file.
+
+        Raises:
+            OctetError: It is damaged.
+        """
+        return read_dataclass(cls, path, "remove it, and make best measures anew") if path.is_file() else cls()
+
+    def save(self, path: Path) -> None:
+        """Writes the file."""
+        write_json(path, asdict(self))
+
+    def on(self, place: str, name_of: Callable[[Candidate], str]) -> dict[Candidate, Measurement]:
+        """What counts today, with the speeds of a machine or device; what was not timed there is left out.
+
+        Args:
+            place: Its name among the speedups.
+            name_of: The experiment of a candidate today: where it had another name, something else was measured.
+        """
+        speedups = self.speedups.get(place, {})
+        return {
+            one.candidate: replace(one, speedup=speedups.get(one.kernels))
+            for name, one in self.measurements.items()
+            if name == name_of(one.candidate) and (one.failure or one.kernels in speedups)
+        }

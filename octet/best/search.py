@@ -1,0 +1,158 @@
+"""make best: measures one candidate after the other until the time is over."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from octet.best import experiments
+from octet.best.candidates import Budget, Candidate, Space, next_candidate
+from octet.best.experiments import Failed, OutOfTime
+from octet.best.inputs import digest
+from octet.best.loss import Loss
+from octet.best.record import Measurement, Record
+from octet.best.speed import Stopwatch, kernels
+from octet.best.tuning import fitting_targets, tuned_profile
+from octet.core import registry
+from octet.core.folder import ModelFolder
+from octet.core.params import Model
+from octet.core.progress import bar
+from octet.evaluate.pairs import read_pairs
+from octet.graph.layers import is_int8
+from octet.graph.targets import FOLDER
+from octet.ncnn.net import load_net
+from octet.project.track import is_tracked
+
+TUNING = 0.25  # of the time, at most, for a target profile
+_METHODS = (
+    "mse",
+    "kl",
+    "minmax",
+    "percentile",
+    "aciq",
+)  # the most promising first (docs/calibrators.md); others follow
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a user asks for.
+
+    Args:
+        model: The model's name in params.yaml.
+        entry: Its entry.
+        budget: What int8 may lose.
+        seconds: For how long it is searched.
+        n_images: On how many hold-out images int8 is judged.
+        device: Where it is timed; None: on this machine.
+    """
+
+    model: str
+    entry: Model
+    budget: Budget
+    seconds: float
+    n_images: int
+    device: str | None = None
+
+
+class Search:
+    """Measures candidates, and remembers them.
+
+    Args:
+        task: What a user asks for.
+        scratch: A folder for files while they are measured.
+        path: The record.
+
+    Raises:
+        OctetError: The device cannot be reached.
+    """
+
+    def __init__(self, task: Task, scratch: Path, path: Path):
+        self.task, self._path, self._scratch = task, path, scratch
+        self._end = time.monotonic() + task.seconds
+        self._folder = ModelFolder(task.model)
+        self._inputs = digest(self._folder, task.entry, task.n_images)
+        self._record = Record.load(path)
+        self._stopwatch = Stopwatch(self._folder, task.device, scratch)
+
+    @property
+    def place(self) -> str:
+        """Where it is timed."""
+        return self._stopwatch.place
+
+    def close(self) -> None:
+        """Leaves nothing on a device."""
+        self._stopwatch.close()
+
+    def measured(self) -> dict[Candidate, Measurement]:
+        """All that was measured with these inputs, here."""
+        return self._record.on(self.place, self.experiment)
+
+    def run(self) -> bool:
+        """Measures until the time is over (False) or there is nothing more to try (True)."""
+        with bar("best", None, unit="candidate") as shown:
+            try:
+                while candidate := next_candidate(self._space(), self.measured(), self.task.budget):
+                    minutes, seconds = divmod(int(max(self._left_s(), 0)), 60)
+                    shown.set_description(f"best, {minutes}:{seconds:02} left, {candidate}")
+                    self._measure(candidate)
+                    shown.update()
+            except OutOfTime:
+                return False
+        return True
+
+    def experiment(self, candidate: Candidate) -> str:
+        """The name of a candidate's experiment: with the checksum of all that its loss depends on."""
+        profile = FOLDER / f"{candidate.target}.yaml"
+        text = profile.read_bytes() if profile.is_file() else b""
+        inputs = hashlib.sha256(self._inputs.encode() + text).hexdigest()[:8]
+        return f"best-{self.task.model}-{inputs}-{candidate}".replace(".", "p")
+
+    def _left_s(self) -> float:
+        return self._end - time.monotonic()
+
+    def _space(self) -> Space:
+        """What there is to choose from; a profile that the tuner has just written is among the targets."""
+        entry, known = self.task.entry, registry.computing_calibrators()
+        start = Candidate(
+            entry.target, entry.calibrate.method, entry.calibrate.weights, entry.rounding.method, entry.equalize
+        )
+        usable = [name for name in known if not registry.calibrator_needs(name).missing]
+        order = [*(name for name in _METHODS if name in usable), *(name for name in usable if name not in _METHODS)]
+        methods = [name for name in order if name != start.method]
+        return Space(start, fitting_targets(self._stopwatch.net, entry.target), methods)
+
+    def _measure(self, candidate: Candidate) -> None:
+        if self._left_s() <= 0:
+            raise OutOfTime
+        name = self.experiment(candidate)
+        profile = FOLDER / f"{candidate.target}.yaml"
+        copied = [profile] if profile.is_file() and not is_tracked(profile) else []
+        try:
+            settings = candidate.settings(self.task.n_images) | {
+                "evaluate": {"split": "train", "limit": self.task.n_images}
+            }
+            experiments.run(self.task.model, settings, name, copied, self._left_s())
+        except Failed as failed:
+            self._record.measurements[name] = Measurement(candidate, failure=failed.why)
+            return self._record.save(self._path)
+        there = experiments.fetch(self.task.model, name, self._scratch)
+        net = load_net(*there.int8)
+        loss, key = Loss.of(read_pairs(there)), kernels(net.layers)
+        speedups = self._record.speedups.setdefault(self.place, {})
+        if key not in speedups:
+            speedups[key] = self._stopwatch.speedup(there.int8)
+        n_int8 = sum(map(is_int8, net.layers))
+        self._record.measurements[name] = Measurement(candidate, loss, key, n_int8)
+        self._record.save(self._path)
+        self._tune(there)
+        return None
+
+    def _tune(self, there: ModelFolder) -> None:
+        """Lets the tuner look for a profile, once for a machine or device."""
+        out = FOLDER / f"{self.task.model}_{self.task.device or 'best'}.yaml"
+        if self.place in self._record.tuned or out.is_file():
+            return
+        self._record.tuned[self.place] = tuned_profile(there, self._stopwatch, TUNING * self.task.seconds, out)
+        self._record.save(self._path)

@@ -1,0 +1,60 @@
+"""A target profile of the tuner's among the targets that are searched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from octet.best.speed import Stopwatch
+from octet.core import registry
+from octet.core.errors import OctetError
+from octet.core.files import write_text
+from octet.core.folder import ModelFolder
+from octet.graph.layers import quantizable
+from octet.graph.profiles import dumps, target
+from octet.graph.targets import TARGETS, Choice
+from octet.ncnn import table
+from octet.ncnn.net import Net
+from octet.tune.text import comments
+from octet.tune.tune import tune
+
+
+def fitting_targets(net: Net, own: str) -> list[str]:
+    """The targets that a model can have: its own, those built in, and profiles that change some of its layers and no others.
+
+    Args:
+        net: The fp32 model.
+        own: The model's target.
+    """
+    layers = {layer.name for layer in quantizable(net.layers)}
+    fitting = [own]
+    for name in registry.targets(Path()):
+        if name in TARGETS:
+            fitting.append(name)
+            continue
+        try:
+            changed = target(name).layers
+        except OctetError:  # a damaged profile that no model names
+            continue
+        fitting += [name] * bool(changed and changed.keys() <= layers)
+    return list(dict.fromkeys(fitting))
+
+
+def tuned_profile(folder: ModelFolder, stopwatch: Stopwatch, seconds: float, out: Path) -> str:
+    """Tunes a model and writes the profile, where some layers are clearly faster with another choice.
+
+    Args:
+        folder: The model's, with the table of any calibration.
+        stopwatch: Times it.
+        seconds: For how long it tries layers.
+        out: The profile, configs/targets/NAME.yaml.
+
+    Returns:
+        The profile's name; empty: there is none.
+    """
+    scales = table.load(folder.table)
+    tuned = tune(stopwatch.bench(scales.inputs), stopwatch.fp32, seconds)
+    if not tuned.layers:
+        return ""
+    costs = {layer: -gain.us for layer, choice, gain in tuned.tried if choice == Choice(int8=False)}
+    write_text(out, dumps(tuned.base.name, tuned.layers, comments(tuned, folder.name, stopwatch.place), costs))
+    return out.stem

@@ -1,0 +1,47 @@
+"""make best on a tiny model, by real DVC experiments."""
+
+import json
+
+import pytest
+
+from octet.core import params
+from tests.pipeline.project import Project
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    made = Project.make(tmp_path_factory.mktemp("best"))
+    made.dvc("repro", "convert@tiny")
+    made.commit("run")
+    return made
+
+
+def test_a_search_ends_goes_on_and_writes_the_entry(project):
+    before = project.files("params.yaml")
+    command = ["-m", "octet", "best", "--model=tiny", "--holdout=100"]
+    done = project.python(*command, "--kl=1", "--minutes=0.02", ok=False)
+    assert done.returncode == 1
+    assert "MINUTES=0.02: over before one candidate was measured" in done.stderr
+    assert project.files("params.yaml") == before
+
+    done = project.python(*command, "--kl=1e-12", "--minutes=1.5", ok=False)
+    assert done.returncode == 1
+    assert "keeps the budget of 1e-12 nats" in done.stderr
+    assert "params.yaml stays as it is" in done.stderr
+    assert project.files("params.yaml") == before
+    first = json.loads((project.folder / "reports/tiny/best.json").read_text())["measurements"]
+    assert first
+
+    done = project.python(*command, "--kl=1", "--minutes=1")
+    assert "chosen" in done.stdout
+    assert "is the fastest of" in done.stdout
+    measured = json.loads((project.folder / "reports/tiny/best.json").read_text())["measurements"]
+    assert {name: measured[name] for name in first} == first
+    listed = project.dvc("exp", "list", "--name-only").split()
+    assert {name for name, one in measured.items() if not one["failure"]} <= set(listed)
+    entry = params.load(project.folder / "params.yaml").models["tiny"]
+    chosen = next(line for line in done.stdout.splitlines() if line.endswith("chosen")).split()[0]
+    assert chosen.startswith(f"{entry.target}-{entry.calibrate.method}")
+    assert (project.folder / "reports/tiny/best.svg").read_text().startswith("<svg xmlns")

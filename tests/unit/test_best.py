@@ -1,0 +1,274 @@
+"""make best: the order of candidates, what is chosen of them, and what a search that goes on remembers."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from octet.best import experiments
+from octet.best.candidates import Budget, Candidate, Space, fastest, next_candidate
+from octet.best.command import find_best
+from octet.best.experiments import check_git
+from octet.best.front import choose, front, front_table
+from octet.best.loss import Loss
+from octet.best.plot import write
+from octet.best.record import Measurement, Record
+from octet.best.speed import kernels
+from octet.best.tuning import fitting_targets
+from octet.core import params
+from octet.core.errors import OctetError
+from octet.evaluate.predictions import Prediction
+from octet.ncnn.net import loads
+
+pytestmark = pytest.mark.unit
+
+BUDGET = Budget("kl", 1e-4)
+START = Candidate("dotprod")
+SPACE = Space(START, ["dotprod", "ncnn2int8"], ["kl", "minmax"])
+SPEEDUPS = {"dotprod": 2.0, "ncnn2int8": 1.5}
+
+
+@dataclass(frozen=True)
+class World:
+    """What measuring would give: each change of the start adds its share to the loss; layers in fp32 cost a tenth of the speed."""
+
+    shares: dict[str, float]
+    speedups: dict[str, float]
+
+    def measure(self, one: Candidate) -> Measurement:
+        loss = 1.0 + self.shares.get(one.target, 0) + self.shares.get(one.method, 0)
+        loss += self.shares.get(one.weights, 0) + self.shares.get(one.rounding, 0)
+        loss += self.shares.get("equalize", 0.0) if one.equalize else 0.0
+        speedup = self.speedups[one.target] * (0.9 if one.budget else 1)
+        kl = one.budget.most if one.budget else 1e-4 * loss
+        return Measurement(one, Loss(1000, 99.5, kl, 0.0), "k", 20, speedup=speedup)
+
+    def search(self, space: Space = SPACE, budget: Budget = BUDGET, most: int = 99) -> dict[Candidate, Measurement]:
+        measured: dict[Candidate, Measurement] = {}
+        while len(measured) < most and (one := next_candidate(space, measured, budget)):
+            assert one not in measured
+            measured[one] = self.measure(one)
+        return measured
+
+
+def names(measured) -> list[str]:
+    return [str(one) for one in measured]
+
+
+def test_the_targets_come_first_then_one_change_at_a_time_then_those_that_win_together():
+    measured = World({"kl": -0.2, "gptq": -0.3, "minmax": 0.1, "mse-weights": 0.1, "equalize": 0.5}, SPEEDUPS).search(
+        budget=Budget("kl", 0.6e-4)
+    )
+    assert names(measured) == [
+        "dotprod-mse",
+        "ncnn2int8-mse",
+        "dotprod-kl",
+        "dotprod-mse-gptq",
+        "dotprod-minmax",
+        "dotprod-mse-mse-weights",
+        "dotprod-mse-equalized",
+        "dotprod-kl-gptq",
+    ]
+    assert str(fastest(measured, Budget("kl", 0.6e-4))) == "dotprod-kl-gptq"
+
+
+def test_mixed_precision_starts_from_what_loses_least_and_a_slower_target_is_left_out():
+    measured = World({"gptq": -0.2, "kl": 0.1, "minmax": 0.1, "mse": 0.0, "equalize": 0.1}, SPEEDUPS).search(
+        budget=(budget := Budget("kl", 0.5e-4))
+    )
+    assert names(measured)[-1] == "dotprod-mse-gptq-mixed-kl-5e-05"
+    assert not [name for name in names(measured) if name.startswith("ncnn2int8-") and name != "ncnn2int8-mse"]
+    assert fastest(measured, budget) == replace(START, rounding="gptq", budget=budget)
+
+
+def test_a_slower_target_is_searched_where_mixed_precision_costs_more():
+    world = World({"dotprod": 1.0}, {"dotprod": 2.0, "ncnn2int8": 1.95})
+    measured = world.search(budget=Budget("kl", 1.5e-4))
+    assert fastest(measured, Budget("kl", 1.5e-4)) == Candidate("ncnn2int8")
+    assert "dotprod-mse-mixed-kl-0.00015" in names(measured)
+
+
+def test_once_the_fastest_target_keeps_the_budget_the_rest_of_the_time_goes_to_losing_less():
+    measured = World({"gptq": -0.4}, SPEEDUPS).search(budget=Budget("kl", 2e-4))
+    assert {one.target for one in measured if one != Candidate("ncnn2int8")} == {"dotprod"}
+    assert not [one for one in measured if one.budget]
+    assert choose(measured, Budget("kl", 2e-4)).candidate == replace(START, rounding="gptq")
+
+
+def test_a_failed_candidate_is_passed_over():
+    measured = {START: World({}, SPEEDUPS).measure(START)}
+    measured[Candidate("ncnn2int8")] = Measurement(Candidate("ncnn2int8"), failure="why")
+    assert next_candidate(SPACE, measured, Budget("kl", 1e-5)) == Candidate("dotprod", "kl")
+    everything = {one: Measurement(one, failure="why") for one in map(Candidate, SPEEDUPS)}
+    assert next_candidate(SPACE, everything, BUDGET) is None
+
+
+def test_the_order_finds_at_least_what_any_of_the_combinations_would():
+    """In worlds where what each change wins adds up; by exhaustion, not by the function's own reasoning."""
+    random = np.random.Generator(np.random.PCG64(3))
+    for _ in range(50):
+        shares = {key: float(random.normal(0, 0.3)) for key in ("dotprod", "kl", "minmax", "gptq", "equalize")}
+        world = World(shares, {"dotprod": 2.0, "ncnn2int8": float(random.uniform(1, 3))})
+        budget = Budget("kl", float(random.uniform(0.2e-4, 2e-4)))
+        found = world.search(budget=budget)
+        every = [
+            Candidate(target, method, "absmax", rounding, equalize, mixed)
+            for target in SPACE.targets
+            for method in ("mse", *SPACE.methods)
+            for rounding in ("nearest", "gptq")
+            for equalize in (False, True)
+            for mixed in (None, budget)
+        ]
+        kept = [one for one in map(world.measure, every) if one.upper("kl") <= budget.most]
+        chosen = fastest(found, budget)
+        assert chosen
+        assert found[chosen].speedup == max(one.speedup or 0 for one in kept)
+
+
+def test_a_search_goes_on_wherever_it_stopped():
+    world = World({"gptq": -0.2, "kl": 0.1}, SPEEDUPS)
+    whole = world.search(budget=Budget("kl", 0.5e-4))
+    for stop in range(len(whole)):
+        measured = world.search(budget=Budget("kl", 0.5e-4), most=stop)
+        while one := next_candidate(SPACE, measured, Budget("kl", 0.5e-4)):
+            measured[one] = world.measure(one)
+        assert list(measured) == list(whole)
+
+
+def measurement(name: str, speedup: float, kl: float) -> Measurement:
+    return Measurement(Candidate(name), Loss(1000, 99.0, kl, 0.0), name, 3, speedup=speedup)
+
+
+def test_the_front_has_what_no_other_beats_in_both():
+    rows = [("a", 3.0, 3e-4), ("b", 2.0, 1e-4), ("c", 1.9, 2e-4), ("d", 1.0, 1e-5), ("e", 3.0, 5e-4)]
+    measured = {Candidate(name): measurement(name, speedup, kl) for name, speedup, kl in rows}
+    measured[Candidate("f")] = Measurement(Candidate("f"), failure="why")
+    assert [one.target for one in front(measured, "kl")] == ["a", "b", "d"]
+    choice = choose(measured, Budget("kl", 2e-4))
+    assert choice.candidate == Candidate("b")
+    assert choice.why == (
+        "b-mse is the fastest of 3 of 6 candidates that keep the budget of 0.0002 nats: 2.00 times as fast as fp32, and it loses "
+        "up to 0.0001 nats on 1,000 hold-out images"
+    )
+    table = front_table(measured, Budget("kl", 2e-4), choice.candidate).splitlines()
+    assert [line.split()[0] for line in table[2:]] == ["a-mse", "b-mse", "d-mse"]
+    assert table[2].endswith("over the budget")
+    assert table[3].endswith("chosen")
+
+
+def test_of_those_as_fast_the_one_that_loses_least_is_chosen():
+    measured = {
+        Candidate(name): measurement(name, speedup, kl) for name, speedup, kl in [("a", 2.0, 3e-4), ("b", 1.99, 1e-4)]
+    }
+    assert choose(measured, Budget("kl", 1e-3)).candidate == Candidate("b")
+    assert choose(measured, Budget("kl", 1e-5)).candidate is None
+
+
+def test_a_record_is_read_back_and_only_what_counts_today(tmp_path):
+    record, mixed = Record(), replace(START, budget=Budget("top1", 0.1))
+    record.measurements["old"] = Measurement(START, Loss(10, 99.0, 1e-3, 1e-4), "k0", 5)
+    record.measurements[f"new-{mixed}"] = Measurement(mixed, Loss(10, 99.0, 1e-3, 1e-4, 0.1, 0.05), "k1", 5)
+    record.measurements[f"new-{Candidate('x')}"] = Measurement(Candidate("x"), failure="why")
+    record.speedups["here"] = {"k0": 2.0, "k1": 1.5}
+    record.save(tmp_path / "best.json")
+    again = Record.load(tmp_path / "best.json")
+    assert again == record
+    today = again.on("here", lambda one: f"new-{one}")
+    assert list(today) == [mixed, Candidate("x")]
+    assert today[mixed].speedup == 1.5
+    assert today[Candidate("x")].speedup is None
+    assert list(again.on("elsewhere", lambda one: f"new-{one}")) == [Candidate("x")]
+    assert Record.load(tmp_path / "none.json") == Record()
+    (tmp_path / "best.json").write_text('{"measurements": 3}')
+    with pytest.raises(OctetError, match=r"best.json: expected the keys .*; remove it, and make best measures anew"):
+        Record.load(tmp_path / "best.json")
+
+
+def test_the_loss_of_pairs_is_their_mean_with_twice_its_error_to_spare():
+    right, wrong = Prediction("1", "a", ["a", "b"], [0.9, 0.1]), Prediction("1", "a", ["b", "a"], [0.6, 0.4])
+    loss = Loss.of([(right, right), (right, wrong), (right, right), (right, right)])
+    assert (loss.n_images, loss.agreement_pct, loss.drop_pt) == (4, 75.0, 25.0)
+    assert loss.upper("top1") == pytest.approx(25 + 2 * 43.3013 / 2, rel=1e-5)
+    kl = 0.9 * np.log(0.9 / 0.4) + 0.1 * np.log(0.1 / 0.6)
+    assert loss.kl_nats == pytest.approx(kl / 4, rel=1e-5)
+    blind = Loss.of([(replace(right, actual=""), replace(right, actual=""))])
+    with pytest.raises(OctetError, match="give KL"):
+        blind.upper("top1")
+
+
+def test_kernels_are_told_by_layers_and_whole_numbers():
+    text = "7767517\n2 2\nInput in0 0 1 in0\nClip c 1 1 in0 out0 0={} 1=6.0\n"
+    one, other = (kernels(loads(text.format(low), b"").layers) for low in ("-1.5", "-2.5e+0"))
+    assert one == other
+    relu = "7767517\n2 2\nInput in0 0 1 in0\nReLU c 1 1 in0 out0\n"
+    assert kernels(loads(relu, b"").layers) != one
+
+
+def test_profiles_of_other_models_are_no_targets(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("configs/targets").mkdir(parents=True)
+    net = loads("7767517\n2 2\nInput in0 0 1 in0\nInnerProduct fc 1 1 in0 out0 0=2 1=0 2=6\n", bytes(4 + 4 * 6))
+    for name, layer in (("mine", "fc"), ("other", "conv_3")):
+        Path(f"configs/targets/{name}.yaml").write_text(f"base: dotprod\nlayers:\n  {layer}: {{int8: false}}\n")
+    Path("configs/targets/same.yaml").write_text("base: dotprod\nlayers: {}\n")
+    Path("configs/targets/damaged.yaml").write_text("base: [")
+    assert fitting_targets(net, "ncnn2int8") == ["ncnn2int8", "dotprod", "mine"]
+
+
+def test_the_plot_reads_in_light_and_dark(tmp_path):
+    measured = {
+        Candidate(name): measurement(name, speedup, kl) for name, speedup, kl in [("a", 3.0, 3e-4), ("b", 2.0, 1e-5)]
+    }
+    write(measured, Budget("kl", 1e-4), Candidate("b"), "net", tmp_path / "best.svg")
+    text = (tmp_path / "best.svg").read_text()
+    assert text.startswith('<svg xmlns="http://www.w3.org/2000/svg" viewBox=')
+    assert "prefers-color-scheme: dark" in text
+    assert "b-mse" in text
+    assert "budget 0.0001 nats" in text
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text((Path(__file__).parents[2] / "params.yaml").read_text())
+    return params.load().models["resnet18_digits32"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"drop": 0.1, "kl": 1e-4}, "give one of them"),
+        ({"drop": 0.0}, "DROP=0: expected a number above 0"),
+        ({"kl": float("nan")}, "KL=nan: expected a number above 0"),
+        ({"minutes": -1.0}, "MINUTES=-1: expected a number of minutes above 0"),
+        ({"name": "resnet"}, "models.resnet: no such model. Did you mean 'resnet18_digits32'"),
+    ],
+)
+def test_what_does_not_fit_is_said_before_any_work(project, given, message):
+    arguments = {
+        "name": "resnet18_digits32",
+        "drop": None,
+        "kl": None,
+        "minutes": 1.0,
+        "n_images": None,
+        "device": None,
+    }
+    with pytest.raises(OctetError, match=message):
+        find_best(**(arguments | given), folder=Path("reports"))
+
+
+def test_what_experiments_need_of_git(project, monkeypatch):
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(Path.cwd().parent))
+    with pytest.raises(
+        OctetError, match="not in a git work tree. Its candidates are DVC experiments, which hang on a commit"
+    ):
+        check_git("net", project)
+    experiments.git("init", "-q")
+    with pytest.raises(OctetError, match="make best: no commit"):
+        check_git("net", project)
+    commit = ("-c", "user.name=t", "-c", "user.email=t@t.invalid", "commit", "-qam", "all")
+    experiments.git("add", "params.yaml")
+    experiments.git(*commit)
+    with pytest.raises(OctetError, match="make track MODEL=net"):
+        check_git("net", project.model_copy(update={"data": "data/mine", "checkpoint": "mine.pth"}))
