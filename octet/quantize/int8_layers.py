@@ -95,7 +95,8 @@ def _check_levels(layer: Layer, largest: int, target: Target, where: str) -> Non
     if not target.ncnn2int8_files and levels == 127 and 0 < largest <= 31:
         raise OctetError(
             f"{where}: layer {layer.name}: the weight scales use 6 bits (integers up to {largest}), but on target {target.name} "
-            "this layer's weights have 8; calibrate again for this target"
+            "this layer's weights have 8; calibrate again for this target or, of a table of ncnn2table's or PPQ's own, set "
+            "'target: ncnn2int8', which they are for"
         )
 
 
