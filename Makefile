@@ -128,7 +128,7 @@ device: .venv/.ready .venv-runner/.locked  ## Run fp32, ncnn's default float and
 runtimes: .venv/.ready $(if $(value DEVICE),.venv-runner/.locked)  ## Run fp32 and int8 of all models or MODEL=name on other releases of ncnn, RUNTIMES="1.0.20221128 1.0.20250916", here or on DEVICE=name; IMAGES=200
 	@$(RUN) -m octet runtimes $(FOR_MODEL) $${DEVICE:+--device="$$DEVICE"} $${IMAGES:+--images="$$IMAGES"} $${RUNTIMES:+--runtimes="$$RUNTIMES"}
 
-device-clean: .venv/.ready .venv-runner/.locked  ## Remove what was put on DEVICE=name
+device-clean: .venv/.ready  ## Remove what was put on DEVICE=name
 	@$(RUN) -m octet device-clean --device="$$DEVICE"
 
 report: .venv/.ready git-or-not  ## Write reports/NAME/report.html, one page with all figures, layers and images, of all models or MODEL=name

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from octet.core.errors import OctetError
 from octet.core.text import table
-from octet.device import devices
+from octet.device import devices, session
 from octet.device.connections import connect
-from octet.device.session import Session
 
 
 def overview() -> str:
@@ -14,7 +13,7 @@ def overview() -> str:
     rows = []
     for name in devices.names():
         try:
-            info = Session(connect(name, devices.load(name))).info
+            info = session.Session(connect(name, devices.load(name))).info
         except OctetError as error:
             rows.append([name, str(error), "", ""])
             continue
@@ -31,4 +30,4 @@ def overview() -> str:
 
 def clean(name: str) -> None:
     """Removes all that was put on a device. Raises OctetError where it cannot be reached."""
-    Session(connect(name, devices.load(name))).clean()
+    session.clean(connect(name, devices.load(name)))

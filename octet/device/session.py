@@ -1,9 +1,11 @@
 """What Octet does on a device: the runner and the files of a run are put there once, by their checksums, and a run's results
 are fetched.
 
-    FOLDER/runner-CHECKSUM       the runner
-    FOLDER/files/CHECKSUM        models and network inputs
-    FOLDER/out/SESSION/          a run's logits and report, until they are fetched
+    FOLDER/octet-device/runner-CHECKSUM       the runner
+    FOLDER/octet-device/files/CHECKSUM        models and network inputs
+    FOLDER/octet-device/out/SESSION/          a run's logits and report, until they are fetched
+
+What lies beside octet-device in the device's folder is never touched.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from octet.device.build import build
 from octet.device.connections import Connection
 from octet.device.source import VERSION
 
+OURS = "octet-device"  # in the device's folder
 _DONE = re.compile(r"done (\d+) of (\d+)")
 
 
@@ -59,7 +62,7 @@ class Session:
     """
 
     def __init__(self, connection: Connection, release: str = VERSION):
-        self.connection, self.folder = connection, connection.folder.rstrip("/")
+        self.connection, self.folder = connection, _folder(connection)
         binary = build(connection.architecture(), release)
         digest = checksum(binary, "sha256")
         self.runner_checksum = digest[:16]
@@ -155,8 +158,7 @@ class Session:
 
     def clean(self) -> None:
         """Removes all that was put on the device."""
-        self.connection.run(["rm", "-rf", f"{self.folder}/files", f"{self.folder}/out"])
-        self.connection.run(["sh", "-c", 'rm -f "$0"/runner-*', self.folder])
+        clean(self.connection)
 
     def _runs(self, digest: str) -> bool:
         """Is the runner on the device, whole, and does it run?"""
@@ -189,3 +191,16 @@ class Session:
             files = names[2 * k : 2 * k + 2]
             words += ["--model", str(k), job.options, *files, job.input, job.output, f"{self._out}/{k}.f32"]
         return words
+
+
+def clean(connection: Connection) -> None:
+    """Removes all that was put on a device; no runner is needed for it, nor room for one.
+
+    Raises:
+        OctetError: It cannot be reached.
+    """
+    connection.run(["rm", "-rf", _folder(connection)])
+
+
+def _folder(connection: Connection) -> str:
+    return f"{connection.folder.rstrip('/')}/{OURS}"

@@ -26,7 +26,7 @@ from octet.device.build import ENVIRONMENT, build
 from octet.device.connections import BySsh, connect
 from octet.device.devices import Adb, Command, Local, Ssh
 from octet.device.inputs import write_inputs
-from octet.device.session import Job, Session
+from octet.device.session import OURS, Job, Session
 from octet.device.source import VERSION
 from octet.device.tuning import DeviceBench, tune_elsewhere
 from octet.graph.layers import quantizable
@@ -93,9 +93,9 @@ def test_this_machine(local, model):
     session = Session(local)
     assert session.info["architecture"] == "x86_64"
     check(session, model)
-    files = sorted(path.name for path in Path(local.folder, "files").iterdir())
+    files = sorted(path.name for path in Path(local.folder, OURS, "files").iterdir())
     check(Session(local), model)
-    assert sorted(path.name for path in Path(local.folder, "files").iterdir()) == files
+    assert sorted(path.name for path in Path(local.folder, OURS, "files").iterdir()) == files
     assert len(files) == 3
     session.clean()
     assert list(Path(local.folder).iterdir()) == []
@@ -111,14 +111,14 @@ def test_the_peak_memory_is_the_runners_own(local, model):
 
 def test_a_file_that_was_damaged_on_the_device_is_pushed_again(local, model):
     check(Session(local), model)
-    for path in Path(local.folder, "files").iterdir():
+    for path in Path(local.folder, OURS, "files").iterdir():
         path.write_bytes(path.read_bytes()[:-1] + b"x")
     check(Session(local), model)
 
 
 def test_a_runner_that_was_damaged_on_the_device_is_pushed_again(local, model):
     check(Session(local), model)
-    runner = next(Path(local.folder).glob("runner-*"))
+    runner = next(Path(local.folder, OURS).glob("runner-*"))
     for content in (b"", b"#!/bin/sh\necho 0\n", runner.read_bytes()[:-1] + b"x"):
         runner.write_bytes(content)
         check(Session(local), model)
@@ -152,7 +152,7 @@ def test_files_that_are_none_are_refused(local, model, tmp_path):
         session.run([Job("x", "fp32", job.files, "data", "out0")], inputs, COUNT, "x")
     with pytest.raises(OctetError, match="--threads 0: expected a number from 1"):
         session.run([job], inputs, COUNT, "x", threads=0)
-    assert not [path for path in Path(local.folder, "out").rglob("*") if path.suffix == ".partial"]
+    assert not [path for path in Path(local.folder, OURS, "out").rglob("*") if path.suffix == ".partial"]
 
 
 def test_a_device_that_is_full(model, tmp_path):
@@ -232,12 +232,12 @@ def test_a_device_that_dies_at_each_step(model, tmp_path, how):
         problem = problem_of(lambda: check(Session(Failing(folder, step, how)), model))  # noqa: B023
         problems.append(problem)
         assert problem is None or (problem.startswith("board: ") and "\n" not in problem)
-        for path in (folder / "files").iterdir() if (folder / "files").is_dir() else ():
+        for path in (folder / OURS / "files").iterdir() if (folder / OURS / "files").is_dir() else ():
             if path.suffix != ".partial":
                 assert hashlib.sha256(path.read_bytes()).hexdigest() == path.name
         check(Session(Failing(folder, -1, how)), model)
         assert not list(folder.rglob("*.partial"))
-        assert not [path for path in (folder / "out").rglob("*") if path.is_file()]
+        assert not [path for path in (folder / OURS / "out").rglob("*") if path.is_file()]
     assert any(problems)
     assert (
         how == "killed" or problems.count(None) <= 1
@@ -251,8 +251,10 @@ def test_ssh(server, model):
     assert list(Path(server.folder).iterdir()) == []
 
 
-def test_ssh_refuses_a_host_that_it_does_not_know(server, tmp_path):
-    (tmp_path / "known").write_text("")
+@pytest.mark.parametrize("known", [False, True])
+def test_ssh_refuses_a_host_that_it_does_not_know_or_whose_key_is_another(server, tmp_path, known):
+    other = (tmp_path / "user.pub").read_text().split()
+    (tmp_path / "known").write_text(f"[127.0.0.1]:{server.port} {other[0]} {other[1]}\n" if known else "")
     with pytest.raises(OctetError, match="board: .*Host key verification failed"):
         Session(connect("board", server))
 
@@ -271,7 +273,10 @@ def test_a_connection_that_is_cut_and_a_runner_that_is_killed(server, model, del
     """Whatever is cut, the next run finishes."""
     way = connect("board", server)
     pid = Path(server.folder).with_name("pid").read_text().strip()
-    for victim in (["-P", pid], ["-f", f"{server.folder}/runner-"]):  # the server's own connections, and the runner
+    for victim in (
+        ["-P", pid],
+        ["-f", f"{server.folder}/{OURS}/runner-"],
+    ):  # the server's own connections, and the runner
         begin = subprocess.Popen(["sh", "-c", 'sleep "$0"; pkill -9 "$@"', str(delay_s), *victim])
         problem = problem_of(lambda: check(Session(way), model))
         assert problem is None or (problem.startswith("board: ") and "\n" not in problem)
@@ -311,7 +316,7 @@ def test_tuning_on_a_device(project, capsys):
     printed = capsys.readouterr().out
     for line in ("conv_2 .* winograd", "fc .* fp32", "ncnn2int8: .* frames/s"):
         assert re.search(line, printed)
-    assert list((project.parent / "here/files").iterdir()) == []
+    assert list((project.parent / "here" / OURS / "files").iterdir()) == []
 
 
 def test_a_release_on_a_device(project):
@@ -356,9 +361,9 @@ def test_tuning_by_ssh(server, tmp_path):
         for base_first in (True, False):
             assert times(base_first).shape == (PAIRS, 2)
             assert times(base_first).min() > 0
-    assert len(list(Path(server.folder, "files").iterdir())) == 5
+    assert len(list(Path(server.folder, OURS, "files").iterdir())) == 5
     bench.clean()
-    assert list(Path(server.folder, "files").iterdir()) == []
+    assert list(Path(server.folder, OURS, "files").iterdir()) == []
 
 
 def test_no_profile_from_an_emulator(project):
@@ -443,7 +448,7 @@ def test_without_a_network_the_error_says_which_file_to_put_where(tmp_path, monk
 def test_a_runner_that_is_stopped_by_a_signal_says_so(local, model, tmp_path):
     job, inputs, _ = model
     session = Session(local)
-    killer = subprocess.Popen(["sh", "-c", 'sleep 0.3; pkill -9 -f "$0"', f"{local.folder}/runner-.* run"])
+    killer = subprocess.Popen(["sh", "-c", 'sleep 0.3; pkill -9 -f "$0"', f"{local.folder}/{OURS}/runner-.* run"])
     with pytest.raises(OctetError, match="^here: "):
         session.run([job], inputs, COUNT, "x", runs=100000)
     killer.wait()

@@ -22,8 +22,9 @@ from octet.device.connections import connect
 from octet.device.devices import Adb, Command, Local, Ssh
 from octet.device.figures import Against, DeviceSpeed, top1_pct
 from octet.device.inputs import first_images, write_inputs
+from octet.device.overview import clean
 from octet.device.run import measure
-from octet.device.session import Session
+from octet.device.session import OURS, Session
 from octet.ncnn.net import save_net
 from tests import nets
 
@@ -203,6 +204,19 @@ def test_a_runner_that_does_not_say_what_the_device_is(here, answer, monkeypatch
     monkeypatch.setattr("octet.device.session.build", lambda *_: tmp_path / "runner")
     with pytest.raises(OctetError, match="here: the runner does not say what the device is"):
         Session(here)
+
+
+def test_cleaning_leaves_what_is_not_octet_s_and_needs_no_room(here, monkeypatch):
+    """Where the device's folder is a user's home, a folder `files` or `out` in it is the user's."""
+    folder = Path(here.folder)
+    for name in ("files/photo", "out/photo", "runner-up", f"{OURS}/files/x", f"{OURS}/runner-0"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("x")
+    monkeypatch.setattr("octet.device.session.build", lambda *_: pytest.fail("a runner is asked for"))
+    monkeypatch.setattr("octet.device.overview.devices.load", lambda _: here.device)
+    clean("here")
+    assert sorted(path.name for path in folder.rglob("*") if path.is_file()) == ["photo", "photo", "runner-up"]
+    assert not (folder / OURS).exists()
 
 
 def test_push_and_pull(here, tmp_path):
