@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help quantize track timm openvino zoo tune best predict report package dump env test test-unit test-slow fuzz check schema lint format
-.PHONY: example runner devices device device-clean runtimes accuracy-baselines sweep-calibrators sweep-recovery bench-pipeline bench-data bench-cifar bench-int8 bench-instructions bench-peers bench-large bench-mmpretrain chart screenshots zoo-table zoo-engines library-table clean distclean git-or-not
+.PHONY: example runner devices device device-clean runtimes accuracy-baselines sweep-calibrators sweep-recovery bench-pipeline bench-data bench-cifar bench-int8 bench-best bench-instructions bench-peers bench-large bench-mmpretrain chart screenshots zoo-table zoo-engines library-table clean distclean git-or-not
 
 # The interpreter that .venv is made from; empty: the first of python3.11, 3.12, 3.10, 3.13, python3 and python that is a
 # Python 3.10 to 3.13. PPQ cannot be had on 3.13, so that one comes last.
@@ -195,6 +195,10 @@ bench-peers: .venv/.ready .venv-bench/.locked  ## Compare with ncnn2int8, ONNX R
 
 bench-large: .venv/.ready .venv-bench/.locked  ## The same speeds of ResNet-50 at 224x224, with random weights
 	@$(PY) -m tests.bench.large
+
+bench-best: .venv/.ready git-or-not  ## Compare what make best finds with 40 random settings under the same budgets; hours; MODEL=name
+	@$(RUN) -m dvc repro --quiet convert@resnet18_digits32 convert@mobilenetv2_digits32
+	@$(PY) -m tests.bench.best $(FOR_MODEL)
 
 bench-mmpretrain: .venv/.ready .venv-mmpretrain/.locked  ## Run the same checkpoints in mmpretrain and in Octet, into docs/mmpretrain.md
 	@$(PY) -m tests.bench.mmpretrain

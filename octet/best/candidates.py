@@ -38,7 +38,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Candidate:
-    """Settings that are measured; what they do not say is as params.yaml has it.
+    """Settings that are measured, by default those of a new params.yaml; what they do not say is as the model's entry has it.
 
     Args:
         target: A target profile.
@@ -103,12 +103,12 @@ class Space:
     """What there is to choose from.
 
     Args:
-        start: The settings that count today, without mixed precision.
-        targets: The targets, the model's own first.
-        methods: The calibrators other than the start's, the most promising first.
+        own: The settings that count today: they are measured first, whatever they are.
+        targets: The targets, each of which is tried with Candidate's defaults first.
+        methods: The calibrators other than the default, the most promising first.
     """
 
-    start: Candidate
+    own: Candidate
     targets: Sequence[str]
     methods: Sequence[str]
 
@@ -133,8 +133,8 @@ def next_candidate(space: Space, measured: Results, budget: Budget) -> Candidate
         measured: All that was measured.
         budget: What int8 may lose.
     """
-    plain = [replace(space.start, target=target) for target in space.targets]
-    if unknown := next((one for one in plain if one not in measured), None):
+    plain = [Candidate(target) for target in space.targets]
+    if unknown := next((one for one in (space.own, *plain) if one not in measured), None):
         return unknown
     for start in sorted(plain, key=lambda one: -_speed(measured[one])):
         best = fastest(measured, budget)
@@ -148,7 +148,7 @@ def next_candidate(space: Space, measured: Results, budget: Budget) -> Candidate
         if mixed not in measured:
             return mixed
     chosen = fastest(measured, budget)
-    return chosen and _next_change(space, replace(space.start, target=chosen.target), measured, budget)
+    return chosen and _next_change(space, Candidate(chosen.target), measured, budget)
 
 
 def fastest(measured: Results, budget: Budget) -> Candidate | None:

@@ -93,10 +93,11 @@ class Search:
         """Measures until the time is over (False) or there is nothing more to try (True)."""
         with bar("best", None, unit="candidate") as shown:
             try:
-                while candidate := next_candidate(self._space(), self.measured(), self.task.budget):
+                while candidate := next_candidate(self.space(), self.measured(), self.task.budget):
                     minutes, seconds = divmod(int(max(self._left_s(), 0)), 60)
                     shown.set_description(f"best, {minutes}:{seconds:02} left, {candidate}")
-                    self._measure(candidate)
+                    if there := self.measure(candidate):
+                        self._tune(there)
                     shown.update()
             except OutOfTime:
                 return False
@@ -112,18 +113,32 @@ class Search:
     def _left_s(self) -> float:
         return self._end - time.monotonic()
 
-    def _space(self) -> Space:
+    def space(self) -> Space:
         """What there is to choose from; a profile that the tuner has just written is among the targets."""
         entry, known = self.task.entry, registry.computing_calibrators()
-        start = Candidate(
-            entry.target, entry.calibrate.method, entry.calibrate.weights, entry.rounding.method, entry.equalize
+        mixed = entry.mixed_precision
+        own = Candidate(
+            target=entry.target,
+            method=entry.calibrate.method,
+            weights=entry.calibrate.weights,
+            rounding=entry.rounding.method,
+            equalize=entry.equalize,
+            budget=None if mixed.metric == "none" else Budget(mixed.metric, mixed.budget),
         )
         usable = [name for name in known if not registry.calibrator_needs(name).missing]
         order = [*(name for name in _METHODS if name in usable), *(name for name in usable if name not in _METHODS)]
-        methods = [name for name in order if name != start.method]
-        return Space(start, fitting_targets(self._stopwatch.net, entry.target), methods)
+        methods = [name for name in order if name != Candidate(entry.target).method]
+        return Space(own, fitting_targets(self._stopwatch.net, entry.target), methods)
 
-    def _measure(self, candidate: Candidate) -> None:
+    def measure(self, candidate: Candidate) -> ModelFolder | None:
+        """Measures a candidate and remembers it.
+
+        Returns:
+            Its files, until the next one is measured; None: it failed.
+
+        Raises:
+            OutOfTime: The time is over before it was measured.
+        """
         if self._left_s() <= 0:
             raise OutOfTime
         name = self.experiment(candidate)
@@ -136,7 +151,8 @@ class Search:
             experiments.run(self.task.model, settings, name, copied, self._left_s())
         except Failed as failed:
             self._record.measurements[name] = Measurement(candidate, failure=failed.why)
-            return self._record.save(self._path)
+            self._record.save(self._path)
+            return None
         there = experiments.fetch(self.task.model, name, self._scratch)
         net = load_net(*there.int8)
         loss, key = Loss.of(read_pairs(there)), kernels(net.layers)
@@ -146,8 +162,7 @@ class Search:
         n_int8 = sum(map(is_int8, net.layers))
         self._record.measurements[name] = Measurement(candidate, loss, key, n_int8)
         self._record.save(self._path)
-        self._tune(there)
-        return None
+        return there
 
     def _tune(self, there: ModelFolder) -> None:
         """Lets the tuner look for a profile, once for a machine or device."""

@@ -54,6 +54,7 @@ TARGETS = {
             "dump",
             "check",
             "screenshots",
+            "bench-best",
             "bench-peers",
             "bench-instructions",
         )
