@@ -17,12 +17,13 @@ from octet.core import text
 from octet.core.files import figure
 from octet.core.logits import decibels, kl_divergence
 from octet.core.outputs import flat, sqnr_db, sums
-from octet.core.parallel import map_ordered
+from octet.core.parallel import map_blocks, map_ordered
 from octet.graph.ranges import Range
 from octet.ncnn.engine import Engine, Floats, logits
 from octet.ncnn.layer import Layer
 from octet.ncnn.net import Net
-from octet.ncnn.variants import Base, Mats, Variant
+from octet.ncnn.side_by_side import Mats
+from octet.ncnn.variants import Base, Variant
 from octet.quantize.sensitivity import Bases, Images, Int8, groups, int8_layers, int8_weights, multiplications
 
 Kept = npt.NDArray[np.floating[Any]]
@@ -151,7 +152,8 @@ def analyze(
     """
     whole = Base(int8([]))
     names = int8_layers(whole.net)
-    macs, bases = multiplications(net, names, images[0]), Bases(net, int8, names)
+    bases = Bases(net, int8, names)
+    macs = multiplications(bases.fp32, names, images[0])
     judge: _Judge = _Scores(bases.fp32.engine, images) if sizes is None else _Outputs(bases.fp32.engine, images, sizes)
     together = judge.model(whole.engine)
     costs: list[LayerCost] = []
@@ -267,7 +269,7 @@ def _costs_per_image(
     withouts: Sequence[Variant],
     images: Images,
     judge: _Judge,
-) -> Iterator[list[_ImageCost]]:
+) -> Iterator[Sequence[_ImageCost]]:
     """For each image what each of these layers costs.
 
     Args:
@@ -282,26 +284,40 @@ def _costs_per_image(
     blobs, last = [layer.outputs[0] for layer in layers], bases.fp32.net.outputs
     needs = {blob for variant in withouts for blob in variant.needs}
 
-    def run(k: int) -> list[_ImageCost]:
-        from_fp32, fp32 = bases.run(images[k], alones, [*blobs, *last])
-        from_int8, _ = whole.run(images[k], needs, [])
-        final = flat(fp32[name] for name in last)
-        return [
-            _image_cost(alone, from_fp32, blob, fp32[blob], without.logits(from_int8), judge, final)
+    def run(block: range) -> Sequence[Sequence[_ImageCost]]:
+        inputs = [images[k] for k in block]
+        from_fp32, fp32 = zip(*bases.run(inputs, alones, [*blobs, *last]), strict=True)
+        from_int8 = [mats for mats, _ in whole.run(inputs, needs, [])]
+        final = [flat(arrays[name] for name in last) for arrays in fp32]
+        by_layer = [
+            _image_costs(alone, from_fp32, blob, [of[blob] for of in fp32], without.logits(from_int8), judge, final)
             for alone, without, blob in zip(alones, withouts, blobs, strict=True)
         ]
+        return list(zip(*by_layer, strict=True))
 
-    return map_ordered(run, range(len(images)), f"analyze, {layers[0].name} to {layers[-1].name}")
+    size = bases.images_together(images[0], alones)
+    return map_blocks(run, len(images), size, f"analyze, {layers[0].name} to {layers[-1].name}")
 
 
-def _image_cost(
-    alone: Variant, mats: Mats, blob: str, fp32: Floats, without: Floats, judge: _Judge, final: Floats
-) -> _ImageCost:
+def _image_costs(
+    alone: Variant,
+    mats: Sequence[Mats],
+    blob: str,
+    fp32: Sequence[Floats],
+    withouts: Sequence[Floats],
+    judge: _Judge,
+    finals: Sequence[Floats],
+) -> list[_ImageCost]:
     """The mean error of an image is no noise: a shift of the activations (octet.graph.zero_points) moves outputs by a
     constant, which the next layer takes back.
     """
-    outputs, reference = alone.run(mats, [blob]), fp32.astype(np.float64)
-    error = next(outputs) - reference
-    noise = np.square(error - error.mean()).sum()
-    kept = judge.image(final, flat(outputs)), judge.image(final, without)
-    return _ImageCost(np.square(reference).sum(), noise, *kept)
+    costs = []
+    for (output, *outputs), reference, final, without in zip(
+        zip(*alone.run(mats, [blob]), strict=True), fp32, finals, withouts, strict=True
+    ):
+        signal = reference.astype(np.float64)
+        error = output - signal
+        noise = np.square(error - error.mean()).sum()
+        kept = judge.image(final, flat(outputs)), judge.image(final, without)
+        costs.append(_ImageCost(np.square(signal).sum(), noise, *kept))
+    return costs

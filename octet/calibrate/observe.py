@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import reduce
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,7 @@ from octet.graph.origins import origins
 from octet.graph.targets import Target
 from octet.ncnn.engine import Engine
 from octet.ncnn.net import Net
+from octet.ncnn.side_by_side import TOGETHER
 
 
 def histograms(
@@ -50,19 +52,16 @@ def histograms(
     # ncnn gives a blob back before a Split of it is computed, and never after.
     computed = [blob for layer in net.layers for blob in layer.outputs if blob in set(blobs)]
 
-    def of_image(k: int) -> list[Histogram]:
+    def of_block(block: range) -> list[Histogram]:
+        together, _kept = engine.together([images[k] for k in block])
         result = {}
-        for blob, values in zip(computed, engine.blobs(images[k], computed), strict=True):
-            try:
-                result[blob] = Histogram.of(values)
-            except ValueError:
-                raise OctetError(
-                    f"fp32.param: blob '{blob}' has values that are not finite on calibration image {k}"
-                ) from None
+        for blob in computed:
+            of_images = [_histogram(mat, blob, k) for mat, k in zip(together.extract(blob), block, strict=True)]
+            result[blob] = reduce(Histogram.merge, of_images)
         return [result[blob] for blob in blobs]
 
     def of_shard(shard: range) -> list[Histogram]:
-        return reduce(_merge, map(of_image, shard))
+        return reduce(_merge, (of_block(shard[k : k + TOGETHER]) for k in range(0, len(shard), TOGETHER)))
 
     with map_shards(of_shard, len(images), "calibrate", workers, scheduler) as shards:
         merged = reduce(_merge, shards)
@@ -76,6 +75,13 @@ def asymmetric_blobs(net: Net, target: Target) -> set[str]:
     int8, origin = target.int8_layers(net), origins(net)
     inputs = {layer.name: origin[layer.inputs[0]] for layer in net.layers if layer.name in int8}
     return {inputs[name] for name in zero_points.with_zero_point(net, inputs)}
+
+
+def _histogram(mat: Any, blob: str, k: int) -> Histogram:
+    try:
+        return Histogram.of(np.asarray(mat))
+    except ValueError:
+        raise OctetError(f"fp32.param: blob '{blob}' has values that are not finite on calibration image {k}") from None
 
 
 def _merge(a: list[Histogram], b: list[Histogram]) -> list[Histogram]:

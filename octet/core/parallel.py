@@ -20,7 +20,7 @@ from octet.core.progress import bar, progress
 from octet.core.shards import shards
 
 T = TypeVar("T")
-BLOCK = 8  # images that are read before one computes on them: decoding in between would empty the caches
+BLOCK = 8  # images that are read before one computes on them, together: decoding in between would empty the caches
 
 
 def cores() -> int:
@@ -49,6 +49,26 @@ def map_ordered(
         Exception: What function raises, in the place of its result.
     """
     return progress(_ordered(function, indices, workers or cores()), what, total=len(indices))
+
+
+def map_blocks(function: Callable[[range], Sequence[T]], count: int, size: int, what: str) -> Iterator[T]:
+    """What function gives for each index below count, in order, on threads, with progress; it takes blocks of them.
+
+    >>> list(map_blocks(lambda block: [k * k for k in block], 5, 2, "squares"))
+    [0, 1, 4, 9, 16]
+
+    Args:
+        function: Gives one item for each index of a block; called by any thread.
+        count: How many indices there are.
+        size: How many a block has.
+        what: The bar's title.
+
+    Raises:
+        Exception: What function raises, in the place of its result.
+    """
+    blocks = [range(start, min(start + size, count)) for start in range(0, count, size)]
+    results = _ordered(lambda k: function(blocks[k]), range(len(blocks)), cores())
+    return progress((item for items in results for item in items), what, total=count)
 
 
 def _ordered(function: Callable[[int], T], indices: Sequence[int], workers: int) -> Iterator[T]:

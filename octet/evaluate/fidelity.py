@@ -14,7 +14,7 @@ from octet.core.errors import OctetError
 from octet.core.files import csv_text, decimals, figure, read_dataclass
 from octet.core.outputs import Flat, Output, Sums, cosines, sqnr_db, sums
 from octet.data.arrays import Input
-from octet.evaluate.evaluate import each_image
+from octet.evaluate.evaluate import each_block
 
 COLUMNS = ["image", "output", "sqnr_db", "cosine"]
 Engine = Callable[[Input], Flat]
@@ -139,7 +139,10 @@ def compare(
                 raise OctetError(f"{what}: the outputs of test image {k} are not finite")
         return sums(one, other, sizes)
 
-    results = each_image(judge, images, what, workers, readers, scheduler)
+    def judge_block(numbers: Sequence[int], block: Sequence[Input]) -> list[Sums]:
+        return [judge(k, x) for k, x in zip(numbers, block, strict=True)]
+
+    results = each_block(judge_block, images, what, workers, readers, scheduler)
     return Compared(np.array([k for k, _ in results], np.int64), np.stack([row for _, row in results]))
 
 

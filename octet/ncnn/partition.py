@@ -16,9 +16,10 @@ from octet.core.errors import OctetError, nearest
 from octet.core.files import new_folder, write_json
 from octet.core.folder import PRECISIONS, ModelFolder, NcnnFiles
 from octet.core.outputs import flat
-from octet.ncnn.engine import Engine, Floats, Shape, extract
+from octet.ncnn.engine import Engine, Floats, Shape
 from octet.ncnn.layer import Layer
 from octet.ncnn.net import Net, in_order, load_net, save_net
+from octet.ncnn.side_by_side import extract
 
 
 @dataclass(frozen=True)

@@ -7,17 +7,16 @@ bit: every layer gets the values that it would get in the variant as a whole, in
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from octet.core.outputs import flat
-from octet.ncnn.engine import Engine, Floats, extract
+from octet.ncnn.engine import Engine, Floats
 from octet.ncnn.layer import Layer, Tensor
 from octet.ncnn.net import Net
-
-Mats = Mapping[str, Any]  # ncnn.Mat by the blob's name, as ncnn has it: packed, and int8 where it was requantized
+from octet.ncnn.side_by_side import Mats, Together
 
 
 class Base:
@@ -30,27 +29,33 @@ class Base:
     def __init__(self, net: Net):
         self.net, self.engine = net, Engine.of(net)
 
-    def run(self, image: Floats, mats: Collection[str], arrays: Collection[str]) -> tuple[Mats, dict[str, Floats]]:
-        """Runs one image.
+    def run(
+        self, images: Sequence[Floats], mats: Collection[str], arrays: Collection[str]
+    ) -> Sequence[tuple[Mats, dict[str, Floats]]]:
+        """Runs up to TOGETHER images.
 
         Args:
-            image: The network's input, fp32 of shape (C, H, W).
+            images: The network's inputs, fp32 of shape (C, H, W).
             mats: The blobs that variants need; memory is held for all of them.
             arrays: The blobs that come back as fp32.
 
+        Returns:
+            Of each image the ones and the others, by name.
+
         Raises:
-            OctetError: The image has another shape than the network's input, or ncnn fails.
+            OctetError: An image has another shape than the network's input, or ncnn fails.
         """
-        mat, _kept = self.engine.mat(image)
-        extractor = _extractor(self.engine, {self.engine.input: mat})
+        together, _kept = self.engine.together(images)
         as_mat, as_array = set(mats), set(arrays)
-        kept_mats, kept_arrays = {}, {}
+        blobs: list[tuple[dict[str, Any], dict[str, Floats]]] = [({}, {}) for _ in images]
         for name in (blob for layer in self.net.layers for blob in layer.outputs):
             if name in as_array:
-                kept_arrays[name] = np.array(extract(extractor, name))
+                for (_, kept), mat in zip(blobs, together.extract(name), strict=True):
+                    kept[name] = np.array(mat)
             if name in as_mat:  # its memory goes with the extractor, or is the image's
-                kept_mats[name] = extract(extractor, name, as_it_is=True).clone()
-        return kept_mats, kept_arrays
+                for (kept, _), mat in zip(blobs, together.extract(name, as_it_is=True), strict=True):
+                    kept[name] = mat.clone()
+        return blobs
 
 
 class Variant:
@@ -64,6 +69,7 @@ class Variant:
     def __init__(self, base: Base, net: Net):
         self.base, self.outputs = base, net.outputs
         first, last = _changed(base.net.layers, net.layers)
+        self.last = last
         middle = [layer for layer in net.layers[first : last + 1] if layer.type != "Input"]
         rest = net.layers[last + 1 :]
         computed = {blob for layer in middle for blob in layer.outputs}
@@ -79,39 +85,36 @@ class Variant:
         self.middle = Engine.of(Net([*entries, *middle]))
         self.needs = [*self.enter, *self.past]
 
-    def run(self, mats: Mats, also: Sequence[str] = ()) -> Iterator[Floats]:
-        """Runs it on one image.
+    def run(self, mats: Sequence[Mats], also: Sequence[str] = ()) -> Iterator[list[Floats]]:
+        """Runs it on up to TOGETHER images.
 
         Args:
-            mats: What Base.run() gave for it, at least those in needs.
+            mats: What Base.run() gave for each, at least those in needs.
             also: Blobs of the changed layers, in the network's order.
 
         Yields:
-            Each blob of `also`, then the network's outputs, as fp32; the arrays live as long as this does.
+            Each blob of `also`, then the network's outputs, of each image as fp32.
         """
-        middle = _extractor(self.middle, {name: mats[name] for name in self.enter})
+        middle = Together(self.middle.side_by_side, [{name: of[name] for name in self.enter} for of in mats])
         for name in also:
-            yield np.asarray(extract(middle, name))
+            yield [np.asarray(mat) for mat in middle.extract(name)]
         rest = None
         for name in self.outputs:
             if name in self.in_middle:
-                yield np.asarray(extract(middle, name))
+                yield [np.asarray(mat) for mat in middle.extract(name)]
                 continue
             if rest is None:
-                handed = {blob: extract(middle, blob, as_it_is=True) for blob in self.handed}
-                rest = _extractor(self.base.engine, {blob: mats[blob] for blob in self.past} | handed)
-            yield np.asarray(extract(rest, name))
+                handed = {blob: middle.extract(blob, as_it_is=True) for blob in self.handed}
+                inputs = [
+                    {blob: of[blob] for blob in self.past} | {blob: handed[blob][k] for blob in self.handed}
+                    for k, of in enumerate(mats)
+                ]
+                rest = Together(self.base.engine.side_by_side, inputs, after=self.last)
+            yield [np.asarray(mat) for mat in rest.extract(name)]
 
-    def logits(self, mats: Mats) -> Floats:
-        """What Engine gives for one image: the logits, fp32 of shape (classes,). mats: as for run()."""
-        return flat(self.run(mats))
-
-
-def _extractor(engine: Engine, mats: Mats) -> Any:
-    extractor = engine.net.create_extractor()
-    for name, mat in mats.items():
-        extractor.input(name, mat)
-    return extractor
+    def logits(self, mats: Sequence[Mats]) -> list[Floats]:
+        """What Engine gives for each image: the logits, fp32 of shape (classes,). mats: as for run()."""
+        return [flat(outputs) for outputs in zip(*self.run(mats), strict=True)]
 
 
 def _read(layers: Sequence[Layer], computed: set[str]) -> list[str]:

@@ -7,7 +7,7 @@ among the weights.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, MutableMapping
 from copy import deepcopy
 
 import numpy as np
@@ -42,6 +42,7 @@ def quantize(
     where: str,
     gptq_weights: Mapping[str, GptqWeights] | None = None,
     boundaries: Collection[str] = (),
+    ready: MutableMapping[str, Layer] | None = None,
 ) -> Net:
     """The int8 model: every layer that can be int8 on this target, but those of keep_fp32, as the table says.
 
@@ -56,6 +57,8 @@ def quantize(
         where: The table's file, for errors.
         gptq_weights: Weights whose integers GPTQ chose, by layer; all others round to the nearest.
         boundaries: Blobs that leave their layers in fp32, since they pass from one partition to another.
+        ready: int8 layers by name that an earlier call made, with other keep_fp32 and all else the same; those of this one are
+            added.
 
     Raises:
         OctetError: The table does not fit the model or the target, keep_fp32 names no layer that could be int8, or a
@@ -69,12 +72,16 @@ def quantize(
     check_table(table, [layer for layer in layers if needed_entries(layer)], where, keep_fp32)
     chosen = target.int8_layers(net) | {layer.name for layer in uncalibrated(net.layers)}
     chosen, integers, result = chosen.difference(keep_fp32), gptq_weights or {}, net.copy()
-    for layer in result.layers:
-        if layer.name in chosen:
+    ready = {} if ready is None else ready
+    for k, layer in enumerate(result.layers):
+        if layer.name in chosen & ready.keys():
+            result.layers[k] = ready[layer.name].copy()
+        elif layer.name in chosen:
             make_int8(layer, table, target, where)
-        if layer.name in chosen & integers.keys():
-            take_gptq_weights(layer, integers[layer.name], target)
-        if layer.name not in chosen and target.masks_fp16(layer):
+            if layer.name in integers:
+                take_gptq_weights(layer, integers[layer.name], target)
+            ready[layer.name] = layer.copy()
+        elif target.masks_fp16(layer):
             assign(layer, featmask=integer(layer, "featmask") | MASK_FP16)
 
     leaving = {*boundaries, *_leaving(net)}

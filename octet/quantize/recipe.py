@@ -11,6 +11,7 @@ from octet.graph.origins import partition_boundaries
 from octet.graph.profiles import target
 from octet.graph.targets import Target
 from octet.ncnn import table
+from octet.ncnn.layer import Layer
 from octet.ncnn.net import Net
 from octet.ncnn.table import Table
 from octet.quantize import gptq_weights
@@ -39,6 +40,7 @@ class Recipe:
     boundaries: frozenset[str]
     table_file: str
     gptq_weights: Mapping[str, GptqWeights] = field(default_factory=dict)
+    _ready: dict[str, Layer] = field(default_factory=dict, init=False, repr=False)  # int8 layers that int8() made
 
     @classmethod
     def load(
@@ -69,4 +71,5 @@ class Recipe:
     def int8(self, keep_fp32: Collection[str] = ()) -> Net:
         """The int8 network that leaves these layers in fp32, too."""
         kept = [*self.keep_fp32, *keep_fp32]
-        return quantize(self.net, self.table, self.target, kept, self.table_file, self.gptq_weights, self.boundaries)
+        weights, boundaries = self.gptq_weights, self.boundaries
+        return quantize(self.net, self.table, self.target, kept, self.table_file, weights, boundaries, self._ready)

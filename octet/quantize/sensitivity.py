@@ -16,15 +16,17 @@ import numpy.typing as npt
 
 from octet.core.files import figure
 from octet.core.logits import kl_divergence
-from octet.core.parallel import map_ordered
+from octet.core.parallel import map_blocks
 from octet.graph.layers import is_int8, outputs
-from octet.ncnn.engine import Engine, Floats, logits
+from octet.ncnn.engine import Floats, logits
 from octet.ncnn.layer import Layer, Tensor
 from octet.ncnn.net import Net
-from octet.ncnn.variants import Base, Mats, Variant, same
+from octet.ncnn.side_by_side import TOGETHER, Mats
+from octet.ncnn.variants import Base, Variant, same
 
 Images = Sequence[npt.NDArray[np.float32]]  # network inputs, fp32 of shape (C, H, W)
 GROUP_BYTES = 48 * 2**20  # ncnn's copies for Winograd are up to seven times as large
+TOGETHER_BYTES = 64 * 2**20
 Int8 = Callable[[Collection[str]], Net]  # the int8 network that leaves these layers, too, in fp32
 
 
@@ -52,17 +54,18 @@ def sensitivities(net: Net, int8: Int8, images: Images) -> list[Sensitivity]:
         images: Calibration images.
     """
     names = int8_layers(int8([]))
-    macs = multiplications(net, names, images[0])
     bases, costs = Bases(net, int8, names), []
+    macs = multiplications(bases.fp32, names, images[0])
     fp32 = logits(bases.fp32.engine, images, "sensitivity, fp32")
     for group in groups(net, names):
         variants = bases.alone(group)
 
-        def run(k: int, variants: list[Variant] = variants) -> list[Floats]:
-            mats, _ = bases.run(images[k], variants)
-            return [variant.logits(mats) for variant in variants]
+        def run(block: range, variants: list[Variant] = variants) -> Sequence[Sequence[Floats]]:
+            mats = [of_image for of_image, _ in bases.run([images[k] for k in block], variants)]
+            return list(zip(*(variant.logits(mats) for variant in variants), strict=True))
 
-        runs = zip(*map_ordered(run, range(len(images)), f"sensitivity, {group[0]} to {group[-1]}"), strict=True)
+        size = bases.images_together(images[0], variants)
+        runs = zip(*map_blocks(run, len(images), size, f"sensitivity, {group[0]} to {group[-1]}"), strict=True)
         for name, alone in zip(group, map(np.stack, runs), strict=True):
             costs.append(Sensitivity(name, figure(kl_divergence(fp32, alone)), macs[name]))
     return costs
@@ -87,17 +90,24 @@ class Bases:
         return [Variant(self.none, self._int8([other for other in self._names if other != name])) for name in group]
 
     def run(
-        self, image: Floats, variants: Sequence[Variant], blobs: Sequence[str] = ()
-    ) -> tuple[Mats, dict[str, Floats]]:
-        """Runs one image, fp32 of shape (C, H, W), up to where the variants begin.
+        self, images: Sequence[Floats], variants: Sequence[Variant], blobs: Sequence[str] = ()
+    ) -> Sequence[tuple[Mats, dict[str, Floats]]]:
+        """Runs up to TOGETHER images, fp32 of shape (C, H, W), up to where the variants begin.
 
         Returns:
-            What the variants need; and these blobs of the fp32 network, as fp32.
+            Of each image what the variants need; and these blobs of the fp32 network, as fp32.
         """
         needs = {blob for variant in variants for blob in variant.needs}
         if self.none is self.fp32 or not blobs:
-            return self.none.run(image, needs, blobs)
-        return self.none.run(image, needs, [])[0], self.fp32.run(image, [], blobs)[1]
+            return self.none.run(images, needs, blobs)
+        of_none, of_fp32 = self.none.run(images, needs, []), self.fp32.run(images, [], blobs)
+        return [(mats, arrays) for (mats, _), (_, arrays) in zip(of_none, of_fp32, strict=True)]
+
+    def images_together(self, image: Floats, variants: Sequence[Variant]) -> int:
+        """How many images run together: what these variants need of them is in memory at once."""
+        [(mats, _)] = self.run([image], variants)
+        size = int(sum(mat.total() * mat.elemsize for mat in mats.values()))
+        return max(1, min(TOGETHER, TOGETHER_BYTES // size))
 
 
 def groups(net: Net, names: Sequence[str]) -> list[list[str]]:
@@ -118,21 +128,21 @@ def int8_layers(net: Net) -> list[str]:
     return [layer.name for layer in net.layers if is_int8(layer)]
 
 
-def multiplications(net: Net, names: Collection[str], image: npt.NDArray[np.float32]) -> dict[str, int]:
+def multiplications(base: Base, names: Collection[str], image: Floats) -> dict[str, int]:
     """How often each of these layers multiplies with a weight, for one image.
 
     Of a convolution, all of them for every pixel of its output, borders counted.
 
     Args:
-        net: The network.
+        base: The network.
         names: Some of its layers.
         image: A network input, fp32 of shape (C, H, W).
 
     Returns:
         By the layers' names.
     """
-    layers = [layer for layer in net.layers if layer.name in names]
-    blobs = Engine.of(net).blobs(image, [layer.outputs[0] for layer in layers])
+    layers = [layer for layer in base.net.layers if layer.name in names]
+    blobs = base.engine.blobs(image, [layer.outputs[0] for layer in layers])
     macs = {}
     for layer, blob in zip(layers, blobs, strict=True):
         macs[layer.name] = sum(t.data.size for t in int8_weights(layer)) * blob.size // max(outputs(layer), 1)

@@ -14,6 +14,7 @@ from octet.core.errors import OctetError
 from octet.core.logits import decibels, kl_divergence
 from octet.graph.profiles import target
 from octet.ncnn.engine import Engine, logits
+from octet.ncnn.variants import Base
 from octet.quantize.mixed_precision import HoldOut, fp32_costs, plan
 from octet.quantize.quantize import quantize
 from octet.quantize.sensitivity import Sensitivity, multiplications, sensitivities
@@ -87,7 +88,7 @@ def test_the_plan_ranks_by_what_analyze_shows(calibrated):
 
 
 def test_multiplications():
-    result = multiplications(nets.small(), ["conv_1", "conv_2", "fc"], nets.images(1)[0])
+    result = multiplications(Base(nets.small()), ["conv_1", "conv_2", "fc"], nets.images(1)[0])
     assert result == {"conv_1": 3 * 8 * 9 * 64, "conv_2": 8 * 8 * 9 * 64, "fc": 8 * 4}
 
 

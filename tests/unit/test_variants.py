@@ -37,9 +37,11 @@ def test_with_one_layer_in_int8_or_all_but_one(networks):
             whole, variant = int8(keep_fp32), Variant(base, int8(keep_fp32))
             assert not same(base.net, whole)
             for image in images:
-                mats, arrays = base.run(image, variant.needs, [base.net.output])
+                [(mats, arrays)] = base.run([image], variant.needs, [base.net.output])
                 assert np.array_equal(arrays[base.net.output].reshape(-1), base.engine(image))
-                assert np.array_equal(variant.logits(mats), Engine.of(whole)(image))
+                assert np.array_equal(variant.logits([mats])[0], Engine.of(whole)(image))
+            together = [mats for mats, _ in base.run(images, variant.needs, [])]
+            assert np.array_equal(variant.logits(together), [Engine.of(whole)(image) for image in images])
 
 
 def test_blobs_of_the_changed_layer_come_too(networks):
@@ -47,8 +49,8 @@ def test_blobs_of_the_changed_layer_come_too(networks):
     names = int8_layers(int8([]))
     base, net = Base(int8(names)), int8([name for name in names if name != "conv_2"])
     variant, blob = Variant(base, net), net.layer("conv_2").outputs[0]
-    mats, _ = base.run(images[0], variant.needs, [])
-    blobs = [np.array(values) for values in variant.run(mats, [blob])]
+    [(mats, _)] = base.run(images[:1], variant.needs, [])
+    blobs = [values for [values] in variant.run([mats], [blob])]
     wanted = [np.array(values) for values in Engine.of(net).blobs(images[0], [blob, net.output])]
     assert all(np.array_equal(one, other) for one, other in zip(blobs, wanted, strict=True))
 
@@ -60,9 +62,9 @@ def test_a_variant_that_is_the_base_and_one_of_other_layers(networks):
     unchanged = Variant(base, net.copy())
     renamed = Net([layer.copy() for layer in net.layers])
     renamed.layers[-1].outputs[0] = "another"
-    mats, _ = base.run(images[0], [*unchanged.needs, *Variant(base, renamed).needs], [])
-    assert np.array_equal(unchanged.logits(mats), base.engine(images[0]))
-    assert np.array_equal(Variant(base, renamed).logits(mats), Engine.of(renamed)(images[0]))
+    [(mats, _)] = base.run(images[:1], [*unchanged.needs, *Variant(base, renamed).needs], [])
+    assert np.array_equal(unchanged.logits([mats])[0], base.engine(images[0]))
+    assert np.array_equal(Variant(base, renamed).logits([mats])[0], Engine.of(renamed)(images[0]))
 
 
 def test_groups_change_no_figure(networks, monkeypatch):
