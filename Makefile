@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help quantize track timm openvino zoo tune best predict report package dump env test test-unit test-slow fuzz check schema lint format
-.PHONY: example runner devices device device-clean runtimes accuracy-baselines sweep-calibrators sweep-recovery bench-pipeline bench-data bench-cifar bench-int8 bench-best bench-instructions bench-peers bench-large bench-mmpretrain chart screenshots zoo-table zoo-engines library-table clean distclean git-or-not
+.PHONY: example runner devices device device-clean runtimes accuracy-baselines sweep-calibrators sweep-recovery bench-pipeline bench-loop bench-data bench-cifar bench-int8 bench-best bench-instructions bench-peers bench-large bench-mmpretrain chart screenshots zoo-table zoo-engines library-table clean distclean git-or-not
 
 # The interpreter that .venv is made from; empty: the first of python3.11, 3.12, 3.10, 3.13, python3 and python that is a
 # Python 3.10 to 3.13. PPQ cannot be had on 3.13, so that one comes last.
@@ -168,6 +168,9 @@ format: .venv/.ready  ## Format the code, and mend what ruff can mend by itself
 
 bench-pipeline: .venv/.ready git-or-not  ## Time calibration and evaluation, and show that memory does not grow
 	@$(PY) -m tests.bench.pipeline
+
+bench-loop: .venv/.ready git-or-not  ## Time all stages, analyze and an experiment at the commit OLD=commit and at the newest, in turn; NEW=commit
+	@$(PY) -m tests.bench.loop $${OLD:+--old="$$OLD"} $${NEW:+--new="$$NEW"} $(FOR_MODEL)
 
 bench-data: .venv/.ready  ## Time reading images beside computing on them
 	@$(PY) -m tests.bench.data

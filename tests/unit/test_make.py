@@ -59,6 +59,7 @@ TARGETS = {
             "bench-instructions",
         )
     },
+    "bench-loop": ["OLD", "NEW", "MODEL"],
     **{name: ["MODEL"] for name in ("sweep-calibrators", "sweep-recovery")},
 }
 RECORD = """#!/bin/sh
