@@ -43,12 +43,15 @@ RUNNER ?=
 # images; empty: 200; of `make best`: on how many hold-out images; empty: 1000 with KL, else 5000.
 DEVICE ?=
 IMAGES ?=
+# Of `make bench-loop`: commits; NEW is empty: the newest.
+OLD ?=
+NEW ?=
 # More options for pytest, such as -k table or -x; -n 0 runs all tests in one process.
 PYTEST ?=
 
 # All of these but PYTEST are names and nothing else, whatever is in them: make does not expand them, and recipes get them
 # through the environment, so no shell does.
-GIVEN := PYTHON MODEL ZOO CONFIG CHECKPOINT ONNX TIMM TORCHVISION PREPROCESS DATA FIND NAME IMAGE MINUTES DROP KL RUNNER DEVICE IMAGES ENGINE RUNTIME RUNTIMES
+GIVEN := PYTHON MODEL ZOO CONFIG CHECKPOINT ONNX TIMM TORCHVISION PREPROCESS DATA FIND NAME IMAGE MINUTES DROP KL RUNNER DEVICE IMAGES ENGINE RUNTIME RUNTIMES OLD NEW
 $(foreach given,$(GIVEN),$(eval override $(given) := $$(value $(given))))
 $(foreach given,$(GIVEN),$(if $(value $(given)),$(eval export $(given)),$(eval unexport $(given))))
 FOR_MODEL := $${MODEL:+--model="$$MODEL"}
