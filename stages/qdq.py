@@ -52,7 +52,12 @@ def int8_models(stage: Stage, names: list[str]) -> dict[str, tuple[Int8, dict[st
         entry.data, steps, entry.calibrate.images, "calibrate.images", f"calibrate by {needs.title}", needs.least_images
     )
     report_source(f"{stage.name}: train split", images)
-    models = quantize(network, [PROFILES[name] for name in names], images, entry.calibrate, keep_float)
+    learned_from = None
+    if entry.rounding.method == "gptq":
+        learned_from = training_images(entry.data, steps, entry.rounding.images, "rounding.images", "round")
+    models = quantize(
+        network, [PROFILES[name] for name in names], images, entry.calibrate, keep_float, gptq_images=learned_from
+    )
     for name, int8 in zip(names, models, strict=True):
         check(int8, steps(steps.noise(1)[0]), name)
     of_layers = costs(

@@ -7,6 +7,7 @@ scales.py       which scales the layers need in a calibration table; ranges.py: 
 targets.py      which int8 kernels a device runs best, which layers stay in fp32, and why; profiles.py: targets in files
 zero_points.py  all 8 bits for the outputs of ReLU; equalize.py: channels scaled alike
 windows.py      what a convolution multiplies its weights with
+gptq.py         the weights' integers chosen together, from what a layer reads
 
     >>> import numpy as np
     >>> from octet.graph.profiles import target

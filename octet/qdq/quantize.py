@@ -14,6 +14,7 @@ from octet.calibrate import methods
 from octet.calibrate.match import match
 from octet.core.errors import OctetError
 from octet.ncnn.net import Net
+from octet.qdq.gptq import gptq_weights
 from octet.qdq.grids import Grid, grids
 from octet.qdq.network import Network
 from octet.qdq.placement import Placement, place
@@ -54,6 +55,7 @@ def quantize(
     settings: Calibrate,
     keep_float: Collection[str] = (),
     workers: int | None = None,
+    gptq_images: Images | None = None,
 ) -> list[Int8]:
     """Makes the int8 models of several engines, from one pass over the images.
 
@@ -66,6 +68,7 @@ def quantize(
         settings: The section `calibrate` of params.yaml.
         keep_float: Names of nodes that stay in float.
         workers: How many threads compute; None: one a core.
+        gptq_images: What GPTQ learns the weights' integers from; None: weights round to the nearest.
 
     Returns:
         One a profile, checked.
@@ -81,7 +84,10 @@ def quantize(
     tensors = list(dict.fromkeys(name for placement in placements for name in placement.tensors))
     summands = {name: other for placement in placements for name, other in placement.summands.items()}
     seen = ranges(network, tensors, images, summands, workers)
-    return [_int8(network, *pair, seen, settings) for pair in zip(profiles, placements, strict=True)]
+    chosen = [
+        _grids(profile, placement, seen, settings) for profile, placement in zip(profiles, placements, strict=True)
+    ]
+    return [_int8(network, *engine, gptq_images, workers) for engine in zip(profiles, placements, chosen, strict=True)]
 
 
 def check_method(method: str) -> None:
@@ -127,15 +133,24 @@ def check(int8: Int8, image: npt.NDArray[np.float32], where: str) -> None:
         raise OctetError(f"{where}: its logits are not finite")
 
 
-def _int8(
-    network: Network, profile: Profile, placement: Placement, seen: dict[str, Range], settings: Calibrate
-) -> Int8:
-    """The int8 model of one engine."""
+def _grids(profile: Profile, placement: Placement, seen: dict[str, Range], settings: Calibrate) -> dict[str, Grid]:
+    """The grids of one engine's tensors."""
     choose = methods.threshold(settings.method)
     assert choose is not None, "check_method"
-    chosen = grids({name: seen[name] for name in placement.tensors}, choose, settings, profile.symmetric)
-    rounded = {}
-    for name in placement.layers:
-        layer = network.layers[name]
-        rounded[name] = weights(layer, chosen[placement.owner(layer.input)], profile.int_bias)
+    return grids({name: seen[name] for name in placement.tensors}, choose, settings, profile.symmetric)
+
+
+def _int8(
+    network: Network,
+    profile: Profile,
+    placement: Placement,
+    chosen: dict[str, Grid],
+    gptq_images: Images | None,
+    workers: int | None,
+) -> Int8:
+    """The int8 model of one engine."""
+    sources = {name: chosen[placement.owner(network.layers[name].input)] for name in placement.layers}
+    rounded = {name: weights(network.layers[name], source, profile.int_bias) for name, source in sources.items()}
+    if gptq_images is not None:
+        rounded |= gptq_weights(network, sources, profile.int_bias, gptq_images, workers)
     return Int8(Writer(network, profile, placement, chosen, rounded).model(), placement, profile, chosen, rounded)

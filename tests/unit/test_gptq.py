@@ -6,12 +6,13 @@ import pytest
 from octet.calibrate.calibrate import calibrate
 from octet.core.errors import OctetError
 from octet.graph import zero_points
+from octet.graph.gptq import WINDOWS, Grid, cholesky, gptq_integers
 from octet.graph.profiles import target
 from octet.graph.targets import Target
 from octet.ncnn.engine import Engine
 from octet.ncnn.layer import Layer
 from octet.ncnn.net import Net
-from octet.quantize.gptq import WINDOWS, Grid, cholesky, gather_moments, gptq_integers, gptq_weights
+from octet.quantize.gptq import gather_moments, gptq_weights
 from octet.quantize.gptq_weights import GptqWeights, load, save
 from octet.quantize.quantize import quantize
 from tests import nets

@@ -16,13 +16,13 @@ from octet.calibrate.thresholds import input_scale
 from octet.calibrate.weights import weight_scales
 from octet.core import registry
 from octet.core.errors import OctetError
+from octet.graph import gptq
 from octet.graph.profiles import target
 from octet.ncnn.engine import Engine
 from octet.ncnn.layer import TAG_INT8, Layer, Tensor
 from octet.ncnn.net import Net
 from octet.ncnn.partition import Chain, split
 from octet.ncnn.rounding import round_int8
-from octet.quantize import gptq
 from tests import damage, nets
 
 pytestmark = pytest.mark.unit
