@@ -19,7 +19,7 @@ from octet.graph.origins import origins
 from octet.graph.targets import Target
 from octet.ncnn.engine import Engine
 from octet.ncnn.net import Net
-from octet.ncnn.side_by_side import TOGETHER
+from octet.ncnn.side_by_side import images_together
 
 
 def histograms(
@@ -48,7 +48,7 @@ def histograms(
         raise OctetError(f"fp32.param: has no layer that can be int8 ({', '.join(QUANTIZABLE + UNCALIBRATED)})")
     if not blobs:
         return {}
-    engine = Engine.of(net)
+    engine, size = Engine.of(net), images_together(images[0])
     # ncnn gives a blob back before a Split of it is computed, and never after.
     computed = [blob for layer in net.layers for blob in layer.outputs if blob in set(blobs)]
 
@@ -61,7 +61,7 @@ def histograms(
         return [result[blob] for blob in blobs]
 
     def of_shard(shard: range) -> list[Histogram]:
-        return reduce(_merge, (of_block(shard[k : k + TOGETHER]) for k in range(0, len(shard), TOGETHER)))
+        return reduce(_merge, (of_block(shard[k : k + size]) for k in range(0, len(shard), size)))
 
     with map_shards(of_shard, len(images), "calibrate", workers, scheduler) as shards:
         merged = reduce(_merge, shards)

@@ -21,7 +21,7 @@ from octet.core.parallel import map_blocks
 from octet.ncnn.layer import Layer
 from octet.ncnn.layout import input_channels
 from octet.ncnn.net import Net, in_order, load_net, save_net
-from octet.ncnn.side_by_side import TOGETHER, SideBySide, Together, extract
+from octet.ncnn.side_by_side import TOGETHER, SideBySide, Together, extract, images_together
 
 Floats = npt.NDArray[np.float32]
 Shape = tuple[int | None, ...]  # (channels, height, width); None: not known
@@ -143,6 +143,8 @@ class Engine:
         Args:
             images: The network's inputs, fp32 of shape (C, H, W).
         """
+        if any(images_together(image) == 1 for image in images):
+            return [self(image) for image in images]
         together, _kept = self.together(images)
         return [flat(outputs) for outputs in zip(*map(together.extract, self.outputs), strict=True)]
 

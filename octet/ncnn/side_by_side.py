@@ -27,6 +27,7 @@ from octet.ncnn.layout import has_dynamic_weight
 Floats = npt.NDArray[np.float32]
 Mats = Mapping[str, Any]  # ncnn.Mat by the blob's name
 TOGETHER = BLOCK  # images
+LARGEST = 3 * 256 * 256  # values of an image, of which the blobs of several take some hundred MB
 FEWEST = 3  # so many take about as long one after the other as the wide input does
 MANY_WEIGHTS = 2**16  # which ncnn's copies for Winograd make seven times as large
 HEAVY_WEIGHTS = 2**19  # in fp32 2 MB: what a core's own cache holds
@@ -34,6 +35,11 @@ FEW_PIXELS = 64
 _INT8_SCALE_TERM, _PAD_VALUE = 8, 18
 # Kernels for 3x3 (Winograd) compute 2, 4 or 6 columns at once, counted from the input's left; 12 fits all.
 _COLUMNS = (1, 4, 12)
+
+
+def images_together(image: Floats) -> int:
+    """How many images of this size go through a network together: one where they are large."""
+    return TOGETHER if image.size <= LARGEST else 1
 
 
 class SideBySide:
@@ -103,6 +109,8 @@ class _Heavy:
     def __call__(self, inputs: Sequence[Floats]) -> Iterator[Floats]:
         """Its output for each input, of shape (C, H, W); nothing where it has to run on one after the other."""
         shape = inputs[0].shape
+        if any(values.shape != shape for values in inputs):
+            return iter(())
         with self._lock:
             if shape not in self._spacings:
                 self._spacings[shape] = self._trial(shape)

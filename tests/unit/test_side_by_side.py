@@ -42,10 +42,12 @@ def engine():
     return Engine.of(network())
 
 
-@pytest.mark.parametrize("count", [1, FEWEST, TOGETHER - 1, TOGETHER])
+@pytest.mark.parametrize("count", [0, 1, FEWEST, TOGETHER - 1, TOGETHER])
 def test_each_image_gives_the_same_bits(engine, count):
     images = nets.images(count, seed=count)
-    assert np.array_equal(engine.each(images), [engine(image) for image in images])
+    together = engine.each(images)
+    assert len(together) == count
+    assert all(map(np.array_equal, together, map(engine, images)))
 
 
 def test_heavy_layers_run_side_by_side(engine):
@@ -67,6 +69,18 @@ def test_inputs_of_another_size_have_a_trial_of_their_own(engine):
 def test_where_ncnn_takes_another_kernel_the_layer_runs_on_each_image(monkeypatch):
     monkeypatch.setattr(side_by_side, "_COLUMNS", (1,))  # Winograd's tiles then lie elsewhere than in one image alone
     engine, images = Engine.of(network()), nets.images(TOGETHER)
+    assert np.array_equal(engine.each(images), [engine(image) for image in images])
+
+
+def test_images_of_different_sizes(engine):
+    images = [*nets.images(4), *nets.images(4, size=6)]
+    assert np.array_equal(engine.each(images), [engine(image) for image in images])
+
+
+def test_large_images_go_one_after_the_other(engine, monkeypatch):
+    images = nets.images(TOGETHER)
+    monkeypatch.setattr(side_by_side, "LARGEST", images[0].size - 1)
+    monkeypatch.setattr(engine, "together", None)
     assert np.array_equal(engine.each(images), [engine(image) for image in images])
 
 
