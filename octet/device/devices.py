@@ -111,6 +111,11 @@ def read(path: Path) -> Device:
             for text in ((value,) if isinstance(value, str) else value if isinstance(value, list | tuple) else ())
         ):
             raise OctetError(f"{path}: {key}: has a character of no text (U+0000)")
+    if device.folder.startswith("~"):
+        raise OctetError(
+            f"{path}: folder: {device.folder} would be a folder of that very name. Write the whole path; by ssh one without / "
+            "in front begins in the user's home"
+        )
     if isinstance(device, Command) and not device.command:
         raise OctetError(
             f"{path}: command: expected the words of a command. For example [qemu-aarch64, -cpu, cortex-a53]"

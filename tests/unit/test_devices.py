@@ -69,6 +69,7 @@ def test_the_project_s_own_files():
         ("kind: command\nfolder: x\ncommand: []\narchitecture: aarch64\n", "command"),
         ("kind: command\nfolder: x\ncommand: [qemu]\narchitecture: arm\n", "architecture"),
         ("kind: local\nfolder: ''\n", "folder"),
+        ("kind: ssh\nhost: board\nfolder: ~/octet\n", "folder: ~/octet would be a folder of that very name"),
         ("kind: local\nfolder: [\n", "bad.yaml"),
     ],
 )
