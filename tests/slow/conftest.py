@@ -1,7 +1,8 @@
-"""What slow tests of devices share: an ssh server on loopback."""
+"""What slow tests of devices share: an ssh server on loopback, and a stand-in for adb."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from octet.device.devices import Ssh
+from octet.device.devices import Adb, Ssh
 
 SSHD = shutil.which("sshd") or "/usr/sbin/sshd"
 
@@ -43,3 +44,30 @@ def server(tmp_path):
     yield Ssh(kind="ssh", host="127.0.0.1", port=port, options=options, folder=str(tmp_path / "on board"), silence_s=20)
     process.terminate()
     process.wait()
+
+
+ADB = r"""#!/bin/sh
+# Speaks adb's command line: [-s SERIAL] shell -T COMMAND | push FROM TO | pull FROM TO
+[ "$1" = -s ] && { [ "$2" = "$OCTET_SERIAL" ] || { echo "adb: device '$2' not found" >&2; exit 1; }; shift 2; }
+case $OCTET_ADB in
+unauthorized) echo "adb: device unauthorized." >&2; echo "This adb server's \$ADB_VENDOR_KEYS is not set" >&2; exit 1 ;;
+offline) echo "adb: device offline" >&2; exit 1 ;;
+none) echo "adb: no devices/emulators found" >&2; exit 1 ;;
+esac
+verb=$1; shift
+case $verb in
+shell) [ "$1" = -T ] && shift; exec sh -c "$*" ;;
+push) cp "$1" "$2" && echo "$1: 1 file pushed, 0 skipped. 10.0 MB/s" ;;
+pull) cp "$1" "$2" && echo "$1: 1 file pulled, 0 skipped. 10.0 MB/s" ;;
+esac
+"""
+
+
+@pytest.fixture
+def phone(tmp_path, monkeypatch):
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "adb").write_text(ADB)
+    (tmp_path / "bin" / "adb").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("OCTET_SERIAL", "12ab")
+    return Adb(kind="adb", serial="12ab", folder=str(tmp_path / "data local"))

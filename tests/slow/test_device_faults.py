@@ -91,11 +91,14 @@ def depthwise(int8):
     return Net([*layers, pool, nets.linear("fc", "7", "out0", 64, 2, seed=3)])
 
 
-def test_ssh_gives_the_same_figures_as_this_machine(folder, server):
+@pytest.mark.parametrize("way", ["server", "phone"])
+def test_ssh_and_adb_give_the_same_figures_as_this_machine(folder, way, request):
     """All but what is measured anew: times and memory."""
     save_net(depthwise(int8=False), *folder.fp32)
     save_net(depthwise(int8=True), *folder.int8)
-    Path("configs/devices/board.yaml").write_text(json.dumps(server.model_dump()))  # JSON is YAML, too
+    Path("configs/devices/board.yaml").write_text(
+        json.dumps(request.getfixturevalue(way).model_dump())
+    )  # JSON is YAML, too
     here, there = (json.loads(run(device).read_text()) for device in ("here", "board"))
     for content in (here, there):
         for name in [key for key in content if key.startswith("speedup_")]:

@@ -24,7 +24,7 @@ from octet.device import build as build_module
 from octet.device import devices, runtimes
 from octet.device.build import ENVIRONMENT, build
 from octet.device.connections import BySsh, connect
-from octet.device.devices import Adb, Command, Local, Ssh
+from octet.device.devices import Command, Local, Ssh
 from octet.device.inputs import write_inputs
 from octet.device.session import OURS, Job, Session
 from octet.device.source import VERSION
@@ -372,33 +372,6 @@ def test_no_profile_from_an_emulator(project):
         OctetError, match=r"DEVICE=fast: configs/devices/fast.yaml says that it is an emulator, .* no speeds"
     ):
         tune_elsewhere("small", None, "fast", None)
-
-
-ADB = r"""#!/bin/sh
-# Speaks adb's command line: [-s SERIAL] shell -T COMMAND | push FROM TO | pull FROM TO
-[ "$1" = -s ] && { [ "$2" = "$OCTET_SERIAL" ] || { echo "adb: device '$2' not found" >&2; exit 1; }; shift 2; }
-case $OCTET_ADB in
-unauthorized) echo "adb: device unauthorized." >&2; echo "This adb server's \$ADB_VENDOR_KEYS is not set" >&2; exit 1 ;;
-offline) echo "adb: device offline" >&2; exit 1 ;;
-none) echo "adb: no devices/emulators found" >&2; exit 1 ;;
-esac
-verb=$1; shift
-case $verb in
-shell) [ "$1" = -T ] && shift; exec sh -c "$*" ;;
-push) cp "$1" "$2" && echo "$1: 1 file pushed, 0 skipped. 10.0 MB/s" ;;
-pull) cp "$1" "$2" && echo "$1: 1 file pulled, 0 skipped. 10.0 MB/s" ;;
-esac
-"""
-
-
-@pytest.fixture
-def phone(tmp_path, monkeypatch):
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "adb").write_text(ADB)
-    (tmp_path / "bin" / "adb").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}/bin{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setenv("OCTET_SERIAL", "12ab")
-    return Adb(kind="adb", serial="12ab", folder=str(tmp_path / "data local"))
 
 
 def test_adb(phone, model):
