@@ -162,7 +162,10 @@ class Check:
         return f"'{key}' stands at the top of the file{also}"
 
     def _no_mapping(self, error: ErrorDetails, place: Place) -> Iterator[Problem]:
-        yield Problem(place.at, f"{_mapping(place.kind)}; found {show(error['input'])}")
+        if is_section(place.kind) or fields.entry(place.kind):
+            yield Problem(place.at, f"{_mapping(place.kind)}; found {show(error['input'])}")
+        else:
+            yield from self._wrong(error, place)
 
     def _conflict(self, error: ErrorDetails, place: Place) -> Iterator[Problem]:
         key = error.get("ctx", {}).get("key", place.at[-1])
@@ -179,10 +182,11 @@ class Check:
             value = value[key]
         names, form = fields.choices(place.field, self.folder), fields.metadata(place.field, Form)
         items = fields.item_choices(place.field, self.folder)
-        strange = next((item for item in value if isinstance(item, str) and item not in items), None) if items else None
+        listed = value if items and isinstance(value, list) else []
+        strange = next((item for item in listed if isinstance(item, str) and item not in items), None)
         if names and isinstance(value, str):
             text = f"unknown value {show(value)}. {nearest(value, names)}"
-        elif strange is not None and isinstance(value, list):
+        elif strange is not None:
             text = f"unknown value {show(strange)}. {nearest(strange, items)}"
         elif form and isinstance(value, str):
             text = f"expected {form.words}, found {show(value)}"

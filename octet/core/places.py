@@ -7,6 +7,14 @@ from pathlib import Path
 CONFIGS = Path("configs/models")
 
 
+def is_file(path: Path) -> bool:
+    """Is there such a file? There is none, either, whose name the operating system does not take."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def is_outside(config: str | Path, root: Path = Path()) -> bool:
     """Is it a file, and not in configs/models?
 
@@ -15,7 +23,7 @@ def is_outside(config: str | Path, root: Path = Path()) -> bool:
         root: That folder.
     """
     path = root / config
-    return path.is_file() and not path.resolve().is_relative_to((root / CONFIGS).resolve())
+    return is_file(path) and not path.resolve().is_relative_to((root / CONFIGS).resolve())
 
 
 def config_problem(config: str, root: Path = Path()) -> str | None:
@@ -31,7 +39,7 @@ def config_problem(config: str, root: Path = Path()) -> str | None:
     """
     if is_outside(config, root):
         return f"{config}: lies outside {CONFIGS}, where DVC sees that a config changes; move it there, with what it inherits"
-    if ".." in Path(config).parts and not (root / config).is_file():  # nor does a name lead out of mmcls's zoo
+    if ".." in Path(config).parts and not is_file(root / config):  # nor does a name lead out of mmcls's zoo
         return f"{config}: leads out of {CONFIGS}, and is no name in mmcls's zoo; move it there, with what it inherits"
     return None
 

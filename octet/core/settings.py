@@ -13,7 +13,7 @@ from octet.core.errors import OctetError
 from octet.core.files import checksum, write_json
 from octet.core.folder import ModelFolder
 from octet.core.params import Model, Settings, source
-from octet.core.places import config_files
+from octet.core.places import config_files, is_file
 from octet.core.registry import BUILT_IN_TARGETS, PROFILES
 
 TABLES = Path("configs/tables")
@@ -61,14 +61,14 @@ def check_table_path(path: Path) -> None:
     Raises:
         OctetError: It is not.
     """
-    if not path.resolve().is_relative_to(TABLES.resolve()):
+    if is_file(path) and not path.resolve().is_relative_to(TABLES.resolve()):
         raise OctetError(
             f"calibrate.file: {path}: lies outside {TABLES}, where DVC sees that a table changes; move it there"
         )
-    if not path.is_file():
+    if not is_file(path):
         raise OctetError(f"{path}: no such file; calibrate.method is file, so expected there is the model's table")
 
 
 def _file(path: Path) -> dict[str, str]:
     """What DVC is to compare of a file that a setting names. Where it is missing, the stage that reads it says so."""
-    return {"file_sha256": checksum(path, "sha256")} if path.is_file() else {}
+    return {"file_sha256": checksum(path, "sha256")} if is_file(path) else {}

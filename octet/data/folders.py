@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from octet.core.errors import OctetError
+from octet.core.places import is_file
 from octet.core.text_lines import read_lines
 from octet.data.arrays import Labels, Pixels
 from octet.data.config_split import EXTENSIONS
@@ -188,8 +189,8 @@ class Annotations:
             OctetError: An image is not there or outside the data set's folder, or a folder is a link.
         """
         names = self.names
-        root = next((root for root in roots if _is_file(root / names[0])), roots[0])
-        missing = [name for name in names if not _is_file(root / name)]
+        root = next((root for root in roots if is_file(root / names[0])), roots[0])
+        missing = [name for name in names if not is_file(root / name)]
         if missing:
             raise OctetError(
                 f"{self.file}: {len(missing):,} of the {len(names):,} images that it names are not in {root}: {some(missing)}"
@@ -225,11 +226,3 @@ def unlabelled(root: Path, classes: Sequence[str], color_type: str, data: Path) 
     if not names:
         raise OctetError(f"{root}: no image in it; expected files ending in {', '.join(UNLABELLED_EXTENSIONS)}")
     return ImageFiles(root, names, None, classes, color_type, Source(root.name, "images without labels"))
-
-
-def _is_file(path: Path) -> bool:
-    """Is there such a file? There is none, either, whose name the operating system does not take."""
-    try:
-        return path.is_file()
-    except OSError:
-        return False

@@ -58,11 +58,18 @@ def main() -> None:
     readers = [READERS[args.reader]] if args.reader else list(READERS.values())
     tallies, end = {reader.name: Tally() for reader in readers}, time.monotonic() + 60 * args.minutes
     share_s = 60 * args.minutes / len(readers)
-    each = share_s / math.ceil(share_s / _ROUND_S)
+    each, start_s = share_s / math.ceil(share_s / _ROUND_S), 0.0
     for reader, number in ((reader, number) for number in itertools.count() for reader in readers):
         if number and time.monotonic() >= end:
             break
-        (_guided if guided else _unguided)(reader, each, number, tallies[reader.name])
+        tally, given_s, before_s = tallies[reader.name], max(1.0, each - start_s), tallies[reader.name].seconds
+        (_guided if guided else _unguided)(reader, given_s, number, tally)
+        start_s = max(0.0, tally.seconds - before_s - given_s)  # a process begins, in seconds that are no fuzzing
+        print(
+            f"{reader.name}: {tally.inputs:,} inputs in {tally.seconds:.0f} s, {tally.found} found",
+            file=sys.stderr,
+            flush=True,
+        )
     rows = [
         [name, f"{t.inputs:,}", f"{t.seconds:.0f}", f"{t.most_mib}", f"{t.found}"]
         for name, t in sorted(tallies.items())

@@ -525,6 +525,8 @@ def test_an_entry_s_own_settings_count_for_it_alone(path):
             'models.net.engines: unknown value "tvm". Known: ncnn, onnxruntime, openvino, tensorrt.',
         ),
         ("engines: [openvin]", "models.net.engines: unknown value \"openvin\". Did you mean 'openvino'?"),
+        ("engines: 4", "models.net.engines: expected a list of ncnn, onnxruntime, openvino, tensorrt, found 4"),
+        ("engines: null", "models.net.engines: expected a list of ncnn, onnxruntime, openvino, tensorrt, found null"),
         ("engines: [4]", "models.net.engines: expected a list of ncnn, onnxruntime, openvino, tensorrt, found [4]"),
         ("calibrate: {method: ppq, images: 5}", "models.net.calibrate.images: PPQ needs at least 8, found 5"),
         ("calibrate: {method: ppq}\n    equalize: true", "models.net.equalize: PPQ calibrates the ONNX model"),

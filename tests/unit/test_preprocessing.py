@@ -105,6 +105,12 @@ def test_a_text_file_of_classes_that_is_wrong_is_named(path, classes, content, m
         ("imagenat", "unknown preset \"imagenat\". Did you mean 'imagenet'? Or name a YAML file"),
         ("5", "expected a preset (imagenet, none), a YAML file in configs/models, or a mapping, found 5"),
         ("{channel_order: RGB}", "mean: missing key"),
+        ("{channel_order: RGB, mean: [], std: 1}", "mean: expected a list of numbers, one a channel, found []."),
+        ("{channel_order: RGB, mean: 1, std: .nan}", "std: expected a list of numbers, one a channel, found NaN."),
+        (
+            "{channel_order: RGB, mean: 1, std: [1, .inf, 3]}",
+            "std: expected a list of numbers, one a channel, found [1, ",
+        ),
         (f"{{channel_order: RGB, {MEAN}, sise: [1, 2]}}", "sise: unknown key. Did you mean 'size'?"),
         (f"{{channel_order: RGB, {MEAN}, size: 224}}", "size: expected [height, width] in pixels, or null, found 224"),
         (f"{{channel_order: RBG, {MEAN}}}", 'channel_order: unknown value "RBG". Did you mean \''),
