@@ -61,7 +61,7 @@ def check_table_path(path: Path) -> None:
     Raises:
         OctetError: It is not.
     """
-    if is_file(path) and not path.resolve().is_relative_to(TABLES.resolve()):
+    if "\0" not in str(path) and not path.resolve().is_relative_to(TABLES.resolve()):
         raise OctetError(
             f"calibrate.file: {path}: lies outside {TABLES}, where DVC sees that a table changes; move it there"
         )

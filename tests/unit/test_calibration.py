@@ -37,7 +37,7 @@ def test_a_table_has_to_be_one_that_dvc_sees(check):
     for file in ("x", "../../x", "configs/tables/../../x"):
         with pytest.raises(OctetError, match=rf"models\.net: calibrate\.file: {file}: lies outside configs/tables"):
             check(f"calibrate: {{method: file, file: {file}}}")
-    for file in ('"a\\0b"', "x" * 5000, "../nowhere"):
+    for file in ('"configs/tables/a\\0b"', f"configs/tables/{'x' * 5000}"):
         with pytest.raises(OctetError, match="no such file; calibrate.method is file"):
             check(f"calibrate: {{method: file, file: {file}}}")
     Path("configs/tables/net.table").write_text("conv two\n")
