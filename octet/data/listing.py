@@ -29,11 +29,11 @@ class Listing:
         """The paths of all images in a folder and below, sorted.
 
         Raises:
-            OctetError: A folder in it is a link.
+            OctetError: A folder in it is a link, or a name is not UTF-8.
         """
         paths: list[str] = []
         self._collect(folder, "", paths)
-        return sorted(paths)
+        return _checked(folder, sorted(paths))
 
     def _collect(self, folder: Path, prefix: str, paths: list[str]) -> None:
         for entry in os.scandir(folder):
@@ -49,8 +49,12 @@ class Listing:
 
 
 def folders_in(root: Path) -> list[str]:
-    """The names of the folders in a folder, hidden ones included, sorted."""
-    return sorted(entry.name for entry in os.scandir(root) if entry.is_dir())
+    """The names of the folders in a folder, hidden ones included, sorted.
+
+    Raises:
+        OctetError: A name is not UTF-8.
+    """
+    return _checked(root, sorted(entry.name for entry in os.scandir(root) if entry.is_dir()))
 
 
 def check_no_link(place: Path, data: Path) -> None:
@@ -68,6 +72,18 @@ def check_no_link(place: Path, data: Path) -> None:
         path = data.joinpath(*parts[:depth])
         if path.is_symlink() and path.is_dir():
             raise _is_link(path)
+
+
+def _checked(folder: Path, names: list[str]) -> list[str]:
+    """The names, which predictions and reports have as they are, if each is UTF-8."""
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise OctetError(
+                f"{folder}: the name {os.fsencode(name)!r} is not UTF-8, so no file of Octet's can have it; rename it"
+            ) from None
+    return names
 
 
 def _is_link(path: Path) -> OctetError:

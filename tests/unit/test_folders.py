@@ -129,6 +129,19 @@ def test_a_link_to_the_whole_data_set_and_links_to_images_are_followed(folder, t
     assert len(data) == 8
 
 
+@pytest.mark.parametrize("place", ["val/dog/{}.png", "val/{}/1.png", "val/dog/{}/1.png"])
+@pytest.mark.parametrize("classes", [ANIMALS, ()])
+def test_names_that_are_not_utf_8_are_refused(folder, place, classes):
+    """As an archive made in another locale leaves them; predictions could not name such an image."""
+    path = Path(os.fsdecode(os.fsencode(folder / place).replace(b"{}", b"caf\xe9")))
+    if place == "val/{}/1.png":
+        (folder / "val" / "dog").rename(path.parent)
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes((folder / "val/cat/a.png").read_bytes())
+    with pytest.raises(OctetError, match=r"the name b'.*caf\\xe9.*' is not UTF-8"):
+        open_split(folder, "test", classes)
+
+
 @pytest.mark.parametrize("is_absolute", [True, False])
 def test_annotations_that_name_images_elsewhere(folder, tmp_path_factory, is_absolute):
     elsewhere = tmp_path_factory.mktemp("elsewhere")
