@@ -210,10 +210,12 @@ def check(model: str | None) -> None:
     from octet.device.check import shortfalls
     from octet.evaluate import engines
     from octet.project.provenance import check_current
+    from octet.project.splits import check_links
 
     loaded, names = _models(model)
     over, noisy, short = [], [], []
     for name in names:
+        check_links(loaded.models[name].data)
         measured, most = _summary(name), loaded.models[name].max_drop_pt
         of_engines = engines.load(ModelFolder(name).engine_figures, loaded.models[name].onnx_engines, name)
         check_current(name, _figures(name, loaded.models[name]))

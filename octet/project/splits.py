@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from octet.data import preprocess
 from octet.data.cifar_layouts import find
 from octet.data.config_split import with_entry
 from octet.data.images import Images, report_source, split_images
+from octet.data.listing import check_no_link
 from octet.data.preprocess import Preprocess
 
 
@@ -47,6 +49,20 @@ def check_splits(name: str, entry: Model, split: str) -> None:
                     f"note: {name}: {why}: int8 is judged by {how}",
                     file=sys.stderr,
                 )
+
+
+def check_links(data: str) -> None:
+    """Checks that no folder in a data set is a link: DVC calls figures current, whatever has come behind one.
+
+    Args:
+        data: The data set's folder; where there is none, as in a clone without the data, nothing is checked.
+
+    Raises:
+        OctetError: One is.
+    """
+    for folder, names, _ in os.walk(data):
+        for name in names:
+            check_no_link(Path(folder, name), Path(data))
 
 
 def _steps(folder: ModelFolder, entry: Model) -> tuple[Preprocess, bool]:

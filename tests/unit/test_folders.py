@@ -17,6 +17,7 @@ from octet.data.images import Images
 from octet.data.preprocess import Preprocess
 from octet.data.subset import balanced
 from octet.data.unreadable import Unread
+from octet.project.splits import check_links
 
 pytestmark = pytest.mark.unit
 
@@ -117,6 +118,18 @@ def test_a_folder_that_is_a_link_is_refused(folder, tmp_path_factory, layout, pl
     what = re.escape(f"{folder / place}: a link to a folder, and DVC does not see")
     with pytest.raises(OctetError, match=f"{what} .* changes\\. Put the folder itself there"):
         open_split(folder, "test", classes)
+
+
+def test_a_link_that_came_after_the_evaluation(folder, tmp_path_factory):
+    """`dvc repro` sees nothing of it; `make check` does."""
+    whole, elsewhere = tmp_path_factory.mktemp("links") / "link", tmp_path_factory.mktemp("elsewhere")
+    whole.symlink_to(folder)
+    for data in (folder, whole, folder / "nowhere"):
+        check_links(str(data))
+    (folder / "val" / "owl" / "more" / "new").symlink_to(elsewhere)
+    for data in (folder, whole):
+        with pytest.raises(OctetError, match="val/owl/more/new: a link to a folder, and DVC does not see"):
+            check_links(str(data))
 
 
 def test_a_link_to_the_whole_data_set_and_links_to_images_are_followed(folder, tmp_path_factory):
