@@ -2,8 +2,8 @@
 
 Three facts make the order short; docs/best.md has the figures behind them.
 
-1. The speed depends on the target and on which layers are int8, and not on where the scales or the integers come from. So the
-   targets come first, and the speed of a target counts for all that is tried on it.
+1. The speed depends on the engine, the target and which layers are int8, and not on where the scales or the integers come from. So
+   the targets come first, and the speed of a target counts for all that is tried on it.
 2. What a calibrator, the scales of weights, GPTQ and equalization win or lose adds up, nearly: each is tried alone, and then
    those that win together. 8 candidates stand for all 48 combinations.
 3. Layers in fp32 cost speed. So mixed precision is tried where nothing else keeps the budget, from the settings that lose
@@ -41,12 +41,13 @@ class Candidate:
     """Settings that are measured, by default those of a new params.yaml; what they do not say is as the model's entry has it.
 
     Args:
-        target: A target profile.
+        target: A target profile; empty where the engine is another than ncnn, for which there are none.
         method: A calibrator.
         weights: How the weights' scales are found.
         rounding: nearest or gptq.
         equalize: Are channels scaled alike before?
         budget: What mixed precision has to keep; None: no layer stays in fp32 for it.
+        engine: What runs it. GPTQ, equalization and mixed precision are for ncnn alone.
     """
 
     target: str
@@ -55,6 +56,7 @@ class Candidate:
     rounding: str = "nearest"
     equalize: bool = False
     budget: Budget | None = None
+    engine: str = "ncnn"
 
     def __str__(self) -> str:
         """Its name in tables and experiments.
@@ -62,7 +64,7 @@ class Candidate:
         >>> str(Candidate("dotprod", "kl", equalize=True, budget=Budget("top1", 0.1)))
         'dotprod-kl-equalized-mixed-top1-0.1'
         """
-        parts = [self.target, self.method, *(["mse-weights"] if self.weights == "mse" else [])]
+        parts = [self.target or self.engine, self.method, *(["mse-weights"] if self.weights == "mse" else [])]
         parts += ["gptq"] * (self.rounding == "gptq") + ["equalized"] * self.equalize
         return "-".join([*parts, *([f"mixed-{self.budget.metric}-{self.budget.most:g}"] if self.budget else [])])
 
@@ -72,13 +74,16 @@ class Candidate:
         Args:
             n_images: On how many hold-out images mixed precision keeps its budget.
         """
+        calibrate = {"method": self.method, "weights": self.weights}
+        if self.engine != "ncnn":
+            return {"calibrate": calibrate}
         mixed: dict[str, Any] = {"metric": "none"}
         if self.budget:
             mixed = {"metric": self.budget.metric, "budget": self.budget.most, "images": n_images}
         return {
             "target": self.target,
             "equalize": self.equalize,
-            "calibrate": {"method": self.method, "weights": self.weights},
+            "calibrate": calibrate,
             "rounding": {"method": self.rounding},
             "mixed_precision": mixed,
         }
@@ -106,23 +111,33 @@ class Space:
         own: The settings that count today: they are measured first, whatever they are.
         targets: The targets, each of which is tried with Candidate's defaults first.
         methods: The calibrators other than the default, the most promising first.
+        engines: The engines beside ncnn.
     """
 
     own: Candidate
     targets: Sequence[str]
     methods: Sequence[str]
+    engines: Sequence[str] = ()
+
+    @property
+    def starts(self) -> list[Candidate]:
+        """What the changes begin with: the defaults, on each target, and in each other engine."""
+        return [*map(Candidate, self.targets), *(Candidate("", engine=name) for name in self.engines)]
 
     def changes(self, candidate: Candidate) -> Iterator[tuple[str, Candidate]]:
         """The candidate with one thing changed, and what; cheap and promising ones first."""
         methods = [("method", replace(candidate, method=name)) for name in self.methods]
         other_weights = "mse" if candidate.weights == "absmax" else "absmax"
         other_rounding = "gptq" if candidate.rounding == "nearest" else "nearest"
+        is_ncnn = candidate.engine == "ncnn"
         yield from methods[:1]
-        yield "rounding", replace(candidate, rounding=other_rounding)
+        if is_ncnn:
+            yield "rounding", replace(candidate, rounding=other_rounding)
         yield from methods[1:2]
         yield "weights", replace(candidate, weights=other_weights)
         yield from methods[2:]
-        yield "equalize", replace(candidate, equalize=not candidate.equalize)
+        if is_ncnn:
+            yield "equalize", replace(candidate, equalize=not candidate.equalize)
 
 
 def next_candidate(space: Space, measured: Results, budget: Budget) -> Candidate | None:
@@ -133,10 +148,9 @@ def next_candidate(space: Space, measured: Results, budget: Budget) -> Candidate
         measured: All that was measured.
         budget: What int8 may lose.
     """
-    plain = [Candidate(target) for target in space.targets]
-    if unknown := next((one for one in (space.own, *plain) if one not in measured), None):
+    if unknown := next((one for one in (space.own, *space.starts) if one not in measured), None):
         return unknown
-    for start in sorted(plain, key=lambda one: -_speed(measured[one])):
+    for start in sorted(space.starts, key=lambda one: -_speed(measured[one])):
         best = fastest(measured, budget)
         if measured[start].speedup is None or (best and _speed(measured[start]) < _speed(measured[best])):
             break
@@ -145,10 +159,10 @@ def next_candidate(space: Space, measured: Results, budget: Budget) -> Candidate
         if following := _next_change(space, start, measured, budget):
             return following
         mixed = replace(_least(start, measured, budget), budget=budget)
-        if mixed not in measured:
+        if start.engine == "ncnn" and mixed not in measured:
             return mixed
     chosen = fastest(measured, budget)
-    return chosen and _next_change(space, Candidate(chosen.target), measured, budget)
+    return chosen and _next_change(space, Candidate(chosen.target, engine=chosen.engine), measured, budget)
 
 
 def fastest(measured: Results, budget: Budget) -> Candidate | None:
@@ -181,7 +195,8 @@ def _least(start: Candidate, measured: Results, budget: Budget) -> Candidate:
 
 
 def _on_target(start: Candidate, measured: Results) -> list[Candidate]:
-    return [one for one in measured if one.target == start.target and one.budget is None]
+    at = (start.engine, start.target)
+    return [one for one in measured if (one.engine, one.target) == at and one.budget is None]
 
 
 def _speed(result: Measured) -> float:

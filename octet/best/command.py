@@ -15,7 +15,7 @@ from octet.core.errors import OctetError
 from octet.core.folder import ModelFolder
 from octet.core.params import Model
 from octet.data import preprocess
-from octet.data.images import split_images
+from octet.data.images import Images, split_images
 from octet.project import entries
 
 IMAGES = {"kl": 1000, "top1": 5000}  # hold-out images, where a user does not say how many
@@ -49,9 +49,9 @@ def find_best(
     if not (math.isfinite(minutes) and minutes > 0):
         raise OctetError(f"MINUTES={minutes:g}: expected a number of minutes above 0")
     experiments.check_git(name, entry)
-    n_images = _hold_out(name, entry, budget, n_images or IMAGES[budget.metric])
+    images = _hold_out(name, entry, budget, IMAGES[budget.metric] if n_images is None else n_images)
     with tempfile.TemporaryDirectory(prefix="octet-best-") as scratch:
-        search = Search(Task(name, entry, budget, 60 * minutes, n_images, device), Path(scratch), folder / "best.json")
+        search = Search(Task(name, entry, budget, 60 * minutes, images, device), Path(scratch), folder / "best.json")
         try:
             finished = search.run()
         finally:
@@ -77,8 +77,12 @@ def find_best(
     )
     if choice.candidate is None:
         raise OctetError(f"{choice.why}. params.yaml stays as it is. Allow more, or give more MINUTES")
-    written = entries.set_settings(name, choice.candidate.settings(n_images))
-    print(f"{choice.why}. params.yaml has it{'' if written else ' already'}; make quantize MODEL={name} makes it.")
+    written = entries.set_settings(name, choice.candidate.settings(len(images)))
+    engine = choice.candidate.engine
+    package = "" if engine == "ncnn" else f", and make package MODEL={name} ENGINE={engine} packs it"
+    print(
+        f"{choice.why}. params.yaml has it{'' if written else ' already'}; make quantize MODEL={name} makes it{package}."
+    )
 
 
 def _budget(drop: float | None, kl: float | None, entry: Model) -> Budget:
@@ -94,8 +98,8 @@ def _budget(drop: float | None, kl: float | None, entry: Model) -> Budget:
     return Budget("kl", kl) if kl is not None else Budget("top1", entry.max_drop_pt if drop is None else drop)
 
 
-def _hold_out(name: str, entry: Model, budget: Budget, wanted: int) -> int:
-    """On how many hold-out images int8 is judged: as many as there are, at most.
+def _hold_out(name: str, entry: Model, budget: Budget, wanted: int) -> Images:
+    """The hold-out images on which int8 is judged: as many as there are, at most.
 
     Raises:
         OctetError: They cannot judge it.
@@ -106,7 +110,7 @@ def _hold_out(name: str, entry: Model, budget: Budget, wanted: int) -> int:
         raise OctetError(f"IMAGES={wanted}: expected 1 at least")
     images = split_images(entry.data, "train", steps, wanted, "IMAGES")
     if budget.metric == "kl":
-        return len(images)
+        return images
     if images.labels is None:
         raise OctetError(
             f"{entry.data}: the training images have no labels, so there is no drop in top-1: give KL=… instead of DROP"
@@ -117,4 +121,4 @@ def _hold_out(name: str, entry: Model, budget: Budget, wanted: int) -> int:
             f"a budget of {budget}: one of {len(images):,} hold-out images is {100 / len(images):.2g} points already; give "
             f"IMAGES={least} or more, a larger DROP, or KL"
         )
-    return len(images)
+    return images

@@ -22,8 +22,7 @@ from octet.project.git import git
 from octet.project.track import untracked_files
 
 STAGES = ("evaluate_fp32", "evaluate_int8")  # with all that they need
-_MET_BY_STAGES = ("fp32.param", "fp32.bin", "int8.param", "int8.bin", "int8.table", "plan.json")
-_PREDICTIONS = ("fp32.predictions.csv", "int8.predictions.csv")
+ENGINE_STAGES = ("evaluate_engines",)
 _END_S = 10  # for a DVC that is told to stop
 
 
@@ -66,12 +65,15 @@ def check_git(name: str, entry: Model) -> None:
         )
 
 
-def run(name: str, settings: Mapping[str, Any], label: str, copied: Sequence[Path], seconds: float) -> None:
+def run(
+    name: str, settings: Mapping[str, Any], stages: Sequence[str], label: str, copied: Sequence[Path], seconds: float
+) -> None:
     """Runs an experiment, unless there is one of that name.
 
     Args:
         name: The model's.
         settings: Its settings, as an entry of params.yaml has them.
+        stages: The stages that it needs, and all before them.
         label: The experiment's name.
         copied: Files that git does not have and the experiment needs.
         seconds: How long it may take.
@@ -85,7 +87,7 @@ def run(name: str, settings: Mapping[str, Any], label: str, copied: Sequence[Pat
     words = ["exp", "run", "--temp", "--quiet", "--name", label]
     words += [word for key, value in _flat(settings) for word in ("-S", f"++models.{name}.{key}={value}")]
     words += [word for path in copied for word in ("-C", str(path))]
-    command = [sys.executable, "-m", "dvc", *words, *(f"{stage}@{name}" for stage in STAGES)]
+    command = [sys.executable, "-m", "dvc", *words, *(f"{stage}@{name}" for stage in stages)]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True
     )
@@ -99,19 +101,23 @@ def run(name: str, settings: Mapping[str, Any], label: str, copied: Sequence[Pat
         raise Failed(_reason(output))
 
 
-def fetch(name: str, label: str, folder: Path) -> ModelFolder:
-    """A model's files as an experiment has them.
+def fetch(name: str, label: str, engine: str, folder: Path) -> ModelFolder:
+    """A model's files as an experiment has them: those that judge int8.
 
     Args:
         name: The model's.
         label: The experiment's name.
+        engine: Whose int8.
         folder: Where the files are put.
     """
     from dvc.api import DVCFileSystem
 
     experiment = DVCFileSystem(rev=_revision(label))
     there = ModelFolder(name, folder)
-    for path in [there.models / file for file in _MET_BY_STAGES] + [there.metrics / file for file in _PREDICTIONS]:
+    files = [*there.int8, there.table, there.predictions("int8")]
+    if engine != "ncnn":
+        files = [there.engine(engine), there.engine_layers]
+    for path in [there.predictions("fp32"), *files]:
         path.parent.mkdir(parents=True, exist_ok=True)
         experiment.get_file(path.relative_to(folder).as_posix(), str(path))
     return there
@@ -123,7 +129,8 @@ def _flat(settings: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, 
         if isinstance(value, Mapping):
             yield from _flat(value, f"{before}{key}.")
         else:
-            yield f"{before}{key}", str(value).lower() if isinstance(value, bool) else str(value)
+            words = f"[{','.join(value)}]" if isinstance(value, list) else str(value)
+            yield f"{before}{key}", words.lower() if isinstance(value, bool) else words
 
 
 def _revision(label: str) -> str:

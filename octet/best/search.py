@@ -6,23 +6,23 @@ import hashlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from octet.best import experiments
 from octet.best.candidates import Budget, Candidate, Space, next_candidate
 from octet.best.experiments import Failed, OutOfTime
 from octet.best.inputs import digest
-from octet.best.loss import Loss
+from octet.best.judge import judge
 from octet.best.record import Measurement, Record
-from octet.best.speed import Stopwatch, kernels
+from octet.best.speed import Stopwatch
 from octet.best.tuning import fitting_targets, tuned_profile
 from octet.core import registry
+from octet.core.engines.engine import timed
 from octet.core.folder import ModelFolder
 from octet.core.params import Model
 from octet.core.progress import bar
-from octet.evaluate.pairs import read_pairs
-from octet.graph.layers import is_int8
+from octet.data.images import Images
 from octet.graph.targets import FOLDER
-from octet.ncnn.net import load_net
 from octet.project.track import is_tracked
 
 TUNING = 0.25  # of the time, at most, for a target profile
@@ -44,7 +44,7 @@ class Task:
         entry: Its entry.
         budget: What int8 may lose.
         seconds: For how long it is searched.
-        n_images: On how many hold-out images int8 is judged.
+        images: The hold-out images on which int8 is judged.
         device: Where it is timed; None: on this machine.
     """
 
@@ -52,7 +52,7 @@ class Task:
     entry: Model
     budget: Budget
     seconds: float
-    n_images: int
+    images: Images
     device: str | None = None
 
 
@@ -72,7 +72,7 @@ class Search:
         self.task, self._path, self._scratch = task, path, scratch
         self._end = time.monotonic() + task.seconds
         self._folder = ModelFolder(task.model)
-        self._inputs = digest(self._folder, task.entry, task.n_images)
+        self._inputs = digest(self._folder, task.entry, len(task.images))
         self._record = Record.load(path)
         self._stopwatch = Stopwatch(self._folder, task.device, scratch)
 
@@ -96,7 +96,7 @@ class Search:
                 while candidate := next_candidate(self.space(), self.measured(), self.task.budget):
                     minutes, seconds = divmod(int(max(self._left_s(), 0)), 60)
                     shown.set_description(f"best, {minutes}:{seconds:02} left, {candidate}")
-                    if there := self.measure(candidate):
+                    if (there := self.measure(candidate)) and candidate.engine == "ncnn":
                         self._tune(there)
                     shown.update()
             except OutOfTime:
@@ -128,7 +128,8 @@ class Search:
         usable = [name for name in known if not registry.calibrator_needs(name).missing]
         order = [*(name for name in _METHODS if name in usable), *(name for name in usable if name not in _METHODS)]
         methods = [name for name in order if name != Candidate(entry.target).method]
-        return Space(own, fitting_targets(self._stopwatch.net, entry.target), methods)
+        engines = [] if self.task.device else timed(entry.onnx_engines)
+        return Space(own, fitting_targets(self._stopwatch.net, entry.target), methods, engines)
 
     def measure(self, candidate: Candidate) -> ModelFolder | None:
         """Measures a candidate and remembers it.
@@ -145,24 +146,34 @@ class Search:
         profile = FOLDER / f"{candidate.target}.yaml"
         copied = [profile] if profile.is_file() and not is_tracked(profile) else []
         try:
-            settings = candidate.settings(self.task.n_images) | {
-                "evaluate": {"split": "train", "limit": self.task.n_images}
-            }
-            experiments.run(self.task.model, settings, name, copied, self._left_s())
+            experiments.run(
+                self.task.model, self._settings(candidate), _stages(candidate), name, copied, self._left_s()
+            )
         except Failed as failed:
             self._record.measurements[name] = Measurement(candidate, failure=failed.why)
             self._record.save(self._path)
             return None
-        there = experiments.fetch(self.task.model, name, self._scratch)
-        net = load_net(*there.int8)
-        loss, key = Loss.of(read_pairs(there)), kernels(net.layers)
+        there = experiments.fetch(self.task.model, name, candidate.engine, self._scratch)
+        judged = judge(there, candidate.engine, self.task.images)
         speedups = self._record.speedups.setdefault(self.place, {})
-        if key not in speedups:
-            speedups[key] = self._stopwatch.speedup(there.int8)
-        n_int8 = sum(map(is_int8, net.layers))
-        self._record.measurements[name] = Measurement(candidate, loss, key, n_int8)
+        if judged.kernels not in speedups:
+            speedups[judged.kernels] = self._speedup(there, candidate.engine)
+        self._record.measurements[name] = Measurement(candidate, judged.loss, judged.kernels, judged.n_int8)
         self._record.save(self._path)
         return there
+
+    def _settings(self, candidate: Candidate) -> dict[str, Any]:
+        """What the experiment sets, beside the candidate's settings: that it is judged on hold-out images."""
+        settings = candidate.settings(len(self.task.images))
+        settings["evaluate"] = {"split": "train", "limit": len(self.task.images)}
+        if candidate.engine != "ncnn":  # nor do others take time, or what a layer costs there
+            settings |= {"engines": ["ncnn", candidate.engine], "analyze": {"images": 1}}
+        return settings
+
+    def _speedup(self, there: ModelFolder, engine: str) -> float:
+        if engine == "ncnn":
+            return self._stopwatch.speedup(there.int8)
+        return self._stopwatch.engine_speedup(engine, there.engine(engine))
 
     def _tune(self, there: ModelFolder) -> None:
         """Lets the tuner look for a profile, once for a machine or device."""
@@ -171,3 +182,7 @@ class Search:
             return
         self._record.tuned[self.place] = tuned_profile(there, self._stopwatch, TUNING * self.task.seconds, out)
         self._record.save(self._path)
+
+
+def _stages(candidate: Candidate) -> tuple[str, ...]:
+    return experiments.STAGES if candidate.engine == "ncnn" else experiments.ENGINE_STAGES

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from octet.core.engines.engine import load
 from octet.core.errors import OctetError
 from octet.core.files import figure
 from octet.core.folder import ModelFolder, NcnnFiles
 from octet.core.text import printable
+from octet.ncnn.engine import Engine, Floats
 from octet.ncnn.layer import Layer
 from octet.ncnn.machine import machine, processor
 from octet.ncnn.net import load_net
 from octet.tune.bench import Bench
 from octet.tune.command import input_shape
+from octet.tune.compare import Round, Timer, in_turn
 
 if TYPE_CHECKING:
     from octet.device.session import Session
@@ -91,17 +94,42 @@ class Stopwatch:
         Args:
             int8: The model.
         """
-        rounds, start = self._bench.rounds(self.fp32, int8), time.monotonic()
-        pairs: list[npt.NDArray[np.float64]] = []
-        while len(pairs) < LEAST_ROUNDS or (len(pairs) < ROUNDS and time.monotonic() - start < _SECONDS):
-            pairs.append(rounds(len(pairs) % 2 == 1))
+        ratio = _ratio(self._bench.rounds(self.fp32, int8))
         self._bench.forget(int8)
-        ratios = [float(np.median(times[:, 0]) / np.median(times[:, 1])) for times in pairs]
-        return figure(float(np.median(ratios)))
+        return ratio
+
+    def engine_speedup(self, engine: str, model: Path) -> float:
+        """The same of another engine's int8, on this machine, by the clock: its threads are its own.
+
+        Args:
+            engine: Its name.
+            model: Its ONNX file.
+        """
+
+        def timer(run: Callable[[Floats], Floats]) -> Timer:
+            def once() -> float:
+                start = time.perf_counter_ns()
+                run(self._bench.image)
+                return (time.perf_counter_ns() - start) / 1000
+
+            for _ in range(2):
+                once()
+            return once
+
+        return _ratio(in_turn(lambda: timer(Engine(*self.fp32)), lambda: timer(load(engine, model))))
 
     def close(self) -> None:
         """Removes the networks from a device."""
         self._bench.clean()
+
+
+def _ratio(rounds: Round) -> float:
+    """How many times as fast as the first the second is: the median of the rounds."""
+    start = time.monotonic()
+    pairs: list[npt.NDArray[np.float64]] = []
+    while len(pairs) < LEAST_ROUNDS or (len(pairs) < ROUNDS and time.monotonic() - start < _SECONDS):
+        pairs.append(rounds(len(pairs) % 2 == 1))
+    return figure(float(np.median([np.median(times[:, 0]) / np.median(times[:, 1]) for times in pairs])))
 
 
 def _session(name: str) -> Session:

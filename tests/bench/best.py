@@ -23,7 +23,10 @@ from octet.best.record import Measurement
 from octet.best.search import Search, Task
 from octet.core import params
 from octet.core.errors import run
+from octet.core.folder import ModelFolder
 from octet.core.text import table
+from octet.data import preprocess
+from octet.data.images import split_images
 from octet.ncnn.machine import machine
 
 RANDOM = 40
@@ -55,12 +58,14 @@ def compare(model: str, budget: Budget, minutes: float, images: int, count: int)
     shutil.rmtree(folder, ignore_errors=True)
     with tempfile.TemporaryDirectory() as scratch:
         start = time.monotonic()
-        search = Search(Task(model, entry, budget, 60 * minutes, images), Path(scratch), folder / "best.json")
+        steps = preprocess.load(ModelFolder(model).preprocess)
+        hold_out = split_images(entry.data, "train", steps, images, "--images")
+        search = Search(Task(model, entry, budget, 60 * minutes, hold_out), Path(scratch), folder / "best.json")
         search.run()
         took = time.monotonic() - start
         found = search.measured()
         chosen = choose(found, budget).candidate
-        others = Search(Task(model, entry, budget, FOREVER, images), Path(scratch), folder / "random.json")
+        others = Search(Task(model, entry, budget, FOREVER, hold_out), Path(scratch), folder / "random.json")
         for number, one in enumerate(settings(search.space(), budget, count), 1):
             print(f"{model}, {budget}: {number} of {count}: {one}", file=sys.stderr)
             others.measure(one)

@@ -126,6 +126,19 @@ def test_the_order_finds_at_least_what_any_of_the_combinations_would():
         assert found[chosen].speedup == max(one.speedup or 0 for one in kept)
 
 
+def test_other_engines_are_tried_by_what_reaches_them():
+    space = replace(SPACE, engines=["openvino"])
+    world = World({"kl": -0.3}, SPEEDUPS | {"": 3.0})
+    measured = world.search(space, budget := Budget("kl", 0.8e-4))
+    of_engine = [name for name in names(measured) if name.startswith("openvino")]
+    assert of_engine == ["openvino-mse", "openvino-kl", "openvino-minmax", "openvino-mse-mse-weights"]
+    chosen = fastest(measured, budget)
+    assert chosen == Candidate("", "kl", engine="openvino")
+    assert chosen.settings(100) == {"calibrate": {"method": "kl", "weights": "absmax"}}
+    measured = world.search(space, Budget("kl", 0.5e-4))  # no mixed precision there: ncnn's layers have to do
+    assert fastest(measured, Budget("kl", 0.5e-4)).budget
+
+
 def test_a_search_goes_on_wherever_it_stopped():
     world = World({"gptq": -0.2, "kl": 0.1}, SPEEDUPS)
     whole = world.search(budget=Budget("kl", 0.5e-4))
