@@ -10,11 +10,11 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from octet.core.errors import OctetError
+from octet.core.files import write_bytes
 from octet.core.folder import ModelFolder
 from octet.core.params import FILE, Model
 from octet.core.text import printable
@@ -30,11 +30,8 @@ class OutOfTime(Exception):
     """The time was over before an experiment was."""
 
 
-@dataclass(frozen=True)
 class Failed(Exception):
-    """An experiment failed, and why: a stage's error."""
-
-    why: str
+    """An experiment failed; its text says why: a stage's error."""
 
 
 def check_git(name: str, entry: Model) -> None:
@@ -84,6 +81,7 @@ def run(
     """
     if _revision(label):
         return
+    changed = _changed_files()
     words = ["exp", "run", "--temp", "--quiet", "--name", label]
     words += [word for key, value in _flat(settings) for word in ("-S", f"++models.{name}.{key}={value}")]
     words += [word for path in copied for word in ("-C", str(path))]
@@ -96,7 +94,10 @@ def run(
     except subprocess.TimeoutExpired:
         raise OutOfTime from None
     finally:
-        _end(process)
+        if _end(process):  # DVC takes changes out of the folder for a moment, to carry them into its copy
+            for path, content in changed.items():
+                if not path.is_file() or path.read_bytes() != content:
+                    write_bytes(path, content)
     if process.returncode or not _revision(label):
         raise Failed(_reason(output))
 
@@ -147,13 +148,22 @@ def _reason(output: str) -> str:
     return printable((own or errors or lines or [f"see 'dvc exp run' with {FILE}"])[-1], 600)
 
 
-def _end(process: subprocess.Popen[str]) -> None:
-    """Ends DVC and the stage that it runs, which a killed DVC would leave running."""
+def _changed_files() -> dict[Path, bytes]:
+    """The files that are other than in the last commit, with what is in them."""
+    names = git("diff", "--name-only", "--relative", "-z", "HEAD").text.split("\0")
+    return {path: path.read_bytes() for name in names if name and (path := Path(name)).is_file()}
+
+
+def _end(process: subprocess.Popen[str]) -> bool:
+    """Ends DVC and the stage that it runs, which a killed DVC would leave running; False: it had ended by itself."""
+    if process.poll() is not None:
+        return False
     for number in (signal.SIGINT, signal.SIGKILL):
         if process.poll() is not None:
-            return
+            break
         try:
             os.killpg(process.pid, number)
             process.wait(_END_S)
         except (ProcessLookupError, subprocess.TimeoutExpired):
             continue
+    return True

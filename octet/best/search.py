@@ -150,7 +150,7 @@ class Search:
                 self.task.model, self._settings(candidate), _stages(candidate), name, copied, self._left_s()
             )
         except Failed as failed:
-            self._record.measurements[name] = Measurement(candidate, failure=failed.why)
+            self._record.measurements[name] = Measurement(candidate, failure=str(failed))
             self._record.save(self._path)
             return None
         there = experiments.fetch(self.task.model, name, candidate.engine, self._scratch)

@@ -44,4 +44,10 @@ def test_a_search_ends_goes_on_and_writes_the_entry(project):
     entry = params.load(project.folder / "params.yaml").models["tiny"]
     chosen = next(line for line in done.stdout.splitlines() if line.endswith("chosen")).split()[0]
     assert chosen.startswith(f"{entry.target}-{entry.calibrate.method}")
+
+    # params.yaml differs from the last commit now; the same command goes on all the same
+    done = project.python(*command, "--kl=1", "--minutes=0.2")
+    assert "params.yaml has it" in done.stdout
+    again = json.loads((project.folder / "reports/tiny/best.json").read_text())["measurements"]
+    assert {name: again[name] for name in measured} == measured
     assert (project.folder / "reports/tiny/best.svg").read_text().startswith("<svg xmlns")

@@ -271,6 +271,42 @@ def test_what_does_not_fit_is_said_before_any_work(project, given, message):
         find_best(**(arguments | given), folder=Path("reports"))
 
 
+def test_settings_as_dvc_takes_them():
+    settings = Candidate("dotprod", "kl", equalize=True).settings(10) | {"engines": ["ncnn", "openvino"]}
+    assert list(experiments._flat(settings)) == [
+        ("target", "dotprod"),
+        ("equalize", "true"),
+        ("calibrate.method", "kl"),
+        ("calibrate.weights", "absmax"),
+        ("rounding.method", "nearest"),
+        ("mixed_precision.metric", "none"),
+        ("engines", "[ncnn,openvino]"),
+    ]
+
+
+def test_the_reason_of_a_failure_is_the_stage_s_own():
+    output = "line\nerror: ncnn2int8 cannot do this; take dotprod\nERROR: failed to reproduce 'quantize@net'\n"
+    assert experiments._reason(output) == "ncnn2int8 cannot do this; take dotprod"
+    assert experiments._reason("ERROR: no such stage\n") == "ERROR: no such stage"
+
+
+def test_an_experiment_that_is_ended_leaves_changed_files_as_they_were(project, monkeypatch):
+    """With a DVC that takes params.yaml away and does not come to its end."""
+    experiments.git("init", "-q")
+    experiments.git("add", "params.yaml")
+    experiments.git("-c", "user.name=t", "-c", "user.email=t@t.invalid", "commit", "-qm", "all")
+    Path("params.yaml").write_text(mine := Path("params.yaml").read_text() + "# mine\n")
+    Path("dvc").mkdir()
+    Path("dvc/__init__.py").touch()
+    Path("dvc/__main__.py").write_text(
+        "import time, os\nos.rename('params.yaml', 'away')\nprint('x', flush=True)\ntime.sleep(60)\n"
+    )
+    with pytest.raises(experiments.OutOfTime):
+        experiments.run("net", {}, experiments.STAGES, "label", [], seconds=2)
+    assert Path("away").read_text() == mine
+    assert Path("params.yaml").read_text() == mine
+
+
 def test_what_experiments_need_of_git(project, monkeypatch):
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(Path.cwd().parent))
     with pytest.raises(
