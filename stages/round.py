@@ -1,24 +1,46 @@
-"""round: the weights' integers, where GPTQ chooses them and they do not round to the nearest: rounding.npz."""
+"""round: the weights' integers, where GPTQ or fine-tuning chooses them and they do not round to the nearest: rounding.npz."""
 
-from octet.core.errors import run
-from octet.core.stage import arguments, begin
+from octet.core.errors import OctetError, run
+from octet.core.stage import Stage, arguments, begin
 from octet.data import preprocess
-from octet.data.images import training_images
+from octet.data.images import hold_out_images, training_images
 from octet.quantize import gptq, gptq_weights
+from octet.quantize.gptq_weights import GptqWeights
 from octet.quantize.recipe import Recipe
 
 
 def main() -> None:
     stage = begin(arguments(__doc__).parse_args().model)
-    folder, entry, settings, weights = stage.folder, stage.entry, stage.entry.rounding, {}
-    if settings.method == "gptq":
-        recipe = Recipe.load(folder, entry.target, entry.equalize, entry.keep_fp32, entry.partition, False)
-        steps = preprocess.load(folder.preprocess)
-        images = training_images(entry.data, steps, settings.images, "rounding.images", "round")
-        weights = gptq.gptq_weights(recipe.net, recipe.table, recipe.target, recipe.keep_fp32, images)
-    gptq_weights.save(weights, folder.rounding)
-    by_gptq = f"GPTQ chose the integers of {len(weights)} layers' weights"
-    print(f"{stage.name}: {by_gptq if weights else 'weights round to the nearest'}")
+    method, weights, words = stage.entry.rounding.method, {}, "weights round to the nearest"
+    if method != "nearest":
+        weights, words = (_by_gptq if method == "gptq" else _by_finetuning)(stage)
+    gptq_weights.save(weights, stage.folder.rounding)
+    print(f"{stage.name}: {words}")
+
+
+def _by_gptq(stage: Stage) -> tuple[dict[str, GptqWeights], str]:
+    recipe, steps, count = _recipe(stage), preprocess.load(stage.folder.preprocess), stage.entry.rounding.images
+    images = training_images(stage.entry.data, steps, count, "rounding.images", "round")
+    weights = gptq.gptq_weights(recipe.net, recipe.table, recipe.target, recipe.keep_fp32, images)
+    return weights, f"GPTQ chose the integers of {len(weights)} layers' weights"
+
+
+def _by_finetuning(stage: Stage) -> tuple[dict[str, GptqWeights], str]:
+    from octet.quantize.finetune import finetune  # imports torch, which takes seconds
+
+    data, settings, key = stage.entry.data, stage.entry.rounding.finetune, "rounding.finetune"
+    steps = preprocess.load(stage.folder.preprocess)
+    if not steps.classes:
+        raise OctetError("rounding.method: finetune is for networks that give class scores; take gptq")
+    images = training_images(data, steps, settings.images, f"{key}.images", "round")
+    hold_out = hold_out_images(data, steps, settings.hold_out, f"{key}.hold_out", "round")
+    result = finetune(_recipe(stage), images, hold_out, settings)
+    return result.weights, str(result)
+
+
+def _recipe(stage: Stage) -> Recipe:
+    entry = stage.entry
+    return Recipe.load(stage.folder, entry.target, entry.equalize, entry.keep_fp32, entry.partition, False)
 
 
 if __name__ == "__main__":

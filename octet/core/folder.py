@@ -103,7 +103,7 @@ class ModelFolder:
 
     @property
     def rounding(self) -> Path:
-        """The weights' integers, where GPTQ chose them."""
+        """The weights' integers, where GPTQ or fine-tuning chose them."""
         return self.models / "rounding.npz"
 
     @property

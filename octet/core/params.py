@@ -76,16 +76,34 @@ class Calibrate(Section):
         return images
 
 
+class Finetune(Section):
+    """How long is an int8 model fine-tuned, and on what? Only read where rounding.method is finetune; all may be left out."""
+
+    images: int = ask("On how many training images?", 8000, default=8000, ge=1)
+    """From the front of the split, balanced over the classes; no labels are read."""
+    hold_out: int = ask("How many others decide which state is kept?", 1000, default=1000, ge=1)
+    """From the end of the training split."""
+    steps: int = ask("How many steps?", 500, default=500, ge=1)
+    """What it takes grows with them, with `batch` and with the network: `docs/finetune.md` has times."""
+    batch: int = ask("How many images a step?", 32, default=32, ge=2)
+    """All of them are in memory at once, with what every layer gives for them."""
+    rate: float = ask("How far does a step move the weights?", 1.0, default=1.0, gt=0, le=100)
+    """As a multiple of Octet's own rates."""
+    seed: int = ask("Which order of the images?", 0, default=0, ge=0)
+    """The same seed gives the same bytes on one machine."""
+
+
 class Rounding(Section):
     """How do weights become integers?"""
 
-    method: Annotated[Literal["nearest", "gptq"], FormerValues({"learned": "gptq"})] = ask(
-        "To the nearest, or by GPTQ?", "nearest"
+    method: Annotated[Literal["nearest", "gptq", "finetune"], FormerValues({"learned": "gptq"})] = ask(
+        "To the nearest, by GPTQ, or by fine-tuning?", "nearest"
     )
     """`gptq` chooses the integers of a layer together, from what the layer reads, so that their errors cancel. The bias takes up
-    the mean error."""
+    the mean error. `finetune` trains all int8 layers with ncnn's arithmetic, taught by fp32: minutes (`docs/finetune.md`)."""
     images: int = ask("From how many training images does GPTQ learn?", 64, ge=1)
     """Only read where the method is gptq."""
+    finetune: Finetune = Field(default=Finetune())
 
 
 class Analyze(Section):

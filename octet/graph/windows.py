@@ -26,26 +26,35 @@ def windows(layer: Layer, values: npt.NDArray[T], border: np.generic | float = 0
     Returns:
         A view of shape (C, output height, output width, kernel height, kernel width).
     """
-    kernel, stride, dilation = (_both(layer, name) for name in ("kernel", "stride", "dilation"))
-    extent = dilation[0] * (kernel[0] - 1) + 1, dilation[1] * (kernel[1] - 1) + 1
-    sides = _border(layer, (values.shape[1], values.shape[2]), extent, stride)
+    stride, dilation, extent = _both(layer, "stride"), _both(layer, "dilation"), _extent(layer)
+    sides = [(0, 0), *border_sizes(layer, (values.shape[1], values.shape[2]))]
     whole = sliding_window_view(np.pad(values, sides, constant_values=border), extent, (1, 2))  # type: ignore[call-overload]  # numpy's stub knows one axis
     view: npt.NDArray[T] = whole[:, :: stride[0], :: stride[1], :: dilation[0], :: dilation[1]]
     return view
 
 
+def border_sizes(layer: Layer, size: tuple[int, int]) -> list[tuple[int, int]]:
+    """How many values a convolution reads around its input: in front of it and behind, by height and width.
+
+    Args:
+        layer: A Convolution or ConvolutionDepthWise.
+        size: Its input's height and width.
+    """
+    left, right, top, bottom = (integer(layer, f"pad_{side}") for side in ("left", "right", "top", "bottom"))
+    if left not in (SAME_UPPER, SAME_LOWER):
+        return [(top, bottom), (left, right)]
+    sizes = zip(size, _extent(layer), _both(layer, "stride"), strict=True)
+    whole = [max(e + (n - 1) // s * s - n, 0) for n, e, s in sizes]
+    halves = [(n // 2, n - n // 2) for n in whole]
+    return halves if left == SAME_UPPER else [half[::-1] for half in halves]
+
+
+def _extent(layer: Layer) -> tuple[int, int]:
+    """How far a kernel reaches, by height and width."""
+    kernel, dilation = _both(layer, "kernel"), _both(layer, "dilation")
+    return dilation[0] * (kernel[0] - 1) + 1, dilation[1] * (kernel[1] - 1) + 1
+
+
 def _both(layer: Layer, name: str) -> tuple[int, int]:
     """A parameter's values by height and width."""
     return integer(layer, f"{name}_h"), integer(layer, f"{name}_w")
-
-
-def _border(
-    layer: Layer, size: tuple[int, int], extent: tuple[int, int], stride: tuple[int, int]
-) -> list[tuple[int, int]]:
-    """How many values there are around the input, by axis: in front of it and behind."""
-    left, right, top, bottom = (integer(layer, f"pad_{side}") for side in ("left", "right", "top", "bottom"))
-    if left not in (SAME_UPPER, SAME_LOWER):
-        return [(0, 0), (top, bottom), (left, right)]
-    whole = [max(e + (n - 1) // s * s - n, 0) for n, e, s in zip(size, extent, stride, strict=True)]
-    halves = [(n // 2, n - n // 2) for n in whole]
-    return [(0, 0), *(halves if left == SAME_UPPER else [half[::-1] for half in halves])]

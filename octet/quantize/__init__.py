@@ -6,6 +6,7 @@ ncnn2int8.py    the files as ncnn2int8 writes them, byte for byte
 int8_files.py   written, read back and run before they get their names
 fp32_layers.py  why layers stayed in fp32
 gptq.py         the weights' integers chosen together; gptq_weights.py: their file
+finetune.py     the weights and all scales trained; simulation.py, torch_layers.py: ncnn's arithmetic with gradients
 mixed_precision.py, sensitivity.py   which layers stay in fp32 under a budget, by what each loses
 
     >>> import numpy as np

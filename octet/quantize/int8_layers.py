@@ -51,22 +51,26 @@ def make_int8(layer: Layer, table: Table, target: Target, where: str) -> None:
 
 
 def take_gptq_weights(layer: Layer, chosen: GptqWeights, target: Target) -> None:
-    """Gives an int8 layer the integers that GPTQ chose, and the change of its bias.
+    """Gives an int8 layer the integers that GPTQ or fine-tuning chose, the change of its bias, and scales that were learned.
 
     Args:
         layer: An int8 layer, which is changed.
-        chosen: What GPTQ chose for it.
+        chosen: What was chosen for it.
         target: Says which integers may be.
 
     Raises:
         OctetError: They are another layer's, or another target's.
     """
     levels = target.weight_levels(layer)
-    if chosen.weight.size != layer.weights["weight"].data.size or np.abs(chosen.weight.astype(int)).max() > levels:
+    fits = chosen.weight.size == layer.weights["weight"].data.size and np.abs(chosen.weight.astype(int)).max() <= levels
+    learned = {"weight_scales": chosen.weight_scales, "input_scale": chosen.input_scale}
+    scales = {role: Tensor(values) for role, values in learned.items() if values is not None}
+    if not fits or any(tensor.data.size != layer.weights[role].data.size for role, tensor in scales.items()):
         raise OctetError(
             f"layer {layer.name}: its {chosen.weight.size} rounded weights are not for this model and target; run the stage round"
         )
     layer.weights["weight"] = Tensor(chosen.weight, TAG_INT8)
+    layer.weights |= scales
     zero_points.add_to_bias(layer, chosen.bias)
 
 

@@ -1,0 +1,242 @@
+"""Fine-tuning: the simulation beside ncnn itself, what it learns, and what becomes of it in the int8 model."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from octet.calibrate.calibrate import calibrate
+from octet.core import params
+from octet.core.errors import OctetError
+from octet.core.logits import decibels, kl_divergence
+from octet.graph.profiles import target
+from octet.graph.targets import Target
+from octet.ncnn.engine import Engine, logits
+from octet.ncnn.layer import Layer
+from octet.ncnn.net import Net
+from octet.quantize import finetune as finetuning
+from octet.quantize import torch_layers
+from octet.quantize.finetune import finetune
+from octet.quantize.gptq_weights import GptqWeights, load, save
+from octet.quantize.quantize import quantize
+from octet.quantize.recipe import Recipe
+from octet.quantize.simulation import Simulation
+from tests import nets
+
+pytestmark = pytest.mark.unit
+
+TARGETS = [target("ncnn2int8"), target("dotprod"), Target("t", winograd=False, asymmetric=True)]
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch):
+    """Tests run in as many processes as there are cores: threads would wait for one another."""
+    monkeypatch.setattr(finetuning, "THREADS", 1)
+
+
+targets = pytest.mark.parametrize("profile", TARGETS, ids=lambda profile: profile.name)
+
+
+def mobile():
+    """Depthwise layers between 1x1 convolutions, around a sum, all of it as MobileNetV2 has it: 3x8x8 in."""
+    return Net(
+        [
+            Layer("Input", "in0", [], ["in0"]),
+            nets.conv("conv_1", "in0", "1", 3, 16, stride=2, seed=1),
+            Layer("Split", "split_1", ["1"], ["2", "3"]),
+            nets.conv("conv_2", "2", "4", 16, 24, kernel=1, seed=2),
+            nets.conv("dw_3", "4", "5", 24, 24, groups=24, seed=3),
+            nets.conv("conv_4", "5", "6", 24, 16, kernel=1, seed=4, relu=False),
+            Layer("BinaryOp", "add_1", ["3", "6"], ["7"], {0: "0"}),
+            nets.conv("conv_5", "7", "8", 16, 24, seed=5),
+            Layer("Pooling", "gap_1", ["8"], ["9"], {0: "1", 4: "1"}),
+            nets.linear("fc", "9", "out0", 24, 4, seed=6),
+        ]
+    )
+
+
+def recipe(net, profile):
+    table = calibrate(net, nets.images(32), nets.settings("minmax"), profile)
+    return Recipe(net, table, profile, (), frozenset(), "table")
+
+
+def simulation(one):
+    return Simulation(one.net, one.table, one.target, one.target.int8_layers(one.net))
+
+
+def simulated(one, images):
+    with torch.no_grad():
+        return one(torch.from_numpy(np.stack(images))).numpy()
+
+
+def sqnr_db(reference, other):
+    return decibels(np.square(reference).sum(), np.square(other - reference).sum())
+
+
+def engine_logits(net, images):
+    """By ncnn's plain kernels: with packing, depthwise layers take an approximate reciprocal on x86 (tests/simulate.py)."""
+    return logits(Engine.of(net, packing=False), images, "test")
+
+
+@targets
+@pytest.mark.parametrize("net", [nets.small(), mobile()], ids=["resnet", "mobilenet"])
+def test_the_simulation_is_what_ncnn_computes(net, profile):
+    """What differs are last bits of fp32, and the few integers that they tip: far below int8's own noise."""
+    one, images = recipe(net, profile), nets.images(64, seed=1)
+    int8, fp32 = (engine_logits(each, images) for each in (one.int8([]), net))
+    assert sqnr_db(fp32, int8) < 45
+    assert sqnr_db(int8, simulated(simulation(one), images)) > 60
+
+
+@targets
+def test_what_is_learned_is_what_ncnn_computes(profile):
+    """Weights, biases and scales that are all other ones than calibration's, once they are in the files."""
+    one, images = recipe(mobile(), profile), nets.images(64, seed=1)
+    learned, random = simulation(one), torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for values, most in (
+            (learned.steps, 3.0),
+            (learned.biases, 0.1),
+            (learned.weight_scales, 0.2),
+            (learned.input_scales, 0.2),
+        ):
+            for value in values.values():
+                value += most * (2 * torch.rand(value.shape, generator=random) - 1)
+    before = engine_logits(one.int8([]), images)
+    int8 = engine_logits(replace(one, gptq_weights=learned.weights()).int8([]), images)
+    assert sqnr_db(int8, before) < 20
+    assert sqnr_db(int8, simulated(learned, images)) > 60
+
+
+def test_the_teacher_is_fp32():
+    net, images = mobile(), nets.images(8)
+    result = simulation(recipe(net, target("dotprod"))).fp32(torch.from_numpy(np.stack(images))).numpy()
+    assert np.abs(result - logits(Engine.of(net), images, "test")).max() < 1e-5
+
+
+SETTINGS = params.Finetune(images=128, hold_out=64, steps=40, batch=16, rate=2.0)
+
+
+@pytest.mark.parametrize("profile", TARGETS[:2], ids=lambda profile: profile.name)
+def test_the_engine_loses_less(profile):
+    """On images that it neither learned from nor was judged by; the same bytes in every run."""
+    one = recipe(mobile(), profile)
+    images, hold_out, others = nets.images(128, seed=2), nets.images(64, seed=3), nets.images(128, seed=4)
+    result, again = (finetune(one, images, hold_out, SETTINGS) for _ in range(2))
+    assert result.kept
+    assert result.after < result.before
+    for name, weights in result.weights.items():
+        assert all(
+            np.array_equal(a, b)
+            for a, b in zip(vars(weights).values(), vars(again.weights[name]).values(), strict=True)
+        )
+    fp32 = logits(Engine.of(one.net), others, "test")
+    plain, tuned = (
+        kl_divergence(fp32, logits(Engine.of(replace(one, gptq_weights=weights).int8([])), others, "test"))
+        for weights in ({}, result.weights)
+    )
+    assert tuned < 0.8 * plain
+
+
+def test_where_nothing_is_better_the_beginning_is_kept(monkeypatch):
+    monkeypatch.setattr(finetuning, "JUDGED", 1)
+    one, wild = recipe(nets.small(), target("dotprod")), SETTINGS.model_copy(update={"rate": 100.0, "steps": 20})
+    far_off = [20 * image for image in nets.images(32)]
+    result = finetune(one, far_off, nets.images(32, seed=1), wild)
+    assert (result.weights, result.kept, result.after) == ({}, 0, result.before)
+    assert str(result).startswith("fine-tuning found nothing better than calibration's model in 20 steps (KL ")
+
+
+def test_torch_is_left_as_it_was():
+    threads = torch.get_num_threads()
+    finetune(
+        recipe(nets.small(), target("dotprod")),
+        nets.images(4),
+        nets.images(4),
+        SETTINGS.model_copy(update={"steps": 1}),
+    )
+    assert (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()) == (threads, False)
+
+
+def test_layers_that_gradients_cannot_pass_are_named():
+    net = nets.small()
+    net.layers[6] = Layer("Softmax", "soft", ["6"], ["7"], {0: "0"})
+    with pytest.raises(
+        OctetError, match=r"rounding.method: layer soft: fine-tuning knows no Softmax \(known: Convolution"
+    ):
+        finetune(recipe(net, target("dotprod")), nets.images(4), nets.images(4), SETTINGS)
+
+
+def image(channels):
+    return np.random.Generator(np.random.PCG64(5)).normal(0, 1, (channels, 11, 13)).astype(np.float32)
+
+
+LAYERS = [
+    *(
+        Layer("Pooling", "l", ["in0"], ["out0"], {0: kind, 1: "3", 2: "2", 3: "1", **other})
+        for kind in "01"
+        for other in ({5: "0"}, {5: "1"}, {5: "0", 11: "2", 12: "1"}, {5: "1", 6: "1"})
+    ),
+    Layer("Pooling", "l", ["in0"], ["out0"], {0: "1", 7: "1", 8: "4", 18: "2"}),
+    Layer("Pooling", "l", ["in0"], ["out0"], {0: "0", 4: "1"}),
+    Layer("ReLU", "l", ["in0"], ["out0"], {0: "0.1"}),
+    Layer("Clip", "l", ["in0"], ["out0"], {0: "0.0", 1: "0.5"}),
+    *(
+        Layer(kind, "l", ["in0"], ["out0"])
+        for kind in ("HardSigmoid", "HardSwish", "Swish", "Sigmoid", "Mish", "Flatten")
+    ),
+    Layer("BinaryOp", "l", ["in0"], ["out0"], {0: "2", 1: "1", 2: "0.3"}),
+    Layer("Padding", "l", ["in0"], ["out0"], {0: "1", 1: "0", 2: "2", 3: "1", 5: "0.5"}),
+    Layer("ShuffleChannel", "l", ["in0"], ["out0"], {0: "2"}),
+    Layer("Reshape", "l", ["in0"], ["out0"], {0: "-1", 1: "6"}),
+]
+
+
+@pytest.mark.parametrize("one", LAYERS, ids=lambda one: f"{one.type}-{one.params}")
+def test_layers_are_ncnn_s(one):
+    """Every image of a batch by itself."""
+    values = image(6)
+    wanted = np.array(next(Engine.of(Net([Layer("Input", "in0", [], ["in0"]), one])).blobs(values, ["out0"])))
+    batch = torch.from_numpy(np.stack([values * 0, values]))
+    result = torch_layers.layer(one, [batch])[0][1].numpy()
+    assert np.abs(result.reshape(wanted.shape) - wanted).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{3: "2"}, {2: "2", 4: "2"}, {4: "0", 15: "2", 14: "1", 16: "3"}, {4: "-233", 3: "2"}, {4: "-234", 3: "2"}]
+    + [{9: kind, -23310: "2,2.0e-01,6.0e-01"} for kind in "123456"],
+    ids=str,
+)
+@pytest.mark.parametrize("groups", [1, 2, 6])
+def test_convolutions_are_ncnn_s(other, groups):
+    one = nets.conv("l", "in0", "out0", 6, 6, relu=False, groups=groups)
+    one.params |= other
+    values = image(6)
+    wanted = np.array(next(Engine.of(Net([Layer("Input", "in0", [], ["in0"]), one])).blobs(values, ["out0"])))
+    weight, bias = (torch.from_numpy(one.weights[role].data) for role in ("weight", "bias"))
+    result = torch_layers.layer(one, [torch.from_numpy(values[None])], weight, bias)[0][0].numpy()
+    assert np.abs(result - wanted).max() < 1e-5
+
+
+def test_the_file_holds_learned_scales(tmp_path):
+    learned = simulation(recipe(nets.small(), target("dotprod"))).weights()
+    learned["plain"] = GptqWeights(np.zeros(4, np.int8), np.zeros(2, np.float32))
+    save(learned, tmp_path / "a.npz")
+    again = load(tmp_path / "a.npz")
+    assert list(again) == list(learned)
+    assert again["plain"].weight_scales is None
+    assert np.array_equal(again["fc"].weight_scales, learned["fc"].weight_scales)
+    learned["fc"].input_scale[0] = 0
+    save(learned, tmp_path / "b.npz")
+    with pytest.raises(OctetError, match=r"b\.npz: not an \.npz of rounded weights, or damaged"):
+        load(tmp_path / "b.npz")
+
+
+def test_scales_of_another_model():
+    one = recipe(nets.small(), target("dotprod"))
+    learned = simulation(one).weights()
+    learned["fc"] = replace(learned["fc"], weight_scales=np.ones(3, np.float32))
+    with pytest.raises(OctetError, match="layer fc: its 32 rounded weights are not for this model and target"):
+        quantize(one.net, one.table, one.target, [], "t", learned)
