@@ -94,6 +94,24 @@ def test_another_size_ends_the_example(tmp_path, monkeypatch):
         run(tmp_path, "wide.png", monkeypatch)
 
 
+@pytest.mark.parametrize("file", ["int8.bin", "int8.param"])
+@pytest.mark.parametrize("share", [0, 0.5, 0.99])
+def test_a_damaged_model_ends_the_example(tmp_path, monkeypatch, file, share):
+    """ncnn says that it cannot load it, and ends the process when it is run all the same."""
+    example(tmp_path, steps_of("as it is"))
+    data = (tmp_path / file).read_bytes()
+    (tmp_path / file).write_bytes(data[: int(share * len(data))])
+    with pytest.raises(SystemExit, match=r"int8\.param or int8\.bin is damaged: 'sha256sum -c SHA256SUMS' tells which"):
+        run(tmp_path, "small.png", monkeypatch)
+
+
+@pytest.mark.parametrize("name", ["nothing.png", "labels.txt", "."])
+def test_what_is_no_image_ends_the_example(tmp_path, monkeypatch, name):
+    example(tmp_path, steps_of("as it is"))
+    with pytest.raises(SystemExit, match="no image that can be read: "):
+        run(tmp_path, name, monkeypatch)
+
+
 @pytest.mark.parametrize(("case", "more"), [("short edge", ""), ("pillow", ""), ("both", ", OpenCV (cv2)")])
 def test_the_example_asks_for_no_more_than_it_needs(case, more):
     first = python(content(steps_of(case)), ("in0", "out0")).splitlines()[0]
