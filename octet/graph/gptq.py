@@ -211,8 +211,11 @@ def cholesky(matrix: Doubles) -> Doubles:
         below = matrix[start:, columns]
         below -= matrix[start:, :start] @ matrix[columns, :start].T
         corner = np.linalg.cholesky(below[: end - start])
-        below[end - start :] = below[end - start :] @ np.linalg.inv(corner).T
         below[: end - start] = corner
+        if end < len(
+            matrix
+        ):  # of small matrices, as depthwise layers have them by the hundred, it would take most of the time
+            below[end - start :] = below[end - start :] @ np.linalg.inv(corner).T
         matrix[columns, end:] = 0
     return matrix
 

@@ -66,6 +66,7 @@ class _Placing:
     def __init__(self, network: Network, profile: Profile):
         self.network, self.profile, self.readers = network, profile, network.readers()
         self.result, self.quantized = Placement(), set[str]()
+        self.stem = set[str]() if profile.depthwise_stem else self._depthwise_stem()
 
     def placement(self, keep_float: Collection[str]) -> Placement:
         """All of it."""
@@ -126,9 +127,33 @@ class _Placing:
             return "it does not read fp32"
         if layer.input == self.network.input and not self.profile.first:
             return "it reads the network's input"
+        if name in self.stem:
+            return "a depthwise convolution behind the first one loses the most"
         if layer.grouped_1x1 and not self.profile.grouped_1x1:
             return "the engine does not compile some 1x1 convolutions in groups"
         return "it is depthwise" if layer.depthwise and not self.profile.depthwise else ""
+
+    def _depthwise_stem(self) -> set[str]:
+        """The layers that read the network's input, and the depthwise one that alone comes next; none where others do, too."""
+        layers, stem = self.network.layers, set[str]()
+        for first in layers.values():
+            behind = self._layers_behind(first.output) if first.input == self.network.input else set[str]()
+            if len(behind) == 1 and all(name in layers and layers[name].depthwise for name in behind):
+                stem |= {first.name, *behind}
+        return stem
+
+    def _layers_behind(self, tensor: str) -> set[str]:
+        """The names of the layers that read a tensor or what others compute from it, and of the network's output, if it is one."""
+        reached, todo = set[str](), [tensor]
+        while todo:
+            name = todo.pop()
+            reached |= {name} if name == self.network.output else set()
+            for node in self.readers.get(name, []):
+                if node.name in self.network.layers:
+                    reached.add(str(node.name))
+                else:
+                    todo += node.output
+        return reached
 
     def _activation(self, tensor: str) -> onnx.NodeProto | None:
         """The activation that alone reads a tensor, where it does no more than clip from 0 on."""

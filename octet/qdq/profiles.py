@@ -22,6 +22,8 @@ class Profile:
         engine: Its name, as `engines` in params.yaml has it.
         first: The layers that read the network's input, too?
         depthwise: Depthwise convolutions, too?
+        depthwise_stem: A depthwise convolution that alone reads what the first convolution gives, and that one, too? Its
+            error is the same over a plain background, so that it adds up.
         grouped_1x1: 1x1 convolutions in groups, too? OpenVINO 2026.4 does not compile some on processors with AMX («No reorder
             available»).
         outputs: What a convolution computes, too, and not only what it reads?
@@ -33,6 +35,7 @@ class Profile:
     engine: str
     first: bool = False
     depthwise: bool = False
+    depthwise_stem: bool = True
     grouped_1x1: bool = True
     outputs: bool = False
     around: frozenset[str] = frozenset()
@@ -46,6 +49,7 @@ PROFILES = {
         "onnxruntime",
         first=True,
         depthwise=True,
+        depthwise_stem=False,
         outputs=True,
         around=SAME_VALUES | {"Add", "Mul", "AveragePool", "Concat", "GlobalAveragePool", "LeakyRelu", "Sigmoid"},
         int_bias=True,

@@ -252,3 +252,16 @@ def test_a_bias_that_int32_could_not_hold_widens_its_channel_s_weights():
     rounded = weights(layer, Grid(np.float32(1e-6), 0), int_bias=True)
     assert abs(int(rounded.bias[2])) < 2**31
     assert rounded.bias[2] * 1e-6 * float(rounded.scales[2]) == pytest.approx(1e6, rel=1e-3)
+
+
+@pytest.mark.parametrize(("engine", "in_float"), [("onnxruntime", ["first", "depthwise"]), ("tensorrt", [])])
+def test_a_depthwise_layer_right_behind_the_first_stays_in_float_for_onnx_runtime(engine, in_float):
+    """Where nothing else reads what the first one gives, as in MobileNets."""
+    both = Network(residual(), "net.onnx")
+    assert place(both, PROFILES[engine]).float_layers == {}, "the sum reads it, too"
+    model = residual()
+    next(node for node in model.graph.node if node.name == "sum").input[1] = "c3"
+    placement = place(Network(model, "net.onnx"), PROFILES[engine])
+    assert list(placement.float_layers) == in_float
+    (int8,) = quantize(Network(model, "net.onnx"), [PROFILES[engine]], IMAGES, SETTINGS)
+    check(int8, IMAGES[0], "int8.onnx")
