@@ -15,6 +15,7 @@ import statistics
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -124,17 +125,25 @@ def main() -> None:
 
 
 def one_round(clones: list[Clone], model: str, method: str) -> dict[str, list[float]]:
-    """Seconds of both clones, by what ran."""
-    seconds: dict[str, list[float]] = {"all stages of all models": [], f"analyze of {model}": []}
+    """Seconds of both clones, by what ran; they are printed as they come, too."""
+
+    def in_turn(what: str, work: Callable[[Clone], float]) -> list[float]:
+        seconds = [work(clone) for clone in clones]
+        print(f"{what}: {', '.join(f'{value:.1f} s' for value in seconds)}", flush=True)
+        return seconds
+
+    def another_calibrator(clone: Clone) -> float:
+        clone.calibrator(method)
+        return clone.repro(*clone.stages_of(model))
+
     for clone in clones:
         clone.run("git", "checkout", "--quiet", "params.yaml")
-    seconds["all stages of all models"] = [clone.repro("--force", "dvc.yaml") for clone in clones]
-    seconds[f"analyze of {model}"] = [clone.repro("--force", "--single-item", f"analyze@{model}") for clone in clones]
-    for clone in clones:
-        clone.calibrator(method)
-    key = f"another calibrator, {model}"
-    seconds[key] = [clone.repro(*clone.stages_of(model)) for clone in clones]
-    return seconds
+    works: dict[str, Callable[[Clone], float]] = {
+        "all stages of all models": lambda clone: clone.repro("--force", "dvc.yaml"),
+        f"analyze of {model}": lambda clone: clone.repro("--force", "--single-item", f"analyze@{model}"),
+        f"another calibrator, {model}": another_calibrator,
+    }
+    return {what: in_turn(what, work) for what, work in works.items()}
 
 
 def figures(clone: Clone) -> dict[str, object]:
