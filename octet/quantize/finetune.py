@@ -3,8 +3,7 @@
 It begins with the int8 model that calibration gave and learns, by gradients straight through ncnn's rounding
 (octet/quantize/simulation.py), the int8 layers' weights and biases and all scales. The fp32 model is the teacher: what falls
 is the KL divergence of the probabilities from its own (Hinton et al., «Distilling the knowledge in a neural network», 2015),
-so no labels are needed. Most is won by the inputs' scales: the few images with large activations need them more than the many
-without, which only what the network answers can tell. So images are taken as they are: mixed in pairs, they have no such values.
+so no labels are needed. Images are taken as they are: mixed in pairs, they lack the large activations that few of them have.
 
 The optimizer is Adam (Kingma and Ba, ICLR 2015), its rate falls with a cosine. Hold-out images of the training split decide, by
 ncnn itself, which state is kept; where none is better than the beginning, nothing is.
@@ -52,7 +51,7 @@ class Rates:
     weights: float = 0.003
     biases: float = 0.00003
     weight_scales: float = 0.00002
-    input_scales: float = 0.01
+    input_scales: float = 0.001
 
 
 @dataclass(frozen=True)
