@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from octet.best import experiments
-from octet.best.candidates import Budget, Candidate, Space, next_candidate
+from octet.best.candidates import Budget, Candidate, Space, fastest, next_candidate
 from octet.best.experiments import Failed, OutOfTime
 from octet.best.inputs import digest
 from octet.best.judge import judge
@@ -93,15 +94,21 @@ class Search:
         """Measures until the time is over (False) or there is nothing more to try (True)."""
         with bar("best", None, unit="candidate") as shown:
             try:
-                while candidate := next_candidate(self.space(), self.measured(), self.task.budget):
+                while True:
+                    measured = self.measured()
+                    candidate = next_candidate(self.space(), measured, self.task.budget)
                     minutes, seconds = divmod(int(max(self._left_s(), 0)), 60)
-                    shown.set_description(f"best, {minutes}:{seconds:02} left, {candidate}")
-                    if (there := self.measure(candidate)) and candidate.engine == "ncnn":
-                        self._tune(there)
+                    shown.set_description(f"best, {minutes}:{seconds:02} left, {candidate or 'tuning'}")
+                    # Once one keeps the budget, only a profile can be faster; before, others are cheaper and as promising.
+                    is_time_to_tune = candidate is None or fastest(measured, self.task.budget) is not None
+                    if is_time_to_tune and self._tune(measured):
+                        continue
+                    if candidate is None:
+                        return True
+                    self.measure(candidate)
                     shown.update()
             except OutOfTime:
                 return False
-        return True
 
     def experiment(self, candidate: Candidate) -> str:
         """The name of a candidate's experiment: with the checksum of all that its loss depends on."""
@@ -175,13 +182,19 @@ class Search:
             return self._stopwatch.speedup(there.int8)
         return self._stopwatch.engine_speedup(engine, there.engine(engine))
 
-    def _tune(self, there: ModelFolder) -> None:
-        """Lets the tuner look for a profile, once for a machine or device."""
+    def _tune(self, measured: Mapping[Candidate, Measurement]) -> bool:
+        """Lets the tuner look for a profile, once for a machine or device; False: there is nothing to do."""
         out = FOLDER / f"{self.task.model}_{self.task.device or 'best'}.yaml"
-        if self.place in self._record.tuned or out.is_file():
-            return
-        self._record.tuned[self.place] = tuned_profile(there, self._stopwatch, TUNING * self.task.seconds, out)
+        calibrated = next((one for one in measured if one.engine == "ncnn" and measured[one].loss), None)
+        if self.place in self._record.tuned or out.is_file() or calibrated is None:
+            return False
+        if self._left_s() <= 0:
+            raise OutOfTime
+        there = experiments.fetch(self.task.model, self.experiment(calibrated), "ncnn", self._scratch)
+        seconds = min(TUNING * self.task.seconds, self._left_s() / 2)
+        self._record.tuned[self.place] = tuned_profile(there, self._stopwatch, seconds, out)
         self._record.save(self._path)
+        return True
 
 
 def _stages(candidate: Candidate) -> tuple[str, ...]:
