@@ -62,11 +62,13 @@ def choose(measured: Measured, budget: Budget) -> Choice:
     as_fast = [one for one in kept if (kept[one].speedup or 0) >= top * (1 - LEAST)]
     chosen = min(as_fast, key=lambda one: kept[one].upper(budget.metric))
     result = kept[chosen]
-    alike = f", and of {len(as_fast)} as fast as that the one that loses least" if len(as_fast) > 1 else ""
+    rank = "it is the fastest of these"
+    if len(as_fast) > 1:
+        rank = f"of the {len(as_fast)} fastest, equal within {LEAST:.0%}, it loses least"
     return Choice(
         chosen,
-        f"{chosen} is the fastest of {len(kept)} of {len(measured)} candidates that keep the budget of {budget}{alike}: "
-        f"{result.speedup:.2f} times as fast as fp32, and it loses up to {_loss(result, budget.metric)}",
+        f"{chosen}: {len(kept)} of {len(measured)} candidates keep the budget of {budget}, and {rank}: {result.speedup:.2f} times "
+        f"as fast as fp32, up to {_loss(result, budget.metric)}",
     )
 
 

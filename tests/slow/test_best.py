@@ -36,7 +36,7 @@ def test_a_search_ends_goes_on_and_writes_the_entry(project):
 
     done = project.python(*command, "--kl=1", "--minutes=1")
     assert "chosen" in done.stdout
-    assert "is the fastest of" in done.stdout
+    assert "keep the budget of 1 nats" in done.stdout
     measured = json.loads((project.folder / "reports/tiny/best.json").read_text())["measurements"]
     assert {name: measured[name] for name in first} == first
     listed = project.dvc("exp", "list", "--name-only").split()
