@@ -4,8 +4,8 @@ Three facts make the order short; docs/best.md has the figures behind them.
 
 1. The speed depends on the engine, the target and which layers are int8, and not on where the scales or the integers come from. So
    the targets come first, and the speed of a target counts for all that is tried on it.
-2. What a calibrator, the scales of weights, GPTQ and equalization win or lose adds up, nearly: each is tried alone, and then
-   those that win together. 8 candidates stand for all 48 combinations.
+2. What a calibrator, the scales of weights, GPTQ and equalization win or lose adds up, nearly: each is tried alone, and those
+   that win together. 8 or 9 candidates stand for all 48 combinations.
 3. Layers in fp32 cost speed. So mixed precision is tried where nothing else keeps the budget, from the settings that lose
    least, on the fastest target first; a slower target is looked at only where it is faster than the best so far.
 """
@@ -126,16 +126,14 @@ class Space:
 
     def changes(self, candidate: Candidate) -> Iterator[tuple[str, Candidate]]:
         """The candidate with one thing changed, and what; cheap and promising ones first."""
-        methods = [("method", replace(candidate, method=name)) for name in self.methods]
         other_weights = "mse" if candidate.weights == "absmax" else "absmax"
         other_rounding = "gptq" if candidate.rounding == "nearest" else "nearest"
         is_ncnn = candidate.engine == "ncnn"
-        yield from methods[:1]
+        yield "weights", replace(candidate, weights=other_weights)
         if is_ncnn:
             yield "rounding", replace(candidate, rounding=other_rounding)
-        yield from methods[1:2]
-        yield "weights", replace(candidate, weights=other_weights)
-        yield from methods[2:]
+        for name in self.methods:
+            yield "method", replace(candidate, method=name)
         if is_ncnn:
             yield "equalize", replace(candidate, equalize=not candidate.equalize)
 
@@ -177,11 +175,11 @@ def keeps(result: Measured, budget: Budget) -> bool:
 
 
 def _next_change(space: Space, start: Candidate, measured: Results, budget: Budget) -> Candidate | None:
-    """What to measure next on one target without mixed precision: one change at a time, then all that win together."""
+    """What to measure next on one target without mixed precision: what has won so far together, else one change more."""
     together, least = start, dict[str, float]()
     for what, changed in space.changes(start):
         if changed not in measured:
-            return changed
+            return changed if together in measured else together
         loss = measured[changed].upper(budget.metric)
         if loss < least.get(what, measured[start].upper(budget.metric)):
             least[what] = loss
