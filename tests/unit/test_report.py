@@ -161,6 +161,7 @@ def report_data(**changes):
         "analysis": None,
         "analysis_problem": "",
         "engines": [],
+        "engine_layers": {},
         "max_drop_pt": 0.3,
         "peers": None,
         "peers_before": False,
