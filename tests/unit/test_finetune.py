@@ -1,6 +1,8 @@
 """Fine-tuning: the simulation beside ncnn itself, what it learns, and what becomes of it in the int8 model."""
 
+import re
 from dataclasses import replace
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -9,12 +11,17 @@ import torch
 from octet.calibrate.calibrate import calibrate
 from octet.core import params
 from octet.core.errors import OctetError
+from octet.core.folder import ModelFolder
 from octet.core.logits import decibels, kl_divergence
+from octet.data import cifar
+from octet.data.preprocess import Preprocess
+from octet.data.preprocess import save as save_preprocess
 from octet.graph.profiles import target
 from octet.graph.targets import Target
 from octet.ncnn.engine import Engine, logits
 from octet.ncnn.layer import Layer
-from octet.ncnn.net import Net
+from octet.ncnn.net import Net, load_net, save_net
+from octet.ncnn.table import save as save_table
 from octet.quantize import finetune as finetuning
 from octet.quantize import torch_layers
 from octet.quantize.finetune import finetune
@@ -23,6 +30,7 @@ from octet.quantize.quantize import quantize
 from octet.quantize.recipe import Recipe
 from octet.quantize.simulation import Simulation
 from tests import nets
+from tests.pipeline.project import PARAMS
 
 pytestmark = pytest.mark.unit
 
@@ -240,3 +248,54 @@ def test_scales_of_another_model():
     learned["fc"] = replace(learned["fc"], weight_scales=np.ones(3, np.float32))
     with pytest.raises(OctetError, match="layer fc: its 32 rounded weights are not for this model and target"):
         quantize(one.net, one.table, one.target, [], "t", learned)
+
+
+@pytest.fixture
+def stage_folder(tmp_path, monkeypatch):
+    """A project's folder with what the stages round, plan and quantize read of a model."""
+    (tmp_path / "models/tiny").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    folder, steps = ModelFolder("tiny"), Preprocess("RGB", [128.0] * 3, [64.0] * 3, [32, 32], ["a", "b", "c", "d"])
+    random = np.random.Generator(np.random.PCG64(0))
+    pixels, labels = random.integers(0, 256, (64, 3, 32, 32), np.uint8), np.arange(64, dtype=np.uint8) % 4
+    cifar.write(tmp_path / "data/digits32", (pixels, labels), (pixels, labels), steps.classes)
+    one = recipe(mobile(), target("ncnn2int8"))
+    save_net(one.net, *folder.fp32)
+    save_table(one.table, folder.table)
+    save_preprocess(steps, folder.preprocess)
+    settings = "{images: 32, hold_out: 32, steps: 4, batch: 16, rate: 1.0, seed: 0}"
+    text = PARAMS.replace("dotprod", "ncnn2int8").replace("nearest", f"finetune\n  finetune: {settings}")
+    (tmp_path / "params.yaml").write_text(text)
+    return folder
+
+
+def run_stage(name, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", [name, "--model", "tiny"])
+    import_module(f"stages.{name}").main()
+    return capsys.readouterr().out
+
+
+def test_the_stages_make_int8_files_of_it(stage_folder, monkeypatch, capsys):
+    words = run_stage("round", monkeypatch, capsys)
+    assert re.fullmatch(r"tiny: fine-tuned, step \d of 4: KL .* on 32 hold-out images\n", words), words
+    before = stage_folder.rounding.read_bytes()
+    run_stage("plan", monkeypatch, capsys)
+    run_stage("quantize", monkeypatch, capsys)
+    int8 = load_net(*stage_folder.int8)
+    for name, one in load(stage_folder.rounding).items():
+        layer = int8.layer(name)
+        assert all(
+            np.array_equal(layer.weights[role].data, vars(one)[role])
+            for role in ("weight", "weight_scales", "input_scale")
+        )
+    run_stage("round", monkeypatch, capsys)
+    assert stage_folder.rounding.read_bytes() == before, "the same bytes twice"
+
+
+def test_networks_without_class_scores_are_refused(stage_folder, monkeypatch, capsys):
+    steps = Preprocess("RGB", [128.0] * 3, [64.0] * 3, [32, 32], [])
+    save_preprocess(steps, stage_folder.preprocess)
+    with pytest.raises(
+        OctetError, match=r"rounding\.method: finetune is for networks that give class scores; take gptq"
+    ):
+        run_stage("round", monkeypatch, capsys)
