@@ -17,9 +17,9 @@ from octet.graph.layer_types import QUANTIZABLE, UNCALIBRATED
 from octet.graph.layers import quantizable
 from octet.graph.origins import origins
 from octet.graph.targets import Target
-from octet.ncnn.engine import Engine
+from octet.ncnn.engine import Engine, Floats
 from octet.ncnn.net import Net
-from octet.ncnn.side_by_side import images_together
+from octet.ncnn.side_by_side import TOGETHER, images_together
 
 
 def histograms(
@@ -48,20 +48,25 @@ def histograms(
         raise OctetError(f"fp32.param: has no layer that can be int8 ({', '.join(QUANTIZABLE + UNCALIBRATED)})")
     if not blobs:
         return {}
-    engine, size = Engine.of(net), images_together(images[0])
+    engine = Engine.of(net)
     # ncnn gives a blob back before a Split of it is computed, and never after.
     computed = [blob for layer in net.layers for blob in layer.outputs if blob in set(blobs)]
 
-    def of_block(block: range) -> list[Histogram]:
-        together, _kept = engine.together([images[k] for k in block])
+    def of_images(numbers: range, inputs: Sequence[Floats]) -> list[Histogram]:
+        together, _kept = engine.together(inputs)
         result = {}
         for blob in computed:
-            of_images = [_histogram(mat, blob, k) for mat, k in zip(together.extract(blob), block, strict=True)]
-            result[blob] = reduce(Histogram.merge, of_images)
+            each = [_histogram(mat, blob, k) for mat, k in zip(together.extract(blob), numbers, strict=True)]
+            result[blob] = reduce(Histogram.merge, each)
         return [result[blob] for blob in blobs]
 
+    def of_block(block: range) -> list[Histogram]:
+        inputs = [images[k] for k in block]
+        size = images_together(inputs[0])
+        return reduce(_merge, (of_images(block[k:][:size], inputs[k:][:size]) for k in range(0, len(block), size)))
+
     def of_shard(shard: range) -> list[Histogram]:
-        return reduce(_merge, (of_block(shard[k : k + size]) for k in range(0, len(shard), size)))
+        return reduce(_merge, (of_block(shard[k:][:TOGETHER]) for k in range(0, len(shard), TOGETHER)))
 
     with map_shards(of_shard, len(images), "calibrate", workers, scheduler) as shards:
         merged = reduce(_merge, shards)
