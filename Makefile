@@ -55,6 +55,7 @@ GIVEN := PYTHON MODEL ZOO CONFIG CHECKPOINT ONNX TIMM TORCHVISION PREPROCESS DAT
 $(foreach given,$(GIVEN),$(eval override $(given) := $$(value $(given))))
 $(foreach given,$(GIVEN),$(if $(value $(given)),$(eval export $(given)),$(eval unexport $(given))))
 FOR_MODEL := $${MODEL:+--model="$$MODEL"}
+FOR_BEST := $${DROP:+--drop="$$DROP"} $${KL:+--kl="$$KL"} $${MINUTES:+--minutes="$$MINUTES"} $${IMAGES:+--holdout="$$IMAGES"} $${DEVICE:+--device="$$DEVICE"}
 FOR_FIND := $${FIND:+--find="$$FIND"}
 
 # The stages find .venv by themselves (stages/python); on the PATH it is for copies of the project, which tests and sweeps make.
@@ -98,8 +99,9 @@ best: .venv/.ready git-or-not $(if $(value DEVICE),.venv-runner/.locked)  ## Sea
 	@[ -n "$$MODEL" ] || { echo "make best: which model? MODEL=name, a name under 'models' in params.yaml" >&2; exit 1; }
 	@[ -z "$$DROP" ] || [ -z "$$KL" ] || { echo "make best: DROP is a budget in points of top-1, KL one in nats: give one of them" >&2; exit 1; }
 	@$(RUN) -m octet validate --model="$$MODEL"
+	@$(RUN) -m octet best --model="$$MODEL" $(FOR_BEST) --check
 	@$(RUN) -m dvc repro --quiet "convert@$$MODEL"
-	@$(RUN) -m octet best --model="$$MODEL" $${DROP:+--drop="$$DROP"} $${KL:+--kl="$$KL"} $${MINUTES:+--minutes="$$MINUTES"} $${IMAGES:+--holdout="$$IMAGES"} $${DEVICE:+--device="$$DEVICE"}
+	@$(RUN) -m octet best --model="$$MODEL" $(FOR_BEST)
 
 test: .venv/.ready git-or-not  ## Run all tests but the slow ones, a file at a time in each of two processes; PYTEST='-k table -x' gives pytest more options
 	@$(PY) -m pytest -m 'not slow' -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST)

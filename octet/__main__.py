@@ -67,6 +67,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "kl": {"help": "how many nats int8 may lose, in place of --drop", "type": float},
     "minutes": {"help": "for how long to search (default: 10)", "type": float, "default": 10.0},
+    "check": {"help": "check what is given, and end", "action": "store_true"},
     "holdout": {"help": "on how many hold-out images int8 is judged (default: 1000 with --kl, else 5000)", "type": int},
 }
 
@@ -132,7 +133,7 @@ def validate(model: str | None, profile: str | None) -> None:
     """Fill in what entries of params.yaml leave out, and check it as a whole."""
     from octet.graph import profiles
     from octet.project import copies, entries, killed_dvc
-    from octet.project.calibration import check_calibration
+    from octet.project.calibration import check_calibration, check_engines
     from octet.project.splits import check_splits
 
     for line in killed_dvc.remove_damaged():
@@ -148,6 +149,7 @@ def validate(model: str | None, profile: str | None) -> None:
         if profile is None:  # make tune may be about to write it anew
             profiles.target(entry.target)
         check_calibration(name, entry)
+        check_engines(name, entry)
         check_splits(name, entry, entry.evaluate.split)
 
 
@@ -209,7 +211,7 @@ def check(model: str | None) -> None:
     """Fail where int8 loses more than max_drop_pt, has less SQNR than min_sqnr_db, or falls short on a device."""
     from octet.device.check import shortfalls
     from octet.evaluate import engines
-    from octet.project.provenance import check_current
+    from octet.project.provenance import check_current, check_unchanged
     from octet.project.splits import check_links
 
     loaded, names = _models(model)
@@ -219,6 +221,7 @@ def check(model: str | None) -> None:
         measured, most = _summary(name), loaded.models[name].max_drop_pt
         of_engines = engines.load(ModelFolder(name).engine_figures, loaded.models[name].onnx_engines, name)
         check_current(name, _figures(name, loaded.models[name]))
+        check_unchanged(name)
         verdicts = shortfalls(ModelFolder(name), loaded.check)
         print("".join(f"{name}: {line}\n" for line in verdicts.lines), end="", file=sys.stderr)
         short += [f"{name} on {device}" for device in verdicts.short]
@@ -233,10 +236,15 @@ def check(model: str | None) -> None:
         counts = " (max_drop_pt counts disagreement here)" if measured.top1_drop_pt is None else ""
         print(f"{name}: int8 {measured.loss()}, allowed are {most:.2f}{counts}: {verdict}", file=sys.stderr)
         for engine, figures in of_engines.items():
+            words = (
+                f"disagrees with fp32 on {figures.loss_pt:.2f} % of images without labels"
+                if figures.top1_drop_pt is None
+                else f"loses {figures.loss_pt:+.2f} points of top-1"
+            )
             verdict = "too much" if figures.loss_pt > most else "fine"
             over += [f"{name} in {engine}"] if figures.loss_pt > most else []
             print(
-                f"{name}: int8 in {engine} loses {figures.loss_pt:+.2f} points, allowed are {most:.2f}: {verdict}",
+                f"{name}: int8 in {engine} {words}, allowed are {most:.2f}{counts}: {verdict}",
                 file=sys.stderr,
             )
     problems = []
@@ -260,8 +268,11 @@ def predict(model: str | None, image: list[str]) -> None:
         folder = ModelFolder(name)
         _require(name, [folder.preprocess, *_ncnn_files(folder), *([] if image else _predictions(folder))])
     from octet.predict.predict import predict as ask
+    from octet.project.provenance import check_unchanged
 
     for name in names:
+        folder = ModelFolder(name)
+        check_unchanged(name, [folder.onnx, folder.preprocess, *_ncnn_files(folder)])
         print(ask(name, loaded.models[name], loaded.models[name].evaluate.split, image, REPORTS / name / "predict.png"))
 
 
@@ -365,11 +376,22 @@ def tune(model: str, profile: str | None = None, device: str | None = None, runt
 
 
 def best(
-    model: str, drop: float | None, kl: float | None, minutes: float, holdout: int | None, device: str | None
+    model: str,
+    drop: float | None,
+    kl: float | None,
+    minutes: float,
+    holdout: int | None,
+    device: str | None,
+    check: bool,
 ) -> None:
     """Find the fastest int8 that loses no more than a budget, by DVC experiments, and write it into params.yaml."""
+    from octet.best.command import check as check_arguments
     from octet.best.command import find_best
 
+    if check:
+        loaded, _ = _models(model)
+        check_arguments(params.model(loaded, model), drop, kl, minutes, holdout, device)
+        return
     find_best(model, drop, kl, minutes, holdout, device, REPORTS / model)
 
 

@@ -16,6 +16,7 @@ from octet.core.folder import ModelFolder
 from octet.core.params import Model
 from octet.data import preprocess
 from octet.data.images import Images, split_images
+from octet.device import devices
 from octet.project import entries
 
 IMAGES = {"kl": 1000, "top1": 5000}  # hold-out images, where a user does not say how many
@@ -45,9 +46,7 @@ def find_best(
         OctetError: Something that was given does not fit, no candidate was measured in time, or none keeps the budget.
     """
     entry = params.model(params.load(), name)
-    budget = _budget(drop, kl, entry)
-    if not (math.isfinite(minutes) and minutes > 0):
-        raise OctetError(f"MINUTES={minutes:g}: expected a number of minutes above 0")
+    budget = check(entry, drop, kl, minutes, n_images, device)
     experiments.check_git(name, entry)
     images = _hold_out(name, entry, budget, IMAGES[budget.metric] if n_images is None else n_images)
     with tempfile.TemporaryDirectory(prefix="octet-best-") as scratch:
@@ -85,6 +84,23 @@ def find_best(
     )
 
 
+def check(
+    entry: Model, drop: float | None, kl: float | None, minutes: float, n_images: int | None, device: str | None
+) -> Budget:
+    """What can be said of what a user gives before any work; the budget. Arguments as for find_best.
+
+    Raises:
+        OctetError: Something does not fit.
+    """
+    if not (math.isfinite(minutes) and minutes > 0):
+        raise OctetError(f"MINUTES={minutes:g}: expected a number of minutes above 0")
+    if n_images is not None and n_images < 1:
+        raise OctetError(f"IMAGES={n_images}: expected 1 at least")
+    if device is not None:
+        devices.load(device)
+    return _budget(drop, kl, entry)
+
+
 def _budget(drop: float | None, kl: float | None, entry: Model) -> Budget:
     if drop is not None and kl is not None:
         raise OctetError("DROP is a budget in points of top-1, KL one in nats: give one of them")
@@ -106,8 +122,6 @@ def _hold_out(name: str, entry: Model, budget: Budget, wanted: int) -> Images:
     """
     steps = preprocess.load(ModelFolder(name).preprocess)
     steps.needs_classes("make best")
-    if wanted < 1:
-        raise OctetError(f"IMAGES={wanted}: expected 1 at least")
     images = split_images(entry.data, "train", steps, wanted, "IMAGES")
     if budget.metric == "kl":
         return images

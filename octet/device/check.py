@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from octet.core.files import require
 from octet.core.folder import ModelFolder
 from octet.core.params import Check
 from octet.device.record import DeviceFigures, load_all
@@ -28,10 +29,14 @@ def shortfalls(folder: ModelFolder, check: Check) -> Verdicts:
     Figures of files that the model no longer has are named, and not judged.
 
     Raises:
-        OctetError: A file of figures is damaged.
+        OctetError: A file of figures is damaged, or the model's files are not there to tell whether the figures are theirs.
     """
     lines, short = list[str](), list[str]()
-    for figures in load_all(folder) if any(value is not None for value in check.model_dump().values()) else []:
+    asked = any(value is not None for value in check.model_dump().values())
+    devices = load_all(folder) if asked else []
+    if devices:
+        require([folder.fp32.bin, folder.int8.bin], f"'make quantize MODEL={folder.name}' makes it")
+    for figures in devices:
         if not figures.is_of(folder):
             lines.append(
                 f"{figures.name}: its figures are of other files of this model; make device DEVICE={figures.name} "

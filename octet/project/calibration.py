@@ -1,8 +1,9 @@
-"""How a model is calibrated, looked at before any stage runs: what the stage calibrate would end with after minutes."""
+"""How a model is calibrated, and for which engines, looked at before any stage runs: what stages would end with after minutes."""
 
 from __future__ import annotations
 
 from octet.calibrate.methods import check_installed
+from octet.core.engines import open_vino
 from octet.core.errors import OctetError
 from octet.core.params import FILE, Model
 from octet.core.settings import check_table_path, table_path
@@ -32,3 +33,20 @@ def check_calibration(name: str, entry: Model) -> None:
         from octet.qdq.quantize import check_method  # imports onnx
 
         check_method(settings.method)
+
+
+def check_engines(name: str, entry: Model) -> None:
+    """Checks that the engines which the model names are installed.
+
+    Args:
+        name: The model's.
+        entry: Its entry in params.yaml.
+
+    Raises:
+        OctetError: One is not.
+    """
+    if "openvino" in entry.onnx_engines:
+        try:
+            open_vino.require()
+        except OctetError as error:
+            raise OctetError(f"{FILE}: models.{name}: engines: {error}") from None

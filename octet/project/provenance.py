@@ -138,6 +138,25 @@ def check_current(name: str, paths: Iterable[Path], lock: str | Path = "dvc.lock
                 wanted += [file for file, _ in _files(recorded, "deps")]
 
 
+def check_unchanged(name: str, paths: Iterable[Path] = (), lock: str | Path = "dvc.lock") -> None:
+    """Checks that what is there of a model is as the pipeline made it: a weight that was changed makes another model.
+
+    Files that are not there, as in a clone without DVC's cache, and those that no stage has made yet, are passed over.
+
+    Args:
+        name: The model's.
+        paths: The files or folders; none: all that the pipeline makes of it.
+        lock: DVC's.
+
+    Raises:
+        OctetError: One was changed since.
+    """
+    made = _made(_recorded(name, lock)) if Path(lock).is_file() else {}
+    for path in list(paths) or map(Path, made):
+        if path.as_posix() in made and path.exists():
+            _check_sum(path, made, f"'make quantize MODEL={name}' makes it")
+
+
 def _recorded(name: str, lock: str | Path) -> dict[str, dict[Any, Any]]:
     """What dvc.lock has of each stage of a model."""
     data = read_bytes(lock, f"'make quantize MODEL={name}' makes it")

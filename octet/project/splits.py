@@ -14,6 +14,7 @@ from octet.core.places import CONFIGS
 from octet.data import preprocess
 from octet.data.cifar_layouts import find
 from octet.data.config_split import with_entry
+from octet.data.folders import ImageFiles
 from octet.data.images import Images, report_source, split_images
 from octet.data.listing import check_no_link
 from octet.data.preprocess import Preprocess
@@ -38,8 +39,11 @@ def check_splits(name: str, entry: Model, split: str) -> None:
         steps.needs_classes(f"models.{name}: engines: {', '.join(entry.engines)}")
     if entry.mixed_precision.metric != "none":
         steps.needs_classes(f"models.{name}: mixed_precision.metric: {entry.mixed_precision.metric}")
+    files = dict[str, set[Path]]()
     for what in dict.fromkeys((split, "train")):
         images: Images = split_images(data, what, steps, None, "evaluate.limit")
+        if is_new and isinstance(images.dataset, ImageFiles):
+            files[what] = {images.dataset.root / file for file in images.dataset.names}
         if is_new:
             report_source(f"{name}: {what} split", images)
             if what == split and images.labels is None:
@@ -49,6 +53,12 @@ def check_splits(name: str, entry: Model, split: str) -> None:
                     f"note: {name}: {why}: int8 is judged by {how}",
                     file=sys.stderr,
                 )
+    if len(files) == 2 and (shared := files[split] & files["train"]):
+        print(
+            f"warning: {name}: {len(shared):,} of the {len(files[split]):,} images of the {split} split are in the train split, "
+            "too: int8 is judged on images that it is calibrated on; name two splits that share none",
+            file=sys.stderr,
+        )
 
 
 def check_links(data: str) -> None:

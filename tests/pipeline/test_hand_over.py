@@ -64,6 +64,19 @@ def test_predict_says_what_the_pipeline_said(project, tmp_path):
         assert drawn.width > 1000
 
 
+def test_a_weight_that_was_changed_is_named_by_check_and_predict(finished, tmp_path):
+    project = finished.copy(tmp_path / "p")
+    path = project.folder / "models/tiny/int8.bin"
+    whole = bytearray(path.read_bytes())
+    whole[2500] ^= 0x55
+    path.unlink()  # DVC may have linked it to its cache
+    path.write_bytes(whole)
+    for command in ("check", "predict"):
+        done = project.python("-m", "octet", command, "--model", "tiny", ok=False)
+        assert done.returncode == 1
+        assert "models/tiny/int8.bin: changed since the pipeline made it" in done.stderr
+
+
 def test_predict_finds_images_of_its_own(project):
     fp32, int8 = (read_predictions(project.folder / f"metrics/tiny/{p}.predictions.csv") for p in ("fp32", "int8"))
     differ = sum(a.top[0] != b.top[0] for a, b in zip(fp32, int8, strict=True))

@@ -31,6 +31,13 @@ def test_the_entry_names_the_test_split(finished, tmp_path):
         "train. Put it there, or name another\n"
     )
     project.edit("params.yaml", "folder: photo,", "folder: photos,")
+    one = "{folder: photos, annotations: photos.txt}"
+    project.edit("params.yaml", f"splits: {{test: {one}}}", f"splits: {{test: {one}, train: {one}}}")
+    assert (
+        "warning: tiny: 20 of the 20 images of the test split are in the train split, too: int8 is judged on images"
+        in (project.python("-m", "octet", "validate").stderr)
+    )
+    project.edit("params.yaml", f"splits: {{test: {one}, train: {one}}}", f"splits: {{test: {one}}}")
     told = project.python("-m", "octet", "validate").stdout
     assert "tiny: test split: photos.txt (annotation file of the images in photos), 20 images\n" in told
     assert "tiny: train split: train (class folders in sorted order, 10), 40 images\n" in told

@@ -255,6 +255,8 @@ def project(tmp_path, monkeypatch):
         ({"drop": 0.0}, "DROP=0: expected a number above 0"),
         ({"kl": float("nan")}, "KL=nan: expected a number above 0"),
         ({"minutes": -1.0}, "MINUTES=-1: expected a number of minutes above 0"),
+        ({"n_images": 0}, "IMAGES=0: expected 1 at least"),
+        ({"device": "nosuch"}, "nosuch"),
         ({"name": "resnet"}, "models.resnet: no such model. Did you mean 'resnet18_digits32'"),
     ],
 )

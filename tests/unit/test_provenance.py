@@ -6,7 +6,7 @@ import pytest
 
 from octet.core import yaml
 from octet.core.errors import OctetError
-from octet.project.provenance import Provenance, check_current, provenance
+from octet.project.provenance import Provenance, check_current, check_unchanged, provenance
 
 pytestmark = pytest.mark.unit
 
@@ -123,6 +123,22 @@ def test_a_file_that_was_changed_since(lock, tmp_path):
         change()
         with pytest.raises(OctetError, match=f"{path.name}: {problem}"):
             made_with.check([path], "'make quantize' makes it")
+
+
+def test_what_is_there_of_a_model_is_as_the_pipeline_made_it(lock, tmp_path, monkeypatch):
+    """A changed file is named; one that is not there, or that no stage has made, is passed over."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "int8.bin"
+    path.write_bytes(b"")
+    outs = [{"path": "int8.bin", "md5": "d41d8cd98f00b204e9800998ecf8427e"}, {"path": "gone.bin", "md5": "1"}]
+    recorded = lock({"stages": {"quantize@net": {"outs": outs}}})
+    check_unchanged("net", lock=recorded)
+    path.write_bytes(b"x")
+    for paths in ([], [Path("int8.bin")]):
+        with pytest.raises(OctetError, match="int8.bin: changed since the pipeline made it, by dvc.lock's checksum"):
+            check_unchanged("net", paths, recorded)
+    check_unchanged("net", [Path("gone.bin"), Path("other.bin")], recorded)
+    check_unchanged("net", lock="nothing.lock")
 
 
 def test_figures_that_are_not_of_the_model_s_files(lock, tmp_path, monkeypatch):
