@@ -26,7 +26,7 @@ NAMES = {
 _WIDE, _HIGH = 368, 300  # of a panel's plot
 _LEFT, _RIGHT, _TOP, _GAP, _BELOW = 64, 20, 40, 48, 56  # beside and between the plots
 _CORNER = (_WIDE - 60, _HIGH - 26, _WIDE, _HIGH)  # where « better » stands
-_TEXT, _CHARACTER = 15, 0.56  # a label's size, and how wide its characters are on the average, in sizes
+_TEXT, _CHARACTER, _BOLD = 15, 0.56, 0.64  # a label's size, and how wide its characters are on the average, in sizes
 _STYLE = """
 .chart { --ink: #1c2127; --muted: #5b6570; --line: #d5dbe1; --int8: #cf6a1d; --peer: #2f6fb3; }
 @media (prefers-color-scheme: dark) {
@@ -104,7 +104,7 @@ def chart(panels: Mapping[str, Sequence[Dot]]) -> str:
         panels: By title, the dots of each; they share the axis of the divergences.
     """
     every = [dot for panel in panels.values() for dot in panel]
-    low, high = _step_below(min(dot.kl - dot.kl_se for dot in every)), _step_above(max(d.kl + d.kl_se for d in every))
+    low, high = _step_below(min(dot.kl - dot.kl_se for dot in every) / 2), _step_above(max(d.kl + d.kl_se for d in every))
     parts, about = [], []
     for k, (title, panel) in enumerate(panels.items()):
         axes = _Axes(math.ceil(2.3 * max(dot.speed for dot in panel)) / 2, low, high)
@@ -157,7 +157,7 @@ def _panel(title: str, panel: Sequence[Dot], axes: _Axes, left: float, first: bo
     for dot, place in zip(panel, _places(panel, axes), strict=True):
         over, under = axes.y(dot.kl + dot.kl_se), axes.y(max(dot.kl - dot.kl_se, axes.low))
         at = axes.x(dot.speed)
-        octet = dot.name.startswith(NAMES[peers.OCTET])
+        octet = _is_octets(dot)
         if place.far:
             to = f'x2="{place.x:.1f}" y2="{place.baseline - 5:.1f}"'
             parts.append(f'<line x1="{at:.1f}" y1="{axes.y(dot.kl):.1f}" {to}/>')
@@ -169,6 +169,10 @@ def _panel(title: str, panel: Sequence[Dot], axes: _Axes, left: float, first: bo
             f"{escape(_label(dot))}</text></g>"
         )
     return "\n".join([*parts, "</g>"])
+
+
+def _is_octets(dot: Dot) -> bool:
+    return dot.name.startswith(NAMES[peers.OCTET])
 
 
 def _label(dot: Dot) -> str:
@@ -196,7 +200,7 @@ def _places(panel: Sequence[Dot], axes: _Axes) -> list[_Place]:
         x, y = axes.x(dot.speed), axes.y(dot.kl)
         taken.append(Box(x - 10, min(y - 10, axes.y(dot.kl + dot.kl_se)), x + 10, y + 10))
     for dot in panel:
-        wide = _TEXT * _CHARACTER * len(_label(dot))
+        wide = _TEXT * (_BOLD if _is_octets(dot) else _CHARACTER) * len(_label(dot))
         sides = list(_sides(axes.x(dot.speed), axes.y(dot.kl)))
         boxes = [side.box(wide) for side in sides]
         free = [k for k, box in enumerate(boxes) if box.inside(plot) and not any(box.overlaps(t) for t in taken)]
@@ -208,10 +212,10 @@ def _places(panel: Sequence[Dot], axes: _Axes) -> list[_Place]:
 
 def _sides(x: float, y: float) -> Iterator[_Place]:
     """The places around a dot for its label, the nearest first."""
-    for away in range(0, 180, 20):
+    for away in range(0, 260, 10):
         yield _Place(x + 14 + away, y + 5, "start", away > 0)
         yield _Place(x - 14 - away, y + 5, "end", away > 0)
-        for anchor, right in (("middle", 0), ("start", 10 + away / 2), ("end", -10 - away / 2)):
+        for anchor, right in (("middle", 0), ("start", 10 + away / 2), ("end", -10 - away / 2), ("end", 100)):
             yield _Place(x + right, y - 16 - away, anchor, away > 0)
             yield _Place(x + right, y + 26 + away, anchor, away > 0)
 
