@@ -16,6 +16,8 @@ from octet.core.stage import Stage, arguments, begin
 if TYPE_CHECKING:
     from octet.qdq.quantize import Int8
 
+COSTS = 128  # images that say what a layer costs. It needs no parameter: the models do not depend on it
+
 
 def main() -> None:
     stage = begin(arguments(__doc__).parse_args().model)
@@ -34,7 +36,7 @@ def main() -> None:
 def int8_models(stage: Stage, names: list[str]) -> dict[str, tuple[Int8, dict[str, float]]]:
     """The models by engine, each with what its layers cost; said on standard output too."""
     from octet.data import preprocess
-    from octet.data.images import report_source, training_images
+    from octet.data.images import report_source, some_training_images, training_images
     from octet.graph.equalize import fp32_net
     from octet.qdq.costs import costs, worst
     from octet.qdq.network import load
@@ -60,9 +62,7 @@ def int8_models(stage: Stage, names: list[str]) -> dict[str, tuple[Int8, dict[st
     )
     for name, int8 in zip(names, models, strict=True):
         check(int8, steps(steps.noise(1)[0]), name)
-    of_layers = costs(
-        network, models, training_images(entry.data, steps, entry.analyze.images, "analyze.images", "analyze")
-    )
+    of_layers = costs(network, models, some_training_images(entry.data, steps, COSTS, "qdq"))
     for name, int8, of_engine in zip(names, models, of_layers, strict=True):
         in_float = int8.placement.float_layers
         print(f"{stage.name}: {name}: {len(int8.placement.layers)} of {len(network.layers)} layers int8")

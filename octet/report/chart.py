@@ -104,7 +104,10 @@ def chart(panels: Mapping[str, Sequence[Dot]]) -> str:
         panels: By title, the dots of each; they share the axis of the divergences.
     """
     every = [dot for panel in panels.values() for dot in panel]
-    low, high = _step_below(min(dot.kl - dot.kl_se for dot in every) / 2), _step_above(max(d.kl + d.kl_se for d in every))
+    low, high = (
+        _step_below(min(dot.kl - dot.kl_se for dot in every) / 2),
+        _step_above(max(d.kl + d.kl_se for d in every)),
+    )
     parts, about = [], []
     for k, (title, panel) in enumerate(panels.items()):
         axes = _Axes(math.ceil(2.3 * max(dot.speed for dot in panel)) / 2, low, high)

@@ -274,7 +274,8 @@ def engine_model(data: bytes, folder: Path) -> None:
 
 @reader(
     lambda _: [
-        b'{"onnxruntime": {"int8": ["a"], "float": {"b": "c"}, "sha256": "%s"}}' % sha256(b"").hexdigest().encode()
+        b'{"onnxruntime": {"int8": ["a"], "float": {"b": "c"}, "sha256": "%s", "kl_alone": {"a": 0.1}}}'
+        % sha256(b"").hexdigest().encode()
     ],
     *(b"null", b"{}", b"[]"),
 )

@@ -212,7 +212,7 @@ def test_the_bundle_says_what_it_holds(project, bundle):
 def test_releases_of_ncnn_in_report_and_card(spoiled):
     """The installed release needs no package index; the others are in tests/unit/test_runtimes.py."""
     shown = octet(spoiled, "runtimes", "--images", "20", "--runtimes", ncnn.__version__).stdout
-    row = rf"{ncnn.__version__} +100.00 % +200.0 dB +\d+\.\d\d % +\d+\.\d\d ms +\d+\.\d\d ms +\d+\.\d\d"
+    row = rf"{ncnn.__version__} +100.00 % +same bits +\d+\.\d\d % +\d+\.\d\d ms +\d+\.\d\d ms +\d+\.\d\d"
     assert re.search(row, shown)
     octet(spoiled, "report")
     wrapped = ncnn.__version__.replace(".", ".\u200b")
