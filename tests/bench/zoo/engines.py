@@ -41,13 +41,16 @@ _HEAD = f"""# mmcls's model zoo in other engines
 The {PER_FAMILY} smallest networks of each family of mmcls 0.25's model zoo, from the config to the int8 ONNX model that Octet
 writes for each engine ([engines.md](engines.md)), beside what ONNX Runtime's own static quantization makes of the same
 fp32 ONNX file and the same images. Made by `make zoo-engines`; it needs no weights from the network. The weights are random,
-as in [zoo.md](zoo.md): the table says what converts, and how much noise int8 adds, not how accurate a trained model stays.
+as in [zoo.md](zoo.md): the table says what converts, and how much noise int8 adds, not how accurate a trained model stays. The
+table has those that were measured so far, the small ones first.
 
 - layers: convolutions and linear layers in int8, of all;
-- int8: the power of the fp32 logits over that of int8's difference from them, in dB, on four images; calibrated on six, or on 64
-  where an image has at most 64x64 pixels. The figures of `onnxruntime` and `tensorrt` are from ONNX Runtime, those of
+- int8: the power of the fp32 logits over that of int8's difference from them, in dB, on four images; calibrated on six
+  others. The figures of `onnxruntime` and `tensorrt` are from ONNX Runtime, those of
   `openvino` from OpenVINO;
 - its own: the same of ONNX Runtime's static QDQ, per channel, minmax.
+
+TensorRT's activations are int8 around 0, so what ReLU gives has 127 steps instead of 255: there the noise may be larger.
 """
 
 
