@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from octet.best.candidates import Budget, Candidate, keeps
+from octet.best.candidates import UNITS, Budget, Candidate, keeps
 from octet.best.record import Measurement
 from octet.core.text import table
 from octet.tune.compare import LEAST
@@ -106,5 +106,6 @@ def front_table(measured: Measured, budget: Budget, chosen: Candidate | None) ->
 
 
 def _loss(result: Measurement, metric: str) -> str:
-    unit = {"kl": "nats", "top1": "points"}[metric]
-    return f"{result.upper(metric):.3g} {unit} on {result.loss.n_images if result.loss else 0:,} hold-out images"
+    return (
+        f"{result.upper(metric):.3g} {UNITS[metric]} on {result.loss.n_images if result.loss else 0:,} hold-out images"
+    )

@@ -16,7 +16,7 @@ svg { --ink: #1c2127; --line: #c9d0d7; --fp32: #2f6fb3; --int8: #cf6a1d; --good:
   svg { --ink: #e7eaee; --line: #444d57; --fp32: #6ba6e8; --int8: #f2954c; --good: #5cc47f; --bad: #f0736a; color: #e7eaee; }
 }
 text { font-family: system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
-</style>"""  # octet/report/templates/report.css has the same
+</style>"""  # octet/report/templates/style.css has the same
 
 
 def write(measured: Measured, budget: Budget, chosen: Candidate | None, name: str, out: Path) -> None:

@@ -36,11 +36,8 @@ def add_keys(text: str, at: Sequence[str], values: Mapping[str, Any], where: str
         raise OctetError(f"{where}: expected one key a line, not {{…}}, so that more can be added")
     indent = mapping.value[0][0].start_mark.column
     lines = text.splitlines()
-    last = _last_line(mapping)
-    return (
-        "\n".join([*lines[: last + 1], *_block(values, indent, max(indent // max(len(at), 1), 1)), *lines[last + 1 :]])
-        + "\n"
-    )
+    last, step = _last_line(mapping), max(indent // max(len(at), 1), 1)
+    return "\n".join([*lines[: last + 1], *_block(values, indent, step), *lines[last + 1 :]]) + "\n"
 
 
 def replace(text: str, at: Sequence[str], new: str, is_key: bool) -> str:

@@ -14,7 +14,7 @@ from octet.core.errors import run
 from octet.core.files import read_json, write_json, write_text
 from octet.core.progress import progress
 from octet.zoo import catalogue
-from tests.bench.zoo.apart import measure_apart
+from tests.bench.zoo.apart import is_measured, measure_apart
 from tests.bench.zoo.networks import Network, count_parameters, networks
 from tests.bench.zoo.report import by_config, markdown
 
@@ -29,8 +29,7 @@ def measured(network: Network) -> dict | None:
 
 
 def done(network: Network) -> bool:
-    result = measured(network)
-    return bool(result) and "error" not in result
+    return is_measured(SCRATCH / f"{network.name}.json")
 
 
 def measure(network: Network) -> None:

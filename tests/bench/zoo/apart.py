@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from octet.core.files import write_json
+from octet.core.files import read_json, write_json
 
 
 def measure_apart(module: str, arguments: list[str], result: Path, limit_s: int) -> None:
@@ -26,3 +26,8 @@ def measure_apart(module: str, arguments: list[str], result: Path, limit_s: int)
         error = f"took more than {limit_s / 3600:.0f} hours"
     if error:
         write_json(result, {"error": error})
+
+
+def is_measured(result: Path) -> bool:
+    """Is there a result, and does it not say why it failed?"""
+    return result.is_file() and "error" not in read_json(result, "its measuring writes it")

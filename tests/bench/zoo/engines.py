@@ -15,20 +15,19 @@ import numpy as np
 
 from octet.core.engines.engine import load as load_engine
 from octet.core.engines.onnx_runtime import OnnxRuntime
-from octet.core.errors import OctetError, run
-from octet.core.files import decimals, read_json, write_bytes, write_json, write_text
+from octet.core.errors import run
+from octet.core.files import read_json, write_bytes, write_json, write_text
 from octet.core.parallel import cores
 from octet.core.progress import progress
 from octet.core.text import table
 from octet.export.export import export
-from octet.export.mmcls_model import build, read_config
 from octet.qdq.network import load
 from octet.qdq.profiles import PROFILES
 from octet.qdq.quantize import quantize
 from tests import nets
-from tests.bench.zoo.apart import measure_apart
-from tests.bench.zoo.measure import LARGEST, onnx_runtime_int8, random_network, sqnr_db
-from tests.bench.zoo.networks import Network, complete, networks
+from tests.bench.zoo.apart import is_measured, measure_apart
+from tests.bench.zoo.measure import RandomNetwork, measured, onnx_runtime_int8, sqnr_db
+from tests.bench.zoo.networks import Network, networks
 
 SCRATCH = Path(".zoo/engines")
 PAGE = Path("docs/zoo-engines.md")
@@ -54,39 +53,21 @@ TensorRT's activations are int8 around 0, so what ReLU gives has 127 steps inste
 """
 
 
-def measure(config: str, folder: Path) -> dict:
+def quantized(network: RandomNetwork, folder: Path) -> dict:
     """Raises OctetError where the network cannot be exported or quantized."""
-    config = complete(config, folder)
-    settings = read_config(config)
-    model = build(settings, config)
-    parameters = sum(p.numel() for p in model.parameters())
-    result = {"parameters_m": decimals(parameters / 1e6, 1)}
-    if parameters > LARGEST:
-        return result | {"skipped": f"more than {LARGEST / 1e6:.0f} M parameters"}
-    network = random_network(model, settings, config, folder)
-    del model
-    try:
-        onnx, (seen, unseen) = folder / "fp32.onnx", network.images
-        export(network.source, 13, onnx, folder / "preprocess.json")
-        fp32, engine = load(onnx), OnnxRuntime(onnx, cores())
-        wanted = np.stack([engine(image) for image in unseen])
-        models = quantize(fp32, list(PROFILES.values()), seen, nets.settings("mse"))
-        figures = {}
-        for name, int8 in zip(PROFILES, models, strict=True):
-            path = folder / f"{name}.onnx"
-            write_bytes(path, int8.model.SerializeToString(deterministic=True))
-            compute = load_engine(name, path, cores())
-            noisy = np.stack([compute(image) for image in unseen])
-            in_float = dict(Counter(int8.placement.float_layers.values()))
-            figures[name] = {
-                "int8_layers": len(int8.placement.layers),
-                "float": in_float,
-                "sqnr_db": sqnr_db(wanted, noisy),
-            }
-        own = onnx_runtime_int8(folder, network.images)
-        return result | {"layers": len(fp32.layers), "engines": figures, "own_sqnr_db": sqnr_db(wanted, own)}
-    except OctetError as error:
-        return result | {"error": str(error).replace(f"{folder}/", "").splitlines()[0]}
+    onnx, (seen, unseen) = folder / "fp32.onnx", network.images
+    export(network.source, 13, onnx, folder / "preprocess.json")
+    fp32, engine = load(onnx), OnnxRuntime(onnx, cores())
+    wanted = np.stack([engine(image) for image in unseen])
+    figures = {}
+    for name, int8 in zip(PROFILES, quantize(fp32, list(PROFILES.values()), seen, nets.settings("mse")), strict=True):
+        path = folder / f"{name}.onnx"
+        write_bytes(path, int8.model.SerializeToString(deterministic=True))
+        compute = load_engine(name, path, cores())
+        noisy = np.stack([compute(image) for image in unseen])
+        figures[name] = {"int8_layers": len(int8.placement.layers), "sqnr_db": sqnr_db(wanted, noisy)}
+    own = onnx_runtime_int8(folder, network.images)
+    return {"layers": len(fp32.layers), "engines": figures, "own_sqnr_db": sqnr_db(wanted, own)}
 
 
 def chosen(every: list[Network]) -> list[Network]:
@@ -147,13 +128,13 @@ def main() -> None:
     if arguments.one:
         config, result = arguments.one
         with tempfile.TemporaryDirectory() as folder:
-            write_json(result, measure(config, Path(folder)))
+            write_json(result, measured(config, Path(folder), quantized))
         return
     word, every = arguments.find.lower(), chosen(networks())
     wanted = [n for n in every if word in f"{n.family} {n.name}".lower()]
     for network in progress(wanted, "measuring", unit="network"):
         path = path_of(network)
-        if not path.is_file() or "error" in read_json(path, "make zoo-engines writes it"):
+        if not is_measured(path):
             command = ["--one", network.configs[0], str(path)]
             measure_apart("tests.bench.zoo.engines", command, path, LIMIT_S)
             write(every)

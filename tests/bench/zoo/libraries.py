@@ -21,7 +21,7 @@ from octet.core.text import table
 from octet.export.libraries import library
 from octet.export.library_source import LibrarySource
 from octet.export.own_preprocess import own_preprocess
-from tests.bench.zoo.apart import measure_apart
+from tests.bench.zoo.apart import is_measured, measure_apart
 from tests.bench.zoo.measure import LARGEST, VARIATION, files
 from tests.bench.zoo.weights import images, randomize
 
@@ -168,7 +168,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             write_json(_path(*arguments.only), measure(*arguments.only, Path(folder)))
         return
-    chosen = [each for each in _every(arguments.find.lower()) if "error" in (_measured(*each) or {"error": ""})]
+    chosen = [each for each in _every(arguments.find.lower()) if not is_measured(_path(*each))]
     for name, network in progress(chosen, "measuring", unit="network"):
         measure_apart("tests.bench.zoo.libraries", ["--only", name, network], _path(name, network), LIMIT_S)
         write()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,6 +66,15 @@ class RandomNetwork:
 
 def measure(config: str, folder: Path) -> dict:
     """Raises OctetError where the network cannot be built."""
+    return measured(config, folder, _convert)
+
+
+def measured(config: str, folder: Path, of_network: Callable[[RandomNetwork, Path], dict]) -> dict:
+    """What is measured of a config's network with random weights, its parameters, and why it was not measured.
+
+    Raises:
+        OctetError: The network cannot be built.
+    """
     config = complete(config, folder)
     settings = read_config(config)
     model = build(settings, config)
@@ -75,12 +85,16 @@ def measure(config: str, folder: Path) -> dict:
     network = random_network(model, settings, config, folder)
     del model
     try:
-        if network.variation < VARIATION:
-            raise OctetError(f"images move the logits by {network.variation:.4f} of their deviation only")
-        variation = decimals(network.variation, 2)
-        return result | files(network.source, folder, network.images, network.logits) | {"variation": variation}
+        return result | of_network(network, folder)
     except OctetError as error:
         return result | {"error": str(error).replace(f"{folder}/", "").splitlines()[0]}
+
+
+def _convert(network: RandomNetwork, folder: Path) -> dict:
+    if network.variation < VARIATION:
+        raise OctetError(f"images move the logits by {network.variation:.4f} of their deviation only")
+    variation = decimals(network.variation, 2)
+    return files(network.source, folder, network.images, network.logits) | {"variation": variation}
 
 
 def random_network(model: torch.nn.Module, settings: Config, config: str, folder: Path) -> RandomNetwork:
