@@ -47,7 +47,7 @@ class Candidate:
         rounding: nearest or gptq.
         equalize: Are channels scaled alike before?
         budget: What mixed precision has to keep; None: no layer stays in fp32 for it.
-        engine: What runs it. GPTQ, equalization and mixed precision are for ncnn alone.
+        engine: What runs it. GPTQ, equalization and mixed precision are tried for ncnn alone.
     """
 
     target: str

@@ -16,7 +16,16 @@ from octet.core.params import Model
 
 LOCK = Path("dvc.lock")
 _CODE = Path(__file__).parents[1]
-_ROOMS = ("calibrate", "core", "data", "evaluate", "graph", "ncnn", "quantize")  # whose code makes int8, and its loss
+_ROOMS = (
+    "calibrate",
+    "core",
+    "data",
+    "evaluate",
+    "graph",
+    "ncnn",
+    "qdq",
+    "quantize",
+)  # whose code makes int8, and its loss
 _SEARCHED = {"target", "equalize", "mixed_precision"}  # what candidates say themselves
 _ELSEWHERE = {
     "engines",

@@ -27,6 +27,7 @@ from octet.graph.targets import FOLDER
 from octet.project.track import is_tracked
 
 TUNING = 0.25  # of the time, at most, for a target profile
+_AS_IN_ENTRY = {"target", "equalize", "rounding", "mixed_precision"}  # of another engine's candidate
 _METHODS = (
     "mse",
     "kl",
@@ -114,6 +115,8 @@ class Search:
         """The name of a candidate's experiment: with the checksum of all that its loss depends on."""
         profile = FOLDER / f"{candidate.target}.yaml"
         text = profile.read_bytes() if profile.is_file() else b""
+        if candidate.engine != "ncnn":  # which says nothing of these: they are as the entry has them, and reach it
+            text = self.task.entry.model_dump_json(include=_AS_IN_ENTRY).encode()
         inputs = hashlib.sha256(self._inputs.encode() + text).hexdigest()[:8]
         return f"best-{self.task.model}-{inputs}-{candidate}".replace(".", "p")
 

@@ -14,6 +14,7 @@ from octet.best.front import choose, front, front_table
 from octet.best.loss import Loss
 from octet.best.plot import write
 from octet.best.record import Measurement, Record
+from octet.best.search import Search, Task
 from octet.best.speed import kernels
 from octet.best.tuning import fitting_targets
 from octet.core import params
@@ -323,3 +324,17 @@ def test_what_experiments_need_of_git(project, monkeypatch):
     experiments.git(*commit)
     with pytest.raises(OctetError, match="make track MODEL=net"):
         check_git("net", project.model_copy(update={"data": "data/mine", "checkpoint": "mine.pth"}))
+
+
+def test_what_another_engine_s_candidate_leaves_to_the_entry_is_part_of_its_experiment_s_name(project):
+    """A record of the entry's rounding or plan before is not taken for today's."""
+
+    def name(entry: params.Model, candidate: Candidate) -> str:
+        search = object.__new__(Search)  # without a model's files
+        search.task, search._inputs = Task("net", entry, Budget("kl", 1e-4), 1, []), "inputs"
+        return search.experiment(candidate)
+
+    rounded = project.model_copy(update={"rounding": project.rounding.model_copy(update={"method": "gptq"})})
+    engine, ncnn = Candidate("", engine="onnxruntime"), Candidate("dotprod")
+    assert name(project, engine) != name(rounded, engine)
+    assert name(project, ncnn) == name(rounded, ncnn)
