@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
 from octet.best.candidates import UNITS, Budget, Candidate
 from octet.best.front import Measured, front
 from octet.core.files import write_text
-from octet.report.svg import BAD, FP32, INK, INT8, figure, styled, svg
+from octet.report.svg import BAD, FP32, INK, INT8, figure, power, styled, svg
 
 _COLOURS = """<style>
 svg { --ink: #1c2127; --line: #c9d0d7; --fp32: #2f6fb3; --int8: #cf6a1d; --good: #2b8a4a; --bad: #c3392b; color: #1c2127; }
@@ -64,6 +66,8 @@ def draw(measured: Measured, budget: Budget, chosen: Candidate | None, name: str
     losses = [loss for _, loss in dots.values() if loss > 0]
     if losses and budget.most > 0 and len(losses) == len(dots) and math.log10(max(losses) / min(losses)) > 1:
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(FuncFormatter(power))
+        axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("times as fast as fp32, one thread")
     axes.set_ylabel(f"loss at most, {UNITS[budget.metric]}")
     axes.set_title(f"{name}: what int8 wins and loses")

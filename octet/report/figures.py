@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter
 from octet.analyze.analyze import LayerCost
 from octet.core.folder import PRECISIONS
 from octet.core.text import shorten
-from octet.report.svg import BAD, FP32, INK, INT8, LINE, figure, pair, styled, svg
+from octet.report.svg import BAD, FP32, INK, INT8, LINE, figure, pair, power, styled, svg
 
 Rows = Sequence[dict[str, str]]  # of a CSV file
 CLASSES = 30  # shown at most; of more, those that tell most
@@ -97,7 +97,7 @@ def layers(rows: Sequence[LayerCost]) -> str:
         shift.plot(kl[part], places, "o", color=colour, alpha=alpha, markersize=5)
     if of_classes:
         shift.set_xscale("log")
-        shift.xaxis.set_major_formatter(FuncFormatter(_power))
+        shift.xaxis.set_major_formatter(FuncFormatter(power))
     noise.set_yticks(range(count), [shorten(row.layer, 18) for row in rows])
     noise.set_ylim(count - 0.4, -0.6)
     for axes, label in (
@@ -130,15 +130,6 @@ def _activation(name: str, bins: Rows, clips: bool) -> str:
     axes.set_yticks([10.0**k for k in steps], [f"{10.0**k:g}" for k in steps])
     axes.minorticks_off()
     return svg(drawn, f"what {name} reads" + ", and its threshold" * clips)
-
-
-def _power(value: float, _: int | None = None) -> str:
-    """A power of ten as one text.
-
-    >>> _power(1e-5)
-    '10⁻⁵'
-    """
-    return "10" + str(round(np.log10(value))).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
 def _column(rows: Rows, key: str) -> npt.NDArray[np.float64]:

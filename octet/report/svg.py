@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 import warnings
 from html import escape
@@ -90,3 +91,12 @@ def svg(drawn: Figure, label: str) -> str:
     for colour, variable in _PAGE.items():
         text = text.replace(colour, variable)
     return re.sub(r"font-family: [^;\"]*;? ?", "", text)
+
+
+def power(value: float, _: int | None = None) -> str:
+    """A power of ten as one text.
+
+    >>> power(1e-5)
+    '10⁻⁵'
+    """
+    return "10" + str(round(math.log10(value))).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))

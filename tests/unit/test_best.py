@@ -240,6 +240,8 @@ def test_the_plot_reads_in_light_and_dark(tmp_path):
     assert "prefers-color-scheme: dark" in text
     assert "b-mse" in text
     assert "budget 0.0001 nats" in text
+    assert ">10⁻⁴<" in text
+    assert "mathdefault" not in text
 
 
 @pytest.fixture
