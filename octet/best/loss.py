@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from octet.core.errors import OctetError
 from octet.core.files import figure
+from octet.core.logits import standard_error
 from octet.evaluate.pairs import Pairs, agreement_pct, kl_top5_nats, labelled
 
 
@@ -67,5 +68,5 @@ class Loss:
 
 
 def _mean(values: npt.NDArray[np.float64]) -> tuple[float, float]:
-    """The mean and its standard error."""
-    return figure(float(values.mean())), figure(float(values.std() / len(values) ** 0.5))
+    """The mean and its standard error, which one value has not: 0."""
+    return figure(float(values.mean())), figure(standard_error(values)) if len(values) > 1 else 0.0

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 EXIT_CODE = 130  # as shells have it for SIGINT
-_LINE = "stopped; finished stages are kept, 'dvc repro' goes on from them\n"
+_LINE = "stopped; what is finished is kept, and the same command goes on from there\n"
 _OWN = ("octet", "stages")
 _noted: list[int] = []  # the signals that came while at work
 _printed: list[str] = []  # the line, once it was

@@ -91,6 +91,18 @@ def standard_error(values: npt.NDArray[np.float64]) -> float:
     return float(values.std(ddof=1) / np.sqrt(len(values)))
 
 
+def likely_most(values: npt.NDArray[np.float64]) -> float:
+    """What the mean over other images like these is likely to be at the most: this mean and twice its standard error.
+
+    >>> likely_most(np.array([0.0, 1.0, 0.0, 1.0])), likely_most(np.array([0.25]))
+    (1.0773502691896257, 0.25)
+
+    Args:
+        values: Of shape (n,). One value has no standard error.
+    """
+    return float(values.mean()) + 2 * (standard_error(values) if len(values) > 1 else 0.0)
+
+
 def decibels(signal: float, noise: float) -> float:
     """The ratio of two powers in dB, at most 200: where there is no noise at all, or nothing else.
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from octet.core.errors import OctetError
 from octet.core.files import figure
-from octet.core.logits import kl_divergences
+from octet.core.logits import kl_divergences, likely_most
 from octet.ncnn.engine import Engine, logits
 from octet.ncnn.net import Net
 from octet.quantize.sensitivity import Images, Int8, Sensitivity
@@ -60,7 +60,7 @@ class HoldOut:
         else:
             fp32_right, int8_right = (100.0 * (one.argmax(axis=1) == self.labels) for one in (self.fp32, int8))
             losses = fp32_right - int8_right
-        return float(losses.mean() + 2 * losses.std() / len(losses) ** 0.5)
+        return likely_most(losses)
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ TIMED = ("latency.json", "latency_samples.csv", "summary.json", "analyze.json") 
 # What a file may have, in bytes, as a stage's argument has it, and the stage that cannot write its file then.
 LIMITS = (("digits32", 20_000), ("export", 100_000), ("convert", 300_000), ("quantize", 100_000))
 LIMITS += (("evaluate_fp32", 20_000), ("calibrate", 4_000))
-STOPPED = "stopped; finished stages are kept, 'dvc repro' goes on from them\n"
+STOPPED = "stopped; what is finished is kept, and the same command goes on from there\n"
 TREES = ("models", "metrics", "data")
 
 

@@ -11,7 +11,7 @@ import pytest
 pytestmark = pytest.mark.unit
 
 ROOT = Path(__file__).parents[2]
-STOPPED = "stopped; finished stages are kept, 'dvc repro' goes on from them\n"
+STOPPED = "stopped; what is finished is kept, and the same command goes on from there\n"
 INTERRUPT = "import os, signal, time; os.kill(os.getpid(), signal.SIGINT); time.sleep(30)\n"
 
 
