@@ -10,7 +10,7 @@ import numpy.typing as npt
 from octet.core.errors import OctetError
 from octet.core.files import figure
 from octet.core.logits import standard_error
-from octet.evaluate.pairs import Pairs, agreement_pct, kl_top5_nats, labelled
+from octet.evaluate.pairs import Pairs, agreement_pct, kl_top5_expected_nats, labelled
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,8 @@ class Loss:
     Args:
         n_images: On how many images.
         agreement_pct: On how many of them int8 predicts what fp32 does, in percent.
-        kl_nats: The mean KL divergence of int8's probabilities from fp32's, by the five most likely classes.
+        kl_nats: The mean KL divergence of int8's probabilities from fp32's, by the five most likely classes, as is to be expected
+            on new images (octet.core.logits.kl_divergences_expected).
         kl_se_nats: Its standard error.
         drop_pt: fp32's top-1 less int8's, in points; None: the images have no labels.
         drop_se_pt: Its paired standard error.
@@ -40,11 +41,10 @@ class Loss:
         Args:
             pairs: What fp32 and int8 predict for each.
         """
-        kl = np.array([kl_top5_nats([pair]) for pair in pairs])
         drop: tuple[float | None, float | None] = None, None
         if labelled(pairs):
             drop = _mean(np.array([100 * (fp32.right - float(int8.right)) for fp32, int8 in pairs]))
-        return cls(len(pairs), figure(agreement_pct(pairs)), *_mean(kl), *drop)
+        return cls(len(pairs), figure(agreement_pct(pairs)), *_mean(kl_top5_expected_nats(pairs)), *drop)
 
     def upper(self, metric: str) -> float:
         """What other images are likely to lose at the most: the mean and twice its standard error, as mixed precision has it.

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from octet.core.files import decimals
 
 Logits = npt.NDArray[np.floating[Any]]  # of shape (n, classes)
+TEMPERATURE = 1.4  # of fp32's probabilities on images that it has learned; docs/accuracy.md has what it was set by
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,28 @@ def kl_divergences(reference: Logits, logits: Logits) -> npt.NDArray[np.float64]
     p, q = (_log_softmax(values.astype(np.float64)) for values in (reference, logits))
     divergences: npt.NDArray[np.float64] = (np.exp(p) * (p - q)).sum(axis=1)
     return divergences
+
+
+def kl_divergences_expected(reference: Logits, logits: Logits) -> npt.NDArray[np.float64]:
+    """The KL divergence that is to be expected on new images, from images that the network has learned.
+
+    >>> fp32, int8 = np.log([[0.98, 0.02]]), np.log([[0.982, 0.018]])
+    >>> kl_divergences(fp32, int8).round(6).tolist(), kl_divergences_expected(fp32, int8).round(6).tolist()
+    ([0.000109], [0.000307])
+
+    To second order, a divergence is half the variance of the logits' error under fp32's probabilities. The error is alike on new
+    images, the probabilities are not: the network is surer of what it has learned. So they are taken at a temperature, the error
+    as it is. Logarithms of probabilities are logits, too.
+
+    Args:
+        reference: fp32's logits, of shape (n, classes), of training images.
+        logits: int8's, of the same shape.
+
+    Returns:
+        That of each image, of shape (n,).
+    """
+    flatter = reference.astype(np.float64) / TEMPERATURE
+    return kl_divergences(flatter, flatter + (logits.astype(np.float64) - reference))
 
 
 def divergence(reference: Logits, logits: Logits) -> Divergence:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from octet.core.errors import OctetError
 from octet.core.folder import PRECISIONS, ModelFolder
+from octet.core.logits import kl_divergences_expected
 from octet.evaluate.predictions import Prediction, read_predictions
 
 Pair = tuple[Prediction, Prediction]  # fp32's and int8's for one image
 Pairs = Sequence[Pair]
 _SMALLEST = 5e-7  # a probability that the file shows as 0.000000 is at most this
+_EXACT = 1e-4  # from here on its six decimals are exact enough where small probabilities count for more
 
 
 def read_pairs(folder: ModelFolder) -> list[Pair]:
@@ -73,10 +76,30 @@ def kl_top5_nats(pairs: Pairs) -> float:
     return float(np.mean([_kl_top5_nats(*pair) for pair in pairs]))
 
 
+def kl_top5_expected_nats(pairs: Pairs) -> npt.NDArray[np.float64]:
+    """The same of each image, of shape (n,), as is to be expected on new images: see kl_divergences_expected.
+
+    Args:
+        pairs: What fp32 and int8 predict for images that the network has learned.
+    """
+    expected = []
+    for pair in pairs:
+        shares = _common_shares(*pair)
+        logs = np.log(shares[:, (shares >= _EXACT).any(axis=0)].clip(_EXACT))
+        expected += kl_divergences_expected(logs[:1], logs[1:]).tolist()
+    return np.array(expected)
+
+
 def _kl_top5_nats(fp32: Prediction, int8: Prediction) -> float:
+    shares = _common_shares(fp32, int8)
+    return float((shares[0] * np.log(shares[0] / shares[1])).sum())
+
+
+def _common_shares(fp32: Prediction, int8: Prediction) -> npt.NDArray[np.float64]:
+    """The probabilities that both tell, and of all others together behind them: of shape (2, classes + 1)."""
     of_both = [dict(zip(row.top, row.probabilities, strict=True)) for row in (fp32, int8)]
     common = [name for name in fp32.top if name in of_both[1]]
     shares = np.array([[of[name] for name in common] for of in of_both])
     shares = np.c_[shares, 1 - shares.sum(axis=1)].clip(_SMALLEST)
-    shares /= shares.sum(axis=1, keepdims=True)
-    return float((shares[0] * np.log(shares[0] / shares[1])).sum())
+    rows: npt.NDArray[np.float64] = shares / shares.sum(axis=1, keepdims=True)
+    return rows

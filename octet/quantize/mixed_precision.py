@@ -2,9 +2,10 @@
 
 Layers are taken in the order of their sensitivity (octet.quantize.sensitivity) for what leaving them in fp32 costs in time, or,
 where that leaves too much to a layer that is too expensive, of their sensitivity; the least number of them that keeps the
-budget is searched by running the network on hold-out images of the training split (the budget has to hold with twice the
-standard error that so few images leave), and then every layer that the budget turns out not to need goes back to int8,
-the most expensive first, and of equally expensive ones the one that loses least.
+budget is searched by running the network on hold-out images of the training split. The network has learned these, so the
+divergence is the one to be expected on new images (octet.core.logits); and the budget has to hold with twice the standard
+error that so few images leave. Then every layer that the budget turns out not to need goes back to int8, the most expensive
+first, and of equally expensive ones the one that loses least.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy.typing as npt
 
 from octet.core.errors import OctetError
 from octet.core.files import figure
-from octet.core.logits import kl_divergences, likely_most
+from octet.core.logits import kl_divergences_expected, likely_most
 from octet.ncnn.engine import Engine, logits
 from octet.ncnn.net import Net
 from octet.quantize.sensitivity import Images, Int8, Sensitivity
@@ -44,7 +45,7 @@ class HoldOut:
 
         Args:
             net: An int8 network.
-            metric: kl: divergence of the probabilities in nats; top1: points of top-1.
+            metric: kl: divergence of the probabilities in nats, as is to be expected on new images; top1: points of top-1.
 
         Returns:
             The mean over the images and twice its standard error.
@@ -54,7 +55,7 @@ class HoldOut:
         """
         int8 = logits(Engine.of(net), self.images, "plan")
         if metric == "kl":
-            losses = kl_divergences(self.fp32, int8)
+            losses = kl_divergences_expected(self.fp32, int8)
         elif self.labels is None:
             raise OctetError("mixed_precision.metric: top1 needs labels, which the training images lack; take kl")
         else:

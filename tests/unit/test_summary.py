@@ -9,9 +9,10 @@ import pytest
 from octet.core import files
 from octet.core.errors import OctetError
 from octet.core.folder import ModelFolder
+from octet.core.logits import kl_divergences, kl_divergences_expected
 from octet.evaluate.accuracy import Accuracy
 from octet.evaluate.evaluate import top
-from octet.evaluate.pairs import kl_top5_nats, paired_drop, read_pairs
+from octet.evaluate.pairs import kl_top5_expected_nats, kl_top5_nats, paired_drop, read_pairs
 from octet.evaluate.predictions import Prediction, predictions_csv
 from octet.summary.differences import classes_csv, confusion_csv
 from octet.summary.summary import Summary, summarize, summary_table
@@ -114,6 +115,22 @@ def test_a_divergence_by_the_five_most_likely_classes():
         else:
             assert 0 < kl_top5_nats(pairs) < np.mean(exact)
         assert kl_top5_nats([(fp32, fp32) for fp32, _ in pairs]) == 0
+
+
+def test_a_divergence_expected_on_new_images_from_the_predictions_file():
+    """With six decimals and five classes it is that of the logits; and no noise where a network is as sure as the file can tell."""
+    rng = np.random.default_rng(0)
+    for spread, tolerance in ((3, 0.02), (12, 0.2)):
+        fp32 = (rng.normal(size=(300, 5)) * spread).astype(np.float32)
+        int8 = fp32 + (rng.normal(size=fp32.shape) * 0.03).astype(np.float32)
+        pairs = []
+        for both in zip(fp32, int8, strict=True):
+            ranked = (top(values) for values in both)
+            rows = [([str(k) for k in order], [round(float(p), 6) for p in shares]) for order, shares in ranked]
+            pairs.append(tuple(Prediction("0", "", *row) for row in rows))
+        exact = kl_divergences_expected(fp32, int8)
+        assert kl_top5_expected_nats(pairs).mean() == pytest.approx(exact.mean(), rel=tolerance)
+        assert exact.mean() > kl_divergences(fp32, int8).mean(), "a network is surer of what it has learned"
 
 
 def test_images_without_labels_have_no_top1(tmp_path):
