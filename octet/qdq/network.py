@@ -50,6 +50,11 @@ class Layer:
         return self.groups > 1 and not self.depthwise and self.weight.shape[2:] == (1, 1)
 
     @property
+    def widening(self) -> bool:
+        """Is it a 1x1 convolution that gives more channels than it reads?"""
+        return self.groups == 1 and self.weight.shape[2:] == (1, 1) and self.weight.shape[0] > self.weight.shape[1]
+
+    @property
     def name(self) -> str:
         """The node's."""
         return str(self.node.name)

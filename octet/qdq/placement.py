@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx
 
-from octet.qdq.network import Network
+from octet.qdq.network import Layer, Network
 from octet.qdq.profiles import SAME_VALUES, Profile
 
 
@@ -81,6 +81,11 @@ class _Placing:
         for name in result.layers if self.profile.outputs else ():
             self._quantize_output(network.layers[name].output)
         for node in network.nodes:
+            if self.profile.pools and node.op_type == "MaxPool":
+                self._quantize_before_pool(node)
+            if self.profile.wide_sums and node.op_type == "Add":
+                self._quantize_wide_sum(node)
+        for node in network.nodes:
             if self._is_int8_where_its_inputs_are(node):
                 self._around(node)
         computed = [network.input, *(output for node in network.nodes for output in node.output)]
@@ -97,6 +102,27 @@ class _Placing:
             self.quantized.add(tensor)
         return tensor
 
+    def _quantize_before_pool(self, node: onnx.NodeProto) -> None:
+        """Quantizes what a max pool reads, where that is an int8 layer's, with the scale of what it gives."""
+        before, behind = str(node.input[0]), str(node.output[0])
+        layers = (self.network.layers[name] for name in self.result.layers)
+        if behind in self.quantized and any(self._pool_of(layer) is node for layer in layers):
+            self.quantized.add(before)
+            self.result.same[behind] = before
+            self.result.around.append(node.name)
+
+    def _quantize_wide_sum(self, node: onnx.NodeProto) -> None:
+        """Quantizes what a sum adds, where it stands behind widening int8 layers alone, and the rest is quantized anyway."""
+        layers = [self.network.layers[name] for name in self.result.layers]
+        behind = [layer for layer in layers if layer.output in node.input]
+        adds = {*node.input}
+        if not behind or len(adds) < 2 or not adds <= self.quantized | {layer.output for layer in behind}:
+            return
+        if all(layer.widening and len(self.readers[layer.output]) == 1 for layer in behind):
+            self.quantized |= adds
+            self.result.around.append(node.name)
+            self._note_summands(node)
+
     def _is_int8_where_its_inputs_are(self, node: onnx.NodeProto) -> bool:
         """Is it a node without weights that the engine has int8 for, all of whose inputs are quantized?"""
         reads = self.network.dynamic(node)
@@ -108,15 +134,20 @@ class _Placing:
         """Quantizes what a node without weights computes."""
         self.result.around.append(node.name)
         tensor = str(node.output[0])
-        if node.op_type == "Add" and self._activation(tensor):
-            for one, other in (node.input, tuple(reversed(node.input))):
-                if len(self.readers[one]) == 1 and one != other:
-                    self.result.summands[one] = other
+        if node.op_type == "Add":
+            self._note_summands(node)
         if node.op_type not in SAME_VALUES:
             self._quantize_output(tensor)
         elif tensor != self.network.output:
             self.quantized.add(tensor)
             self.result.same[tensor] = self.result.owner(self.network.dynamic(node)[0])
+
+    def _note_summands(self, node: onnx.NodeProto) -> None:
+        """Notes what only this sum reads, where an activation clips it from zero on."""
+        if self._activation(str(node.output[0])):
+            for one, other in (node.input, tuple(reversed(node.input))):
+                if len(self.readers[one]) == 1 and one != other:
+                    self.result.summands[one] = other
 
     def _why_float(self, name: str, keep_float: Collection[str]) -> str:
         """Why a layer stays in float; empty where it does not."""
@@ -125,7 +156,8 @@ class _Placing:
             return "params.yaml or the plan keeps it"
         if layer.input not in self.network.floats:
             return "it does not read fp32"
-        if layer.input == self.network.input and not self.profile.first:
+        pooled = self.profile.first_before_pool and self._pool_of(layer)
+        if layer.input == self.network.input and not (self.profile.first or pooled):
             return "it reads the network's input"
         if name in self.stem:
             return "a depthwise convolution behind the first one loses the most"
@@ -154,6 +186,15 @@ class _Placing:
                 else:
                     todo += node.output
         return reached
+
+    def _pool_of(self, layer: Layer) -> onnx.NodeProto | None:
+        """The max pool that alone reads what a layer computes, behind its activation if it has one."""
+        activation = self._activation(layer.output)
+        tensor = layer.output if activation is None else str(activation.output[0])
+        nodes = self.readers.get(tensor, [])
+        if len(nodes) != 1 or tensor == self.network.output:
+            return None
+        return nodes[0] if nodes[0].op_type == "MaxPool" and len(nodes[0].output) == 1 else None
 
     def _activation(self, tensor: str) -> onnx.NodeProto | None:
         """The activation that alone reads a tensor, where it does no more than clip from 0 on."""

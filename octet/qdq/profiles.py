@@ -1,7 +1,9 @@
 """What each engine wants quantized. Small data: no other code names an engine's rules.
 
 OpenVINO fuses what follows a convolution into it, and computes that in float: there it is enough that what a convolution
-reads is quantized. ONNX Runtime has an int8 kernel only where a DequantizeLinear stands before each input and a
+reads is quantized. It fuses a sum into a convolution only where what that one gives is quantized, too (openvino/src/plugins/
+intel_cpu/src/transformations/snippets/x64/pass/snippets_mark_skipped.cpp); behind a convolution that is wide and cheap, a sum
+of its own takes as long as that. ONNX Runtime has an int8 kernel only where a DequantizeLinear stands before each input and a
 QuantizeLinear behind the output (onnxruntime/core/optimizer/qdq_transformer/selectors_actions/qdq_selectors.cc); TensorRT
 reads symmetric int8 alone (its documentation, « Explicit quantization »).
 """
@@ -21,6 +23,10 @@ class Profile:
     Args:
         engine: Its name, as `engines` in params.yaml has it.
         first: The layers that read the network's input, too?
+        first_before_pool: They, too, where a max pool alone reads what they compute, as in ImageNet's ResNets? There they write
+            the network's largest tensor.
+        pools: What a max pool reads, in the place of what it gives, where an int8 layer computes that? The values are the same.
+        wide_sums: Sums behind 1x1 convolutions that give more channels than they read, too, with all that they add?
         depthwise: Depthwise convolutions, too?
         depthwise_stem: A depthwise convolution that alone reads what the first convolution gives, and that one, too? Its
             error is the same over a plain background, so that it adds up.
@@ -34,6 +40,9 @@ class Profile:
 
     engine: str
     first: bool = False
+    first_before_pool: bool = False
+    pools: bool = False
+    wide_sums: bool = False
     depthwise: bool = False
     depthwise_stem: bool = True
     grouped_1x1: bool = True
@@ -44,7 +53,7 @@ class Profile:
 
 
 PROFILES = {
-    "openvino": Profile("openvino", grouped_1x1=False),
+    "openvino": Profile("openvino", first_before_pool=True, pools=True, wide_sums=True, grouped_1x1=False),
     "onnxruntime": Profile(
         "onnxruntime",
         first=True,

@@ -61,13 +61,61 @@ def residual() -> onnx.ModelProto:
     return model
 
 
+def bottlenecks() -> onnx.ModelProto:
+    """As ResNet-50 begins: a convolution, a max pool, then two sums behind 1x1 convolutions that widen."""
+    random = np.random.Generator(np.random.PCG64(3))
+    shapes = {"stem": (4, 3, 3, 3), "narrow": (4, 4, 3, 3), "wide": (8, 4, 1, 1), "beside": (8, 4, 1, 1)}
+    shapes |= {"narrow2": (4, 8, 1, 1), "wide2": (8, 4, 1, 1), "last": (5, 8)}
+    tensors = {name: (random.standard_normal(shape) * 0.4).astype(np.float32) for name, shape in shapes.items()}
+    tensors |= {f"{name}/bias": random.standard_normal(len(tensors[name])).astype(np.float32) for name in shapes}
+
+    def node(kind: str, reads: list[str], gives: str, **more) -> onnx.NodeProto:
+        weights = [gives, f"{gives}/bias"] if kind in ("Conv", "Gemm") else []
+        return onnx.helper.make_node(kind, [*reads, *weights], [f"{gives}/out"], gives, **more)
+
+    nodes = [
+        node("Conv", ["image"], "stem", pads=[1, 1, 1, 1]),
+        node("Relu", ["stem/out"], "relu"),
+        node("MaxPool", ["relu/out"], "pool", kernel_shape=[2, 2], strides=[2, 2]),
+        node("Conv", ["pool/out"], "narrow", pads=[1, 1, 1, 1]),
+        node("Relu", ["narrow/out"], "relu1"),
+        node("Conv", ["relu1/out"], "wide"),
+        node("Conv", ["pool/out"], "beside"),
+        node("Add", ["wide/out", "beside/out"], "sum1"),
+        node("Relu", ["sum1/out"], "relu2"),
+        node("Conv", ["relu2/out"], "narrow2"),
+        node("Relu", ["narrow2/out"], "relu3"),
+        node("Conv", ["relu3/out"], "wide2"),
+        node("Add", ["wide2/out", "relu2/out"], "sum2"),
+        node("Relu", ["sum2/out"], "relu4"),
+        node("GlobalAveragePool", ["relu4/out"], "mean"),
+        node("Flatten", ["mean/out"], "flat"),
+        node("Gemm", ["flat/out"], "last", transB=1),
+    ]
+    value = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        nodes,
+        "net",
+        [value("image", onnx.TensorProto.FLOAT, (1, 3, 16, 16))],
+        [value("last/out", onnx.TensorProto.FLOAT, (1, 5))],
+        [onnx.numpy_helper.from_array(tensor, name) for name, tensor in tensors.items()],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)])
+    model.ir_version = 8
+    return model
+
+
 def logits(model: onnx.ModelProto) -> np.ndarray:
     run = runner(model, "model")
     return np.concatenate([run(image)[0] for image in IMAGES])
 
 
 @pytest.mark.parametrize("engine", sorted(PROFILES))
-@pytest.mark.parametrize("source", [residual, lambda: classifier(end=(), shape=(1, 3, 16, 16))], ids=["sum", "plain"])
+@pytest.mark.parametrize(
+    "source",
+    [residual, bottlenecks, lambda: classifier(end=(), shape=(1, 3, 16, 16))],
+    ids=["sum", "bottlenecks", "plain"],
+)
 def test_is_valid_near_to_fp32_and_the_same_bytes_each_time(engine, source):
     net = Network(source(), "net.onnx")
     (int8,) = quantize(net, [PROFILES[engine]], IMAGES, SETTINGS)
@@ -127,6 +175,25 @@ def test_onnx_runtime_s_has_both_nodes_around_all_that_it_computes_in_int8():
     }
 
 
+def test_openvino_s_has_sums_of_widening_convolutions_and_pools_in_int8():
+    """All that a sum adds; before the pool and not behind it; and the first convolution, since a pool alone reads it."""
+    net = Network(bottlenecks(), "net.onnx")
+    placement = place(net, PROFILES["openvino"])
+    assert placement.layers == list(net.layers)
+    assert placement.around == ["pool", "sum1", "sum2"]
+    assert placement.same == {"pool/out": "relu/out"}
+    assert placement.summands == {"wide/out": "beside/out", "beside/out": "wide/out", "wide2/out": "relu2/out"}
+    assert {"wide/out", "beside/out", "wide2/out", "relu2/out"} <= set(placement.tensors)
+
+
+def test_openvino_s_sum_stays_in_float_where_an_operand_does_or_a_convolution_does_not_widen():
+    net = Network(bottlenecks(), "net.onnx")
+    assert place(net, PROFILES["openvino"], ["beside"]).around == ["pool", "sum2"]
+    assert place(net, PROFILES["openvino"], ["narrow2"]).around == ["pool", "sum1"]
+    assert place(net, PROFILES["openvino"], ["stem"]).same == {}
+    assert place(Network(residual(), "net.onnx"), PROFILES["openvino"]).around == []
+
+
 def test_what_a_relu_behind_a_sum_makes_zero_takes_no_integers():
     """c3 + r1 before a ReLU: c3 below -r1 is 0 whatever it is."""
     model = residual()
@@ -179,16 +246,18 @@ def test_a_1x1_convolution_in_groups_stays_in_float_for_openvino_alone():
     assert "pointwise" in place(net, PROFILES["onnxruntime"]).layers
 
 
-@pytest.mark.parametrize("engine", sorted(PROFILES))
-def test_what_a_layer_costs_is_what_the_model_loses_in_which_all_others_are_kept(engine):
-    net = Network(residual(), "net.onnx")
+@pytest.mark.parametrize(
+    ("engine", "source"), [*((engine, residual) for engine in sorted(PROFILES)), ("openvino", bottlenecks)]
+)
+def test_what_a_layer_costs_is_what_the_model_loses_in_which_all_others_are_kept(engine, source):
+    net = Network(source(), "net.onnx")
     (int8,) = quantize(net, [PROFILES[engine]], IMAGES, SETTINGS)
     (of_layers,) = costs(net, [int8], IMAGES)
     assert list(of_layers) == int8.placement.layers
     for name, cost in of_layers.items():
         others = [other for other in net.layers if other != name]
         (alone,) = quantize(net, [PROFILES[engine]], IMAGES, SETTINGS, others)
-        assert cost == pytest.approx(kl_divergence(logits(residual()), logits(alone.model)), rel=1e-4)
+        assert cost == pytest.approx(kl_divergence(logits(source()), logits(alone.model)), rel=1e-4)
         assert cost > 0
 
 
