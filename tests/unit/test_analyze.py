@@ -11,7 +11,7 @@ from octet.calibrate.calibrate import table
 from octet.calibrate.job import Job
 from octet.calibrate.ranges import ranges
 from octet.core.errors import OctetError
-from octet.core.logits import TEMPERATURE, decibels, kl_divergence, kl_divergences_expected
+from octet.core.logits import GROWTH, TEMPERATURE, decibels, kl_divergence, kl_divergences_expected
 from octet.graph.profiles import target
 from octet.ncnn.engine import Engine, logits
 from octet.ncnn.variants import Base
@@ -192,7 +192,7 @@ def test_a_real_network_keeps_its_budget(calibrated):
     actual = logits(Engine.of(int8([])), more, "t")
     flatter = wanted.astype(float) / TEMPERATURE
     each = [kl_divergence(one[None], (one + error)[None]) for one, error in zip(flatter, actual - wanted, strict=True)]
-    assert whole == pytest.approx(np.mean(each) + 2 * np.std(each, ddof=1) / 40**0.5, rel=1e-4)
+    assert whole == pytest.approx(GROWTH * (np.mean(each) + 2 * np.std(each, ddof=1) / 40**0.5), rel=1e-4)
     with pytest.raises(OctetError, match="top1 needs labels"):
         HoldOut(more, wanted, None).loss(int8([]), "top1")
 
