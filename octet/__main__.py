@@ -191,7 +191,11 @@ def summary(model: str | None) -> None:
     print(summary_table({name: _summary(name) for name in quantized}, machine()))
     for name in quantized:
         entry = loaded.models[name]
-        if of_engines := engines_table(ModelFolder(name), entry.onnx_engines, entry.max_drop_pt):
+        try:
+            of_engines = engines_table(ModelFolder(name), entry.onnx_engines, entry.max_drop_pt)
+        except OctetError as error:
+            of_engines = f"{name}: no figures of its other engines. {error}"
+        if of_engines:
             print(f"\n{of_engines}")
     for name in quantized:
         try:

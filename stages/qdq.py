@@ -38,10 +38,11 @@ def int8_models(stage: Stage, names: list[str]) -> dict[str, tuple[Int8, dict[st
     from octet.data import preprocess
     from octet.data.images import report_source, some_training_images, training_images
     from octet.graph.equalize import fp32_net
-    from octet.qdq.costs import costs, worst
+    from octet.qdq.costs import costs
     from octet.qdq.network import load
     from octet.qdq.profiles import PROFILES
     from octet.qdq.quantize import check, check_method, kept, quantize
+    from octet.qdq.words import lines
 
     folder, entry = stage.folder, stage.entry
     check_method(entry.calibrate.method)
@@ -63,12 +64,8 @@ def int8_models(stage: Stage, names: list[str]) -> dict[str, tuple[Int8, dict[st
     for name, int8 in zip(names, models, strict=True):
         check(int8, steps(steps.noise(1)[0]), name)
     of_layers = costs(network, models, some_training_images(entry.data, steps, COSTS, "qdq"))
-    for name, int8, of_engine in zip(names, models, of_layers, strict=True):
-        in_float = int8.placement.float_layers
-        print(f"{stage.name}: {name}: {len(int8.placement.layers)} of {len(network.layers)} layers int8")
-        for why in dict.fromkeys(in_float.values()):
-            print(f"  float: {', '.join(layer for layer, w in in_float.items() if w == why)} ({why})")
-        print(f"  the layers that cost most:\n{worst(of_engine)}")
+    for int8, of_engine in zip(models, of_layers, strict=True):
+        print(f"{stage.name}: " + "\n".join(lines(network, int8, of_engine)))
     return dict(zip(names, zip(models, of_layers, strict=True), strict=True))
 
 

@@ -1,4 +1,4 @@
-"""The zip of a model for an engine beside ncnn: its ONNX file, a Python example, the model card."""
+"""The zip of a model for an engine beside ncnn: its ONNX file, examples in Python and C++, the model card."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from octet.core.onnx_bytes import parse
 from octet.data import preprocess
 from octet.package.bundle import about, checksums, labels, write
 from octet.package.card import pip_names
-from octet.package.examples import Blobs, fill, python
-from octet.package.geometry import Steps, needs, sentence
+from octet.package.examples import TITLES, Blobs, cpp, fill, python
+from octet.package.geometry import Steps, needs, resizes, sentence
 from octet.project.environment import installed_version
 from octet.project.provenance import Provenance, provenance
+from octet.qdq.mobile import lacking
 from octet.summary.engines import Column, columns
 from octet.summary.summary import Summary, latency
 
 MODEL = "int8.onnx"  # its name in the zip
-_TITLES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "tensorrt": "TensorRT"}
+WITH_CPP = ("onnxruntime", "openvino")  # TensorRT's C++ needs its own GPU
 
 
 def package(name: str, engine: str, out: Path) -> list[str]:
@@ -57,11 +58,14 @@ def contents(folder: ModelFolder, engine: str) -> dict[str, bytes]:
     layers, path = check_models(folder, [engine])[engine], folder.engine(engine)
     load(engine, path)  # checks it
     files = {MODEL: read_bytes(path, made_by), folder.preprocess.name: read_bytes(folder.preprocess, made_by)}
-    graph = parse(files[MODEL], f"{path}: no ONNX model; {made_by} anew").graph
-    blobs = graph.input[0].name, graph.output[0].name
+    model = parse(files[MODEL], f"{path}: no ONNX model; {made_by} anew")
+    blobs = model.graph.input[0].name, model.graph.output[0].name
     files |= labels(steps) | {"predict.py": python(steps, blobs, runs_in(engine)).encode()}
+    if engine in WITH_CPP:
+        files["predict.cpp"] = cpp(steps, blobs, engine).encode()
     sums = checksums(files)
-    card = _card(folder, steps, blobs, column, layers, made_with, sums)
+    mobile = lacking(model) if engine == "onnxruntime" else ""
+    card = _card(folder, steps, blobs, column, layers, made_with, sums, mobile)
     made_with.check(
         (*required, folder.engines), made_by
     )  # last: what reads a damaged file can say what is wrong with it
@@ -76,6 +80,7 @@ def _card(
     layers: EngineLayers,
     made_with: Provenance,
     sums: dict[str, str],
+    mobile: str,
 ) -> str:
     """README.md."""
     runs = runs_in(column.engine)
@@ -89,7 +94,7 @@ def _card(
         name=folder.name,
         octet=version("octet"),
         column=column,
-        title=_TITLES[column.engine],
+        title=TITLES[column.engine],
         fp32_fps={threads: fps["fp32"] for threads, fps in latency(folder.latency)[1].items()},
         runs=runs,
         runs_version=installed_version(runs),
@@ -101,6 +106,8 @@ def _card(
         int8_layers=layers.int8,
         in_float=in_float,
         pip=" ".join(pip_names(needs(steps, runs))),
+        filters=" and ".join(way.words for way in resizes(steps) if not way.plain),
         geometry=[sentence(step, steps) for step in steps["geometry"]],
         sums=sums,
+        mobile=mobile,
     )

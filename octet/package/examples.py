@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import jinja2
+import numpy as np
 
 from octet.package.geometry import Steps, is_grey, needs, resize, resizes
 
 Blobs = tuple[str, str]  # the names of the network's input and output
+TITLES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "tensorrt": "TensorRT"}
 
 
 def python(steps: Steps, blobs: Blobs, engine: str = "ncnn") -> str:
@@ -32,17 +34,20 @@ def python(steps: Steps, blobs: Blobs, engine: str = "ncnn") -> str:
     return fill("predict.py.j2", steps, blobs, engine=engine, needs=packages, read=reader, turn=turn)
 
 
-def cpp(steps: Steps, blobs: Blobs) -> str:
-    """predict.cpp: the same on ncnn alone, whose bilinear filter is the only one. Arguments as above."""
+def cpp(steps: Steps, blobs: Blobs, engine: str = "ncnn") -> str:
+    """predict.cpp: the same on the engine alone, with a bilinear filter as the only one. Arguments as above."""
     order = "GRAY" if is_grey(steps) else "RGB" if steps["channel_order"] == "RGB" else "RGB2BGR"
     ways = resizes(steps)
     return fill(
         "predict.cpp.j2",
         steps,
         blobs,
+        engine=engine,
+        title=TITLES.get(engine, engine),
         pixel=f"PIXEL_{order}",
         means=[f"{value!r}f" for value in map(float, steps["mean"])],
         factors=[f"{1 / value:.9g}f" for value in steps["std"]],
+        exact_factors=[repr(1 / float(np.float32(value))) for value in steps["std"]],
         plain=all(way.plain for way in ways),
         filters=" and ".join(way.words for way in ways),
     )

@@ -36,7 +36,7 @@ def check_calibration(name: str, entry: Model) -> None:
 
 
 def check_engines(name: str, entry: Model) -> None:
-    """Checks that the engines which the model names are installed.
+    """Checks that the engines which the model names are installed, and that its opset is new enough for them.
 
     Args:
         name: The model's.
@@ -45,6 +45,10 @@ def check_engines(name: str, entry: Model) -> None:
     Raises:
         OctetError: One is not.
     """
+    if entry.onnx_engines:
+        from octet.qdq.network import check_opset  # imports onnx
+
+        check_opset(entry.export.opset, f"{FILE}: models.{name}")
     if "openvino" in entry.onnx_engines:
         try:
             open_vino.require()

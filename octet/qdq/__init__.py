@@ -8,5 +8,7 @@ grids.py      from a tensor's range to its scale and zero point, by Octet's cali
 weights.py    the weights' integers; gptq.py: chosen together, windows.py: from what a convolution reads
 write.py      the int8 ONNX model
 costs.py      what each int8 layer costs
+mobile.py     what ONNX Runtime's smallest package for phones lacks of a model's operators
+words.py      what the stage says of a model
 quantize.py   all of it, from a model's files to the int8 file, checked
 """

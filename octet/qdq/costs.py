@@ -69,4 +69,4 @@ def only(network: Network, int8: Int8, layer: str) -> Writer:
 def worst(of_layers: dict[str, float]) -> str:
     """The layers that cost most first, as a table for a terminal."""
     most = sorted(of_layers.items(), key=lambda pair: -pair[1])[:SHOWN]
-    return table([[name, f"{kl:.2e}"] for name, kl in most], ["layer", "KL divergence alone"], "lr")
+    return table([[name, f"{kl:.2e}"] for name, kl in most], ["layer", "KL divergence alone, nats"], "lr")

@@ -74,6 +74,15 @@ class Layer:
         return np.moveaxis(weight, self.axis, 0).reshape(weight.shape[self.axis], -1)
 
 
+def check_opset(opset: int, where: str) -> None:
+    """Raises OctetError where an opset is too old for a scale for each channel."""
+    if opset < LEAST_OPSET:
+        raise OctetError(
+            f"{where}: opset {opset}, and QuantizeLinear has a scale for each channel from {LEAST_OPSET} on: set "
+            f"export.opset to {LEAST_OPSET} in params.yaml, or engines to [ncnn]"
+        )
+
+
 def load(path: Path) -> Network:
     """The network of a file.
 
@@ -103,11 +112,7 @@ class Network:
 
     def __init__(self, model: onnx.ModelProto, where: str):
         opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
-        if opset < LEAST_OPSET:
-            raise OctetError(
-                f"{where}: opset {opset}, and QuantizeLinear has a scale for each channel from {LEAST_OPSET} on: set "
-                f"export.opset to {LEAST_OPSET} in params.yaml, or engines to [ncnn]"
-            )
+        check_opset(opset, where)
         self.where, self.opset = where, int(opset)
         copy = onnx.ModelProto()
         copy.CopyFrom(model)

@@ -60,6 +60,14 @@ def place(network: Network, profile: Profile, keep_float: Collection[str] = ()) 
     return _Placing(network, profile).placement(keep_float)
 
 
+def float_operators(network: Network, placement: Placement) -> list[str]:
+    """The operators without weights that compute in fp32, sorted: the engine has no int8 for them, or wants them in float."""
+    int8 = {*network.layers, *placement.around, *placement.absorbed}
+    return sorted(
+        {node.op_type for node in network.nodes if node.name not in int8 and network.floats.issuperset(node.output)}
+    )
+
+
 class _Placing:
     """A placement in the making. Arguments as for place; quantized: the tensors that are so far."""
 

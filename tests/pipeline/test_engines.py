@@ -36,6 +36,18 @@ def test_without_a_name_there_is_nothing(finished):
     assert json.loads((finished.folder / "metrics/tiny/engines.json").read_text()) == {}
 
 
+def test_an_engine_that_was_named_and_not_run_yet_leaves_the_summary(finished, tmp_path):
+    """As another model's is after `make quantize MODEL=name`."""
+    project = finished.copy(tmp_path / "p")
+    project.edit("params.yaml", "engines: [ncnn]", "engines: [ncnn, onnxruntime]")
+    shown = project.python("-m", "octet", "summary").stdout
+    assert "top-1" in shown
+    assert (
+        "\ntiny: no figures of its other engines. metrics/tiny/engines.json: lacks the figures of onnxruntime" in shown
+    )
+    assert "\nNext: make check" in shown
+
+
 def test_only_what_concerns_them_runs(named):
     assert sorted(named.ran) == ["benchmark", "evaluate_engines", "qdq", "settings", "summary"]
     assert named.files(*NCNN) == named.before
@@ -50,7 +62,9 @@ def test_each_has_a_valid_file_that_is_near_to_fp32(named):
     for name, of in figures.items():
         assert len(layers[name]["int8"]) + len(layers[name]["float"]) == 21
         path = named.folder / f"models/tiny/engines/{name}.onnx"
-        onnx.checker.check_model(onnx.load(path), full_check=True)
+        model = onnx.load(path)
+        onnx.checker.check_model(model, full_check=True)
+        assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 13)]
         assert of["agreement_pct"] > 90
         assert of["bytes"] == path.stat().st_size
         run = load(name, path)
@@ -109,7 +123,7 @@ def test_the_bundle_for_an_engine(named, tmp_path):
         bundle.extractall(tmp_path)
     folder = tmp_path / "tiny"
     assert sorted(path.name for path in folder.iterdir()) == sorted(
-        ["README.md", "SHA256SUMS", "int8.onnx", "labels.txt", "predict.py", "preprocess.json"]
+        ["README.md", "SHA256SUMS", "int8.onnx", "labels.txt", "predict.cpp", "predict.py", "preprocess.json"]
     )
     for line in (folder / "SHA256SUMS").read_text().splitlines():
         digest, name = line.split("  ")
@@ -118,6 +132,7 @@ def test_the_bundle_for_an_engine(named, tmp_path):
     card = (folder / "README.md").read_text()
     assert f"| agreement with fp32 | | {figures['agreement_pct']:.2f} % |" in card
     assert "\n\nMade from `configs/models/tiny.py`" in card
+    assert "`onnxruntime-mobile`, built for a list of operators and ended with 1.18, has all operators." in card
     data = Cifar(named.folder / "data/digits32", "test")
     Image.fromarray(data.image(0)).save(tmp_path / "0.png")
     shown = subprocess.run([sys.executable, folder / "predict.py", tmp_path / "0.png"], capture_output=True, text=True)

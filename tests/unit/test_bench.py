@@ -9,7 +9,7 @@ import pytest
 
 from octet.core.text import table
 from tests.bench import cifar_jpeg
-from tests.bench.zoo import report
+from tests.bench.zoo import engines, report
 from tests.bench.zoo.networks import Network
 
 pytestmark = pytest.mark.unit
@@ -86,3 +86,19 @@ def test_mmdeploy_s_table_is_that_of_the_document():
     text, _, below = cifar_jpeg.result(summary).partition("\n\n")
     assert f"\n\n{text}\n\n" in (DOCS / "benchmarks.md").read_text()
     assert below.startswith("drop +0.10 ± 0.04 points, agreement 99.77 %, n = 10,000; a cpu, 2 cores, avx2")
+
+
+def test_the_page_of_the_zoo_in_other_engines_follows_from_its_table():
+    text, results = (DOCS / "zoo-engines.md").read_text(), []
+    for k, row in enumerate(map(cells, re.findall(r"^\|.+\n", text, re.MULTILINE)[2:])):
+        layers, decibels = row[2:-1:2], row[3:-1:2]
+        of = {
+            name: {"int8_layers": int(part.split()[0]), "sqnr_db": float(figure)}
+            for name, part, figure in zip(engines.PROFILES, layers, decibels, strict=True)
+        }
+        result = {"engines": of, "layers": int(layers[0].split()[-1]), "parameters_m": k}
+        result["own_sqnr_db"] = None if row[-1] == "does not run" else float(row[-1])
+        results.append((Network(row[0], [f"_base_/models/{row[1].strip('`')}.py"], (224, 224)), result))
+    for name, error in re.findall(r"^- `(.+?)`: (.+)$", text.partition("Not measured:")[2], re.MULTILINE):
+        results.append((Network("", [f"_base_/models/{name}.py"], (224, 224)), {"error": error}))
+    assert engines.markdown(results) == text

@@ -7,7 +7,7 @@ import pytest
 from octet.core import params, registry
 from octet.core.errors import OctetError
 from octet.ncnn.table import Table, save
-from octet.project.calibration import check_calibration
+from octet.project.calibration import check_calibration, check_engines
 from tests.unit.test_params import VALID
 
 pytestmark = pytest.mark.unit
@@ -22,7 +22,9 @@ def check(tmp_path, monkeypatch):
     def run(own: str = "") -> None:
         text = VALID.replace("    max_drop_pt: 0.3\n", f"    max_drop_pt: 0.3\n    {own}\n")
         Path("params.yaml").write_text(text)
-        check_calibration("net", params.load().models["net"])
+        entry = params.load().models["net"]
+        check_calibration("net", entry)
+        check_engines("net", entry)
 
     return run
 
@@ -56,6 +58,12 @@ def test_a_package_that_a_calibrator_needs(check, tmp_path, monkeypatch):
     check()
     with pytest.raises(OctetError, match=r"models\.net: calibrate\.method: ppq needs the package no_such_package"):
         check("calibrate: {method: ppq}")
+
+
+def test_an_opset_without_a_scale_for_each_channel_is_for_ncnn_alone(check):
+    check("export: {opset: 12}")
+    with pytest.raises(OctetError, match=r"params\.yaml: models\.net: opset 12, .* set export\.opset to 13"):
+        check("export: {opset: 12}\n    engines: [onnxruntime]")
 
 
 def test_a_calibrator_without_thresholds_is_for_ncnn_alone(check):

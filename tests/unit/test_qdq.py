@@ -1,5 +1,8 @@
 """The int8 ONNX models: ONNX Runtime and ONNX's own evaluator are the oracles, and numpy for a network by hand."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -7,12 +10,14 @@ import onnx
 import pytest
 from onnx.reference import ReferenceEvaluator
 
+from octet.core.engines.onnx_runtime import Session
 from octet.core.errors import OctetError
 from octet.core.logits import kl_divergence
 from octet.qdq.costs import costs
 from octet.qdq.grids import Grid, grid
+from octet.qdq.mobile import OPERATORS, lacking
 from octet.qdq.network import Network, load
-from octet.qdq.placement import place
+from octet.qdq.placement import float_operators, place
 from octet.qdq.profiles import PROFILES
 from octet.qdq.quantize import check, quantize
 from octet.qdq.ranges import Range, ranges, runner
@@ -138,6 +143,39 @@ def test_onnx_s_own_evaluator_computes_the_same(engine):
     assert np.abs(plain - logits(int8.model)).max() < 0.01 * np.ptp(plain)
 
 
+@pytest.mark.parametrize(
+    ("opset", "operator", "said"),
+    [
+        (13, "Relu", "has all operators"),
+        (17, "Relu", "lacks opset 17"),
+        (14, "HardSwish", "lacks HardSwish"),
+        (11, "Mish", "lacks opset 11, Mish"),
+    ],
+)
+def test_what_the_smallest_package_for_phones_lacks_is_named(opset, operator, said):
+    model = residual()
+    model.opset_import[0].version = opset
+    next(node for node in model.graph.node if node.op_type == "Relu").op_type = operator
+    assert lacking(model) == said
+
+
+def test_minimal_builds_of_onnx_runtime_read_it(tmp_path):
+    """By ONNX Runtime's own converter: the ORT file computes the same, and needs no operator that we do not know of."""
+    (int8,) = quantize(Network(residual(), "net.onnx"), [PROFILES["onnxruntime"]], IMAGES, SETTINGS)
+    onnx.save(int8.model, tmp_path / "net.onnx")
+    command = [sys.executable, "-m", "onnxruntime.tools.convert_onnx_models_to_ort", str(tmp_path / "net.onnx")]
+    environment = {**os.environ, "ORT_CONVERT_ONNX_MODELS_TO_ORT_OPTIMIZATION_LEVEL": "basic"}
+    subprocess.run([*command, "--optimization_style", "Fixed"], check=True, capture_output=True, env=environment)
+    (config,) = tmp_path.glob("*.config")
+    needed = [line for line in config.read_text().splitlines() if ";" in line]
+    assert {line.split(";")[0] for line in needed} == {"ai.onnx"}
+    assert {name for line in needed for name in line.split(";")[2].split(",")} <= OPERATORS
+    (converted,) = tmp_path.glob("*.ort")
+    session = Session(converted.read_bytes(), converted.name)
+    ours = np.concatenate([session.run(None, {"image": image[None]})[0] for image in IMAGES])
+    assert np.abs(ours - logits(int8.model)).max() < 0.01 * np.ptp(ours)
+
+
 def test_openvino_s_is_the_fp32_network_with_fake_quantization_by_hand():
     """Weights and what layers read, each behind its grid: computed by numpy on the fp32 network's own arithmetic."""
     net = Network(residual(), "net.onnx")
@@ -192,6 +230,16 @@ def test_openvino_s_sum_stays_in_float_where_an_operand_does_or_a_convolution_do
     assert place(net, PROFILES["openvino"], ["narrow2"]).around == ["pool", "sum1"]
     assert place(net, PROFILES["openvino"], ["stem"]).same == {}
     assert place(Network(residual(), "net.onnx"), PROFILES["openvino"]).around == []
+
+
+def test_operators_that_stay_in_float_are_named():
+    model = residual()
+    next(node for node in model.graph.node if node.name == "relu").op_type = "HardSwish"
+    model.opset_import[0].version = 14
+    net = Network(model, "net.onnx")
+    in_float = {name: float_operators(net, place(net, profile)) for name, profile in PROFILES.items()}
+    every = ["Add", "Flatten", "GlobalAveragePool", "HardSwish", "MaxPool"]
+    assert in_float == {"onnxruntime": ["HardSwish"], "openvino": every, "tensorrt": every}
 
 
 def test_what_a_relu_behind_a_sum_makes_zero_takes_no_integers():

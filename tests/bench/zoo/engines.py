@@ -15,7 +15,7 @@ import numpy as np
 
 from octet.core.engines.engine import load as load_engine
 from octet.core.engines.onnx_runtime import OnnxRuntime
-from octet.core.errors import run
+from octet.core.errors import OctetError, run
 from octet.core.files import read_json, write_bytes, write_json, write_text
 from octet.core.parallel import cores
 from octet.core.progress import progress
@@ -47,7 +47,7 @@ table has those that were measured so far, the small ones first.
 - int8: the power of the fp32 logits over that of int8's difference from them, in dB, on four images; calibrated on six
   others. The figures of `onnxruntime` and `tensorrt` are from ONNX Runtime, those of
   `openvino` from OpenVINO;
-- its own: the same of ONNX Runtime's static QDQ, per channel, minmax.
+- its own: the same of ONNX Runtime's static QDQ, per channel, minmax; some of those ONNX Runtime itself cannot run.
 
 TensorRT's activations are int8 around 0, so what ReLU gives has 127 steps instead of 255: there the noise may be larger.
 """
@@ -66,8 +66,12 @@ def quantized(network: RandomNetwork, folder: Path) -> dict:
         compute = load_engine(name, path, cores())
         noisy = np.stack([compute(image) for image in unseen])
         figures[name] = {"int8_layers": len(int8.placement.layers), "sqnr_db": sqnr_db(wanted, noisy)}
-    own = onnx_runtime_int8(folder, network.images)
-    return {"layers": len(fp32.layers), "engines": figures, "own_sqnr_db": sqnr_db(wanted, own)}
+    try:
+        own = sqnr_db(wanted, onnx_runtime_int8(folder, network.images))
+    except OctetError as error:
+        print(f"its own int8: {error}")
+        own = None
+    return {"layers": len(fp32.layers), "engines": figures, "own_sqnr_db": own}
 
 
 def chosen(every: list[Network]) -> list[Network]:
@@ -88,14 +92,16 @@ def path_of(network: Network) -> Path:
 def markdown(results: list[tuple[Network, dict]]) -> str:
     good = [(network, result) for network, result in results if "engines" in result]
     worse = {
-        name: [n.name for n, r in good if r["engines"][name]["sqnr_db"] < r["own_sqnr_db"] - WORSE_DB]
+        name: [
+            n.name for n, r in good if r["own_sqnr_db"] and r["engines"][name]["sqnr_db"] < r["own_sqnr_db"] - WORSE_DB
+        ]
         for name in PROFILES
     }
     tried = sum("skipped" not in result for _, result in results)
     lines = [
         f"{len(good)} of {tried} networks tried are int8 in all three, from {len({n.family for n, _ in good})} families. "
         f"More than {WORSE_DB} dB below ONNX Runtime's own int8: "
-        + "; ".join(f"{len(names)} in {TITLES[name]}" for name, names in worse.items())
+        + "; ".join(f"{_which(names)} in {TITLES[name]}" for name, names in worse.items())
         + "."
     ]
     rows = []
@@ -104,7 +110,7 @@ def markdown(results: list[tuple[Network, dict]]) -> str:
         layers = [f"{of[name]['int8_layers']} of {result['layers']}" for name in PROFILES]
         decibels = [f"{of[name]['sqnr_db']:.1f}" for name in PROFILES]
         pairs = [cell for pair in zip(layers, decibels, strict=True) for cell in pair]
-        rows.append([network.family, f"`{network.name}`", *pairs, f"{result['own_sqnr_db']:.1f}"])
+        rows.append([network.family, f"`{network.name}`", *pairs, _own(result["own_sqnr_db"])])
     heads = [head for name in PROFILES for head in (f"{TITLES[name]}: layers", "int8")]
     lines.append(
         table(rows, ["family", "network", *heads, "its own"], "ll" + "rr" * len(PROFILES) + "r", markdown=True)
@@ -113,6 +119,15 @@ def markdown(results: list[tuple[Network, dict]]) -> str:
     if failed:
         lines.append("Not measured:\n\n" + "\n".join(failed))
     return "\n".join([_HEAD, *[f"{line}\n" for line in lines]])
+
+
+def _own(decibels: float | None) -> str:
+    return "does not run" if decibels is None else f"{decibels:.1f}"
+
+
+def _which(names: list[str]) -> str:
+    """How many networks, and which."""
+    return f"{len(names)} ({', '.join(f'`{name}`' for name in names)})" if names else "none"
 
 
 def write(every: list[Network]) -> None:

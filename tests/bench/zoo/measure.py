@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from octet.calibrate.calibrate import calibrate
+from octet.core.engines.onnx_runtime import OnnxRuntime
 from octet.core.errors import OctetError
 from octet.core.files import decimals, write_json
 from octet.core.folder import NcnnFiles
@@ -155,11 +156,11 @@ def files(source: Source, folder: Path, images: tuple, wanted: np.ndarray) -> di
 
 
 def onnx_runtime_int8(folder: Path, images: tuple) -> np.ndarray:
-    """The logits of its static int8 of the folder's fp32.onnx."""
+    """The logits of its static int8 of the folder's fp32.onnx. Raises OctetError where it cannot run that itself."""
     seen, unseen = images
     peers.onnx_runtime_prepared(folder)
     peers.onnx_runtime_int8(folder, np.stack(seen), peers.UINT8)
-    run = peers.onnx_runtime(folder / f"{peers.UINT8}.onnx", cores())
+    run = OnnxRuntime(folder / f"{peers.UINT8}.onnx", cores())
     return np.stack([run(x) for x in unseen])
 
 
