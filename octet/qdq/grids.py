@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -77,11 +77,15 @@ def grid(seen: Range, choose: Threshold, settings: Calibrate, symmetric: bool = 
 
 
 def grids(
-    seen: Mapping[str, Range], choose: Threshold, settings: Calibrate, symmetric: bool = False
+    seen: Mapping[str, Range], choose: Threshold, settings: Calibrate, symmetric: Collection[str] = ()
 ) -> dict[str, Grid]:
-    """The grid of each tensor, by name. Arguments as for grid."""
+    """The grid of each tensor, by name. Arguments as for grid, but symmetric: the names of those that are int8 around 0."""
     names = list(seen)
-    found = map_ordered(lambda k: grid(seen[names[k]], choose, settings, symmetric), range(len(names)), "thresholds")
+
+    def of_tensor(k: int) -> Grid:
+        return grid(seen[names[k]], choose, settings, names[k] in symmetric)
+
+    found = map_ordered(of_tensor, range(len(names)), "thresholds")
     return dict(zip(names, found, strict=True))
 
 

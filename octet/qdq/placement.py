@@ -130,6 +130,16 @@ class _Placing:
             self.quantized |= adds
             self.result.around.append(node.name)
             self._note_summands(node)
+            self._quantize_for_average(node)
+
+    def _quantize_for_average(self, node: onnx.NodeProto) -> None:
+        """Quantizes what a sum gives where a global average alone reads it, behind an activation if there is one."""
+        activation = self._activation(str(node.output[0]))
+        tensor = str((activation or node).output[0])
+        nodes = self.readers.get(tensor, [])
+        if len(nodes) == 1 and nodes[0].op_type == "GlobalAveragePool":
+            self.quantized.add(tensor)
+            self.result.around.append(nodes[0].name)
 
     def _is_int8_where_its_inputs_are(self, node: onnx.NodeProto) -> bool:
         """Is it a node without weights that the engine has int8 for, all of whose inputs are quantized?"""

@@ -85,7 +85,8 @@ def quantize(
     summands = {name: other for placement in placements for name, other in placement.summands.items()}
     seen = ranges(network, tensors, images, summands, workers)
     chosen = [
-        _grids(profile, placement, seen, settings) for profile, placement in zip(profiles, placements, strict=True)
+        _grids(network, profile, placement, seen, settings)
+        for profile, placement in zip(profiles, placements, strict=True)
     ]
     return [_int8(network, *engine, gptq_images, workers) for engine in zip(profiles, placements, chosen, strict=True)]
 
@@ -133,11 +134,14 @@ def check(int8: Int8, image: npt.NDArray[np.float32], where: str) -> None:
         raise OctetError(f"{where}: its logits are not finite")
 
 
-def _grids(profile: Profile, placement: Placement, seen: dict[str, Range], settings: Calibrate) -> dict[str, Grid]:
+def _grids(
+    network: Network, profile: Profile, placement: Placement, seen: dict[str, Range], settings: Calibrate
+) -> dict[str, Grid]:
     """The grids of one engine's tensors."""
     choose = methods.threshold(settings.method)
     assert choose is not None, "check_method"
-    return grids({name: seen[name] for name in placement.tensors}, choose, settings, profile.symmetric)
+    symmetric = placement.tensors if profile.symmetric else [network.input] if profile.symmetric_input else []
+    return grids({name: seen[name] for name in placement.tensors}, choose, settings, symmetric)
 
 
 def _int8(

@@ -218,15 +218,17 @@ def test_openvino_s_has_sums_of_widening_convolutions_and_pools_in_int8():
     net = Network(bottlenecks(), "net.onnx")
     placement = place(net, PROFILES["openvino"])
     assert placement.layers == list(net.layers)
-    assert placement.around == ["pool", "sum1", "sum2"]
+    assert placement.around == ["pool", "sum1", "sum2", "mean"]
     assert placement.same == {"pool/out": "relu/out"}
     assert placement.summands == {"wide/out": "beside/out", "beside/out": "wide/out", "wide2/out": "relu2/out"}
-    assert {"wide/out", "beside/out", "wide2/out", "relu2/out"} <= set(placement.tensors)
+    assert {"wide/out", "beside/out", "wide2/out", "relu2/out", "relu4/out"} <= set(placement.tensors)
+    (int8,) = quantize(net, [PROFILES["openvino"]], IMAGES, SETTINGS)
+    assert [name for name, of in int8.grids.items() if of.symmetric] == ["image"]
 
 
 def test_openvino_s_sum_stays_in_float_where_an_operand_does_or_a_convolution_does_not_widen():
     net = Network(bottlenecks(), "net.onnx")
-    assert place(net, PROFILES["openvino"], ["beside"]).around == ["pool", "sum2"]
+    assert place(net, PROFILES["openvino"], ["beside"]).around == ["pool", "sum2", "mean"]
     assert place(net, PROFILES["openvino"], ["narrow2"]).around == ["pool", "sum1"]
     assert place(net, PROFILES["openvino"], ["stem"]).same == {}
     assert place(Network(residual(), "net.onnx"), PROFILES["openvino"]).around == []
