@@ -6,6 +6,7 @@ placement.py  which tensors and layers of a network are quantized for a profile,
 ranges.py     one pass over the images in ONNX Runtime: what each tensor reaches
 grids.py      from a tensor's range to its scale and zero point, by Octet's calibrators
 weights.py    the weights' integers; gptq.py: chosen together, windows.py: from what a convolution reads
+biases.py     what takes up the mean error of layers that GPTQ does not choose
 write.py      the int8 ONNX model
 costs.py      what each int8 layer costs
 mobile.py     what ONNX Runtime's smallest package for phones lacks of a model's operators

@@ -14,6 +14,7 @@ from octet.calibrate import methods
 from octet.calibrate.match import match
 from octet.core.errors import OctetError
 from octet.ncnn.net import Net
+from octet.qdq.biases import corrected
 from octet.qdq.gptq import gptq_weights
 from octet.qdq.grids import Grid, grids
 from octet.qdq.network import Network
@@ -88,7 +89,8 @@ def quantize(
         _grids(network, profile, placement, seen, settings)
         for profile, placement in zip(profiles, placements, strict=True)
     ]
-    return [_int8(network, *engine, gptq_images, workers) for engine in zip(profiles, placements, chosen, strict=True)]
+    engines = zip(profiles, placements, chosen, strict=True)
+    return [_int8(network, *engine, images, gptq_images, workers) for engine in engines]
 
 
 def check_method(method: str) -> None:
@@ -149,12 +151,16 @@ def _int8(
     profile: Profile,
     placement: Placement,
     chosen: dict[str, Grid],
+    images: Images,
     gptq_images: Images | None,
     workers: int | None,
 ) -> Int8:
     """The int8 model of one engine."""
     sources = {name: chosen[placement.owner(network.layers[name].input)] for name in placement.layers}
     rounded = {name: weights(network.layers[name], source, profile.int_bias) for name, source in sources.items()}
+    by_gptq: dict[str, Weights] = {}
     if gptq_images is not None:
-        rounded |= gptq_weights(network, sources, profile.int_bias, gptq_images, workers)
+        by_gptq = gptq_weights(network, sources, profile.int_bias, gptq_images, workers)
+    others = {name: of_layer for name, of_layer in rounded.items() if name not in by_gptq}
+    rounded |= by_gptq | corrected(network, sources, others, profile.int_bias, images, workers)
     return Int8(Writer(network, profile, placement, chosen, rounded).model(), placement, profile, chosen, rounded)

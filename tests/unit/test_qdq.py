@@ -193,9 +193,10 @@ def test_openvino_s_is_the_fp32_network_with_fake_quantization_by_hand():
             parts[name] = source, rows
         source, rows = parts["pointwise"]
         c3 = np.einsum("oc,chw->ohw", rows, source.fake(values["c2"])[0])
+        c3 += int8.weights["pointwise"].bias[:, None, None]
         pool = (c3 + values["r1"][0]).reshape(8, 8, 2, 8, 2).max(axis=(2, 4))
         source, rows = parts["last"]
-        by_hand = rows @ source.fake(pool.mean(axis=(1, 2))) + net.layers["last"].bias
+        by_hand = rows @ source.fake(pool.mean(axis=(1, 2))) + int8.weights["last"].bias
         np.testing.assert_allclose(ours, by_hand, atol=2 * np.abs(rows).max() * float(source.scale))
 
 

@@ -1,5 +1,7 @@
 """GPTQ for the engines' int8 ONNX models: ONNX Runtime is the oracle."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
@@ -8,6 +10,7 @@ from octet.qdq.network import Network
 from octet.qdq.profiles import PROFILES
 from octet.qdq.quantize import Int8, check, quantize
 from octet.qdq.ranges import runner
+from octet.qdq.weights import Weights, weights
 from octet.qdq.windows import windows
 from tests import nets
 
@@ -77,6 +80,12 @@ def output_error(net: Network, int8: Int8, name: str, images) -> np.ndarray:
     return np.concatenate(errors)
 
 
+def plain_weights(net: Network, int8: Int8, name: str) -> Weights:
+    """A layer's weights rounded to the nearest, and its bias as it is."""
+    layer = net.layers[name]
+    return weights(layer, int8.grids[int8.placement.owner(layer.input)], int8.profile.int_bias)
+
+
 @pytest.mark.parametrize("engine", sorted(PROFILES))
 @pytest.mark.parametrize("end", ["Gemm", "MatMul"])
 def test_each_layer_loses_less(engine, end):
@@ -86,8 +95,10 @@ def test_each_layer_loses_less(engine, end):
     check(better, images[0], "int8.onnx")
     with_bias = [name for name in better.placement.layers if net.layers[name].node.op_type != "MatMul"]
     assert all(better.weights[name].bias is not None for name in with_bias), "also where there was none"
+    plain = replace(nearest, weights={name: plain_weights(net, nearest, name) for name in nearest.weights})
     for name in with_bias:
-        before, after = (output_error(net, int8, name, images) for int8 in (nearest, better))
+        before, after, moved = (output_error(net, int8, name, images) for int8 in (plain, better, nearest))
+        assert np.abs(moved.mean(axis=0)).mean() < 0.6 * np.abs(before.mean(axis=0)).mean(), "its bias was corrected"
         assert np.square(after).mean() < np.square(before).mean()
         assert np.abs(after.mean(axis=0)).mean() < 0.6 * np.abs(before.mean(axis=0)).mean()
 
