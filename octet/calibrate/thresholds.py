@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 LEVELS = 127
 Threshold = Callable[[Histogram, int, "Calibrate"], float]  # octet.calibrate.methods says what it gets
+Ends = Callable[[Histogram, Histogram, int], tuple[float, float]]  # and what this gets
 
 
 def table(job: Job, choose: Threshold) -> Table:

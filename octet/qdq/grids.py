@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from octet.calibrate.thresholds import Threshold
+from octet.calibrate.thresholds import Ends, Threshold
 from octet.core.parallel import map_ordered
 from octet.qdq.ranges import Range
 
@@ -52,7 +52,9 @@ class Grid:
         return (self.integers(values) - self.zero_point).astype(np.float32) * self.scale
 
 
-def grid(seen: Range, choose: Threshold, settings: Calibrate, symmetric: bool = False) -> Grid:
+def grid(
+    seen: Range, choose: Threshold, settings: Calibrate, symmetric: bool = False, ends: Ends | None = None
+) -> Grid:
     """The grid of a tensor.
 
     A calibrator chooses a threshold for magnitudes. What lies further from zero than that on either side is clipped; a
@@ -63,10 +65,15 @@ def grid(seen: Range, choose: Threshold, settings: Calibrate, symmetric: bool = 
         choose: The calibrator's threshold.
         settings: The section `calibrate` of params.yaml.
         symmetric: int8 around 0 for TensorRT?
+        ends: What the calibrator chooses both ends of a tensor with that is only added before a ReLU; None: as others'.
     """
     larger, smaller = max(seen.high, -seen.low), min(seen.high, -seen.low)
     if larger == 0:
         return Grid(np.float32(1), 0, symmetric)  # so that a ReLU that was absorbed still clips
+    if ends and seen.sides and not symmetric:
+        below, above = ends(seen.sides.negative, seen.sides.positive, seen.sides.passed)
+        scale = _positive((below + above) / 255)
+        return Grid(scale, round(float(below / scale)))
     levels = 127 if symmetric else round(255 * larger / (larger + smaller))
     threshold = choose(seen.histogram, levels, settings)
     if symmetric:
@@ -77,13 +84,17 @@ def grid(seen: Range, choose: Threshold, settings: Calibrate, symmetric: bool = 
 
 
 def grids(
-    seen: Mapping[str, Range], choose: Threshold, settings: Calibrate, symmetric: Collection[str] = ()
+    seen: Mapping[str, Range],
+    choose: Threshold,
+    settings: Calibrate,
+    symmetric: Collection[str] = (),
+    ends: Ends | None = None,
 ) -> dict[str, Grid]:
     """The grid of each tensor, by name. Arguments as for grid, but symmetric: the names of those that are int8 around 0."""
     names = list(seen)
 
     def of_tensor(k: int) -> Grid:
-        return grid(seen[names[k]], choose, settings, names[k] in symmetric)
+        return grid(seen[names[k]], choose, settings, names[k] in symmetric, ends)
 
     found = map_ordered(of_tensor, range(len(names)), "thresholds")
     return dict(zip(names, found, strict=True))

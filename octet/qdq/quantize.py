@@ -143,7 +143,9 @@ def _grids(
     choose = methods.threshold(settings.method)
     assert choose is not None, "check_method"
     symmetric = placement.tensors if profile.symmetric else [network.input] if profile.symmetric_input else []
-    return grids({name: seen[name] for name in placement.tensors}, choose, settings, symmetric)
+    return grids(
+        {name: seen[name] for name in placement.tensors}, choose, settings, symmetric, methods.ends(settings.method)
+    )
 
 
 def _int8(

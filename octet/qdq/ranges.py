@@ -19,6 +19,32 @@ from octet.qdq.network import Floats, Network
 
 
 @dataclass
+class Sides:
+    """The two sides of zero of a tensor that is only added to another one before a ReLU.
+
+    Args:
+        negative: The histogram of what lies below zero.
+        positive: Of what lies above.
+        passed: How many of the values the ReLU lets through: the others' rounding does not matter.
+    """
+
+    negative: Histogram
+    positive: Histogram
+    passed: int
+
+    @classmethod
+    def of(cls, values: Floats, passed: int) -> Sides:
+        """The sides of an array."""
+        return cls(Histogram.of(np.minimum(values, 0)), Histogram.of(np.maximum(values, 0)), passed)
+
+    def merge(self, other: Sides) -> None:
+        """Takes in the other's values."""
+        self.negative.merge(other.negative)
+        self.positive.merge(other.positive)
+        self.passed += other.passed
+
+
+@dataclass
 class Range:
     """What a tensor's values are, over all images; ranges merge exactly, whatever the order.
 
@@ -26,11 +52,13 @@ class Range:
         histogram: Of the magnitudes.
         low: The least value, or 0 where that is less.
         high: The largest value, or 0 where that is more.
+        sides: Of a tensor that is only added before a ReLU.
     """
 
     histogram: Histogram
     low: float
     high: float
+    sides: Sides | None = None
 
     @classmethod
     def of(cls, values: npt.NDArray[np.float32]) -> Range:
@@ -41,7 +69,17 @@ class Range:
         """Takes in the other's values; returns itself."""
         self.histogram.merge(other.histogram)
         self.low, self.high = min(self.low, other.low), max(self.high, other.high)
+        if self.sides and other.sides:
+            self.sides.merge(other.sides)
         return self
+
+    @classmethod
+    def of_summand(cls, values: Floats, other: Floats) -> Range:
+        """The range of what is added to another array before a ReLU: what lies below the other's negative counts as that."""
+        clipped = np.maximum(values, -other)
+        result = cls.of(clipped)
+        result.sides = Sides.of(clipped, int(np.count_nonzero(values > -other)))
+        return result
 
 
 def ranges(
@@ -71,9 +109,8 @@ def ranges(
         result, values = [], dict(zip(wanted, run(images[k]), strict=True))
         for name in tensors:
             try:
-                result.append(
-                    Range.of(np.maximum(values[name], -values[below[name]]) if name in below else values[name])
-                )
+                tensor, other = values[name], values[below[name]] if name in below else None
+                result.append(Range.of(tensor) if other is None else Range.of_summand(tensor, other))
             except ValueError:
                 raise OctetError(
                     f"{network.where}: tensor '{name}' has values that are not finite on calibration image {k}"

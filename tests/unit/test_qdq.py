@@ -10,6 +10,7 @@ import onnx
 import pytest
 from onnx.reference import ReferenceEvaluator
 
+from octet.calibrate import methods
 from octet.core.engines.onnx_runtime import Session
 from octet.core.errors import OctetError
 from octet.core.logits import kl_divergence
@@ -261,6 +262,29 @@ def test_what_a_relu_behind_a_sum_makes_zero_takes_no_integers():
     by_hand = [runner(model, "net", ["c3", "r1"])(image) for image in IMAGES]
     assert clamped.low == min(float(np.maximum(c3, -r1).min()) for c3, r1 in by_hand)
     assert (plain.low, plain.high) == (min(float(c3.min()) for c3, _ in by_hand), clamped.high)
+
+
+def test_both_ends_of_a_summand_s_range_have_the_least_squared_error():
+    """By trying many: what the ReLU lets through is rounded, and all is clipped where it has to be."""
+    random = np.random.Generator(np.random.PCG64(5))
+    values, other = (2 * random.standard_normal(40_000).astype(np.float32) for _ in range(2))
+    other = np.abs(other)
+    seen = Range.of_summand(values, other)
+
+    def error(chosen: Grid) -> float:
+        wanted = np.maximum(values + other, 0)
+        return float(np.square(np.maximum(chosen.fake(np.maximum(values, -other)) + other, 0) - wanted).sum())
+
+    threshold, ends = (of("mse") for of in (methods.threshold, methods.ends))
+    both = grid(seen, threshold, nets.settings("mse"), ends=ends)
+    one = grid(seen, threshold, nets.settings("mse"))
+    steps = np.linspace(0.5, 8, 31)
+    tried = [(below, above) for below in steps for above in steps]
+    least = min(error(Grid(np.float32((a + b) / 255), round(255 * a / (a + b)))) for a, b in tried)
+    assert error(both) < error(one)
+    assert error(both) < 1.1 * least
+    half = Range.of_summand(values[:20_000], other[:20_000]).merge(Range.of_summand(values[20_000:], other[20_000:]))
+    assert half == seen
 
 
 def test_onnx_runtime_computes_it_with_int8_kernels(tmp_path):

@@ -32,6 +32,9 @@ itself. All may be left out: octet.core.registry.CalibratorNeeds. ppq.py has som
 A calibrator that does badly on some inputs may warn of them by a function `remark(histogram) -> str`, empty where all is
 well. The stage calibrate prints it with the layer's name. kl.py has one.
 
+For engines that read ONNX a calibrator may choose both ends of the range of a tensor that is only added before a ReLU, by a
+function `ends(negative, positive, rounded) -> (below, above)`; without it the threshold counts for both. mse.py has one.
+
 No other code names a calibrator. The check of params.yaml and its messages, the sweep, the benchmarks and the tests take
 the names from this folder. tests/unit/test_calibrate.py runs every `threshold` on inputs of all kinds: the threshold is at
 most the largest magnitude, does not depend on the number of workers, and does not clip a constant input. CONTRIBUTING.md,
@@ -47,7 +50,7 @@ from typing import Any
 from octet.calibrate import thresholds
 from octet.calibrate.histogram import Histogram
 from octet.calibrate.job import Job
-from octet.calibrate.thresholds import Threshold
+from octet.calibrate.thresholds import Ends, Threshold
 from octet.core.errors import OctetError
 from octet.core.registry import calibrator_needs
 from octet.ncnn.table import Table
@@ -88,6 +91,12 @@ def threshold(name: str) -> Threshold | None:
     3.0
     """
     choose: Threshold | None = getattr(_module(name), "threshold", None)
+    return choose
+
+
+def ends(name: str) -> Ends | None:
+    """The function of a calibrator that chooses both ends of a range; None where it has none."""
+    choose: Ends | None = getattr(_module(name), "ends", None)
     return choose
 
 

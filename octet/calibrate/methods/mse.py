@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from octet.calibrate.histogram import Histogram
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from octet.core.params import Calibrate
 
 CANDIDATES = 160
+ENDS = 96  # candidates of each end, from a seventh of the furthest value on
 
 
 def threshold(histogram: Histogram, levels: int, _settings: Calibrate) -> float:
@@ -36,3 +38,30 @@ def threshold(histogram: Histogram, levels: int, _settings: Calibrate) -> float:
         if error <= least:
             best, least = float(candidate), error
     return best
+
+
+def ends(negative: Histogram, positive: Histogram, rounded: int) -> tuple[float, float]:
+    """How far a range of 256 integers reaches below and above zero, with the least squared error of both ends together.
+
+    Args:
+        negative: The histogram of what lies below zero.
+        positive: That of what lies above.
+        rounded: How many of the values count as rounded, with a mean squared error of a twelfth of a step's square; all
+            count where they are clipped.
+    """
+    (low, below), (high, above) = _clipped(negative), _clipped(positive)
+    error = below[:, None] + above + rounded * ((low[:, None] + high) / 255) ** 2 / 12
+    k, m = np.unravel_index(int(error.argmin()), error.shape)
+    return float(low[k]), float(high[m])
+
+
+def _clipped(histogram: Histogram) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Candidates for an end, and the squared error of what lies behind each."""
+    if histogram.largest == 0:
+        return np.zeros(1), np.zeros(1)
+    candidates = np.linspace(0.15, 1.0, ENDS) * histogram.largest
+    counts = histogram.up_to_largest().astype(np.float64)
+    middles = (np.arange(len(counts)) + 0.5) * histogram.width
+    first = np.searchsorted(middles, candidates, "right")  # the first bin that is clipped
+    n, v, v2 = (np.append(np.cumsum((counts * middles**power)[::-1])[::-1], 0.0)[first] for power in range(3))
+    return candidates, v2 - 2 * candidates * v + candidates**2 * n
