@@ -1,6 +1,7 @@
 """make bench-peers: ncnn, ONNX Runtime and OpenVINO on one network and the same images, fp32 and int8, in one run.
 
-In the other two engines with their own int8 and with Octet's.
+In the other two engines with their own int8 and with Octet's, and with Octet's by GPTQ for its divergence alone. CIFAR-10
+(JPEG) is a third set for accuracy where ../shared has it.
 
 Reads what `make quantize MODEL=name` made; writes metrics/NAME/peers.json and peers.md, which `make report` and `make
 chart` show. The engines run in .venv-bench (tests/bench/peers.py), batch 1; frames per second are of the median. Top-1
@@ -9,7 +10,6 @@ many images the two agree, and how far their probabilities diverge.
 """
 
 import argparse
-import math
 import os
 import tempfile
 import time
@@ -30,7 +30,7 @@ from octet.core.registry import calibrator_needs
 from octet.graph.profiles import target
 from octet.ncnn.machine import machine
 from octet.ncnn.net import save_net
-from octet.qdq.network import load
+from octet.qdq.network import Network, load
 from octet.qdq.profiles import PROFILES
 from octet.qdq.quantize import kept
 from octet.qdq.quantize import quantize as onnx_quantize
@@ -48,6 +48,8 @@ from octet.report.peers import (
     markdown,
     write,
 )
+from tests.bench.cifar_peers import cifar_10_jpeg
+from tests.bench.pairs import ROWS, divergences, speeds
 from tests.bench.peers import OCTET_IN, OPENVINO_INT8, UINT8
 from tests.bench.pipeline import Bench
 from tests.bench.venv import ROOT, copy_int8, peer_memory, peers_logits, prepare, quantize_peers, time_peers
@@ -79,8 +81,16 @@ def rows(octets_target: str) -> list[Row]:
     ]
 
 
-def compare(name: str, rounds: int, tested: int) -> PeersFigures:
-    """The figures of every engine and what they were measured on."""
+@dataclass(frozen=True)
+class Compared:
+    """The figures of every engine and what they were measured on; pairs: Octet's int8 beside each engine's own, in Markdown."""
+
+    figures: PeersFigures
+    pairs: str
+
+
+def compare(name: str, rounds: int, tested: int) -> Compared:
+    """Measures one model."""
     bench, settings = Bench(name), params.load()
     table, threads = rows(settings.target), sorted({1, cores()})
     names = [row.name for row in table]
@@ -94,9 +104,10 @@ def compare(name: str, rounds: int, tested: int) -> PeersFigures:
                 copy_int8(name, kernel, folder)
                 seconds[row.name] = octet_seconds(name, kernel, folder)
         seconds |= {OCTET_IN[engine]: octet_onnx_seconds(name, engine, folder) for engine in OCTET_IN}
-        seconds |= quantize_peers(folder).seconds
+        seconds |= quantize_peers(folder, [UINT8, OPENVINO_INT8]).seconds
         timed = time_peers(folder, rounds, threads, names)
-        logits = peers_logits(folder, names, threads[-1])
+        octet_by_gptq(name, folder)
+        logits = peers_logits(folder, dict.fromkeys([*names, *ROWS]), threads[-1])
         memory = {row: peer_memory(folder, row).peak_mib for row in names}
     engines = []
     for row in table:
@@ -112,7 +123,7 @@ def compare(name: str, rounds: int, tested: int) -> PeersFigures:
             divergence=divergence(logits[row.fp32], logits[row.name]) if row.fp32 else None,
         )
         engines.append(figures)
-    return PeersFigures(
+    figures = PeersFigures(
         engines=engines,
         machine=machine(),
         versions=timed.versions,
@@ -121,6 +132,11 @@ def compare(name: str, rounds: int, tested: int) -> PeersFigures:
         calibration_images=settings.calibrate.images,
         threads_all=threads[-1],
     )
+    own = {OCTET_IN["onnxruntime"]: UINT8, OCTET_IN["openvino"]: OPENVINO_INT8}
+    times = [
+        f"{mine}: {seconds[mine] / seconds[row]:.2f} of the time to calibrate of {row}" for mine, row in own.items()
+    ]
+    return Compared(figures, "\n\n".join((divergences(logits, labels), speeds(timed.latency_ms), "\n".join(times))))
 
 
 def octet_seconds(name: str, kernels: str, folder: Path) -> float:
@@ -137,12 +153,17 @@ def octet_seconds(name: str, kernels: str, folder: Path) -> float:
     return time.perf_counter() - start
 
 
+def network_of(name: str, bench: Bench) -> tuple[Network, list[str]]:
+    """A model's ONNX network, and the names of its nodes that stay in float."""
+    network = load(bench.folder.onnx)
+    layers = [*params.load().models[name].keep_fp32, *read_plan(bench.folder.plan)]
+    return network, kept(network, bench.net, layers)
+
+
 def octet_onnx_seconds(name: str, engine: str, folder: Path) -> float:
     """How long Octet takes from the calibration images to its int8 ONNX model for an engine, which it leaves in the folder."""
     settings, bench = params.load(), Bench(name)
-    network = load(bench.folder.onnx)
-    layers = [*settings.models[name].keep_fp32, *read_plan(bench.folder.plan)]
-    keep_float = kept(network, bench.net, layers)
+    network, keep_float = network_of(name, bench)
     start = time.perf_counter()
     images = bench.images("train", settings.calibrate.images)
     (int8,) = onnx_quantize(network, [PROFILES[engine]], images, settings.calibrate, keep_float)
@@ -150,43 +171,34 @@ def octet_onnx_seconds(name: str, engine: str, folder: Path) -> float:
     return time.perf_counter() - start
 
 
-def ratios(figures: PeersFigures) -> str:
-    """Octet's int8 beside each engine's own, in that engine: speed, KL divergence and the time to calibrate, as ratios."""
-    by_title = {row.engine: row for row in figures.engines}
-    lines = []
-    for mine, own in ((OCTET_IN_ONNX_RUNTIME, STATIC_QDQ), (OCTET_IN_OPENVINO, NNCF)):
-        a, b = by_title[mine], by_title[own]
-        fps = [a.fps_1_thread / b.fps_1_thread, a.fps_all_threads / b.fps_all_threads]
-        kl, error = 0.0, 0.0
-        if a.divergence and b.divergence:
-            kl = a.divergence.kl_nats / b.divergence.kl_nats
-            error = kl * math.hypot(*(d.kl_se_nats / d.kl_nats for d in (a.divergence, b.divergence)))
-        seconds = (a.calibration_s or 0) / (b.calibration_s or math.inf)
-        lines.append(
-            f"{mine} is of {own}: FPS {fps[0]:.3f} with 1 thread, {fps[1]:.3f} with {figures.threads_all}; "
-            f"KL {kl:.3f} ± {error:.3f}; calibration {seconds:.2f}"
-        )
-    return "\n".join(lines)
+def octet_by_gptq(name: str, folder: Path) -> None:
+    """Writes Octet's int8 ONNX models with weights by GPTQ into the folder."""
+    settings, bench = params.load(), Bench(name)
+    network, keep_float = network_of(name, bench)
+    images, learned = (bench.images("train", count) for count in (settings.calibrate.images, settings.rounding.images))
+    profiles = [PROFILES[engine] for engine in OCTET_IN]
+    models = onnx_quantize(network, profiles, images, settings.calibrate, keep_float, gptq_images=learned)
+    for engine, int8 in zip(OCTET_IN, models, strict=True):
+        (folder / f"octet_{engine}_gptq.onnx").write_bytes(int8.model.SerializeToString(deterministic=True))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", help="a name under 'models' in params.yaml (default: all of them)")
-    parser.add_argument("--rounds", type=int, default=400)
+    parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--images", type=int, default=5000, help="test images, at most")
     args = parser.parse_args()
     os.chdir(ROOT)
     settings = params.load()
     for name in [args.model] if args.model else list(settings.models):
         params.model(settings, name)
-        figures = compare(name, args.rounds, args.images)
-        path = ModelFolder(name).peers
-        write(path, figures)
-        write_text(path.with_suffix(".md"), markdown(figures))
-        print(
-            f"{name}\n\n{markdown(figures)}\n{ratios(figures)}\n\n{path} and {path.with_suffix('.md').name}: written",
-            flush=True,
-        )
+        compared = compare(name, args.rounds, args.images)
+        path, text = ModelFolder(name).peers, markdown(compared.figures)
+        write(path, compared.figures)
+        write_text(path.with_suffix(".md"), text)
+        print(f"{name}\n\n{text}\n{compared.pairs}\n\n{path} and {path.with_suffix('.md').name}: written\n", flush=True)
+    if not args.model:
+        print(cifar_10_jpeg(ROOT.parent / "shared"))
 
 
 if __name__ == "__main__":

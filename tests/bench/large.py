@@ -27,13 +27,13 @@ from octet.qdq.profiles import PROFILES
 from octet.qdq.quantize import quantize as onnx_quantize
 from octet.quantize.quantize import quantize
 from tests import nets
-from tests.bench.peers import OCTET_IN, OPENVINO_F32, OPENVINO_INT8, UINT8
+from tests.bench.pairs import speeds
+from tests.bench.peers import OCTET_IN, OPENVINO_INT8, REST_F32, UINT8
 from tests.bench.venv import ROOT, quantize_peers, time_peers
 from tests.bench.zoo.measure import random_network
 
 CONFIG = "resnet/resnet50_8xb32_in1k.py"
 FP32, NCNN = "ncnn fp32", ("dotprod", "ncnn2int8")
-PAIRS = ((OCTET_IN["onnxruntime"], UINT8), (OCTET_IN["openvino"], OPENVINO_INT8))
 
 
 def make(folder: Path) -> None:
@@ -67,19 +67,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         make(folder)
-        quantize_peers(folder)
+        quantize_peers(folder, [UINT8, OPENVINO_INT8])
         timed = time_peers(folder, rounds, threads)
     fps = {n: {row: 1000 / float(np.median(times)) for row, times in timed.latency_ms[str(n)].items()} for n in threads}
     rows = [
         [row, *(f"{fps[n][row]:.1f}" for n in threads), f"{fps[1][row] / fps[1][FP32]:.2f}"]
         for row in fps[1]
-        if row != OPENVINO_F32
+        if not row.endswith(REST_F32)
     ]
     heads = ["ResNet-50, 224x224", *(f"FPS, {n} thread{'s' if n > 1 else ''}" for n in threads), f"of {FP32}"]
     print(table(rows, heads, "l" + "r" * len(threads) + "r", markdown=True))
-    for mine, own in PAIRS:
-        ratios = ", ".join(f"{fps[n][mine] / fps[n][own]:.3f} with {n}" for n in threads)
-        print(f"{mine} is of {own}: FPS {ratios} thread{'s' if len(threads) > 1 else ''}")
+    print(speeds(timed.latency_ms))
     print(f"n = {rounds} rounds; {machine()['cpu']}; {', '.join(f'{k} {v}' for k, v in timed.versions.items())}")
 
 

@@ -24,7 +24,10 @@ Run = Callable[[Array], Array]  # an image of shape (C, H, W) -> its logits, sha
 PACKAGES = ("ncnn", "onnxruntime", "openvino", "nncf", "numpy")
 UINT8, INT8 = "ONNX Runtime int8, activations uint8", "ONNX Runtime int8, activations int8"
 OCTET_IN = {"onnxruntime": "ONNX Runtime int8, Octet's", "openvino": "OpenVINO int8, Octet's"}
-OPENVINO_INT8, OPENVINO_F32 = "OpenVINO int8", "OpenVINO int8, rest f32"
+GPTQ_IN = {engine: f"{row}, GPTQ" for engine, row in OCTET_IN.items()}
+OPENVINO_INT8, REST_F32 = "OpenVINO int8", ", rest f32"
+OPENVINO_F32 = f"{OPENVINO_INT8}{REST_F32}"
+LOADS = 5  # of each model in turn: where its memory lies makes a model up to a tenth faster or slower
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class Quantized:
 
 @dataclass(frozen=True)
 class Timed:
-    """latency_ms: of every timed run, by the number of threads and the row; bytes: of each row's files."""
+    """latency_ms: by the number of threads and the row, as many of each load in their order; bytes: of each row's files."""
 
     latency_ms: dict[str, dict[str, list[float]]]
     bytes: dict[str, int]
@@ -58,11 +61,13 @@ class Model:
     load: Callable[[int], Run]
 
 
-def quantized(folder: Path, images: Array) -> Quantized:
-    """Makes the peers' int8 models, calibrated on the images, which have the shape (n, C, H, W)."""
+def quantized(folder: Path, images: Array, names: list[str] | None = None) -> Quantized:
+    """Makes the peers' int8 models, calibrated on the images, which have the shape (n, C, H, W); names: only these rows'."""
     onnx_runtime_prepared(folder)
     seconds = {}
     for name, make in ((UINT8, onnx_runtime_int8), (INT8, onnx_runtime_int8), (OPENVINO_INT8, open_vino_int8)):
+        if names is not None and name not in names:
+            continue
         start = time.perf_counter()
         make(folder, images, name)
         seconds[name] = time.perf_counter() - start
@@ -82,9 +87,12 @@ def models(folder: Path, names: list[str] | None = None) -> dict[str, Model]:
     rows["OpenVINO fp32"] = Model([fp32], partial(open_vino, fp32, precision="f32"))
     rows[OPENVINO_INT8] = Model(openvino, partial(open_vino, openvino[0], precision=None))
     rows[OPENVINO_F32] = Model(openvino, partial(open_vino, openvino[0], precision="f32"))
-    for engine, run in (("onnxruntime", onnx_runtime), ("openvino", partial(open_vino, precision=None))):
-        path = folder / f"octet_{engine}.onnx"
-        rows[OCTET_IN[engine]] = Model([path], partial(run, path))
+    for row, ending in ((OCTET_IN, ""), (GPTQ_IN, "_gptq")):
+        path = folder / f"octet_onnxruntime{ending}.onnx"
+        rows[row["onnxruntime"]] = Model([path], partial(onnx_runtime, path))
+        path = folder / f"octet_openvino{ending}.onnx"
+        rows[row["openvino"]] = Model([path], partial(open_vino, path, precision=None))
+        rows[f"{row['openvino']}{REST_F32}"] = Model([path], partial(open_vino, path, precision="f32"))
     made = {name: model for name, model in rows.items() if all(path.exists() for path in model.files)}
     return {name: model for name, model in made.items() if names is None or name in names}
 
@@ -155,10 +163,10 @@ def latencies(runs: dict[str, Run], images: list[Array], rounds: int, threads: i
 
     In its turn an engine runs a few times untimed, since its weights were pushed out of the caches by the others and
     their threads may still spin, and then twice timed, of which the mean counts. The order moves by one from round to
-    round. The first 20 rounds do not count.
+    round. The first 5 rounds do not count.
     """
     names, times = list(runs), {name: [] for name in runs}
-    for index in range(-20, rounds):
+    for index in range(-5, rounds):
         shift = index % len(names)
         for name in names[shift:] + names[:shift]:
             run, image = runs[name], images[index % len(images)]
@@ -173,11 +181,14 @@ def latencies(runs: dict[str, Run], images: list[Array], rounds: int, threads: i
 
 
 def timed(folder: Path, names: list[str] | None, images: list[Array], rounds: int, threads: list[int]) -> Timed:
-    """Times the rows in turn, with each number of threads."""
+    """Times the rows in turn, with each number of threads, loaded anew LOADS times."""
     chosen, latency_ms = models(folder, names), {}
     for count in threads:
-        runs = {name: model.load(count) for name, model in chosen.items()}
-        latency_ms[str(count)] = latencies(runs, images, rounds, count)
+        latency_ms[str(count)] = {name: [] for name in chosen}
+        for _ in range(LOADS):
+            runs = {name: model.load(count) for name, model in chosen.items()}
+            for name, of_load in latencies(runs, images, rounds // LOADS, count).items():
+                latency_ms[str(count)][name] += of_load
     sizes = {name: sum(path.stat().st_size for path in model.files) for name, model in chosen.items()}
     return Timed(latency_ms, sizes, {name: version(name) for name in PACKAGES})
 
@@ -209,7 +220,7 @@ def main() -> None:
     args = parser.parse_args()
     result: Quantized | Timed | Memory | None = None
     if args.what == "quantize":
-        result = quantized(args.folder, np.load(args.folder / "calibrate.npy"))
+        result = quantized(args.folder, np.load(args.folder / "calibrate.npy"), args.engine)
     else:
         test = np.load(args.folder / "test.npy", mmap_mode="r")
         first = [np.array(image) for image in test[:8]]

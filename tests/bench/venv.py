@@ -17,6 +17,7 @@ from octet.core import params
 from octet.core.errors import OctetError
 from octet.core.files import require
 from octet.core.folder import ModelFolder
+from octet.data.images import Images
 from tests.bench.peers import Memory, Quantized, Timed
 from tests.bench.pipeline import Bench
 
@@ -37,14 +38,20 @@ def prepare(bench: Bench, name: str, tested: int, folder: Path) -> npt.NDArray[n
         ("test", "test", min(tested, bench.count("test"))),
     ):
         images = bench.images(split, count)
-        first, labels = images[0], images.labels
-        stored = np.lib.format.open_memmap(folder / f"{file}.npy", "w+", first.dtype, (count, *first.shape))
-        for k in range(count):
-            stored[k] = images[k]
-        stored.flush()
+        labels = images.labels
+        store(images, folder / f"{file}.npy")
     if labels is None:
         raise OctetError(f"{bench.entry.data}: its test images have no labels, so there is no top-1 to compare")
     return labels
+
+
+def store(images: Images, path: Path) -> None:
+    """Writes network inputs, one image at a time: fp32 of shape (n, C, H, W)."""
+    first = images[0]
+    stored = np.lib.format.open_memmap(path, "w+", first.dtype, (len(images), *first.shape))
+    for k in range(len(images)):
+        stored[k] = images[k]
+    stored.flush()
 
 
 def copy_int8(name: str, target: str, folder: Path) -> None:
@@ -84,9 +91,9 @@ def start(command: list[str | Path], folder: Path) -> None:
         raise OctetError(f"{command[2]} failed, see above")
 
 
-def quantize_peers(folder: Path) -> Quantized:
-    """Makes the other engines' int8 models."""
-    return Quantized(**_peers("quantize", folder))
+def quantize_peers(folder: Path, rows: Iterable[str] = ()) -> Quantized:
+    """Makes the other engines' int8 models, all if none is named."""
+    return Quantized(**_peers("quantize", folder, *_named(rows)))
 
 
 def time_peers(folder: Path, rounds: int, threads: Iterable[int] = (1,), rows: Iterable[str] = ()) -> Timed:
