@@ -181,3 +181,15 @@ def test_the_cpp_example_says_what_it_cannot_do(case):
     text = cpp(content(steps_of(case)), ("in0", "out0"))
     assert ("which ncnn does not have" in text) == (case in ("height", "width", "pillow", "both", "fp32 and fp16"))
     assert ("PIXEL_GRAY" in text, "PIXEL_RGB2BGR" in text) == (case == "grey", CASES[case][0] == "BGR")
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("case", CASES)
+def test_the_cpp_example_for_another_engine_says_what_it_cannot_do(case, engine):
+    """tests/slow/test_engine_example.py builds it."""
+    text = cpp(content(steps_of(case)), ("in0", "out0"), engine)
+    assert ("which this program does not have" in text) == (
+        case in ("height", "width", "pillow", "both", "fp32 and fp16")
+    )
+    assert ("+ 2 - channel" in text) == (CASES[case][0] == "BGR")
+    assert "ncnn" not in text
