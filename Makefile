@@ -186,7 +186,7 @@ bench-cifar: .venv/.ready  ## Run the pipeline on CIFAR-10 as JPEG class folders
 zoo-table: .venv/.ready  ## Export, convert and quantize every network of mmcls's zoo with random weights, into docs/; hours; FIND=part
 	@$(PY) -m tests.bench.zoo $(FOR_FIND)
 
-zoo-engines: .venv/.ready .venv/openvino/.locked  ## int8 in ONNX Runtime, OpenVINO and for TensorRT for the smallest networks of each family of the zoo, into docs/; an hour; FIND=part
+zoo-engines: .venv/.ready .venv/openvino/.locked .venv/timm/.locked  ## int8 in ONNX Runtime, OpenVINO and for TensorRT for the smallest networks of each family, into docs/; an hour; FIND=part
 	@$(RUN) -m tests.bench.zoo.engines $(FOR_FIND)
 
 library-table: .venv/.ready .venv/timm/.locked  ## The same of some networks of timm and torchvision; half an hour

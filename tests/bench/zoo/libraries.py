@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from octet.export.libraries import library
 from octet.export.library_source import LibrarySource
 from octet.export.own_preprocess import own_preprocess
 from tests.bench.zoo.apart import is_measured, measure_apart
-from tests.bench.zoo.measure import LARGEST, VARIATION, files
+from tests.bench.zoo.measure import LARGEST, VARIATION, RandomNetwork, files
 from tests.bench.zoo.weights import images, randomize
 
 SCRATCH = Path(".zoo")
@@ -92,6 +92,15 @@ as a share of their spread.
 
 def measure(name: str, network: str, folder: Path) -> dict:
     """Raises OctetError where the network cannot be built."""
+    return measured(name, network, folder, _convert)
+
+
+def measured(name: str, network: str, folder: Path, of_network: Callable[[RandomNetwork, Path], dict]) -> dict:
+    """What is measured of a library's network with random weights, its parameters and size, and why it was not measured.
+
+    Raises:
+        OctetError: The network cannot be built.
+    """
     known = library(name)
     known.check(network)
     model = known.create(network)
@@ -109,12 +118,16 @@ def measure(name: str, network: str, folder: Path) -> dict:
     checkpoint = folder / "weights.pth"
     torch.save({"state_dict": model.state_dict()}, checkpoint)
     try:
-        if (variation := logits.std(axis=0).mean() / logits.std()) < VARIATION:
-            raise OctetError(f"images move the logits by {variation:.4f} of their deviation only")
         source = LibrarySource(name, network, str(checkpoint), False, None)
-        return result | files(source, folder, (seen, unseen), logits)
+        return result | of_network(RandomNetwork(source, (seen, unseen), logits), folder)
     except OctetError as error:
         return result | {"error": str(error).replace(f"{folder}/", "").splitlines()[0]}
+
+
+def _convert(network: RandomNetwork, folder: Path) -> dict:
+    if network.variation < VARIATION:
+        raise OctetError(f"images move the logits by {network.variation:.4f} of their deviation only")
+    return files(network.source, folder, network.images, network.logits)
 
 
 def _path(name: str, network: str) -> Path:

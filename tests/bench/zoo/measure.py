@@ -55,7 +55,7 @@ class RandomNetwork:
         logits: Of the latter, by torch.
     """
 
-    source: MmclsSource
+    source: Source
     images: tuple
     logits: np.ndarray
 
