@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from octet.calibrate import methods
 from octet.calibrate.job import Job
+from octet.calibrate.trained import take, trained_remark, trained_scales
 from octet.graph.layers import quantizable
 from octet.graph.origins import origins
 from octet.graph.scales import silent
@@ -52,8 +53,10 @@ def calibrate(
 
 
 def table(job: Job) -> Table:
-    """The table of a job, by the calibrator that its settings name."""
-    return methods.calibrator(job.settings.method)(job)
+    """The table of a job, by the calibrator that its settings name, and with the scales that the model was trained with."""
+    calibrated = methods.calibrator(job.settings.method)(job)
+    trained = trained_scales(job)
+    return take(job, trained, calibrated) if trained else calibrated
 
 
 def remarks(job: Job, scales: Table) -> list[str]:
@@ -71,4 +74,4 @@ def remarks(job: Job, scales: Table) -> list[str]:
     for layer in layers:
         remark = methods.remark(job.settings.method, job.histograms[origin[layer.inputs[0]]])
         lines += [f"{layer.name}: {remark}"] if remark else []
-    return lines
+    return lines + trained_remark(job, trained_scales(job))

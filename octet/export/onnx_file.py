@@ -16,7 +16,11 @@ from octet.core.text import printable
 from octet.export.onnx_header import complete
 from octet.export.onnx_opset import Model, readable
 
-_QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger")
+_QUANTIZED = (
+    "DynamicQuantizeLinear",
+    "MatMulInteger",
+    "ConvInteger",
+)  # and those of onnx_quantized.PAIR, unless they are taken out
 _CONTROL = ("If", "Loop", "Scan", "SequenceMap")
 _RANDOM = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli")
 _DOMAINS = ("", "ai.onnx")
@@ -121,14 +125,16 @@ def check_operators(model: Model, path: str) -> None:
     """Refuses what Octet cannot quantize.
 
     Raises:
-        OctetError: The model is quantized already, has control flow, random numbers, or operators that ONNX itself does not define.
+        OctetError: The model computes with integers, has control flow, random numbers, or operators that ONNX does not define.
     """
     types = sorted({node.op_type for node in model.graph.node})
     quantized = [kind for kind in types if kind in _QUANTIZED or kind.startswith("QLinear")]
+    if "QuantizeLinear" in types and "DequantizeLinear" not in types:
+        quantized.append("QuantizeLinear")
     if quantized:
         raise OctetError(
-            f"{path}: is quantized already ({', '.join(quantized)}); Octet quantizes fp32 models. Give it the model "
-            f"from before that"
+            f"{path}: is quantized already ({', '.join(quantized)}); Octet quantizes fp32 models, and those with "
+            f"QuantizeLinear and DequantizeLinear alone. Give it the model from before that"
         )
     control = [kind for kind in types if kind in _CONTROL]
     if control:

@@ -15,12 +15,14 @@ from octet.core.outputs import flat
 from octet.core.params import Model as Entry
 from octet.core.preprocessing import LARGEST_EDGE, PRESETS, Preprocessing
 from octet.core.text import printable
+from octet.core.trained_scales import TrainedScales, with_trained_scales
 from octet.data.class_names import check_names
 from octet.data.preprocess import Preprocess
 from octet.export.onnx_file import check_operators, external_files, read, read_graph
 from octet.export.onnx_input import Input, only_input
 from octet.export.onnx_normalize import computes_in_half, normalized, not_finite, to_fp32
 from octet.export.onnx_opset import Model
+from octet.export.onnx_quantized import is_quantized, underneath
 from octet.export.onnx_scores import cut, plain_outputs, scores
 from octet.export.onnx_session import run, session
 from octet.export.own_preprocess import own_preprocess
@@ -71,6 +73,8 @@ class OnnxSource:
             )
         size = known.steps.size[0], known.steps.size[1]
         data = normalized(known.network, known.input, size, opset, self.path, known.steps.outputs)
+        if known.trained:
+            data = with_trained_scales(data, known.trained)
         reference = np.stack([known.run(x) for x in images])
         if not known.steps.outputs and (reference >= 0).all() and np.allclose(reference.sum(axis=1), 1, atol=1e-4):
             raise OctetError(
@@ -92,6 +96,7 @@ class OnnxSource:
     def _read(self) -> _Known:
         model = read(self.path)
         check_operators(model, self.path)
+        model, trained = underneath(model, self.path) if is_quantized(model) else (model, [])
         entry = only_input(model, self.path, self.given.layout if self.given else None)
         if self.given is None:
             raise OctetError(f"{self.path}: {_what_to_write(entry)}")
@@ -122,7 +127,7 @@ class OnnxSource:
         def compute(x: Array) -> Array:
             return flat(run(engine, entry.name, entry.feed(x), self.path))
 
-        return _Known(network, entry, own_preprocess(self.given, size, names or (), outputs), compute)
+        return _Known(network, entry, own_preprocess(self.given, size, names or (), outputs), compute, trained)
 
 
 @dataclass(frozen=True)
@@ -134,12 +139,14 @@ class _Known:
         input: Its input.
         steps: What happens to an image.
         run: From a network input to the logits, or to its outputs, flat, one after the other.
+        trained: The scales that it was trained with, where it was trained with fake quantization.
     """
 
     network: Model
     input: Input
     steps: Preprocess
     run: Callable[[Array], Array]
+    trained: Sequence[TrainedScales] = ()
 
 
 def _size(given: Preprocessing, entry: Input, path: str) -> tuple[int, int]:

@@ -1,0 +1,110 @@
+"""The scales of a model that was trained with fake quantization take the place of calibrated ones.
+
+ncnn's integers go from -127 to 127 around 0, or, where the target has zero points, from 0 in 254 steps. What a scale of a QDQ
+model means there:
+
+- int8 around 0 (zero point 0), or uint8 around 128: the same steps; -128 becomes -127.
+- never negative (uint8 from 0, int8 from -128): the same steps where there is a zero point, and 254 of 255; else the same range
+  in 127 steps.
+- any other zero point (HardSwish, SiLU): the larger side's range in 127 steps.
+- weights around 0: the same integers. Not where the kernel takes 6 bits (Winograd): these stay as calibrated.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from octet.calibrate.job import Job
+from octet.calibrate.observe import asymmetric_blobs
+from octet.core.files import read_bytes
+from octet.core.registry import computing_calibrators
+from octet.core.trained_scales import Grid, TrainedScales, read, weights_sha256
+from octet.graph.layers import integer, quantizable
+from octet.graph.origins import origins
+from octet.graph.scales import weight_scale_count
+from octet.graph.targets import Target
+from octet.graph.zero_points import LEVELS
+from octet.ncnn.layer import Layer
+from octet.ncnn.table import Table
+
+
+def trained_scales(job: Job) -> dict[str, TrainedScales]:
+    """By layer, the scales that the model was trained with, found by the layer's weights; none where a table is the user's own.
+
+    Args:
+        job: What is calibrated.
+
+    Raises:
+        OctetError: fp32.onnx is missing or damaged.
+    """
+    if job.onnx is None or job.settings.method not in computing_calibrators():
+        return {}
+    handed = read(read_bytes(job.onnx, "the stage export makes it"), str(job.onnx))
+    by_weights: dict[str, list[TrainedScales]] = defaultdict(list)
+    for one in handed:
+        by_weights[one.weights_sha256].append(one)
+    found = {}
+    for layer in quantizable(job.net.layers) if handed else ():
+        rows = layer.weights["weight"].data.reshape(integer(layer, "num_output"), -1)
+        if alike := by_weights[weights_sha256(rows)]:
+            found[layer.name] = alike.pop(0)
+    return found
+
+
+def take(job: Job, trained: Mapping[str, TrainedScales], calibrated: Table) -> Table:
+    """The table with the trained scales where there are some.
+
+    Args:
+        job: What was calibrated.
+        trained: By layer, the scales that the model was trained with.
+        calibrated: The scales of all layers.
+    """
+    layers = {layer.name: layer for layer in quantizable(job.net.layers)}
+    origin, with_zero_point = origins(job.net), asymmetric_blobs(job.net, job.target)
+    grids = {origin[layers[name].inputs[0]]: one.input for name, one in trained.items() if one.input}
+    inputs, weights = dict(calibrated.inputs), dict(calibrated.weights)
+    for name, layer in layers.items():
+        blob = origin[layer.inputs[0]]  # what one layer reads with a scale, all read with it
+        if (grid := grids.get(blob)) is not None:
+            inputs[name] = np.float32(127 / _threshold(grid, blob in with_zero_point))
+        one = trained.get(name)
+        if one and one.weights and _fits(one, layer, job.target):
+            steps = np.array(one.weights, np.float32)
+            weights[name] = np.broadcast_to(np.float32(1) / steps, (weight_scale_count(layer),)).copy()
+    return replace(calibrated, inputs=inputs, weights=weights)
+
+
+def trained_remark(job: Job, trained: Mapping[str, TrainedScales]) -> list[str]:
+    """What a user should know: whose scales are the model's own, and whose are not; nothing where none are."""
+    if not trained:
+        return []
+    names = [layer.name for layer in quantizable(job.net.layers)]
+    of_inputs = [name for name in names if name in trained and trained[name].input]
+    others = [name for name in names if name not in of_inputs]
+    rest = f"; calibrated: {', '.join(others)}" if others else ""
+    return [f"scales that the model was trained with: of what {len(of_inputs)} of {len(names)} layers read{rest}"]
+
+
+def _threshold(grid: Grid, has_zero_point: bool) -> float:
+    """The largest magnitude that ncnn's integers reach, so that its steps are the grid's, or, where that cannot be, its range."""
+    low, high = grid.range
+    if low == 0:
+        return LEVELS * grid.scale if has_zero_point and high >= LEVELS * grid.scale else high
+    if abs(low + high) <= grid.scale:
+        return min(-low, high)
+    return max(-low, high)
+
+
+def _fits(one: TrainedScales, layer: Layer, target: Target) -> bool:
+    """Are the weights' scales for as many bits as the kernel takes?"""
+    levels = target.weight_levels(layer)
+    count = len(one.weights or [])
+    return (
+        count in (1, weight_scale_count(layer))
+        and one.largest <= levels + (levels == 127)
+        and (levels < 127 or one.largest > 31)
+    )
