@@ -119,7 +119,8 @@ class MixedPrecision(Section):
     metric: Literal["none", "kl", "top1"] = ask("In which unit is the budget?", "none")
     """`none`: there is no budget; `kl`: the KL divergence of the probabilities, in nats; `top1`: points of top-1."""
     budget: float = ask("How much may int8 lose?", 0.001, ge=0)
-    """The loss on hold-out images, with twice its standard error to spare, stays below it. In the unit of the metric."""
+    """The loss on hold-out images, with twice its standard error to spare, stays below it. In the unit of the metric; `kl` as is
+    to be expected on new images (`docs/accuracy.md`)."""
     images: int = ask("On how many hold-out images?", 1000, ge=1)
     """From the end of the training split. Calibration takes its images from the front, so a small set has none of these."""
 
