@@ -225,8 +225,15 @@ def underneath(model: Model, path: str) -> tuple[Model, list[TrainedScales]]:
         OctetError: It computes with integers, or its scales are not constants.
     """
     reader = _Reader(path, _constants(model))
-    for node in model.graph.node:
-        reader.node(node)
+    try:
+        for node in model.graph.node:
+            reader.node(node)
+        scales = reader.scales()
+    except (ValueError, IndexError, TypeError, KeyError, OverflowError):
+        raise OctetError(
+            f"{path}: a QuantizeLinear or DequantizeLinear has a scale, zero point or axis that does not fit its tensor; "
+            "export the model again"
+        ) from None
     result = onnx.ModelProto()
     result.CopyFrom(model)
     graph = result.graph
@@ -242,7 +249,7 @@ def underneath(model: Model, path: str) -> tuple[Model, list[TrainedScales]]:
     graph.initializer.extend(
         numpy_helper.from_array(np.ascontiguousarray(v), k) for k, v in reader.floats.items() if k in read
     )
-    return result, reader.scales()
+    return result, scales
 
 
 def _constants(model: Model) -> dict[str, Array]:

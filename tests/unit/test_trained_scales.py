@@ -183,6 +183,17 @@ def test_what_cannot_be_taken_over_is_named(tmp_path):
         source(tmp_path, model).look()
 
 
+def test_scales_that_do_not_fit_their_tensor_are_named():
+    model = trained("tensorrt", residual()).model
+    for tensor in model.graph.initializer:
+        if tensor.name == "first/weight/scale":
+            tensor.CopyFrom(numpy_helper.from_array(np.ones(3, np.float32), tensor.name))
+    with pytest.raises(
+        OctetError, match=r"net\.onnx: a QuantizeLinear or .* axis that does not fit its tensor; export"
+    ):
+        underneath(model, "net.onnx")
+
+
 @pytest.mark.parametrize("damage", ['"scale": "', '"scale": -1.0, "x": ', "["])
 def test_damaged_scales_are_named(tmp_path, damage):
     model = trained("tensorrt", residual()).model
