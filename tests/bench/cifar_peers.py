@@ -40,10 +40,9 @@ def cifar_10_jpeg(shared: Path) -> str:
         model, settings = ModelFolder(MODEL, folder), params.load()
         steps, data = preprocess.load(model.preprocess), folder / "data" / "cifar10_jpeg"
         images = training_images(data, steps, settings.calibrate.images, "calibrate.images", "calibrate")
-        learned = training_images(data, steps, settings.rounding.images, "rounding.images", "round")
         test = split_images(data, "test", steps, None, "evaluate.limit")
         work = model.onnx.parent
-        octets_int8(model.onnx, images, learned, work)
+        octets_int8(model.onnx, images, work)
         store(images, work / "calibrate.npy")
         store(test, work / "test.npy")
         quantize_peers(work, [UINT8, OPENVINO_INT8])
@@ -52,10 +51,10 @@ def cifar_10_jpeg(shared: Path) -> str:
         return f"{MODEL} ({CONFIG}), n = {len(labels):,}\n\n{divergences(logits, np.asarray(labels))}"
 
 
-def octets_int8(onnx: Path, images: Images, learned: Images, folder: Path) -> None:
+def octets_int8(onnx: Path, images: Images, folder: Path) -> None:
     """Writes Octet's int8 models for ONNX Runtime and OpenVINO, with weights to the nearest and by GPTQ, into a folder."""
     network, settings, profiles = load(onnx), params.load().calibrate, [PROFILES[name] for name in OCTET_IN]
-    for ending, gptq_images in (("", None), ("_gptq", learned)):
+    for ending, gptq_images in (("", None), ("_gptq", images)):
         for name, int8 in zip(
             OCTET_IN, quantize(network, profiles, images, settings, gptq_images=gptq_images), strict=True
         ):

@@ -172,12 +172,12 @@ def octet_onnx_seconds(name: str, engine: str, folder: Path) -> float:
 
 
 def octet_by_gptq(name: str, folder: Path) -> None:
-    """Writes Octet's int8 ONNX models with weights by GPTQ into the folder."""
+    """Writes Octet's int8 ONNX models with weights by GPTQ, from the calibration images, into the folder."""
     settings, bench = params.load(), Bench(name)
     network, keep_float = network_of(name, bench)
-    images, learned = (bench.images("train", count) for count in (settings.calibrate.images, settings.rounding.images))
+    images = bench.images("train", settings.calibrate.images)
     profiles = [PROFILES[engine] for engine in OCTET_IN]
-    models = onnx_quantize(network, profiles, images, settings.calibrate, keep_float, gptq_images=learned)
+    models = onnx_quantize(network, profiles, images, settings.calibrate, keep_float, gptq_images=images)
     for engine, int8 in zip(OCTET_IN, models, strict=True):
         (folder / f"octet_{engine}_gptq.onnx").write_bytes(int8.model.SerializeToString(deterministic=True))
 
@@ -185,7 +185,7 @@ def octet_by_gptq(name: str, folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", help="a name under 'models' in params.yaml (default: all of them)")
-    parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=400)
     parser.add_argument("--images", type=int, default=5000, help="test images, at most")
     args = parser.parse_args()
     os.chdir(ROOT)

@@ -60,7 +60,7 @@ def make(folder: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=100)
+    parser.add_argument("--rounds", type=int, default=40)
     rounds = parser.parse_args().rounds
     os.chdir(ROOT)
     threads = sorted({1, cores()})

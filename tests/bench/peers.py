@@ -9,6 +9,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
@@ -27,7 +28,7 @@ OCTET_IN = {"onnxruntime": "ONNX Runtime int8, Octet's", "openvino": "OpenVINO i
 GPTQ_IN = {engine: f"{row}, GPTQ" for engine, row in OCTET_IN.items()}
 OPENVINO_INT8, REST_F32 = "OpenVINO int8", ", rest f32"
 OPENVINO_F32 = f"{OPENVINO_INT8}{REST_F32}"
-LOADS = 5  # of each model in turn: where its memory lies makes a model up to a tenth faster or slower
+LOADS = 8  # of each model in turn: where its memory lies makes a model up to a tenth faster or slower
 
 
 @dataclass(frozen=True)
@@ -163,10 +164,10 @@ def latencies(runs: dict[str, Run], images: list[Array], rounds: int, threads: i
 
     In its turn an engine runs a few times untimed, since its weights were pushed out of the caches by the others and
     their threads may still spin, and then twice timed, of which the mean counts. The order moves by one from round to
-    round. The first 5 rounds do not count.
+    round. The first 3 rounds do not count.
     """
     names, times = list(runs), {name: [] for name in runs}
-    for index in range(-5, rounds):
+    for index in range(-3, rounds):
         shift = index % len(names)
         for name in names[shift:] + names[:shift]:
             run, image = runs[name], images[index % len(images)]
@@ -194,10 +195,17 @@ def timed(folder: Path, names: list[str] | None, images: list[Array], rounds: in
 
 
 def write_logits(folder: Path, names: list[str] | None, images: Array, threads: int) -> None:
-    """Writes ROW.logits.npy, fp32 of shape (n, classes), for each row."""
+    """Writes ROW.logits.npy, fp32 of shape (n, classes), for each row; each thread has a model of its own."""
     for name, model in models(folder, names).items():
-        run = model.load(threads)
-        np.save(folder / f"{name}.logits.npy", np.stack([run(np.array(image)) for image in images]))
+
+        def part(shard: Array, load: Callable[[int], Run] = model.load) -> Array:
+            run = load(1)
+            return np.stack([run(np.array(image)) for image in shard])
+
+        with ThreadPoolExecutor(threads) as pool:
+            np.save(
+                folder / f"{name}.logits.npy", np.concatenate(list(pool.map(part, np.array_split(images, threads))))
+            )
 
 
 def peak_mib(run: Run, image: Array) -> float:
