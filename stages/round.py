@@ -4,6 +4,7 @@ from octet.core.errors import OctetError, run
 from octet.core.stage import Stage, arguments, begin
 from octet.data import preprocess
 from octet.data.images import hold_out_images, training_images
+from octet.graph.profiles import target
 from octet.quantize import gptq, gptq_weights
 from octet.quantize.gptq_weights import GptqWeights
 from octet.quantize.recipe import Recipe
@@ -11,7 +12,10 @@ from octet.quantize.recipe import Recipe
 
 def main() -> None:
     stage = begin(arguments(__doc__).parse_args().model)
-    method, weights, words = stage.entry.rounding.method, {}, "weights round to the nearest"
+    method, words = stage.entry.rounding.method, "weights round to the nearest"
+    weights: dict[str, GptqWeights] = {}
+    if method == "auto":
+        method = "nearest" if target(stage.entry.target).ncnn2int8_files else "gptq"
     if method != "nearest":
         weights, words = (_by_gptq if method == "gptq" else _by_finetuning)(stage)
     gptq_weights.save(weights, stage.folder.rounding)

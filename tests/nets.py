@@ -1,13 +1,17 @@
 """Small ncnn models for tests, with weights of their own."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from octet.core import params
+from octet.graph.targets import TARGETS
 from octet.ncnn.layer import Layer, Tensor
 from octet.ncnn.net import Net
+
+DOTPROD = replace(TARGETS["dotprod"], fp32_below=0, fp32_second=0)  # which has int8 layers in so small models
 
 
 def conv(name, blob_in, blob_out, inputs, outputs, kernel=3, stride=1, seed=0, relu=True, groups=1):

@@ -44,7 +44,7 @@ class Candidate:
         target: A target profile; empty where the engine is another than ncnn, for which there are none.
         method: A calibrator.
         weights: How the weights' scales are found.
-        rounding: nearest or gptq.
+        rounding: auto, nearest or gptq.
         equalize: Are channels scaled alike before?
         budget: What mixed precision has to keep; None: no layer stays in fp32 for it.
         engine: What runs it. GPTQ, equalization and mixed precision are tried for ncnn alone.
@@ -53,7 +53,7 @@ class Candidate:
     target: str
     method: str = "mse"
     weights: str = "absmax"
-    rounding: str = "nearest"
+    rounding: str = "auto"
     equalize: bool = False
     budget: Budget | None = None
     engine: str = "ncnn"
@@ -65,7 +65,7 @@ class Candidate:
         'dotprod-kl-equalized-mixed-top1-0.1'
         """
         parts = [self.target or self.engine, self.method, *(["mse-weights"] if self.weights == "mse" else [])]
-        parts += ["gptq"] * (self.rounding == "gptq") + ["equalized"] * self.equalize
+        parts += [self.rounding] * (self.rounding != "auto") + ["equalized"] * self.equalize
         return "-".join([*parts, *([f"mixed-{self.budget.metric}-{self.budget.most:g}"] if self.budget else [])])
 
     def settings(self, n_images: int) -> dict[str, Any]:
@@ -127,7 +127,10 @@ class Space:
     def changes(self, candidate: Candidate) -> Iterator[tuple[str, Candidate]]:
         """The candidate with one thing changed, and what; cheap and promising ones first."""
         other_weights = "mse" if candidate.weights == "absmax" else "absmax"
-        other_rounding = "gptq" if candidate.rounding == "nearest" else "nearest"
+        is_nearest = candidate.rounding == "nearest" or (
+            candidate.rounding == "auto" and candidate.target == "ncnn2int8"
+        )
+        other_rounding = "gptq" if is_nearest else "nearest"
         is_ncnn = candidate.engine == "ncnn"
         yield "weights", replace(candidate, weights=other_weights)
         if is_ncnn:

@@ -96,13 +96,14 @@ class Finetune(Section):
 class Rounding(Section):
     """How do weights become integers?"""
 
-    method: Annotated[Literal["nearest", "gptq", "finetune"], FormerValues({"learned": "gptq"})] = ask(
-        "To the nearest, by GPTQ, or by fine-tuning?", "nearest"
+    method: Annotated[Literal["auto", "nearest", "gptq", "finetune"], FormerValues({"learned": "gptq"})] = ask(
+        "By GPTQ, to the nearest, or by fine-tuning?", "auto"
     )
-    """`gptq` chooses the integers of a layer together, from what the layer reads, so that their errors cancel. The bias takes up
-    the mean error. `finetune` trains all int8 layers with ncnn's arithmetic, taught by fp32: minutes (`docs/finetune.md`)."""
+    """`auto`: `gptq`, but with target `ncnn2int8` `nearest`, so that the files are that tool's. `gptq` chooses the integers of a
+    layer together, from what the layer reads, so that their errors cancel. The bias takes up the mean error. `finetune` trains
+    all int8 layers with ncnn's arithmetic, taught by fp32: minutes (`docs/finetune.md`)."""
     images: int = ask("From how many training images does GPTQ learn?", 64, ge=1)
-    """Only read where the method is gptq."""
+    """Only read where GPTQ chooses."""
     finetune: Finetune = Field(default=Finetune())
 
 

@@ -130,6 +130,23 @@ def could_run_winograd(layer: Layer) -> bool:
     return [integer(layer, name) for name in names] == [3, 3, 1, 1, 1, 1]
 
 
+def multiplications_per_value(layer: Layer) -> float:
+    """How often a 1x1 convolution or linear layer multiplies for each value that it reads or writes; inf for any other layer.
+
+    >>> from octet.ncnn.layer import Layer
+    >>> multiplications_per_value(Layer("Convolution", "c", ["a"], ["b"], {0: "192", 1: "1", 3: "2", 6: "6144"}))
+    19.2
+    """
+    if layer.type == "Convolution" and integer(layer, "kernel_w") == integer(layer, "kernel_h") == 1:
+        read = integer(layer, "stride_w") * integer(layer, "stride_h")  # for each pixel of its output
+    elif layer.type == "InnerProduct":
+        read = 1
+    else:
+        return inf
+    weights, outputs = integer(layer, "weight_data_size"), integer(layer, "num_output")
+    return weights / (weights / outputs * read + outputs)
+
+
 def pads(layer: Layer) -> bool:
     """Does it read a border around its input?"""
     sides = "pad_left", "pad_right", "pad_top", "pad_bottom"

@@ -17,7 +17,16 @@ from enum import Enum
 from pathlib import Path
 
 from octet.core.errors import OctetError, nearest
-from octet.graph.layers import could_run_winograd, is_depthwise, is_grouped, kind, no_int8, quantizable
+from octet.graph.layers import (
+    could_run_winograd,
+    integer,
+    is_depthwise,
+    is_grouped,
+    kind,
+    multiplications_per_value,
+    no_int8,
+    quantizable,
+)
 from octet.graph.origins import origins
 from octet.ncnn.layer import Layer
 from octet.ncnn.net import Net
@@ -50,6 +59,8 @@ class Fp32Reason(Enum):
     DEPTHWISE = (
         "is depthwise: int8 saves it few multiplications, is slower than fp32 on x86, and loses more than elsewhere"
     )
+    NARROW = "multiplies little with each value that it reads or writes: in int8 it is no faster, and loses"
+    SECOND = "reads what the first layer gives, and fp32 computes it by Winograd: int8 saves little and loses much"
     GROUPS = "is a convolution in groups, which ncnn computes wrongly in int8 on x86"
     PROFILE = "the target's profile says 'int8: false'"
     KEEP_FP32 = "the model's keep_fp32 in params.yaml names it"
@@ -71,6 +82,12 @@ class Target:
         fp32_depthwise: Does a depthwise convolution? It has few multiplications to save, ncnn's int8 kernels for it are
             slower than its fp32 ones on x86, and it loses more than most layers: MobileNetV2 at 224x224 is 1.10 times as
             fast as fp32 with all of them in int8, 1.42 times with none (AVX-512 VNNI, one thread).
+        fp32_below: A 1x1 convolution or linear layer that multiplies less often for each value that it reads or writes stays in
+            fp32: to make its values int8 and back takes as long as int8 saves. 50 is between what wins and what loses in nine
+            networks (AVX-512 VNNI, one thread; docs/accuracy.md#why-a-layer-stays-in-fp32 has them). 0: none does.
+        fp32_second: A 3x3 convolution of stride 1 with up to as many channels stays in fp32 where it reads what a layer that
+            reads the network's input gives: fp32 computes it by Winograd, with a quarter of the multiplications or less. In
+            ResNet-18 at 32x32 int8 saves 2 % of the time there and makes half of what int8 loses. 0: none does.
         as_ncnn2int8: Are the files those that ncnn2int8 writes, where no layer deviates?
         layers: The layers for which another choice is better.
         fp32_costs_us: By how much one image takes longer with a layer in fp32, in microseconds, where it was measured.
@@ -81,6 +98,8 @@ class Target:
     asymmetric: bool = False
     fp32_input: bool = False
     fp32_depthwise: bool = False
+    fp32_below: float = 0
+    fp32_second: int = 0
     as_ncnn2int8: bool = False
     layers: Mapping[str, Choice] = field(default_factory=dict)
     fp32_costs_us: Mapping[str, float] = field(default_factory=dict)
@@ -120,13 +139,16 @@ class Target:
         """
         origin = origins(net)
         inputs = {blob for layer in net.layers if layer.type == "Input" for blob in layer.outputs}
-        reasons = {}
+        reasons, producers = dict[str, Fp32Reason](), net.producers()
         for layer in quantizable(net.layers):
             reason = self._fp32_reason(layer, origin[layer.inputs[0]] in inputs)
+            if reason is None and self._is_second(layer, _weighted_before(layer, producers), reasons):
+                reason = Fp32Reason.SECOND
             if reason:
                 reasons[layer.name] = reason
-        if len(reasons) == len(quantizable(net.layers)):  # a network of nothing but such layers is int8
-            reasons = {name: reason for name, reason in reasons.items() if reason not in _PREFERENCES}
+        for preferences in ({Fp32Reason.NARROW, Fp32Reason.SECOND}, set(PREFERENCES)):
+            if len(reasons) == len(quantizable(net.layers)):  # a network of nothing but such layers is int8
+                reasons = {name: reason for name, reason in reasons.items() if reason not in preferences}
         return reasons
 
     def may_requantize(self, layer: Layer) -> bool:
@@ -173,17 +195,43 @@ class Target:
             return None
         if self.fp32_input and reads_input:
             return Fp32Reason.INPUT
-        return Fp32Reason.DEPTHWISE if self.fp32_depthwise and is_depthwise(layer) else None
+        if self.fp32_depthwise and is_depthwise(layer):
+            return Fp32Reason.DEPTHWISE
+        return Fp32Reason.NARROW if multiplications_per_value(layer) < self.fp32_below else None
+
+    def _is_second(self, layer: Layer, before: Layer | None, reasons: Mapping[str, Fp32Reason]) -> bool:
+        """Is it a small convolution behind a layer that reads the network's input?"""
+        if before is None or reasons.get(before.name) is not Fp32Reason.INPUT or self._choice(layer).int8:
+            return False
+        channels = integer(before, "num_output"), integer(layer, "num_output")
+        return could_run_winograd(layer) and max(channels) <= self.fp32_second
 
 
-_PREFERENCES = (Fp32Reason.INPUT, Fp32Reason.DEPTHWISE)  # what is better in fp32, but right in int8, too
+# what is better in fp32, but right in int8, too
+PREFERENCES = (Fp32Reason.INPUT, Fp32Reason.DEPTHWISE, Fp32Reason.NARROW, Fp32Reason.SECOND)
 TARGETS = {
     target.name: target
     for target in (
-        Target("dotprod", winograd=False, asymmetric=True, fp32_input=True, fp32_depthwise=True),
+        Target(
+            "dotprod",
+            winograd=False,
+            asymmetric=True,
+            fp32_input=True,
+            fp32_depthwise=True,
+            fp32_below=50,
+            fp32_second=64,
+        ),
         Target("ncnn2int8", winograd=True, as_ncnn2int8=True),
     )
 }
+
+
+def _weighted_before(layer: Layer, producers: Mapping[str, Layer]) -> Layer | None:
+    """The layer with weights whose outputs, pooled or activated, this one reads; None where others lie between."""
+    before = producers.get(layer.inputs[0])
+    while before is not None and not before.weights and len(before.inputs) == 1:
+        before = producers.get(before.inputs[0])
+    return before if before is not None and before.weights else None
 
 
 def _misfits(choice: Choice, layer: Layer) -> Iterator[str]:

@@ -9,7 +9,7 @@ from octet.core.errors import OctetError
 from octet.core.folder import NcnnFiles
 from octet.core.progress import progress
 from octet.graph.layers import could_run_winograd, is_requantized, quantizable
-from octet.graph.targets import TARGETS, Choice, Fp32Reason, Target
+from octet.graph.targets import PREFERENCES, TARGETS, Choice, Fp32Reason, Target
 from octet.tune.bench import Bench
 from octet.tune.compare import ROUNDS, Gain, compare
 
@@ -95,17 +95,20 @@ def tune(bench: Bench, fp32: NcnnFiles, seconds: float = float("inf")) -> Tuned:
     return Tuned(base, tried, taken, together, whole_us, refused, bench.fp16)
 
 
+_MAY_WIN = set(PREFERENCES) - {Fp32Reason.INPUT}  # as int8 on another processor
+
+
 def candidates(bench: Bench, base: Target) -> list[tuple[str, Choice]]:
     """For each layer, the choices other than the base's that mean something for it.
 
-    Of the layers that the base keeps in fp32, depthwise ones may win as int8 where the processor's int8 kernels for them are
-    good. Where ncnn computes in fp16 what is not int8, fp32 may win over it, as its kernels are others.
+    Of the layers that the base keeps in fp32, all that do not read the network's input may win as int8 where the processor's
+    int8 kernels for them are good. Where ncnn computes in fp16 what is not int8, fp32 may win over it, as its kernels are others.
     """
     choices = []
     int8, reasons = base.int8_layers(bench.net), base.fp32_reasons(bench.net)
     for layer in quantizable(bench.int8(base).layers):
         floats = [Choice(int8=False)] * (layer.name in int8)
-        if layer.name not in int8 and reasons[layer.name] is Fp32Reason.DEPTHWISE:
+        if layer.name not in int8 and reasons[layer.name] in _MAY_WIN:
             choices.append((layer.name, Choice(int8=True)))
         if layer.name in int8 and could_run_winograd(layer):
             choices.append((layer.name, Choice(winograd=not base.winograd)))

@@ -40,7 +40,8 @@ class World:
 
     def measure(self, one: Candidate) -> Measurement:
         loss = 1.0 + self.shares.get(one.target, 0) + self.shares.get(one.method, 0)
-        loss += self.shares.get(one.weights, 0) + self.shares.get(one.rounding, 0)
+        is_gptq = one.rounding == "gptq" or (one.rounding == "auto" and one.target != "ncnn2int8")
+        loss += self.shares.get(one.weights, 0) + self.shares.get("gptq" if is_gptq else "nearest", 0)
         loss += self.shares.get("equalize", 0.0) if one.equalize else 0.0
         speedup = self.speedups[one.target] * (0.9 if one.budget else 1)
         kl = one.budget.most if one.budget else 1e-4 * loss
@@ -59,29 +60,29 @@ def names(measured) -> list[str]:
 
 
 def test_the_targets_come_first_then_one_change_at_a_time_and_those_that_win_together():
-    measured = World({"kl": -0.2, "gptq": -0.3, "minmax": 0.1, "mse-weights": 0.1, "equalize": 0.5}, SPEEDUPS).search(
-        budget=Budget("kl", 0.6e-4)
-    )
+    measured = World(
+        {"kl": -0.2, "nearest": -0.3, "minmax": 0.1, "mse-weights": 0.1, "equalize": 0.5}, SPEEDUPS
+    ).search(budget=Budget("kl", 0.6e-4))
     assert names(measured) == [
         "dotprod-mse",
         "ncnn2int8-mse",
         "dotprod-mse-mse-weights",
-        "dotprod-mse-gptq",
+        "dotprod-mse-nearest",
         "dotprod-kl",
-        "dotprod-kl-gptq",
+        "dotprod-kl-nearest",
         "dotprod-minmax",
         "dotprod-mse-equalized",
     ]
-    assert str(fastest(measured, Budget("kl", 0.6e-4))) == "dotprod-kl-gptq"
+    assert str(fastest(measured, Budget("kl", 0.6e-4))) == "dotprod-kl-nearest"
 
 
 def test_mixed_precision_starts_from_what_loses_least_and_a_slower_target_is_left_out():
-    measured = World({"gptq": -0.2, "kl": 0.1, "minmax": 0.1, "mse": 0.0, "equalize": 0.1}, SPEEDUPS).search(
+    measured = World({"nearest": -0.2, "kl": 0.1, "minmax": 0.1, "mse": 0.0, "equalize": 0.1}, SPEEDUPS).search(
         budget=(budget := Budget("kl", 0.5e-4))
     )
-    assert names(measured)[-1] == "dotprod-mse-gptq-mixed-kl-5e-05"
+    assert names(measured)[-1] == "dotprod-mse-nearest-mixed-kl-5e-05"
     assert not [name for name in names(measured) if name.startswith("ncnn2int8-") and name != "ncnn2int8-mse"]
-    assert fastest(measured, budget) == replace(START, rounding="gptq", budget=budget)
+    assert fastest(measured, budget) == replace(START, rounding="nearest", budget=budget)
 
 
 def test_a_slower_target_is_searched_where_mixed_precision_costs_more():
@@ -92,10 +93,10 @@ def test_a_slower_target_is_searched_where_mixed_precision_costs_more():
 
 
 def test_once_the_fastest_target_keeps_the_budget_the_rest_of_the_time_goes_to_losing_less():
-    measured = World({"gptq": -0.4}, SPEEDUPS).search(budget=Budget("kl", 2e-4))
+    measured = World({"nearest": -0.4}, SPEEDUPS).search(budget=Budget("kl", 2e-4))
     assert {one.target for one in measured if one != Candidate("ncnn2int8")} == {"dotprod"}
     assert not [one for one in measured if one.budget]
-    assert choose(measured, Budget("kl", 2e-4)).candidate == replace(START, rounding="gptq")
+    assert choose(measured, Budget("kl", 2e-4)).candidate == replace(START, rounding="nearest")
 
 
 def test_a_failed_candidate_is_passed_over():
@@ -142,7 +143,7 @@ def test_other_engines_are_tried_by_what_reaches_them():
 
 
 def test_a_search_goes_on_wherever_it_stopped():
-    world = World({"gptq": -0.2, "kl": 0.1}, SPEEDUPS)
+    world = World({"nearest": -0.2, "kl": 0.1}, SPEEDUPS)
     whole = world.search(budget=Budget("kl", 0.5e-4))
     for stop in range(len(whole)):
         measured = world.search(budget=Budget("kl", 0.5e-4), most=stop)
@@ -285,7 +286,7 @@ def test_settings_as_dvc_takes_them():
         ("equalize", "true"),
         ("calibrate.method", "kl"),
         ("calibrate.weights", "absmax"),
-        ("rounding.method", "nearest"),
+        ("rounding.method", "auto"),
         ("mixed_precision.metric", "none"),
         ("engines", "[ncnn,openvino]"),
     ]

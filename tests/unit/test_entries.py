@@ -87,7 +87,7 @@ def test_what_is_missing_and_has_a_default_is_filled_in(project):
 def test_old_names_become_new_ones_and_all_else_stays(project, capsys):
     text = project.replace("    partition: []\n", "    cuts: [conv_1]  # mine\n", 1)
     text = text.replace("    partition: []\n", "    'cuts': []\n").replace(
-        "method: nearest", 'method: "learned" # mine too'
+        "method: auto", 'method: "learned" # mine too'
     )
     assert text.count("cuts") == 2
     Path("params.yaml").write_text(text)

@@ -34,7 +34,7 @@ from tests.pipeline.project import PARAMS
 
 pytestmark = pytest.mark.unit
 
-TARGETS = [target("ncnn2int8"), target("dotprod"), Target("t", winograd=False, asymmetric=True)]
+TARGETS = [target("ncnn2int8"), nets.DOTPROD, Target("t", winograd=False, asymmetric=True)]
 
 
 @pytest.fixture(autouse=True)
@@ -149,7 +149,7 @@ def test_the_engine_loses_less(profile):
 
 def test_where_nothing_is_better_the_beginning_is_kept(monkeypatch):
     monkeypatch.setattr(finetuning, "JUDGED", 1)
-    one, wild = recipe(nets.small(), target("dotprod")), SETTINGS.model_copy(update={"rate": 100.0, "steps": 20})
+    one, wild = recipe(nets.small(), nets.DOTPROD), SETTINGS.model_copy(update={"rate": 100.0, "steps": 20})
     far_off = [20 * image for image in nets.images(32)]
     result = finetune(one, far_off, nets.images(32, seed=1), wild)
     assert (result.weights, result.kept, result.after) == ({}, 0, result.before)
@@ -159,7 +159,7 @@ def test_where_nothing_is_better_the_beginning_is_kept(monkeypatch):
 def test_torch_is_left_as_it_was():
     threads = torch.get_num_threads()
     finetune(
-        recipe(nets.small(), target("dotprod")),
+        recipe(nets.small(), nets.DOTPROD),
         nets.images(4),
         nets.images(4),
         SETTINGS.model_copy(update={"steps": 1}),
@@ -229,7 +229,7 @@ def test_convolutions_are_ncnn_s(other, groups):
 
 
 def test_the_file_holds_learned_scales(tmp_path):
-    learned = simulation(recipe(nets.small(), target("dotprod"))).weights()
+    learned = simulation(recipe(nets.small(), nets.DOTPROD)).weights()
     learned["plain"] = GptqWeights(np.zeros(4, np.int8), np.zeros(2, np.float32))
     save(learned, tmp_path / "a.npz")
     again = load(tmp_path / "a.npz")
@@ -243,7 +243,7 @@ def test_the_file_holds_learned_scales(tmp_path):
 
 
 def test_scales_of_another_model():
-    one = recipe(nets.small(), target("dotprod"))
+    one = recipe(nets.small(), nets.DOTPROD)
     learned = simulation(one).weights()
     learned["fc"] = replace(learned["fc"], weight_scales=np.ones(3, np.float32))
     with pytest.raises(OctetError, match="layer fc: its 32 rounded weights are not for this model and target"):

@@ -20,7 +20,8 @@ def net():
         [
             Layer("Input", "in0", [], ["in0"]),
             nets.conv("stem", "in0", "1", 3, 16, seed=1),
-            nets.conv("dw", "1", "2", 16, 16, seed=2, groups=16),
+            nets.conv("second", "1", "s", 16, 16, seed=9),
+            nets.conv("dw", "s", "2", 16, 16, seed=2, groups=16),
             nets.conv("grouped", "2", "3", 16, 16, seed=3, groups=4),
             nets.conv("a", "3", "4", 16, 16, seed=4),
             nets.conv("b", "4", "5", 16, 16, seed=5),
@@ -45,11 +46,13 @@ def test_every_layer_that_stays_in_fp32_has_its_reason():
     reasons = fp32_layers(Net([*result.layers, deconvolution]), target, ["b", "stem"], ["c"])
     assert reasons == {
         "stem": Fp32Reason.INPUT,  # the profile's reason goes before the entry's
+        "second": Fp32Reason.SECOND,
         "dw": Fp32Reason.DEPTHWISE,
         "grouped": Fp32Reason.GROUPS,
         "a": Fp32Reason.PROFILE,
         "b": Fp32Reason.KEEP_FP32,
         "c": Fp32Reason.PLAN,
+        "fc": Fp32Reason.NARROW,
         "up": Fp32Reason.NO_INT8,
     }
     assert set(reasons.values()) == set(Fp32Reason)

@@ -137,7 +137,7 @@ def chosen_by_gptq(net, profile, images, workers=None):
     return table, gptq_weights(net, table, profile, [], images)
 
 
-@pytest.mark.parametrize("profile", [target("ncnn2int8"), target("dotprod"), ASYMMETRIC], ids=lambda t: t.name)
+@pytest.mark.parametrize("profile", [target("ncnn2int8"), nets.DOTPROD, ASYMMETRIC], ids=lambda t: t.name)
 def test_the_engine_loses_less(profile):
     net, images = nets.small(), nets.images(64)
     table, chosen_weights = chosen_by_gptq(net, profile, images)
@@ -193,7 +193,7 @@ def test_the_file(tmp_path):
 
 def test_rounded_weights_of_another_model_or_target():
     net, images = nets.small(), nets.images(8)
-    table, chosen_weights = chosen_by_gptq(net, target("dotprod"), images)
+    table, chosen_weights = chosen_by_gptq(net, nets.DOTPROD, images)
     chosen_weights["fc"] = GptqWeights(chosen_weights["fc"].weight[:-1], chosen_weights["fc"].bias)
     with pytest.raises(OctetError, match="layer fc: its 31 rounded weights are not for this model and target"):
-        quantize(net, table, target("dotprod"), [], "t", chosen_weights)
+        quantize(net, table, nets.DOTPROD, [], "t", chosen_weights)

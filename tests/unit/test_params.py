@@ -107,7 +107,7 @@ def test_the_shipped_file_loads():
         method="mse", images=256, weights="absmax", percentile=99.99, ppq=params.Ppq(algorithm="percentile", batch=32)
     )
     assert not loaded.equalize
-    assert loaded.rounding == params.Rounding(method="nearest", images=64)
+    assert loaded.rounding == params.Rounding(method="auto", images=64)
     assert loaded.analyze == params.Analyze(images=128)
     assert loaded.mixed_precision == params.MixedPrecision(metric="none", budget=0.001, images=1000)
     assert loaded.evaluate == params.Evaluate(split="test", limit=None)

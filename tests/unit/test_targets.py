@@ -60,7 +60,7 @@ def test_a_profile(profile):
     assert [result.weight_levels(layer) for layer in layers.values()] == [127, 31, 127, 127]
     assert result.int8_layers(nets.small()) == {"conv_1", "conv_2", "conv_3"}
     assert [result.may_requantize(layer) for layer in layers.values()] == [False, True, True, True]
-    assert target("dotprod").int8_layers(nets.small()) == {"conv_2", "conv_3", "fc"}, "the first layer stays fp32"
+    assert nets.DOTPROD.int8_layers(nets.small()) == {"conv_2", "conv_3", "fc"}, "the first layer stays fp32"
 
 
 def test_masked_in_one_layer_alone(profile):
@@ -127,7 +127,7 @@ def test_a_wrong_file(profile, old, new, message):
         ("add_1: {int8: false}", "'add_1' is no layer of the model that can be int8"),
         ("fc: {winograd: true}", "fc: 'winograd' is for 3x3 convolutions"),
         ("fc: {requantize: false}", "fc: 'requantize' is for convolutions, this is InnerProduct"),
-        ("conv_2: {fp16: false}", "conv_2: is int8, and 'fp16' is for what is not: add 'int8: false', or take it out"),
+        ("conv_3: {fp16: false}", "conv_3: is int8, and 'fp16' is for what is not: add 'int8: false', or take it out"),
         ("conv_1: {int8: true, fp16: false}", "conv_1: is int8, and 'fp16' is for what is not"),
     ],
 )
@@ -180,12 +180,14 @@ def test_the_model_follows_the_profile(profile, small):
 def test_fp16_is_masked_where_a_layer_stays_in_fp32(profile, small):
     """ncnn's default options compute such a layer in fp16 on a processor that has it; 1 and 2 of the mask turn that off."""
     net, table = small
-    actual = profile("base: dotprod\nlayers: {conv_1: {fp16: false}, fc: {int8: false, fp16: false}}\n")
+    actual = profile(
+        "base: dotprod\nlayers: {conv_1: {fp16: false}, conv_2: {int8: true}, fc: {int8: false, fp16: false}}\n"
+    )
     result = quantize(net, table(actual), actual, [], "t")
     terms = {layer.name: (layer.int(8), layer.int(31)) for layer in result.layers if layer.weights}
     assert terms == {"conv_1": (0, 3), "conv_2": (2, 64), "conv_3": (2, 64), "fc": (0, 3)}
     engine = Engine.of(result)
-    plain = Engine.of(quantize(net, table(actual), replace(actual, layers={"fc": Choice(int8=False)}), [], "t"))
+    plain = Engine.of(quantize(net, table(actual), replace(actual, layers={"conv_2": Choice(int8=True)}), [], "t"))
     for image in nets.images(3):
         assert np.array_equal(engine(image), plain(image))
 
@@ -258,6 +260,39 @@ def test_why_layers_stay_in_fp32(profile):
     assert target("ncnn2int8").fp32_reasons(net) == {}
 
 
+def test_layers_that_int8_does_not_speed_up_stay_in_fp32(profile):
+    """1x1 convolutions and linear layers by their multiplications, what reads the first layer's outputs by its channels."""
+    net = Net(
+        [
+            Layer("Input", "in0", [], ["in0"]),
+            nets.conv("first", "in0", "a", 3, 64),
+            Layer("Pooling", "pool", ["a"], ["b"], {0: "0", 1: "2", 2: "2"}),
+            nets.conv("second", "b", "c", 64, 64),
+            nets.conv("third", "c", "d", 64, 64),
+            nets.conv("expand", "d", "e", 64, 192, kernel=1),  # 12,288 multiplications of 256 values: 48
+            nets.conv("wide", "e", "f", 192, 96, kernel=1),  # 64
+            nets.conv("strided", "f", "g", 96, 192, kernel=1, stride=2),  # reads 4 * 96, writes 192: 32
+            Layer("Pooling", "gap", ["g"], ["h"], {0: "1", 4: "1"}),
+            nets.linear("logits", "h", "out0", 192, 10),
+        ]
+    )
+    narrow = dict.fromkeys(["expand", "strided", "logits"], Fp32Reason.NARROW)
+    reasons = {"first": Fp32Reason.INPUT, "second": Fp32Reason.SECOND} | narrow
+    assert target("dotprod").fp32_reasons(net) == reasons
+    chosen = profile("base: dotprod\nlayers: {second: {int8: true}, expand: {int8: true}}\n").fp32_reasons(net)
+    assert chosen.keys() == reasons.keys() - {"second", "expand"}
+    assert target("ncnn2int8").fp32_reasons(net) == {}
+    assert nets.DOTPROD.int8_layers(net) == {"second", "third", "expand", "wide", "strided", "logits"}
+    wider = Net(
+        [
+            Layer("Input", "in0", [], ["in0"]),
+            nets.conv("first", "in0", "a", 3, 72),
+            nets.conv("second", "a", "out0", 72, 72),
+        ]
+    )
+    assert target("dotprod").int8_layers(wider) == {"second"}
+
+
 def test_a_profile_for_a_type_that_ncnn_has_no_int8_for(profile):
     net = in_groups()
     name = next(name for name, kind in LAYER_TYPES.items() if kind.int8 is None and name.startswith("Deconvolution"))
@@ -272,4 +307,6 @@ def test_a_network_of_first_layers_alone_is_int8():
     net = Net([*layers, nets.conv("c", "a", "c", 3, 8), nets.conv("d", "b", "d", 3, 8)])
     assert target("dotprod").int8_layers(net) == {"c", "d"}
     net.layers.append(nets.conv("e", "d", "e", 8, 8))
-    assert target("dotprod").int8_layers(net) == {"e"}
+    assert target("dotprod").int8_layers(net) == {"e"}, "the second layer, too, where there is no other"
+    net.layers.append(nets.conv("f", "e", "f", 8, 8))
+    assert target("dotprod").int8_layers(net) == {"f"}

@@ -6,7 +6,7 @@ import pytest
 from octet.analyze.analyze import analyze
 from octet.calibrate.calibrate import table
 from octet.calibrate.job import Job
-from octet.graph.profiles import target
+from octet.graph.targets import TARGETS
 from octet.ncnn.engine import Engine
 from octet.ncnn.net import Net
 from octet.ncnn.variants import Base, Variant, same
@@ -18,9 +18,9 @@ from tests import nets
 pytestmark = pytest.mark.unit
 
 
-@pytest.fixture(scope="module", params=["dotprod", "ncnn2int8"])
+@pytest.fixture(scope="module", params=[nets.DOTPROD, TARGETS["ncnn2int8"]], ids=lambda one: one.name)
 def networks(request):
-    net, images, profile = nets.small(), nets.images(4), target(request.param)
+    net, images, profile = nets.small(), nets.images(4), request.param
     scales = table(Job(net, images, nets.settings("minmax"), profile))
     return net, lambda keep_fp32: quantize(net, scales, profile, keep_fp32, "t"), images
 
