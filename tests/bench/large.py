@@ -28,12 +28,18 @@ from octet.qdq.quantize import quantize as onnx_quantize
 from octet.quantize.quantize import quantize
 from tests import nets
 from tests.bench.pairs import speeds
-from tests.bench.peers import OCTET_IN, OPENVINO_INT8, REST_F32, UINT8
+from tests.bench.peers import OCTET_IN, OPENVINO_INT8, UINT8
 from tests.bench.venv import ROOT, quantize_peers, time_peers
 from tests.bench.zoo.measure import random_network
 
 CONFIG = "resnet/resnet50_8xb32_in1k.py"
 FP32, NCNN = "ncnn fp32", ("dotprod", "ncnn2int8")
+ROWS = [
+    FP32,
+    *(f"ncnn int8 {kernels}" for kernels in NCNN),
+    *("ONNX Runtime fp32", UINT8, OCTET_IN["onnxruntime"]),
+    *("OpenVINO fp32", OPENVINO_INT8, OCTET_IN["openvino"]),
+]
 
 
 def make(folder: Path) -> None:
@@ -68,13 +74,9 @@ def main() -> None:
         folder = Path(temporary)
         make(folder)
         quantize_peers(folder, [UINT8, OPENVINO_INT8])
-        timed = time_peers(folder, rounds, threads)
+        timed = time_peers(folder, rounds, threads, ROWS)
     fps = {n: {row: 1000 / float(np.median(times)) for row, times in timed.latency_ms[str(n)].items()} for n in threads}
-    rows = [
-        [row, *(f"{fps[n][row]:.1f}" for n in threads), f"{fps[1][row] / fps[1][FP32]:.2f}"]
-        for row in fps[1]
-        if not row.endswith(REST_F32)
-    ]
+    rows = [[row, *(f"{fps[n][row]:.1f}" for n in threads), f"{fps[1][row] / fps[1][FP32]:.2f}"] for row in ROWS]
     heads = ["ResNet-50, 224x224", *(f"FPS, {n} thread{'s' if n > 1 else ''}" for n in threads), f"of {FP32}"]
     print(table(rows, heads, "l" + "r" * len(threads) + "r", markdown=True))
     print(speeds(timed.latency_ms))
