@@ -97,6 +97,8 @@ def test_the_page_of_the_zoo_in_other_engines_follows_from_its_table():
             for name, part, figure in zip(engines.PROFILES, layers, decibels, strict=True)
         }
         result = {"engines": of, "layers": int(layers[0].split()[-1]), "parameters_m": k}
+        if remark := re.search(rf"^([A-Z].+): (?:`.+`, )?{re.escape(row[1])}(?:, `.+`)?\.$", text, re.MULTILINE):
+            result["remark"] = remark[1]
         result["own_sqnr_db"] = None if row[-1] == "does not run" else float(row[-1])
         results.append((Network(row[0], [f"_base_/models/{row[1].strip('`')}.py"], (224, 224)), result))
     for name, error in re.findall(r"^- `(.+?)`: (.+)$", text.partition("Not measured:")[2], re.MULTILINE):

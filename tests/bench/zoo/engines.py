@@ -135,6 +135,7 @@ def path_of(network: Network) -> Path:
 
 
 def markdown(results: list[tuple[Network, dict]]) -> str:
+    """The page. A result may have a remark, written into its file by hand: it stands below the table."""
     good = [(network, result) for network, result in results if "engines" in result]
     worse = {
         name: [
@@ -160,6 +161,11 @@ def markdown(results: list[tuple[Network, dict]]) -> str:
     lines.append(
         table(rows, ["family", "network", *heads, "its own"], "ll" + "rr" * len(PROFILES) + "r", markdown=True)
     )
+    remarks: dict[str, list[str]] = {}
+    for network, result in good:
+        if "remark" in result:
+            remarks.setdefault(result["remark"], []).append(f"`{network.name}`")
+    lines += [f"{remark}: {', '.join(sorted(names))}." for remark, names in sorted(remarks.items())]
     failed = [f"- `{network.name}`: {result['error']}" for network, result in results if "error" in result]
     if failed:
         lines.append("Not measured:\n\n" + "\n".join(failed))
