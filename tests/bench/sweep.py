@@ -48,11 +48,12 @@ SETTINGS = {
     "ncnn2int8, 256 images": ["target=ncnn2int8", "mixed_precision.budget=0.0003"],
 }
 GPTQ, EQUALIZED, MIXED = "rounding.method=gptq", "equalize=true", "mixed_precision.metric=kl"
+NEAREST = "rounding.method=nearest"
 TECHNIQUES = {
-    "plain": [],
+    "nearest": [NEAREST],
     "GPTQ": [GPTQ],
-    "equalization": [EQUALIZED],
-    "mixed precision": [MIXED],
+    "equalization": [NEAREST, EQUALIZED],
+    "mixed precision": [NEAREST, MIXED],
     "all together": [GPTQ, EQUALIZED, MIXED],
 }
 WORK = {GPTQ: "round", MIXED: "plan"}  # the stage that does what the parameter asks for
@@ -114,7 +115,7 @@ class Project:
         self.run("git", "checkout", "-q", ".")
         return summary
 
-    def divergence(self, count: int = 2000) -> Divergence:
+    def divergence(self, count: int | None = None) -> Divergence:
         """How far int8 is from fp32 on test images."""
         folder = ModelFolder(self.name, self.folder)
         steps = preprocess.load(folder.preprocess)
@@ -216,10 +217,11 @@ ABOUT = {
         *(f"- `{name}`: {line}" for name, line in registry.calibrators().items()),
     ],
     "recovery": [
-        "What wins int8's loss back, each alone and together, on all test images: GPTQ (`rounding.method=gptq`), "
+        "What wins int8's loss back, each alone and together, on all test images: GPTQ (`rounding.method=gptq`; the default of "
+        "target `dotprod`), "
         "cross-layer equalization (`equalize=true`), mixed precision (`mixed_precision.metric=kl`, a budget of 3e-5 nats on "
         "target `dotprod`, of 3e-4 on `ncnn2int8`). Drop: fp32's top-1 less int8's, with its paired standard error. KL "
-        "divergence: of int8's probabilities from fp32's, on 2,000 of the images. Speed-up: int8's frames a "
+        "divergence: of int8's probabilities from fp32's. Speed-up: int8's frames a "
         "second over fp32's, one thread, batch 1, 100 runs in turn. Work: what the stages round and plan took.",
     ],
 }
