@@ -151,6 +151,15 @@ class Network:
         values = [*inferred.value_info, *inferred.input, *inferred.output]
         return frozenset(v.name for v in values if v.type.tensor_type.elem_type == TensorProto.FLOAT)
 
+    @cached_property
+    def varying(self) -> frozenset[str]:
+        """The tensors that an image changes."""
+        varying = {self.input}
+        for node in self.nodes:
+            if not varying.isdisjoint(node.input):
+                varying.update(node.output)
+        return frozenset(varying)
+
     def readers(self) -> dict[str, list[onnx.NodeProto]]:
         """The nodes that read each tensor."""
         readers: dict[str, list[onnx.NodeProto]] = {}

@@ -246,6 +246,25 @@ def test_operators_that_stay_in_float_are_named():
     assert in_float == {"onnxruntime": ["HardSwish"], "openvino": every, "tensorrt": every}
 
 
+@pytest.mark.parametrize("engine", sorted(PROFILES))
+def test_a_layer_that_reads_what_no_image_changes_stays_in_float(engine):
+    """As the convolution of EdgeNeXt's position codes."""
+    model = residual()
+    codes = np.random.Generator(np.random.PCG64(3)).standard_normal((1, 8, 16, 16)).astype(np.float32)
+    weight = np.ones((8, 8, 1, 1), np.float32)
+    model.graph.initializer.extend(
+        [onnx.numpy_helper.from_array(codes, "angles"), onnx.numpy_helper.from_array(weight, "w5")]
+    )
+    node = onnx.helper.make_node
+    add = next(of for of in model.graph.node if of.name == "sum")
+    add.input[1] = "places"
+    model.graph.node.insert(0, node("Sin", ["angles"], ["codes"], "sin"))
+    model.graph.node.insert(1, node("Conv", ["codes", "w5"], ["places"], "places"))
+    placement = place(Network(model, "net.onnx"), PROFILES[engine])
+    assert placement.float_layers["places"] == "no image changes what it reads"
+    assert "codes" not in placement.tensors
+
+
 def test_what_a_relu_behind_a_sum_makes_zero_takes_no_integers():
     """c3 + r1 before a ReLU: c3 below -r1 is 0 whatever it is."""
     model = residual()
