@@ -179,6 +179,7 @@ def partition(model: str | None) -> None:
 
 def summary(model: str | None) -> None:
     """Print the result tables."""
+    from octet.evaluate.engines import NotRun
     from octet.ncnn.machine import machine
     from octet.project.provenance import check_current
     from octet.summary.engines import engines_table
@@ -193,7 +194,7 @@ def summary(model: str | None) -> None:
         entry = loaded.models[name]
         try:
             of_engines = engines_table(ModelFolder(name), entry.onnx_engines, entry.max_drop_pt)
-        except OctetError as error:
+        except NotRun as error:
             of_engines = f"{name}: no figures of its other engines. {error}"
         if of_engines:
             print(f"\n{of_engines}")

@@ -12,6 +12,10 @@ from octet.core.files import as_dataclass, decimals, figure, read_json
 from octet.evaluate.pairs import Pairs, agreement_pct, kl_top5_nats, labelled, paired_drop
 
 
+class NotRun(OctetError):
+    """An engine that the model names was not run yet; its figures are not in the file."""
+
+
 @dataclass(frozen=True)
 class EngineFigures:
     """What one int8 model loses beside ncnn's fp32, on the same images; its fields are the keys of its part of the file.
@@ -79,7 +83,8 @@ def load(path: Path, names: Sequence[str], model: str) -> dict[str, EngineFigure
         model: The model's name.
 
     Raises:
-        OctetError: It is missing, lacks an engine, or is not what the stage evaluate_engines writes.
+        NotRun: It lacks an engine.
+        OctetError: It is missing, or not what the stage evaluate_engines writes.
     """
     if not names:
         return {}
@@ -88,7 +93,7 @@ def load(path: Path, names: Sequence[str], model: str) -> dict[str, EngineFigure
     if not isinstance(content, dict):
         raise OctetError(f"{path}: expected the figures of each engine; {made_by}")
     if missing := [name for name in names if name not in content]:
-        raise OctetError(f"{path}: lacks the figures of {', '.join(missing)}; {made_by} anew")
+        raise NotRun(f"{path}: lacks the figures of {', '.join(missing)}; {made_by} anew")
     figures = {name: as_dataclass(EngineFigures, content[name], path, made_by) for name in names}
     if len({value is None for of in figures.values() for value in (of.top1_pct, of.top1_drop_pt)}) > 1:
         raise OctetError(f"{path}: expected top1_pct and top1_drop_pt of all engines, or of none; {made_by}")

@@ -71,6 +71,7 @@ HARMLESS += [
     for damage in ("a link to itself", "gone")
     for name in ("analyze.json", "devices/board.json", "runtimes.json")
 ]
+SAID = [("{}", "metrics/tiny/engines.json", "octet summary")]  # no engine was run: it shows the rest, and says so
 DAMAGES: dict[str, Callable[[Path, bytes], object]] = {
     "cut off": lambda path, whole: path.write_bytes(whole[: len(whole) // 2]),
     "empty": lambda path, whole: path.write_bytes(b""),
@@ -161,6 +162,8 @@ def test_a_damaged_file(name, monkeypatch):
             continue
         before = contents()
         for reader in READERS[name]:
+            if (damage, name, reader) in SAID:
+                continue
             case = f"{damage}, {reader}"
             try:
                 run(reader)

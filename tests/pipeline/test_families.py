@@ -12,7 +12,6 @@ from octet.core.folder import NcnnFiles
 from octet.core.logits import spread_difference
 from octet.data.preprocess import Preprocess
 from octet.graph.layers import is_int8
-from octet.graph.targets import TARGETS
 from octet.ncnn.convert import convert
 from octet.ncnn.engine import Engine
 from octet.ncnn.net import load_net
@@ -218,7 +217,7 @@ def test_it_converts_and_runs_in_int8(network, tmp_path):
     convert(onnx, fp32, images)
     engine = Engine(*fp32)
     assert spread_difference(np.stack([engine(x) for x in images]), wanted) < 1e-3
-    net, target = load_net(*fp32), TARGETS["dotprod"]
+    net, target = load_net(*fp32), nets.DOTPROD
     # Parameter 12: by the batch, which ncnn has since July 2026 only.
     assert not [layer.name for layer in net.layers if layer.type == "Reshape" and 12 in layer.params]
     quantized = quantize(net, calibrate(net, seen, nets.settings("mse"), target), target, [], "")
