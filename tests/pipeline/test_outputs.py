@@ -34,6 +34,7 @@ def test_every_stage_and_what_a_user_looks_at(finished, tmp_path):
     project.python("-m", "octet", "add", "--model=net", "--onnx=net.onnx", "--data=data/noise")
     told = project.python("-m", "octet", "validate", "--model=net").stderr
     assert "note: net: the model gives no class scores: int8 is judged by how near its outputs are to fp32's" in told
+    project.edit("params.yaml", "target: dotprod", "target: ncnn2int8")  # with all layers in int8, however small
     project.dvc("repro", "analyze@net", "summary@net")
 
     folder = ModelFolder("net", project.folder)
