@@ -69,6 +69,7 @@ def read(path: str) -> Model:
         onnx.checker.check_model(model)
     except (ValueError, OSError, onnx.checker.ValidationError) as error:
         raise OctetError(f"{path}: damaged or cut off: {_first(error)}. Fetch it again") from None
+    _check_tensors(model, path)
     _check_in_a_child(model, path)
     return model
 
@@ -89,6 +90,18 @@ def _check_ends(model: Model, folder: Path, path: str) -> None:
                 f"{file}: cut off ({size:,} bytes): {path} has the tensor {printable(tensor.name)!r} in it up to {end:,}. Fetch it "
                 "again"
             )
+
+
+def _check_tensors(model: Model, path: str) -> None:
+    """Raises OctetError where a tensor is not what its shape and type say, which onnx's checker does not see everywhere."""
+    for tensor in _tensors(model):
+        try:
+            onnx.numpy_helper.to_array(tensor)
+        except (ValueError, TypeError, KeyError, OverflowError) as error:
+            raise OctetError(
+                f"{path}: damaged: the tensor {printable(tensor.name)!r} is not what its shape and type say ({_first(error)}). "
+                "Fetch it again"
+            ) from None
 
 
 def _check_in_a_child(model: Model, path: str) -> None:

@@ -226,8 +226,9 @@ def underneath(model: Model, path: str) -> tuple[Model, list[TrainedScales]]:
     """
     reader = _Reader(path, _constants(model))
     try:
-        for node in model.graph.node:
-            reader.node(node)
+        with np.errstate(all="ignore"):  # a scale that is not finite makes weights that are not, which are named later
+            for node in model.graph.node:
+                reader.node(node)
         scales = reader.scales()
     except (ValueError, IndexError, TypeError, KeyError, OverflowError):
         raise OctetError(

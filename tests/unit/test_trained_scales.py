@@ -15,6 +15,7 @@ from octet.core.folder import NcnnFiles
 from octet.core.logits import decibels
 from octet.core.preprocessing import Preprocessing
 from octet.core.trained_scales import Grid, read, weights_sha256
+from octet.export import onnx_file
 from octet.export.export import export
 from octet.export.onnx_quantized import underneath
 from octet.export.onnx_source import OnnxSource
@@ -29,7 +30,7 @@ from octet.qdq.quantize import Int8
 from octet.qdq.quantize import quantize as quantize_onnx
 from octet.qdq.ranges import runner
 from octet.quantize.quantize import quantize
-from tests import nets
+from tests import damage, nets
 from tests.onnx_nets import PREPROCESS, classifier
 from tests.unit.test_qdq import IMAGES, SETTINGS, residual
 
@@ -206,3 +207,26 @@ def test_damaged_scales_are_named(tmp_path, damage):
     entry.value = entry.value.replace('"scale": ', damage, 1) if damage != "[" else "["
     with pytest.raises(OctetError, match=r"fp32\.onnx: the scales .* are damaged; run the stage export again"):
         read(damaged.SerializeToString(), "fp32.onnx")
+
+
+@pytest.mark.filterwarnings("error")
+def test_damaged_bytes_give_a_model_or_one_error(tmp_path, monkeypatch):
+    """ONNX's checker lets tensors through whose values do not fit their shape or type."""
+    monkeypatch.setattr(onnx_file, "_check_in_a_child", lambda model, path: None)  # a process each
+    random, path = np.random.Generator(np.random.PCG64(5)), tmp_path / "net.onnx"
+    whole = trained("tensorrt", classifier(end=(), shape=(1, 3, 16, 16))).model.SerializeToString()
+    left = 0
+    for _ in range(500):
+        data = bytearray(whole)
+        for at in random.integers(len(data), size=random.integers(1, 3)):
+            data[at] = random.integers(256)
+        path.write_bytes(data)
+        model = damage.result_or_octet_error(lambda: onnx_file.read(str(path)))
+        if model is not None:
+            left += damage.result_or_octet_error(lambda model=model: underneath(model, str(path))) is not None
+    assert left > 30, "most of its bytes are weights"
+    model = onnx.load_from_string(whole)
+    model.graph.initializer[0].raw_data += b"\0"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(OctetError, match=r"net.onnx: damaged"):
+        onnx_file.read(str(path))
