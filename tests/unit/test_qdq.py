@@ -54,12 +54,17 @@ def residual() -> onnx.ModelProto:
         node("Flatten", ["mean"], ["flat"], "flat"),
         node("Gemm", ["flat", "w4", "b4"], ["logits"], "last", transB=1),
     ]
+    return model_of(nodes, tensors, "logits")
+
+
+def model_of(nodes: list[onnx.NodeProto], tensors: dict[str, np.ndarray], output: str) -> onnx.ModelProto:
+    """From an image of 16x16 pixels to 5 logits."""
     value = onnx.helper.make_tensor_value_info
     graph = onnx.helper.make_graph(
         nodes,
         "net",
         [value("image", onnx.TensorProto.FLOAT, (1, 3, 16, 16))],
-        [value("logits", onnx.TensorProto.FLOAT, (1, 5))],
+        [value(output, onnx.TensorProto.FLOAT, (1, 5))],
         [onnx.numpy_helper.from_array(v.astype(np.float32), name) for name, v in tensors.items()],
     )
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)])
@@ -98,17 +103,7 @@ def bottlenecks() -> onnx.ModelProto:
         node("Flatten", ["mean/out"], "flat"),
         node("Gemm", ["flat/out"], "last", transB=1),
     ]
-    value = onnx.helper.make_tensor_value_info
-    graph = onnx.helper.make_graph(
-        nodes,
-        "net",
-        [value("image", onnx.TensorProto.FLOAT, (1, 3, 16, 16))],
-        [value("last/out", onnx.TensorProto.FLOAT, (1, 5))],
-        [onnx.numpy_helper.from_array(tensor, name) for name, tensor in tensors.items()],
-    )
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)])
-    model.ir_version = 8
-    return model
+    return model_of(nodes, tensors, "last/out")
 
 
 def logits(model: onnx.ModelProto) -> np.ndarray:
