@@ -93,7 +93,8 @@ def _threshold(grid: Grid, has_zero_point: bool) -> float:
     """The largest magnitude that ncnn's integers reach, so that its steps are the grid's, or, where that cannot be, its range."""
     low, high = grid.range
     if low == 0:
-        return LEVELS * grid.scale if has_zero_point and high >= LEVELS * grid.scale else high
+        levels = LEVELS if has_zero_point else 127
+        return levels * grid.scale if levels <= grid.high - grid.zero_point <= levels + 1 else high
     if abs(low + high) <= grid.scale:
         return min(-low, high)
     return max(-low, high)

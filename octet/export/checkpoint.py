@@ -119,6 +119,11 @@ def load_weights(
         for key, v in wanted.items()
         if key in weights and tuple(weights[key].shape) != tuple(v.shape)
     ]
+    if lines and (of_quantization := next((key for key in weights if _of_fake_quantization(key)), None)):
+        raise OctetError(
+            f"{path}: trained with fake quantization (it has {printable(of_quantization)}). A checkpoint does not say which tensor "
+            "a scale is of. Export the model to ONNX with what trained it, and give that as ONNX=file (docs/own-models.md)"
+        )
     if lines:
         shown = lines[:30] + ([f"  … and {len(lines) - 30} more"] if len(lines) > 30 else [])
         raise OctetError(
@@ -143,6 +148,14 @@ def as_tensor(key: str, value: Weights, path: str | Path) -> torch.Tensor:
         return torch.from_numpy(value.values())
     except BadPickle as error:
         raise OctetError(f"{path}: {key}: damaged or cut off ({error}); fetch the file again") from None
+
+
+def _of_fake_quantization(key: str) -> bool:
+    """Is it the name of what torch's or MMRazor's fake quantization keeps?"""
+    return any(
+        part in ("weight_fake_quant", "fake_quant_enabled") or part.startswith("activation_post_process")
+        for part in key.split(".")
+    )
 
 
 def _not_finite(key: str, value: torch.Tensor) -> str:

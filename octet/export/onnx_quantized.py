@@ -2,64 +2,45 @@
 
 A pair behind a tensor goes away; a weight is what its integers stand for. Where a pair cuts off what is negative, it may be all
 that is left of a ReLU, which quantizers take out: the network gets it back, unless what comes before is never negative; a ReLU6,
-where the largest integer stands for 6.
+where the largest integer stands for 6. OpenVINO's FakeQuantize, which MMRazor and NNCF write, is both of a pair in one.
 """
 
 from __future__ import annotations
 
+from collections import ChainMap
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
 from octet.core.errors import OctetError
 from octet.core.text import printable
 from octet.core.trained_scales import Grid, TrainedScales, weights_sha256
+from octet.export.onnx_affine import affines
+from octet.export.onnx_constants import PAIR, Array, constants, with_constants
+from octet.export.onnx_fake_quantize import fake_quantized, is_fake_quantize
+from octet.export.onnx_integers import Quantized, Steps, along, cast_to, integers_of
 from octet.export.onnx_opset import Model
 
-PAIR = ("QuantizeLinear", "DequantizeLinear")
 _LAYERS = ("Conv", "Gemm", "MatMul")
 _NEVER_NEGATIVE = ("Relu", "Sigmoid", "HardSigmoid", "Softmax")
-# What they give is never negative where what they read is not: the first of it, or all of it.
-_ONE: tuple[str, ...] = (
+# What they give are values that they read.
+_MOVING = (
     "MaxPool",
-    "AveragePool",
-    "GlobalAveragePool",
-    "GlobalMaxPool",
-    "ReduceMean",
     "Reshape",
     "Flatten",
     "Transpose",
+    "Squeeze",
+    "Unsqueeze",
+    "Identity",
+    "Dropout",
 )
-_ONE += ("Squeeze", "Unsqueeze", "Identity", "Dropout")
+# What they give is never negative where what they read is not: the first of it, or all of it.
+_ONE = (*_MOVING, "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "ReduceMean")
 _SEVERAL = ("Concat", "Add", "Mul")
 _LARGEST = 128  # of an integer of 8 bits
-
-Array = npt.NDArray[Any]
-
-
-@dataclass(frozen=True)
-class _Quantized:
-    """Integers that a QuantizeLinear gives: of which tensor, and how."""
-
-    tensor: str
-    scale: Array
-    zero_point: Array
-    low: int
-    high: int
-    axis: int
-
-
-@dataclass(frozen=True)
-class _Steps:
-    """Of a weight, one for all or one an index of an axis; and the largest of its integers."""
-
-    values: Array
-    axis: int
-    largest: int
 
 
 @dataclass
@@ -68,55 +49,42 @@ class _Reader:
 
     path: str
     constants: dict[str, Array]
-    quantized: dict[str, _Quantized] = field(default_factory=dict)
+    quantized: dict[str, Quantized] = field(default_factory=dict)
     renamed: dict[str, str] = field(default_factory=dict)  # what a DequantizeLinear gives: the tensor underneath
     grids: dict[str, Grid] = field(default_factory=dict)  # by what a DequantizeLinear gives
-    weights: dict[str, _Steps] = field(default_factory=dict)  # by the same
+    weights: dict[str, Steps] = field(default_factory=dict)  # by the same
     floats: dict[str, Array] = field(default_factory=dict)  # new constants
     positive: set[str] = field(default_factory=set)  # tensors that are never negative
     nodes: list[Any] = field(default_factory=list)
-    layers: list[tuple[Any, list[str]]] = field(default_factory=list)  # and what they read in the file
+    layers: list[tuple[Any, str]] = field(default_factory=list)  # and what they read in the file
 
     def node(self, node: Any) -> None:
         """Takes in one node."""
         first = node.input[0] if node.input else ""
         if node.op_type == "QuantizeLinear":
-            self.quantized[node.output[0]] = self._integers(node, self.renamed.get(first, first))
+            self.quantized[node.output[0]] = integers_of(
+                node, self.renamed.get(first, first), self.constants, self.path
+            )
         elif node.op_type == "Clip" and first in self.quantized:  # torch's, for -127 to 127
             before = self.quantized[first]
             low, high = (self.constants.get(name) for name in [*node.input[1:], "", ""][:2])
             least, most = before.low if low is None else int(low), before.high if high is None else int(high)
             self.quantized[node.output[0]] = replace(before, low=least, high=most)
+        elif node.op_type == "Cast" and first in self.quantized and cast_to(node) == self.quantized[first].kind:
+            self.quantized[node.output[0]] = self.quantized[first]  # torch's, of a converted model
+        elif is_fake_quantize(node):
+            self._take_out(
+                node.output[0], fake_quantized(node, self.renamed.get(first, first), self.constants, self.path)
+            )
         elif node.op_type == "DequantizeLinear":
             self._dequantize(node, first)
         else:
             self._plain(node)
 
-    def _integers(self, node: Any, tensor: str) -> _Quantized:
-        """What the inputs and attributes of one of the two operators say."""
-        of = {item.name: helper.get_attribute_value(item) for item in node.attribute}
-        names = [*node.input, ""]
-        scale = self.constants.get(names[1])
-        zero = self.constants.get(names[2]) if names[2] else None
-        if scale is None or (names[2] and zero is None) or of.get("block_size"):
-            raise OctetError(
-                f"{self.path}: {node.op_type} {printable(node.name)!r} has no constant scale and zero point, or blocks of them; "
-                "Octet takes scales over that are one for a tensor or one for a channel"
-            )
-        zero = np.array(0, np.uint8) if zero is None else zero
-        limits = np.iinfo(zero.dtype) if zero.dtype.kind in "iu" else None
-        if limits is None or not np.isfinite(scale).all() or not (scale > 0).all():
-            raise OctetError(
-                f"{self.path}: {node.op_type} {printable(node.name)!r}: expected integers and scales above 0; "
-                "export the model again"
-            )
-        low, high = int(limits.min), int(limits.max)
-        return _Quantized(tensor, scale.astype(np.float32), zero.astype(np.int64), low, high, int(of.get("axis", 1)))
-
     def _dequantize(self, node: Any, source: str) -> None:
         output = node.output[0]
         if source in self.constants:
-            grid = self._integers(node, source)
+            grid = integers_of(node, source, self.constants, self.path)
             self._weight(output, grid, self.constants[source].astype(np.int64))
             return
         if source not in self.quantized:
@@ -124,20 +92,24 @@ class _Reader:
                 f"{self.path}: an operator computes with integers (what DequantizeLinear {printable(node.name)!r} reads); Octet "
                 "takes scales over where a QuantizeLinear stands right before it. Give it the fp32 model instead"
             )
-        grid = self.quantized[source]
+        self._take_out(output, self.quantized[source])
+
+    def _take_out(self, output: str, grid: Quantized) -> None:
+        """Takes out a pair: what it gives is the tensor underneath, or a weight."""
         if grid.tensor in self.constants:
-            steps, zero = (
-                _along(values, grid.axis, self.constants[grid.tensor].ndim) for values in (grid.scale, grid.zero_point)
-            )
-            integers = np.rint(self.constants[grid.tensor].astype(np.float32) / steps).astype(np.int64) + zero
+            weight = self.constants[grid.tensor].astype(np.float32)
+            steps, zero = (along(values, grid.axis, weight.ndim) for values in (grid.scale, grid.zero_point))
+            integers = np.rint(weight / steps).astype(np.int64) + zero
             self._weight(output, grid, integers.clip(grid.low, grid.high))
             return
         self.renamed[output] = grid.tensor
         if grid.scale.size > 1:
             return
-        own = Grid(float(grid.scale.reshape(-1)[0]), int(grid.zero_point.reshape(-1)[0]), grid.low, grid.high)
+        of_0 = int(grid.zero_point.reshape(-1)[0])
+        low = max(grid.low, of_0) if grid.tensor in self.positive else grid.low  # what lies below is never used
+        own = Grid(float(grid.scale.reshape(-1)[0]), of_0, low, grid.high)
         self.grids[output] = own
-        if own.low == own.zero_point and grid.tensor not in self.positive:
+        if low == of_0 and grid.tensor not in self.positive:
             self.renamed[output] = self._activation(grid.tensor, own)
 
     def _activation(self, tensor: str, grid: Grid) -> str:
@@ -147,19 +119,19 @@ class _Reader:
             return output
         self.positive.add(output)
         if abs(grid.range[1] - 6) < 1e-4:
-            limits = {f"{output}/0": np.float32(0), f"{output}/6": np.float32(6)}
-            self.floats |= {name: np.array(value, np.float32) for name, value in limits.items()}
-            self.nodes.append(helper.make_node("Clip", [tensor, *limits], [output], output))
+            ends = {f"{output}/0": np.float32(0), f"{output}/6": np.float32(6)}
+            self.floats |= {name: np.array(value, np.float32) for name, value in ends.items()}
+            self.nodes.append(helper.make_node("Clip", [tensor, *ends], [output], output))
         else:
             self.nodes.append(helper.make_node("Relu", [tensor], [output], output))
         return output
 
-    def _weight(self, output: str, grid: _Quantized, integers: Array) -> None:
-        steps, zero = (_along(values, grid.axis, integers.ndim) for values in (grid.scale, grid.zero_point))
+    def _weight(self, output: str, grid: Quantized, integers: Array) -> None:
+        steps, zero = (along(values, grid.axis, integers.ndim) for values in (grid.scale, grid.zero_point))
         self.floats[output] = ((integers - zero).astype(np.float32) * steps).astype(np.float32)
         largest = int(np.abs(integers).max(initial=0))
         if not grid.zero_point.any() and largest <= _LARGEST and integers.ndim:
-            self.weights[output] = _Steps(grid.scale.reshape(-1), grid.axis % integers.ndim, largest)
+            self.weights[output] = Steps(grid.scale.reshape(-1), grid.axis % integers.ndim, largest)
 
     def _plain(self, node: Any) -> None:
         if integers := [name for name in node.input if name in self.quantized]:
@@ -172,15 +144,25 @@ class _Reader:
         new.CopyFrom(node)
         for k, name in enumerate(read):
             new.input[k] = self.renamed.get(name, name)
-        if node.op_type == "Transpose" and read[0] in self.weights and self.floats[read[0]].ndim == 2:
-            self.floats[node.output[0]] = self.floats[read[0]].T
-            self.weights[node.output[0]] = replace(self.weights[read[0]], axis=1 - self.weights[read[0]].axis)
+        if node.op_type == "Transpose" and read[0] in self.floats:
+            self._transpose(node, read[0])
             return
         self.nodes.append(new)
         if node.op_type in _LAYERS and len(read) > 1 and read[1] in self.floats:
-            self.layers.append((node, read))
+            self.layers.append((new, read[0]))
+        if node.op_type in (*_MOVING, "Relu") and (grid := self.grids.get(read[0])):
+            low = grid.zero_point if node.op_type == "Relu" else grid.low
+            self.grids[node.output[0]] = replace(grid, low=max(grid.low, low))
         if self._is_never_negative(new):
             self.positive.update(node.output)
+
+    def _transpose(self, node: Any, name: str) -> None:
+        """A weight with its axes in another order."""
+        values, output = self.floats[name], node.output[0]
+        axes = next((list(item.ints) for item in node.attribute if item.name == "perm"), [*range(values.ndim)][::-1])
+        self.floats[output] = values.transpose(axes)
+        if (steps := self.weights.get(name)) is not None:
+            self.weights[output] = replace(steps, axis=axes.index(steps.axis))
 
     def _is_never_negative(self, node: Any) -> bool:
         """Is what a node gives never negative?"""
@@ -191,27 +173,40 @@ class _Reader:
         tensors = sources[:1] if node.op_type in _ONE else sources
         return node.op_type in _NEVER_NEGATIVE or (node.op_type in (*_ONE, *_SEVERAL) and set(tensors) <= self.positive)
 
+    def take_in(self, ends: set[str]) -> None:
+        """What multiplies and adds one number a channel behind a convolution becomes part of it. ends: what the network gives."""
+        convolutions = [node for node, _ in self.layers if node.op_type == "Conv"]
+        known = ChainMap(self.floats, self.constants)
+        behind, self.nodes = affines(self.nodes, convolutions, known, ends)
+        for node, whole in behind:
+            names = [f"{node.output[0]}/octet_weight", f"{node.output[0]}/octet_bias"]
+            if (steps := self.weights.get(node.input[1])) is not None and (steps.values.size == 1 or steps.axis == 0):
+                self.weights[names[0]] = replace(steps, values=steps.values * whole.of_steps, axis=0)
+            self.floats |= dict(zip(names, whole.of_layer(node, known), strict=True))
+            del node.input[1:]
+            node.input.extend(names)
+
     def scales(self) -> list[TrainedScales]:
         """Those of all layers."""
-        return [one for node, read in self.layers if (one := self._scales(node, read)) is not None]
+        return [one for node, source in self.layers if (one := self._scales(node, source)) is not None]
 
-    def _scales(self, node: Any, read: list[str]) -> TrainedScales | None:
+    def _scales(self, node: Any, source: str) -> TrainedScales | None:
         """Those of one layer; None where its weights are no matrix."""
-        weight = self.floats[read[1]]
+        weight = self.floats[node.input[1]]
         by_rows = node.op_type == "Conv" or any(item.name == "transB" and item.i for item in node.attribute)
         if node.op_type != "Conv" and weight.ndim != 2:
             return None
         rows = weight.reshape(len(weight), -1) if by_rows else weight.T
-        steps = self.weights.get(read[1])
+        steps = self.weights.get(node.input[1])
         if steps and steps.values.size > 1 and (steps.axis == 0) != by_rows:
             steps = None
         values = [float(step) for step in steps.values] if steps else None
-        return TrainedScales(weights_sha256(rows), values, steps.largest if steps else 0, self.grids.get(read[0]))
+        return TrainedScales(weights_sha256(rows), values, steps.largest if steps else 0, self.grids.get(source))
 
 
 def is_quantized(model: Model) -> bool:
-    """Has it one of the two operators?"""
-    return any(node.op_type in PAIR for node in model.graph.node)
+    """Has it one of these operators?"""
+    return any(node.op_type in PAIR or is_fake_quantize(node) for node in model.graph.node)
 
 
 def underneath(model: Model, path: str) -> tuple[Model, list[TrainedScales]]:
@@ -224,11 +219,14 @@ def underneath(model: Model, path: str) -> tuple[Model, list[TrainedScales]]:
     Raises:
         OctetError: It computes with integers, or its scales are not constants.
     """
-    reader = _Reader(path, _constants(model))
+    model = with_constants(model, path)
+    reader = _Reader(path, constants(model))
     try:
         with np.errstate(all="ignore"):  # a scale that is not finite makes weights that are not, which are named later
             for node in model.graph.node:
                 reader.node(node)
+            ends = {value.name for value in model.graph.output}
+            reader.take_in(ends | {reader.renamed.get(name, name) for name in ends})
         scales = reader.scales()
     except (ValueError, IndexError, TypeError, KeyError, OverflowError):
         raise OctetError(
@@ -251,21 +249,3 @@ def underneath(model: Model, path: str) -> tuple[Model, list[TrainedScales]]:
         numpy_helper.from_array(np.ascontiguousarray(v), k) for k, v in reader.floats.items() if k in read
     )
     return result, scales
-
-
-def _constants(model: Model) -> dict[str, Array]:
-    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    for node in model.graph.node:
-        for item in node.attribute:
-            if node.op_type == "Constant" and item.name == "value":
-                constants[node.output[0]] = numpy_helper.to_array(item.t)
-    return constants
-
-
-def _along(values: Array, axis: int, ndim: int) -> Array:
-    """One value for all, or one an index of an axis, in a shape that broadcasts."""
-    if values.size == 1:
-        return values.reshape(())
-    shape = [1] * ndim
-    shape[axis] = -1
-    return values.reshape(shape)

@@ -55,6 +55,21 @@ def run(model: Any, name: str, x: Any, path: str) -> list[Any]:
         ) from None
 
 
+def fixed(model: Model, path: str) -> list[Any]:
+    """The outputs of a model that reads nothing.
+
+    Raises:
+        OctetError: It cannot be computed.
+    """
+    try:
+        outputs: list[Any] = session(model, path).run(None, {})
+        return outputs
+    except ORT_ERRORS as error:
+        raise OctetError(
+            f"{path}: ONNX Runtime cannot compute its constants: {_reason(error)}. Export it again"
+        ) from None
+
+
 def _reason(error: Exception) -> str:
     """Its first line, without the places in ONNX Runtime's own source that it names."""
     text = str(error).strip().splitlines()[0].rpartition(" : ")[2]

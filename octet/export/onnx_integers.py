@@ -1,0 +1,87 @@
+"""The integers of a model with fake quantization: what QuantizeLinear and DequantizeLinear say of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from onnx import TensorProto, helper
+
+from octet.core.errors import OctetError
+from octet.core.text import printable
+from octet.export.onnx_constants import Array
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """Integers that a QuantizeLinear gives: of which tensor, and how."""
+
+    tensor: str
+    scale: Array
+    zero_point: Array
+    low: int
+    high: int
+    axis: int
+
+    @property
+    def kind(self) -> int:
+        """The integers' type, of those of 8 bits."""
+        return int(TensorProto.INT8 if self.low < 0 else TensorProto.UINT8)
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Of a weight, one for all or one an index of an axis; and the largest of its integers."""
+
+    values: Array
+    axis: int
+    largest: int
+
+
+def integers_of(node: Any, tensor: str, constants: Mapping[str, Array], path: str) -> Quantized:
+    """What the inputs and attributes of one of the two operators say.
+
+    Args:
+        node: It.
+        tensor: What it quantizes.
+        constants: By name.
+        path: The model's file, for errors.
+
+    Raises:
+        OctetError: Its scales are no constants, or no scales.
+    """
+    of = {item.name: helper.get_attribute_value(item) for item in node.attribute}
+    names = [*node.input, ""]
+    scale = constants.get(names[1])
+    zero = constants.get(names[2]) if names[2] else None
+    if scale is None or (names[2] and zero is None) or of.get("block_size"):
+        raise OctetError(
+            f"{path}: {node.op_type} {printable(node.name)!r} has no constant scale and zero point, or blocks of them; "
+            "Octet takes scales over that are one for a tensor or one for a channel"
+        )
+    zero = np.array(0, np.uint8) if zero is None else zero
+    if zero.dtype == np.int32 and node.op_type == "QuantizeLinear" and not zero.any():
+        zero = zero.astype(np.int8)  # MMRazor's for TensorRT: torch's zero points as they are
+    ends = np.iinfo(zero.dtype) if zero.dtype.kind in "iu" else None
+    if ends is None or not np.isfinite(scale).all() or not (scale > 0).all():
+        raise OctetError(
+            f"{path}: {node.op_type} {printable(node.name)!r}: expected integers and scales above 0; export the model again"
+        )
+    low, high = int(ends.min), int(ends.max)
+    return Quantized(tensor, scale.astype(np.float32), zero.astype(np.int64), low, high, int(of.get("axis", 1)))
+
+
+def along(values: Array, axis: int, ndim: int) -> Array:
+    """One value for all, or one an index of an axis, in a shape that broadcasts."""
+    if values.size == 1:
+        return values.reshape(())
+    shape = [1] * ndim
+    shape[axis] = -1
+    return values.reshape(shape)
+
+
+def cast_to(node: Any) -> int:
+    """The type that a Cast gives."""
+    return int(next((item.i for item in node.attribute if item.name == "to"), 0))
