@@ -103,13 +103,13 @@ class Bench:
         return histograms(self.net, self.train)
 
     def cases(self) -> Iterator[tuple[str, Accuracy]]:
-        """Every calibrator on both targets, and what wins accuracy back, with the default one.
+        """Every calibrator on two targets, and what wins accuracy back, with the default one.
 
         A calibrator that works on the whole model, as PPQ does, takes long: it gets one target and as few images as it needs.
         """
         here = [name for name in registry.computing_calibrators() if not registry.calibrator_needs(name).missing]
         by_histogram = {name: threshold(name) is not None for name in here}
-        for name in registry.BUILT_IN_TARGETS:
+        for name in ("dotprod", "ncnn2int8"):
             for method in (method for method, by in by_histogram.items() if by):
                 layers = (method, name) == (self.settings.method, "dotprod")
                 yield f"{method}, {name}", self._accuracy(self._job(self.net, method, name), layers)
@@ -117,7 +117,8 @@ class Bench:
         for method in (method for method, by in by_histogram.items() if not by):
             few = self.train[: registry.calibrator_needs(method).least_images]
             yield f"{method}, dotprod", self._accuracy(self._job(self.net, method, "dotprod", few))
-        yield f"{default}, dotprod, gptq", self._accuracy(self._job(self.net, default, "dotprod"), gptq=True)
+        for name in ("dotprod", "winograd"):
+            yield f"{default}, {name}, gptq", self._accuracy(self._job(self.net, default, name), gptq=True)
         yield f"{default}, dotprod, equalized", self._accuracy(self._job(equalize(self.net), default, "dotprod"))
 
     def _job(self, net: Net, method: str, name: str, images: Images | None = None) -> Job:

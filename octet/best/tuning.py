@@ -9,7 +9,7 @@ from octet.core import registry
 from octet.core.errors import OctetError
 from octet.core.files import write_text
 from octet.core.folder import ModelFolder
-from octet.graph.layers import quantizable
+from octet.graph.layers import could_run_winograd, quantizable
 from octet.graph.profiles import dumps, target
 from octet.graph.targets import TARGETS, Choice
 from octet.ncnn import table
@@ -21,15 +21,17 @@ from octet.tune.tune import tune
 def fitting_targets(net: Net, own: str) -> list[str]:
     """The targets that a model can have: its own, those built in, and profiles that change some of its layers and no others.
 
+    Without a layer for Winograd, the target of that name gives dotprod's files, and is left out.
+
     Args:
         net: The fp32 model.
         own: The model's target.
     """
-    layers = {layer.name for layer in quantizable(net.layers)}
+    layers, has_winograd = {layer.name for layer in quantizable(net.layers)}, any(map(could_run_winograd, net.layers))
     fitting = [own]
     for name in registry.targets(Path()):
         if name in TARGETS:
-            fitting.append(name)
+            fitting += [name] * (name != "winograd" or has_winograd)
             continue
         try:
             changed = target(name).layers

@@ -12,7 +12,8 @@ METHODS = Path(__file__).parents[1] / "calibrate" / "methods"
 PROFILES = Path("configs/targets")  # beside params.yaml
 BUILT_IN_TARGETS = {  # octet.graph.targets has what each means
     "dotprod": "for x86 with VNNI and Arm with dot product or i8mm",
-    "ncnn2int8": "for older processors; the files are byte for byte those of ncnn2int8",
+    "winograd": "for older processors: as dotprod, but 3x3 convolutions may run as Winograd, with weights of 6 bits",
+    "ncnn2int8": "the files are byte for byte those of ncnn2int8",
 }
 ENGINES = {
     "ncnn": "int8.param and int8.bin, for phones, boards and servers",

@@ -12,7 +12,7 @@ Besides the built-in targets there are those of configs/targets/, made for one m
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 
@@ -209,18 +209,14 @@ class Target:
 
 # what is better in fp32, but right in int8, too
 PREFERENCES = (Fp32Reason.INPUT, Fp32Reason.DEPTHWISE, Fp32Reason.NARROW, Fp32Reason.SECOND)
+_DOTPROD = Target(
+    "dotprod", winograd=False, asymmetric=True, fp32_input=True, fp32_depthwise=True, fp32_below=50, fp32_second=64
+)
 TARGETS = {
     target.name: target
     for target in (
-        Target(
-            "dotprod",
-            winograd=False,
-            asymmetric=True,
-            fp32_input=True,
-            fp32_depthwise=True,
-            fp32_below=50,
-            fp32_second=64,
-        ),
+        _DOTPROD,
+        replace(_DOTPROD, name="winograd", winograd=True),
         Target("ncnn2int8", winograd=True, as_ncnn2int8=True),
     )
 }

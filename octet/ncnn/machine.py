@@ -46,4 +46,4 @@ def int8_kernel(flags: set[str]) -> str | None:
 
 def fitting_target(flags: set[str]) -> str:
     """The built-in target profile for a processor with these features."""
-    return "dotprod" if flags & set(DOT_PRODUCT) else "ncnn2int8"
+    return "dotprod" if flags & set(DOT_PRODUCT) else "winograd"

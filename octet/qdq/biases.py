@@ -17,7 +17,7 @@ from octet.qdq.grids import Grid
 from octet.qdq.network import Floats, Layer, Network
 from octet.qdq.ranges import runner
 from octet.qdq.weights import Weights, bias
-from octet.qdq.windows import windows
+from octet.qdq.windows import window_means
 
 Doubles = npt.NDArray[np.float64]
 IMAGES = 64  # at most; twice as many move no bias by more than its error
@@ -75,17 +75,10 @@ def _means(layer: Layer, values: Floats, source: Grid) -> tuple[Doubles, Doubles
     """What each weight multiplies on the mean: in fp32 and quantized, fp64 of the shape (channels * kernel,)."""
     int8 = source.fake(values)
     if layer.node.op_type == "Conv":
-        return _window_means(layer, values[0]), _window_means(layer, int8[0])
+        return window_means(layer, values[0]).reshape(-1), window_means(layer, int8[0]).reshape(-1)
     width = values.shape[-1]
     fp32_mean, int8_mean = (of.reshape(-1, width).mean(axis=0, dtype=np.float64) for of in (values, int8))
     return fp32_mean, int8_mean
-
-
-def _window_means(layer: Layer, values: Floats) -> Doubles:
-    view = windows(layer, values)
-    rows, columns = view.shape[3:]
-    means = [[view[..., i, j].mean(axis=(1, 2), dtype=np.float64) for j in range(columns)] for i in range(rows)]
-    return np.moveaxis(np.array(means), -1, 0).reshape(-1)
 
 
 def _product(layer: Layer, rows: Doubles, means: Doubles) -> Doubles:

@@ -41,15 +41,19 @@ class Grid:
 
     def integers(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
         """The integers of values, of the same shape, as QuantizeLinear gives them: half goes to even."""
-        low, high = (-128, 127) if self.symmetric else (0, 255)
-        integers: npt.NDArray[np.int64] = np.clip(np.rint(values / self.scale) + self.zero_point, low, high).astype(
-            np.int64
-        )
-        return integers
+        return self._shifted(values).astype(np.int64) + self.zero_point
 
     def fake(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """What is left of values, of the same shape, behind a QuantizeLinear and a DequantizeLinear."""
-        return (self.integers(values) - self.zero_point).astype(np.float32) * self.scale
+        result = self._shifted(values)
+        result *= self.scale
+        return result
+
+    def _shifted(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """The integers less the zero point, as whole numbers in fp32."""
+        low, high = (-128, 127) if self.symmetric else (0, 255)
+        result: npt.NDArray[np.float32] = np.rint(values / self.scale)
+        return np.clip(result, np.float32(low - self.zero_point), np.float32(high - self.zero_point), out=result)
 
 
 def grid(

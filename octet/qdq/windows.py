@@ -20,15 +20,42 @@ def windows(layer: Layer, values: Floats) -> Floats:
     Returns:
         A view of shape (C, output height, output width, kernel height, kernel width).
     """
+    stride, dilation, border = _geometry(layer, (values.shape[1], values.shape[2]))
+    extent = [d * (kernel - 1) + 1 for d, kernel in zip(dilation, layer.weight.shape[2:], strict=True)]
+    view: npt.NDArray[np.float32] = sliding_window_view(np.pad(values, [(0, 0), *border]), extent, (1, 2))  # type: ignore[call-overload]  # numpy's stub knows one axis
+    return view[:, :: stride[0], :: stride[1], :: dilation[0], :: dilation[1]]
+
+
+def window_means(layer: Layer, values: Floats) -> npt.NDArray[np.float64]:
+    """The mean of a convolution's windows, without cutting them: an input counts for a place in the kernel where that reads it.
+
+    Args:
+        layer: A convolution over height and width.
+        values: Its input, of shape (C, H, W).
+
+    Returns:
+        fp64 of shape (C, kernel height, kernel width).
+    """
+    stride, dilation, border = _geometry(layer, (values.shape[1], values.shape[2]))
+    reads = []
+    for axis, (size, kernel) in enumerate(zip(values.shape[1:], layer.weight.shape[2:], strict=True)):
+        places = np.arange(kernel) * dilation[axis]
+        first = np.arange(0, size + sum(border[axis]) - places[-1], stride[axis]) - border[axis][0]
+        reads.append((first[None, :, None] + places[:, None, None] == np.arange(size)).mean(axis=1))
+    means: npt.NDArray[np.float64] = reads[0] @ (values.astype(np.float64) @ reads[1].T)
+    return means
+
+
+def _geometry(layer: Layer, size: tuple[int, int]) -> tuple[list[int], list[int], list[tuple[int, int]]]:
+    """Stride, dilation and border (in front, behind) of a convolution, by height and width of an input of that size."""
     attributes = {a.name: onnx.helper.get_attribute_value(a) for a in layer.node.attribute}
     stride, dilation = attributes.get("strides", [1, 1]), attributes.get("dilations", [1, 1])
-    extent = [d * (kernel - 1) + 1 for d, kernel in zip(dilation, layer.weight.shape[2:], strict=True)]
     sides = attributes.get("pads", [0, 0, 0, 0])
     border = [(sides[0], sides[2]), (sides[1], sides[3])]
     if same := attributes.get("auto_pad", b"NOTSET").decode() in ("SAME_UPPER", "SAME_LOWER"):
-        whole = [max(-(-n // s) * s - s + e - n, 0) for n, e, s in zip(values.shape[1:], extent, stride, strict=True)]
+        extent = [d * (kernel - 1) + 1 for d, kernel in zip(dilation, layer.weight.shape[2:], strict=True)]
+        whole = [max(-(-n // s) * s - s + e - n, 0) for n, e, s in zip(size, extent, stride, strict=True)]
         border = [(n // 2, n - n // 2) for n in whole]
     if same and attributes["auto_pad"] == b"SAME_LOWER":
         border = [(after, before) for before, after in border]
-    view: npt.NDArray[np.float32] = sliding_window_view(np.pad(values, [(0, 0), *border]), extent, (1, 2))  # type: ignore[call-overload]  # numpy's stub knows one axis
-    return view[:, :: stride[0], :: stride[1], :: dilation[0], :: dilation[1]]
+    return stride, dilation, border

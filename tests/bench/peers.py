@@ -7,6 +7,7 @@ OpenVINO's by NNCF's post-training quantization. tests/bench/venv.py prepares th
 
 import argparse
 import json
+import random
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -28,14 +29,8 @@ OCTET_IN = {"onnxruntime": "ONNX Runtime int8, Octet's", "openvino": "OpenVINO i
 GPTQ_IN = {engine: f"{row}, GPTQ" for engine, row in OCTET_IN.items()}
 OPENVINO_INT8, REST_F32 = "OpenVINO int8", ", rest f32"
 OPENVINO_F32 = f"{OPENVINO_INT8}{REST_F32}"
+WAKE_S = 0.02
 LOADS = 8  # of each model in turn: where its memory lies makes a model up to a tenth faster or slower
-
-
-@dataclass(frozen=True)
-class Quantized:
-    """How long each engine took to make its int8 model, in seconds, by its row."""
-
-    seconds: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -62,17 +57,11 @@ class Model:
     load: Callable[[int], Run]
 
 
-def quantized(folder: Path, images: Array, names: list[str] | None = None) -> Quantized:
+def quantize(folder: Path, images: Array, names: list[str] | None = None) -> None:
     """Makes the peers' int8 models, calibrated on the images, which have the shape (n, C, H, W); names: only these rows'."""
-    onnx_runtime_prepared(folder)
-    seconds = {}
     for name, make in ((UINT8, onnx_runtime_int8), (INT8, onnx_runtime_int8), (OPENVINO_INT8, open_vino_int8)):
-        if names is not None and name not in names:
-            continue
-        start = time.perf_counter()
-        make(folder, images, name)
-        seconds[name] = time.perf_counter() - start
-    return Quantized(seconds)
+        if names is None or name in names:
+            make(folder, images, name)
 
 
 def models(folder: Path, names: list[str] | None = None) -> dict[str, Model]:
@@ -120,6 +109,7 @@ def onnx_runtime_int8(folder: Path, images: Array, name: str) -> None:
     import onnxruntime
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
+    onnx_runtime_prepared(folder)
     source = onnxruntime.InferenceSession(folder / "fp32.onnx", providers=["CPUExecutionProvider"])
     feeds = ({source.get_inputs()[0].name: image[None]} for image in images)
 
@@ -162,16 +152,17 @@ def open_vino_int8(folder: Path, images: Array, name: str) -> None:
 def latencies(runs: dict[str, Run], images: list[Array], rounds: int, threads: int) -> dict[str, list[float]]:
     """Milliseconds of every row in every round.
 
-    In its turn an engine runs a few times untimed, since its weights were pushed out of the caches by the others and
-    their threads may still spin, and then twice timed, of which the mean counts. The order moves by one from round to
-    round. The first 3 rounds do not count.
+    In its turn an engine runs untimed, since its weights were pushed out of the caches by the others, with several threads for
+    a while, as the others' may still spin and its own have to wake up; and then twice timed, of which the mean counts. The order
+    is another one in each round, so that nobody always runs behind the same other. The first 3 rounds do not count.
     """
-    names, times = list(runs), {name: [] for name in runs}
+    names, times, order = list(runs), {name: [] for name in runs}, random.Random(0)
     for index in range(-3, rounds):
-        shift = index % len(names)
-        for name in names[shift:] + names[:shift]:
+        for name in order.sample(names, len(names)):
             run, image = runs[name], images[index % len(images)]
-            for _ in range(1 if threads == 1 else 4):
+            until = time.perf_counter() + WAKE_S * (threads > 1)
+            run(image)
+            while time.perf_counter() < until:
                 run(image)
             start = time.perf_counter_ns()
             run(image)
@@ -226,9 +217,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=400)
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
     args = parser.parse_args()
-    result: Quantized | Timed | Memory | None = None
+    result: Timed | Memory | None = None
     if args.what == "quantize":
-        result = quantized(args.folder, np.load(args.folder / "calibrate.npy"), args.engine)
+        quantize(args.folder, np.load(args.folder / "calibrate.npy"), args.engine)
     else:
         test = np.load(args.folder / "test.npy", mmap_mode="r")
         first = [np.array(image) for image in test[:8]]

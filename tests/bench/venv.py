@@ -18,7 +18,7 @@ from octet.core.errors import OctetError
 from octet.core.files import require
 from octet.core.folder import ModelFolder
 from octet.data.images import Images
-from tests.bench.peers import Memory, Quantized, Timed
+from tests.bench.peers import Memory, Timed
 from tests.bench.pipeline import Bench
 
 ROOT = Path(__file__).parents[2]
@@ -91,9 +91,14 @@ def start(command: list[str | Path], folder: Path) -> None:
         raise OctetError(f"{command[2]} failed, see above")
 
 
-def quantize_peers(folder: Path, rows: Iterable[str] = ()) -> Quantized:
+def quantize_octets(name: str, what: str, folder: Path) -> None:
+    """Makes Octet's int8 model for one of ncnn's targets or another engine (tests/bench/octets.py)."""
+    start([sys.executable, "-m", "tests.bench.octets", name, what, folder], ROOT)
+
+
+def quantize_peers(folder: Path, rows: Iterable[str] = ()) -> None:
     """Makes the other engines' int8 models, all if none is named."""
-    return Quantized(**_peers("quantize", folder, *_named(rows)))
+    _peers("quantize", folder, *_named(rows))
 
 
 def time_peers(folder: Path, rounds: int, threads: Iterable[int] = (1,), rows: Iterable[str] = ()) -> Timed:

@@ -12,10 +12,10 @@ pytestmark = pytest.mark.unit
     [
         ("sse4_1 avx2 avx512f avx512_vnni", "avx512_vnni", "dotprod"),  # Ice Lake, Zen 4
         ("avx2 avx_vnni", "avx_vnni", "dotprod"),  # Alder Lake
-        ("avx2 f16c", "avx2", "ncnn2int8"),  # Haswell, Zen
+        ("avx2 f16c", "avx2", "winograd"),  # Haswell, Zen
         ("asimd asimdhp asimddp", "asimddp", "dotprod"),  # Cortex-A76
-        ("asimd crc32", "asimd", "ncnn2int8"),  # Cortex-A72
-        ("", None, "ncnn2int8"),
+        ("asimd crc32", "asimd", "winograd"),  # Cortex-A72
+        ("", None, "winograd"),
     ],
 )
 def test_what_fits_a_processor(flags, kernel, target):
