@@ -110,4 +110,6 @@ def _widen(counts: npt.NDArray[np.int64], octaves: int) -> npt.NDArray[np.int64]
         return counts
     for _ in range(min(octaves, 13)):  # many times as fast as one sum over short rows
         counts = counts[::2] + counts[1::2]
-    return np.pad(counts, (0, BINS - len(counts)))
+    result = np.zeros(BINS, np.int64)
+    result[: len(counts)] = counts
+    return result

@@ -10,16 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
 from octet.core.parallel import map_ordered
 from octet.qdq.grids import Grid
 from octet.qdq.network import Floats, Layer, Network
 from octet.qdq.ranges import runner
 from octet.qdq.weights import Weights, bias
-from octet.qdq.windows import window_means
+from octet.qdq.windows import Doubles, Reads
 
-Doubles = npt.NDArray[np.float64]
 IMAGES = 64  # at most; twice as many move no bias by more than its error
 
 
@@ -46,11 +44,14 @@ def corrected(
         return dict(rounded)
     tensors = list(dict.fromkeys(layer.input for layer in layers))
     run = runner(network.rebuilt(network.nodes, {}), network.where, tensors)
-    some = range(0, len(images), -(-len(images) // IMAGES))
+    some, reads = range(0, len(images), -(-len(images) // IMAGES)), dict[str, Reads]()
 
     def of_image(k: int) -> list[tuple[Doubles, Doubles]]:
         values = dict(zip(tensors, run(images[some[k]]), strict=True))
-        return [_means(layer, values[layer.input], sources[layer.name]) for layer in layers]
+        for layer in layers:
+            if layer.node.op_type == "Conv" and layer.name not in reads:  # all images have one size
+                reads[layer.name] = Reads.of(layer, values[layer.input].shape)
+        return [_means(values[layer.input], sources[layer.name], reads.get(layer.name)) for layer in layers]
 
     sums: list[tuple[Doubles, Doubles]] = []
     for means in map_ordered(of_image, range(len(some)), "biases", workers):
@@ -71,14 +72,19 @@ def _has_bias(layer: Layer) -> bool:
     return layer.node.op_type == "Gemm" or (layer.node.op_type == "Conv" and layer.weight.ndim == 4)
 
 
-def _means(layer: Layer, values: Floats, source: Grid) -> tuple[Doubles, Doubles]:
-    """What each weight multiplies on the mean: in fp32 and quantized, fp64 of the shape (channels * kernel,)."""
-    int8 = source.fake(values)
-    if layer.node.op_type == "Conv":
-        return window_means(layer, values[0]).reshape(-1), window_means(layer, int8[0]).reshape(-1)
-    width = values.shape[-1]
-    fp32_mean, int8_mean = (of.reshape(-1, width).mean(axis=0, dtype=np.float64) for of in (values, int8))
-    return fp32_mean, int8_mean
+def _means(values: Floats, source: Grid, reads: Reads | None) -> tuple[Doubles, Doubles]:
+    """What each weight multiplies on the mean: in fp32 and quantized, fp64 of the shape (channels * kernel,).
+
+    Args:
+        values: What the layer reads, of shape (1, C, H, W) or (…, C).
+        source: Its grid.
+        reads: A convolution's; None: of a linear layer.
+    """
+    fp32, int8 = (
+        reads.means(of[0]).reshape(-1) if reads else of.reshape(-1, of.shape[-1]).mean(axis=0, dtype=np.float64)
+        for of in (values, source.fake(values))
+    )
+    return fp32, int8
 
 
 def _product(layer: Layer, rows: Doubles, means: Doubles) -> Doubles:

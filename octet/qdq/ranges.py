@@ -17,6 +17,10 @@ from octet.core.errors import OctetError
 from octet.core.parallel import map_shards
 from octet.qdq.network import Floats, Network
 
+TOGETHER = (
+    16 << 20
+)  # bytes of tensors that are counted at once: of small ones, each count takes longer than the counting
+
 
 @dataclass
 class Sides:
@@ -61,9 +65,10 @@ class Range:
     sides: Sides | None = None
 
     @classmethod
-    def of(cls, values: npt.NDArray[np.float32]) -> Range:
-        """The range of an array. Raises ValueError where a value is not finite."""
-        return cls(Histogram.of(values), min(float(values.min()), 0.0), max(float(values.max()), 0.0))
+    def of(cls, values: Floats, passed: int | None = None) -> Range:
+        """The range of an array; passed: as in Sides, of a tensor that has them. Raises ValueError where a value is not finite."""
+        sides = None if passed is None else Sides.of(values, passed)
+        return cls(Histogram.of(values), min(float(values.min()), 0.0), max(float(values.max()), 0.0), sides)
 
     def merge(self, other: Range) -> Range:
         """Takes in the other's values; returns itself."""
@@ -72,14 +77,6 @@ class Range:
         if self.sides and other.sides:
             self.sides.merge(other.sides)
         return self
-
-    @classmethod
-    def of_summand(cls, values: Floats, other: Floats) -> Range:
-        """The range of what is added to another array before a ReLU: what lies below the other's negative counts as that."""
-        clipped = np.maximum(values, -other)
-        result = cls.of(clipped)
-        result.sides = Sides.of(clipped, int(np.count_nonzero(values > -other)))
-        return result
 
 
 def ranges(
@@ -105,24 +102,47 @@ def ranges(
     wanted = list(dict.fromkeys([*tensors, *below.values()]))
     run = runner(network.rebuilt(network.nodes, {}), network.where, wanted)
 
-    def of_image(k: int) -> list[Range]:
-        result, values = [], dict(zip(wanted, run(images[k]), strict=True))
-        for name in tensors:
+    def of_image(k: int) -> list[tuple[Floats, int | None]]:
+        values = dict(zip(wanted, run(images[k]), strict=True))
+        return [
+            summand(values[name], values[below[name]]) if name in below else (values[name], None) for name in tensors
+        ]
+
+    def of_block(block: dict[int, list[tuple[Floats, int | None]]]) -> list[Range]:
+        result = []
+        for name, column in zip(tensors, zip(*block.values(), strict=True), strict=True):
+            passed = [of for _, of in column if of is not None]
             try:
-                tensor, other = values[name], values[below[name]] if name in below else None
-                result.append(Range.of(tensor) if other is None else Range.of_summand(tensor, other))
+                tensor = np.concatenate([values.reshape(-1) for values, _ in column])
+                result.append(Range.of(tensor, sum(passed) if passed else None))
             except ValueError:
+                k = next(k for k, (values, _) in zip(block, column, strict=True) if not np.isfinite(values).all())
                 raise OctetError(
                     f"{network.where}: tensor '{name}' has values that are not finite on calibration image {k}"
                 ) from None
         return result
 
     def of_shard(shard: range) -> list[Range]:
-        return reduce(_merge, map(of_image, shard))
+        result, block, size = list[Range](), dict[int, list[tuple[Floats, int | None]]](), 0
+        for k in shard:
+            block[k] = of_image(k)
+            size += sum(values.nbytes for values, _ in block[k])
+            if size >= TOGETHER or k == shard[-1]:
+                result = _merge(result, of_block(block)) if result else of_block(block)
+                block, size = {}, 0
+        return result
 
     with map_shards(of_shard, len(images), "calibrate", workers) as shards:
         merged: list[Range] = reduce(_merge, shards)
         return dict(zip(tensors, merged, strict=True))
+
+
+def summand(values: Floats, other: Floats) -> tuple[Floats, int]:
+    """What is added to another array before a ReLU: what lies below the other's negative counts as that, and how many lie above.
+
+    Both are fp32 of any shape that numpy broadcasts.
+    """
+    return np.maximum(values, -other), int(np.count_nonzero(values > -other))
 
 
 def runner(model: onnx.ModelProto, where: str, tensors: Sequence[str] = ()) -> Callable[[Floats], list[Floats]]:

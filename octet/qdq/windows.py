@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 import onnx
 from numpy.lib.stride_tricks import sliding_window_view
 
 from octet.qdq.network import Floats, Layer
+
+Doubles = npt.NDArray[np.float64]
 
 
 def windows(layer: Layer, values: Floats) -> Floats:
@@ -26,24 +30,34 @@ def windows(layer: Layer, values: Floats) -> Floats:
     return view[:, :: stride[0], :: stride[1], :: dilation[0], :: dilation[1]]
 
 
-def window_means(layer: Layer, values: Floats) -> npt.NDArray[np.float64]:
-    """The mean of a convolution's windows, without cutting them: an input counts for a place in the kernel where that reads it.
+@dataclass(frozen=True)
+class Reads:
+    """Which share of a convolution's windows reads each input at each place of the kernel, by height and width.
 
     Args:
-        layer: A convolution over height and width.
-        values: Its input, of shape (C, H, W).
-
-    Returns:
-        fp64 of shape (C, kernel height, kernel width).
+        rows: fp64 of shape (kernel height, H).
+        columns: fp64 of shape (W, kernel width).
     """
-    stride, dilation, border = _geometry(layer, (values.shape[1], values.shape[2]))
-    reads = []
-    for axis, (size, kernel) in enumerate(zip(values.shape[1:], layer.weight.shape[2:], strict=True)):
-        places = np.arange(kernel) * dilation[axis]
-        first = np.arange(0, size + sum(border[axis]) - places[-1], stride[axis]) - border[axis][0]
-        reads.append((first[None, :, None] + places[:, None, None] == np.arange(size)).mean(axis=1))
-    means: npt.NDArray[np.float64] = reads[0] @ (values.astype(np.float64) @ reads[1].T)
-    return means
+
+    rows: Doubles
+    columns: Doubles
+
+    @classmethod
+    def of(cls, layer: Layer, shape: tuple[int, ...]) -> Reads:
+        """Those of a convolution over height and width, for inputs of a shape (…, H, W)."""
+        size = shape[-2], shape[-1]
+        stride, dilation, border = _geometry(layer, size)
+        shares = []
+        for axis, kernel in enumerate(layer.weight.shape[2:]):
+            places = np.arange(kernel) * dilation[axis]
+            corners = np.arange(0, size[axis] + sum(border[axis]) - places[-1], stride[axis]) - border[axis][0]
+            shares.append((corners[:, None] + places[:, None, None] == np.arange(size[axis])).mean(axis=1))
+        return cls(shares[0], shares[1].T)
+
+    def means(self, values: Floats) -> Doubles:
+        """The mean of the windows, fp64 of shape (C, kernel height, kernel width), of an input of shape (C, H, W)."""
+        result: Doubles = self.rows @ (values.astype(np.float64) @ self.columns)
+        return result
 
 
 def _geometry(layer: Layer, size: tuple[int, int]) -> tuple[list[int], list[int], list[tuple[int, int]]]:

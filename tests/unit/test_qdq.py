@@ -21,7 +21,7 @@ from octet.qdq.network import Network, load
 from octet.qdq.placement import float_operators, place
 from octet.qdq.profiles import PROFILES
 from octet.qdq.quantize import check, quantize
-from octet.qdq.ranges import Range, ranges, runner
+from octet.qdq.ranges import Range, ranges, runner, summand
 from octet.qdq.weights import weights
 from tests import nets
 from tests.onnx_nets import classifier
@@ -283,7 +283,7 @@ def test_both_ends_of_a_summand_s_range_have_the_least_squared_error():
     random = np.random.Generator(np.random.PCG64(5))
     values, other = (2 * random.standard_normal(40_000).astype(np.float32) for _ in range(2))
     other = np.abs(other)
-    seen = Range.of_summand(values, other)
+    seen = Range.of(*summand(values, other))
 
     def error(chosen: Grid) -> float:
         wanted = np.maximum(values + other, 0)
@@ -297,7 +297,9 @@ def test_both_ends_of_a_summand_s_range_have_the_least_squared_error():
     least = min(error(Grid(np.float32((a + b) / 255), round(255 * a / (a + b)))) for a, b in tried)
     assert error(both) < error(one)
     assert error(both) < 1.1 * least
-    half = Range.of_summand(values[:20_000], other[:20_000]).merge(Range.of_summand(values[20_000:], other[20_000:]))
+    half = Range.of(*summand(values[:20_000], other[:20_000])).merge(
+        Range.of(*summand(values[20_000:], other[20_000:]))
+    )
     assert half == seen
 
 

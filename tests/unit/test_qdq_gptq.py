@@ -11,7 +11,7 @@ from octet.qdq.profiles import PROFILES
 from octet.qdq.quantize import Int8, check, quantize
 from octet.qdq.ranges import runner
 from octet.qdq.weights import Weights, weights
-from octet.qdq.windows import window_means, windows
+from octet.qdq.windows import Reads, windows
 from tests import nets
 
 pytestmark = pytest.mark.unit
@@ -142,4 +142,4 @@ def test_windows_are_what_a_convolution_multiplies(attributes):
     layer = Network(model, "net.onnx").layers["conv"]
     view = windows(layer, image)
     assert np.allclose(np.einsum("chwyx,ocyx->ohw", view, weight), computed[0], atol=1e-5)
-    assert np.allclose(window_means(layer, image), view.mean(axis=(1, 2), dtype=np.float64), atol=1e-6)
+    assert np.allclose(Reads.of(layer, (11, 8)).means(image), view.mean(axis=(1, 2), dtype=np.float64), atol=1e-6)
