@@ -324,8 +324,16 @@ def test_anchors_and_merge_keys_are_read(path):
         ("keep_fp32: []", "keep_fp32: {a: 1}", 'models.net.keep_fp32: expected a list of texts, found {"a": 1}.'),
         ("limit: null", "limit: all", 'evaluate.limit: expected a whole number of at least 1 or null, found "all".'),
         ("limit: null", "limit: true", "evaluate.limit: expected a whole number of at least 1 or null, found true."),
-        ("target: dotprod", "target: 5", "target: expected one of dotprod, ncnn2int8, winograd, found 5. For example dotprod"),
-        ("target: dotprod", "target: [dotprod]", 'target: expected one of dotprod, ncnn2int8, winograd, found ["dotprod"].'),
+        (
+            "target: dotprod",
+            "target: 5",
+            "target: expected one of dotprod, ncnn2int8, winograd, found 5. For example dotprod",
+        ),
+        (
+            "target: dotprod",
+            "target: [dotprod]",
+            'target: expected one of dotprod, ncnn2int8, winograd, found ["dotprod"].',
+        ),
         ("export:\n  opset: 13", "export: 13", "export: expected a mapping with the keys opset; found 13"),
         ("export:\n  opset: 13", "export:", "export: expected a mapping with the keys opset; found null"),
         (
