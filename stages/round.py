@@ -1,5 +1,7 @@
 """round: the weights' integers, where GPTQ or fine-tuning chooses them and they do not round to the nearest: rounding.npz."""
 
+from dataclasses import replace
+
 from octet.core.errors import OctetError, run
 from octet.core.stage import Stage, arguments, begin
 from octet.data import preprocess
@@ -23,9 +25,7 @@ def main() -> None:
 
 
 def _by_gptq(stage: Stage) -> tuple[dict[str, GptqWeights], str]:
-    recipe, steps, count = _recipe(stage), preprocess.load(stage.folder.preprocess), stage.entry.rounding.images
-    images = training_images(stage.entry.data, steps, count, "rounding.images", "round")
-    weights = gptq.gptq_weights(recipe.net, recipe.table, recipe.target, recipe.keep_fp32, images)
+    weights = _gptq_weights(stage, _recipe(stage))
     return weights, f"GPTQ chose the integers of {len(weights)} layers' weights"
 
 
@@ -38,8 +38,15 @@ def _by_finetuning(stage: Stage) -> tuple[dict[str, GptqWeights], str]:
         raise OctetError("rounding.method: finetune is for networks that give class scores; take gptq")
     images = training_images(data, steps, settings.images, f"{key}.images", "round")
     hold_out = hold_out_images(data, steps, settings.hold_out, f"{key}.hold_out", "round")
-    result = finetune(_recipe(stage), images, hold_out, settings)
+    recipe = _recipe(stage)
+    result = finetune(replace(recipe, gptq_weights=_gptq_weights(stage, recipe)), images, hold_out, settings)
     return result.weights, str(result)
+
+
+def _gptq_weights(stage: Stage, recipe: Recipe) -> dict[str, GptqWeights]:
+    steps, count = preprocess.load(stage.folder.preprocess), stage.entry.rounding.images
+    images = training_images(stage.entry.data, steps, count, "rounding.images", "round")
+    return gptq.gptq_weights(recipe.net, recipe.table, recipe.target, recipe.keep_fp32, images)
 
 
 def _recipe(stage: Stage) -> Recipe:

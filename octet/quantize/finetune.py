@@ -1,6 +1,6 @@
 """Fine-tuning: quantization-aware training with ncnn's own int8 arithmetic, taught by the fp32 model.
 
-It begins with the int8 model that calibration gave and learns, by gradients straight through ncnn's rounding
+It begins with the int8 model that calibration and GPTQ gave and learns, by gradients straight through ncnn's rounding
 (octet/quantize/simulation.py), the int8 layers' weights and biases and all scales. The fp32 model is the teacher: what falls
 is the KL divergence of the probabilities from its own (Hinton et al., «Distilling the knowledge in a neural network», 2015),
 so no labels are needed. Images are taken as they are: mixed in pairs, they lack the large activations that few of them have.
@@ -59,10 +59,10 @@ class Finetuned:
     """What fine-tuning gave.
 
     >>> print(Finetuned({}, 100, 0, 1000, 1.2e-3, 1.2e-3))
-    fine-tuning found nothing better than calibration's model in 100 steps (KL 120.0e-05 nats on 1000 hold-out images)
+    fine-tuning found nothing better than GPTQ's model in 100 steps (KL 120.0e-05 nats on 1000 hold-out images)
 
     Args:
-        weights: By layer; none where nothing was better than the beginning.
+        weights: By layer; those of the beginning where nothing was better.
         steps: How many were taken.
         kept: After how many of them the state that is kept was.
         n_images: How many hold-out images judged.
@@ -81,7 +81,7 @@ class Finetuned:
         where = f"on {self.n_images} hold-out images"
         if not self.kept:
             before = f"KL {1e5 * self.before:.1f}e-05 nats {where}"
-            return f"fine-tuning found nothing better than calibration's model in {self.steps} steps ({before})"
+            return f"fine-tuning found nothing better than GPTQ's model in {self.steps} steps ({before})"
         change = f"KL {1e5 * self.before:.1f}e-05 to {1e5 * self.after:.1f}e-05 nats {where}"
         return f"fine-tuned, step {self.kept} of {self.steps}: {change}"
 
@@ -92,7 +92,7 @@ def finetune(recipe: Recipe, images: Images, hold_out: Images, settings: Setting
     The same on one machine in every run.
 
     Args:
-        recipe: Of the int8 model that calibration gave.
+        recipe: Of the int8 model to begin with: its gptq_weights are GPTQ's.
         images: Training images: network inputs, fp32 of shape (C, H, W).
         hold_out: Others, which judge.
         settings: How many steps of how many images, at which rate.
@@ -104,9 +104,9 @@ def finetune(recipe: Recipe, images: Images, hold_out: Images, settings: Setting
         raise OctetError("rounding.method: finetune is for networks with one output, class scores; take gptq")
     steps, int8 = settings.steps, recipe.target.int8_layers(recipe.net).difference(recipe.keep_fp32)
     with _deterministic():
-        simulation = Simulation(recipe.net, recipe.table, recipe.target, int8)
-        judge = _Judge(recipe, hold_out)
-        best = Finetuned({}, steps, 0, len(hold_out), before := judge({}), before)
+        simulation = Simulation(recipe.net, recipe.table, recipe.target, int8, recipe.gptq_weights)
+        judge, start = _Judge(recipe, hold_out), dict(recipe.gptq_weights)
+        best = Finetuned(start, steps, 0, len(hold_out), before := judge(start), before)
         every = max(steps // JUDGED, 1)
         for step in _train(simulation, images, settings):
             if step % every == 0 or step == steps:

@@ -30,7 +30,7 @@ from octet.ncnn.table import Table
 from octet.quantize import torch_layers
 from octet.quantize.gptq_weights import GptqWeights
 
-_LIMIT, _HALF = 127.0, torch.tensor(0.5)
+_LIMIT, _HALF, _INSIDE = 127.0, torch.tensor(0.5), 0.499  # of a step: rounds to the same integer
 Compute = Callable[[Layer, list[Tensor]], list[Tensor]]
 
 
@@ -42,6 +42,7 @@ class Simulation:
         table: Its calibration table.
         target: The device's profile.
         int8: The names of its int8 layers.
+        start: By int8 layer the integers and what its bias gains, to begin with; of others, weights round to the nearest.
 
     Attributes:
         steps: By int8 layer its weights in units of their steps, not yet rounded, of shape (scales, weights).
@@ -50,7 +51,14 @@ class Simulation:
         input_scales: By what int8 layers share the logarithm of their inputs' scale.
     """
 
-    def __init__(self, net: Net, table: Table, target: Target, int8: Collection[str]):
+    def __init__(
+        self,
+        net: Net,
+        table: Table,
+        target: Target,
+        int8: Collection[str],
+        start: Mapping[str, GptqWeights] | None = None,
+    ):
         self.net, self.layers = net, [layer for layer in quantizable(net.layers) if layer.name in int8]
         scales = {layer.name: float(table.inputs[layer.name]) for layer in self.layers}
         self._zero_points = zero_points.with_zero_point(net, scales) if target.asymmetric else set()
@@ -67,10 +75,18 @@ class Simulation:
             self.steps[layer.name] = weight.reshape(weight_scale_count(layer), -1) * factors[:, None]
             self.weight_scales[layer.name] = factors.log()
             self.biases[layer.name] = torch.zeros(integer(layer, "num_output")) if bias is None else bias.clone()
+            if start and layer.name in start:
+                self._begin_with(layer.name, start[layer.name])
             self.input_scales[self._shared[layer.name]] = torch.tensor(log(scales[layer.name]))
         for learned in (self.steps, self.biases, self.weight_scales, self.input_scales):
             for values in learned.values():
                 values.requires_grad_()
+
+    def _begin_with(self, name: str, start: GptqWeights) -> None:
+        """Moves a layer's weights, not yet rounded, as little as possible to where they round to the integers of `start`."""
+        integers = _tensor(start.weight).reshape(self.steps[name].shape)
+        self.steps[name] = integers + (self.steps[name] - integers).clamp_(-_INSIDE, _INSIDE)
+        self.biases[name] += _tensor(start.bias)
 
     def __call__(self, images: Tensor) -> Tensor:
         """The logits, fp32 of shape (n, classes), of images of shape (n, C, H, W)."""

@@ -23,7 +23,7 @@ from octet.ncnn.layer import Layer
 from octet.ncnn.net import Net, load_net, save_net
 from octet.ncnn.table import save as save_table
 from octet.quantize import finetune as finetuning
-from octet.quantize import torch_layers
+from octet.quantize import gptq, torch_layers
 from octet.quantize.finetune import finetune
 from octet.quantize.gptq_weights import GptqWeights, load, save
 from octet.quantize.quantize import quantize
@@ -70,7 +70,7 @@ def recipe(net, profile):
 
 
 def simulation(one):
-    return Simulation(one.net, one.table, one.target, one.target.int8_layers(one.net))
+    return Simulation(one.net, one.table, one.target, one.target.int8_layers(one.net), one.gptq_weights)
 
 
 def simulated(one, images):
@@ -147,13 +147,31 @@ def test_the_engine_loses_less(profile):
     assert tuned < 0.8 * plain
 
 
+def by_gptq(one, images):
+    """A recipe with the integers that GPTQ chooses."""
+    return replace(one, gptq_weights=gptq.gptq_weights(one.net, one.table, one.target, one.keep_fp32, images))
+
+
+@targets
+def test_it_begins_with_the_integers_of_gptq(profile):
+    one = by_gptq(recipe(nets.small(), profile), nets.images(8))
+    plain, learned = simulation(replace(one, gptq_weights={})).weights(), simulation(one).weights()
+    for name, start in one.gptq_weights.items():
+        assert np.array_equal(learned[name].weight, start.weight)
+        assert np.allclose(learned[name].bias, start.bias, atol=1e-6)
+    assert any(not np.array_equal(plain[name].weight, learned[name].weight) for name in one.gptq_weights)
+
+
 def test_where_nothing_is_better_the_beginning_is_kept(monkeypatch):
     monkeypatch.setattr(finetuning, "JUDGED", 1)
-    one, wild = recipe(nets.small(), nets.DOTPROD), SETTINGS.model_copy(update={"rate": 100.0, "steps": 20})
+    one, wild = (
+        by_gptq(recipe(nets.small(), nets.DOTPROD), nets.images(8)),
+        SETTINGS.model_copy(update={"rate": 100.0, "steps": 20}),
+    )
     far_off = [20 * image for image in nets.images(32)]
     result = finetune(one, far_off, nets.images(32, seed=1), wild)
-    assert (result.weights, result.kept, result.after) == ({}, 0, result.before)
-    assert str(result).startswith("fine-tuning found nothing better than calibration's model in 20 steps (KL ")
+    assert (result.weights, result.kept, result.after) == (one.gptq_weights, 0, result.before)
+    assert str(result).startswith("fine-tuning found nothing better than GPTQ's model in 20 steps (KL ")
 
 
 def test_torch_is_left_as_it_was():
