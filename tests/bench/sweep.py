@@ -48,14 +48,12 @@ NEAREST = "rounding.method=nearest"
 TECHNIQUES = {
     "nearest": [NEAREST],
     "GPTQ": [GPTQ],
-    "equalization": [NEAREST, EQUALIZED],
-    "mixed precision": [NEAREST, MIXED],
-    "all together": [GPTQ, EQUALIZED, MIXED],
+    "GPTQ, equalization": [GPTQ, EQUALIZED],
+    "GPTQ, mixed precision": [GPTQ, MIXED],
 }
-# What is tried on which target. What helps on one with few int8 layers is not tried again where all are int8.
-TARGETS = {
+TARGETS = {  # what is tried on which
     "dotprod": tuple(TECHNIQUES),
-    "winograd": ("nearest", "GPTQ", "mixed precision"),
+    "winograd": ("nearest", "GPTQ", "GPTQ, mixed precision"),
     "ncnn2int8": ("nearest", "GPTQ"),
 }
 WORK = {GPTQ: "round", MIXED: "plan"}  # the stage that does what the parameter asks for
@@ -219,11 +217,11 @@ ABOUT = {
         *(f"- `{name}`: {line}" for name, line in registry.calibrators().items()),
     ],
     "recovery": [
-        "What wins int8's loss back, each alone and together, on all test images: GPTQ (`rounding.method=gptq`; the default but "
-        "with target `ncnn2int8`), cross-layer equalization (`equalize=true`), mixed precision (`mixed_precision.metric=kl`, a budget of "
-        "3e-5 nats, beside weights to the nearest). 256 calibration images. Drop: fp32's top-1 less int8's, with its paired standard error. KL "
-        "divergence: of int8's probabilities from fp32's. Speed-up: int8's frames a "
-        "second over fp32's, one thread, batch 1, 100 runs in turn. Work: what the stages round and plan took.",
+        "What wins int8's loss back, on all test images: weights to the nearest; GPTQ (`rounding.method=gptq`, the default "
+        "but with target `ncnn2int8`); with it cross-layer equalization (`equalize=true`), or mixed precision "
+        "(`mixed_precision.metric=kl`, a budget of 3e-5 nats). 256 calibration images. Drop: fp32's top-1 less int8's, with "
+        "its paired standard error. KL divergence: of int8's probabilities from fp32's. Speed-up: int8's frames a second "
+        "over fp32's, one thread, batch 1, 100 runs in turn. Work: what the stages round and plan took.",
     ],
 }
 
