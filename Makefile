@@ -205,7 +205,7 @@ bench-large: .venv/.ready .venv-bench/.locked  ## The same speeds of ResNet-50 a
 	@$(PY) -m tests.bench.large
 
 bench-best: .venv/.ready git-or-not  ## Compare what make best finds with 40 random settings under the same budgets; hours; MODEL=name
-	@$(RUN) -m dvc repro --quiet convert@resnet18_digits32 convert@mobilenetv2_digits32
+	@$(RUN) -m dvc repro --quiet data/dvc.yaml
 	@$(PY) -m tests.bench.best $(FOR_MODEL)
 
 bench-mmpretrain: .venv/.ready .venv-mmpretrain/.locked  ## Run the same checkpoints in mmpretrain and in Octet, into docs/mmpretrain.md
