@@ -14,8 +14,6 @@ What is finished lies in --folder and is not done again.
 from __future__ import annotations
 
 import argparse
-import itertools
-import random
 import shutil
 import sys
 import tempfile
@@ -28,31 +26,31 @@ from pathlib import Path
 import numpy as np
 
 from octet.best import experiments
-from octet.best.candidates import Budget, Candidate, Space, keeps
+from octet.best.candidates import Budget
 from octet.best.front import choose
-from octet.best.record import Measurement
+from octet.best.record import Measurement, Record
 from octet.best.search import Search, Task
 from octet.best.speed import Stopwatch
-from octet.core import params, registry
+from octet.core import params
 from octet.core.errors import run
 from octet.core.files import read_dataclass, write_json
 from octet.core.folder import ModelFolder, NcnnFiles
 from octet.core.text import table
 from octet.data import preprocess
-from octet.data.images import split_images
+from octet.data.images import Images, split_images
 from octet.ncnn.machine import machine
 from tests.bench.best_copies import SHARED, base, copy, inside, is_there
+from tests.bench.best_random import KERNELS, RECORD, Drawn, draw
 from tests.bench.loop import ROOT
 from tests.bench.pairs import Ratio
 
 BUDGETS = {  # nats: one that the defaults just do not keep, one that they keep, one that lets other kernels in
-    "mobilenetv2_digits32": (2e-5, 4e-5, 8e-5),
-    "resnet18_digits32": (2e-5, 4e-5, 8e-5),
+    "mobilenetv2_digits32": (4e-5, 1e-4, 1.5e-3),
+    "resnet18_digits32": (2.5e-5, 6e-5, 4e-4),
     "resnet18_cifar10_jpeg": (2e-5, 4e-5, 8e-5),
 }
 STEPS = ("search", "random", "duel")
 RIVALS, LOADS = 3, 20  # of the random settings, by different kernels; of both models in a duel
-FOREVER = 24 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -102,33 +100,25 @@ class Bench:
     def random(self, budgets: list[Budget]) -> None:
         """Measures the random settings that are not measured yet."""
         copy(base(self.model, self.folder), self.folder / "random")
-        with self.searched("random") as search:
-            for budget in (None, *budgets):
-                for number, (one, is_mixed) in enumerate(settings(search.space(), self.count), 1):
-                    measured = search.measured()
-                    if budget and not (is_mixed and not keeps(measured[one], budget)):
-                        continue
-                    if (candidate := replace(one, budget=budget)) not in measured:
-                        print(f"{self.model}, {number} of {self.count}: {candidate}", file=sys.stderr, flush=True)
-                        search.measure(candidate)
+        with self.drawn() as drawn:
+            drawn.measure(budgets)
 
     def duel(self, budget: Budget) -> None:
-        """Times what make best chose beside the fastest random settings that keep the budget."""
-        with self.searched(self.file(budget).stem) as search:
-            measured = search.measured()
-            if (chosen := choose(measured, budget).candidate) is None:
-                return
-            scratch = Path(tempfile.mkdtemp())
-            int8 = experiments.fetch(self.model, search.experiment(chosen), chosen.engine, scratch).int8
-        duels = {}
-        with self.searched("random") as others:
-            for rival, result in self.rivals(others, budget).items():
-                if result.kernels == measured[chosen].kernels:
-                    duels[str(rival)] = Ratio(1.0, 0.0)
-                    continue
-                there = experiments.fetch(self.model, others.experiment(rival), rival.engine, scratch / "random")
-                duels[str(rival)] = self.ratio(int8, there.int8, scratch)
-        shutil.rmtree(scratch)
+        """Times what make best chose beside the fastest random settings that keep the budget, one of each kernels."""
+        found = self.found(budget)
+        if (chosen := chosen_of(found, budget)) is None:
+            return
+        with tempfile.TemporaryDirectory() as name, self.drawn() as drawn:
+            scratch = Path(name)
+            with inside(self.file(budget).with_suffix("")):
+                experiment = next(key for key, one in found.items() if one == chosen)
+                int8 = experiments.fetch(self.model, experiment, chosen.candidate.engine, scratch).int8
+            duels: dict[str, Ratio] = {}
+            rivals = {one.kernels: one for one in reversed(drawn.kept(budget))}  # of those alike the fastest
+            for kernels, rival in list(reversed(rivals.items()))[:RIVALS]:
+                files = NcnnFiles.named(KERNELS / kernels, "int8")
+                is_same = kernels == chosen.kernels
+                duels[str(rival.candidate)] = Ratio(1.0, 0.0) if is_same else self.ratio(int8, files, scratch)
         write_json(self.file(budget), asdict(replace(read_dataclass(Row, self.file(budget), ""), duels=duels)))
 
     def ratio(self, chosen: NcnnFiles, rival: NcnnFiles, scratch: Path) -> Ratio:
@@ -138,71 +128,55 @@ class Bench:
         ratios = medians[:, 0] / medians[:, 1]
         return Ratio(float(ratios.mean()), float(ratios.std(ddof=1) / LOADS**0.5))
 
-    def kept(self, search: Search, budget: Budget) -> dict[Candidate, Measurement]:
-        """The random settings that keep a budget, the fastest first."""
-        measured, kept = search.measured(), []
-        for one, is_mixed in settings(search.space(), self.count):
-            candidate = replace(one, budget=budget if is_mixed and not keeps(measured[one], budget) else None)
-            kept += [measured[candidate]] * keeps(measured[candidate], budget)
-        return {one.candidate: one for one in sorted(kept, key=lambda one: -(one.speedup or 0))}
-
-    def rivals(self, search: Search, budget: Budget) -> dict[Candidate, Measurement]:
-        """The fastest of them, one of each kernels."""
-        by_kernels: dict[str, Measurement] = {}
-        for result in self.kept(search, budget).values():
-            by_kernels.setdefault(result.kernels, result)
-        return {one.candidate: one for one in itertools.islice(by_kernels.values(), RIVALS)}
+    def found(self, budget: Budget) -> dict[str, Measurement]:
+        """What make best measured, by the experiment."""
+        record = Record.load(self.file(budget).with_suffix("") / "reports" / self.model / "best.json")
+        speedups = next(iter(record.speedups.values()), {})
+        return {name: replace(one, speedup=speedups.get(one.kernels)) for name, one in record.measurements.items()}
 
     @contextmanager
-    def searched(self, name: str) -> Iterator[Search]:
-        """The search of a copy, which is the current folder for as long."""
-        with inside(self.folder / name), tempfile.TemporaryDirectory() as scratch:
-            entry = params.model(params.load(), self.model)
-            steps = preprocess.load(ModelFolder(self.model).preprocess)
-            images = split_images(entry.data, "train", steps, self.n_images, "--images")
-            task = Task(self.model, entry, Budget("kl", 1.0), FOREVER, images)
-            yield Search(task, Path(scratch), Path("reports") / self.model / "best.json")
+    def drawn(self) -> Iterator[Drawn]:
+        """The random settings, whose copy is the current folder for as long."""
+        with inside(self.folder / "random"), tempfile.TemporaryDirectory() as name:
+            entry, scratch = params.model(params.load(), self.model), Path(name)
+            space = Search(Task(self.model, entry, Budget("kl", 1.0), 0.0, self.images(entry)), scratch, RECORD).space()
+            stopwatch = Stopwatch(ModelFolder(self.model), None, scratch)
+            yield Drawn(self.model, self.images(entry), stopwatch, draw(space, self.count))
+
+    def images(self, entry: params.Model) -> Images:
+        """The hold-out images."""
+        steps = preprocess.load(ModelFolder(self.model).preprocess)
+        return split_images(entry.data, "train", steps, self.n_images, "--images")
 
     def cells(self, budget: Budget) -> list[str]:
         """The row in words."""
         row = read_dataclass(Row, self.file(budget), "")
-        with self.searched(self.file(budget).stem) as search:
-            measured = search.measured()
-            chosen = choose(measured, budget).candidate
-        with self.searched("random") as others:
-            kept = self.kept(others, budget)
+        found = self.found(budget)
+        with self.drawn() as drawn:
+            kept = drawn.kept(budget)
         return [
             self.model,
             f"{1e5 * budget.most:g}",
-            *_cells(chosen, measured),
+            *_cells(chosen_of(found, budget)),
             f"{row.seconds:.0f} s",
-            str(len(measured)),
-            *_cells(next(iter(kept), None), kept),
+            str(len(found)),
+            *_cells(kept[0] if kept else None),
             f"{len(kept)} of {self.count}",
             "<br>".join(f"{rival}: {ratio}" for rival, ratio in row.duels.items()),
         ]
 
 
-def settings(space: Space, count: int) -> list[tuple[Candidate, bool]]:
-    """Different random settings and whether mixed precision is among them, the same in every run."""
-    every = [
-        (Candidate(*values), is_mixed)
-        for *values, is_mixed in itertools.product(
-            space.targets, ("mse", *space.methods), ("absmax", "mse"), ("nearest", "gptq"), (False, True), (False, True)
-        )
-    ]
-    fitting = [pair for pair in every if not (pair[0].equalize and _equalize_is_not_for(pair[0].method))]
-    return random.Random(0).sample(fitting, min(count, len(fitting)))
+def chosen_of(found: dict[str, Measurement], budget: Budget) -> Measurement | None:
+    """What make best chose of what it measured; None: nothing keeps the budget."""
+    measured = {one.candidate: one for one in found.values()}
+    chosen = choose(measured, budget).candidate
+    return measured[chosen] if chosen else None
 
 
-def _equalize_is_not_for(method: str) -> bool:
-    return "equalize" in registry.calibrator_needs(method).not_with
-
-
-def _cells(one: Candidate | None, measured: dict[Candidate, Measurement]) -> list[str]:
+def _cells(one: Measurement | None) -> list[str]:
     if one is None:
         return ["none", "", ""]
-    return [str(one), f"{measured[one].speedup:.3f}", f"{1e5 * measured[one].upper('kl'):.2f}"]
+    return [str(one.candidate), f"{one.speedup:.3f}", f"{1e5 * one.upper('kl'):.2f}"]
 
 
 def main() -> None:

@@ -1,0 +1,114 @@
+"""Random settings of what make best searches, measured by the stages themselves: the same files as by DVC, in less time."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from octet.best.candidates import Budget, Candidate, Space, keeps
+from octet.best.judge import judge
+from octet.best.record import Measurement, Record
+from octet.best.speed import Stopwatch
+from octet.core import registry
+from octet.core.folder import ModelFolder, NcnnFiles
+from octet.data.images import Images
+from octet.project import entries
+
+RECORD = Path("random.json")
+KERNELS = Path("kernels")  # a folder with int8 files of each
+Setting = tuple[Candidate, bool]  # without mixed precision, and whether mixed precision belongs to it
+_ALL = ("settings", "calibrate", "round", "plan", "quantize", "evaluate")
+
+
+def draw(space: Space, count: int) -> list[Setting]:
+    """Different random settings, the same in every run."""
+    every = [
+        (Candidate(*values), is_mixed)
+        for *values, is_mixed in itertools.product(
+            space.targets, ("mse", *space.methods), ("absmax", "mse"), ("nearest", "gptq"), (False, True), (False, True)
+        )
+    ]
+    fitting = [pair for pair in every if not (pair[0].equalize and _equalize_is_not_for(pair[0].method))]
+    return random.Random(0).sample(fitting, min(count, len(fitting)))
+
+
+def _equalize_is_not_for(method: str) -> bool:
+    return "equalize" in registry.calibrator_needs(method).not_with
+
+
+@dataclass
+class Drawn:
+    """The random settings of a model, in a copy of the project, which has to be the current folder.
+
+    Args:
+        model: The model's name.
+        images: The hold-out images that judge them.
+        stopwatch: Times them.
+        settings: They themselves.
+        record: What was measured.
+    """
+
+    model: str
+    images: Images
+    stopwatch: Stopwatch
+    settings: Sequence[Setting]
+    record: Record = field(default_factory=lambda: Record.load(RECORD))
+    _calibrated: Candidate | None = None
+
+    def measure(self, budgets: Sequence[Budget]) -> None:
+        """Measures what is not measured yet."""
+        for number, (one, is_mixed) in enumerate(self.settings, 1):
+            for budget in (None, *budgets):
+                if budget and not (is_mixed and not keeps(self.measured()[one], budget)):
+                    continue
+                candidate = replace(one, budget=budget)
+                if candidate not in self.measured():
+                    print(f"{self.model}, {number} of {len(self.settings)}: {candidate}", file=sys.stderr, flush=True)
+                    self.record.measurements[str(candidate)] = self._measure(candidate)
+                    self.record.save(RECORD)
+
+    def measured(self) -> dict[Candidate, Measurement]:
+        """All that was measured."""
+        return self.record.on(self.stopwatch.place, str)
+
+    def kept(self, budget: Budget) -> list[Measurement]:
+        """The settings that keep a budget, the fastest first. Where one does without mixed precision, no layer stays in fp32."""
+        measured, kept = self.measured(), []
+        for one, is_mixed in self.settings:
+            candidate = replace(one, budget=budget if is_mixed and not keeps(measured[one], budget) else None)
+            kept += [measured[candidate]] * keeps(measured[candidate], budget)
+        return sorted(kept, key=lambda one: -(one.speedup or 0))
+
+    def _measure(self, candidate: Candidate) -> Measurement:
+        limit = {"evaluate": {"split": "train", "limit": len(self.images)}}
+        entries.set_settings(self.model, candidate.settings(len(self.images)) | limit)
+        there, stages = ModelFolder(self.model), _ALL
+        if candidate.budget and self._calibrated == replace(candidate, budget=None):
+            stages = tuple(stage for stage in _ALL if stage not in ("calibrate", "round"))
+        if not there.predictions("fp32").is_file():
+            self._run("evaluate", "--precision", "fp32")
+        for stage in stages:
+            if failure := self._run(stage, *(["--precision", "int8"] if stage == "evaluate" else [])):
+                return Measurement(candidate, failure=failure)
+        self._calibrated = replace(candidate, budget=None)
+        judged = judge(there, "ncnn", self.images)
+        speedups = self.record.speedups.setdefault(self.stopwatch.place, {})
+        if judged.kernels not in speedups:
+            files = NcnnFiles.named(KERNELS / judged.kernels, "int8")
+            files.param.parent.mkdir(parents=True, exist_ok=True)
+            for source, target in zip(there.int8, files, strict=True):
+                shutil.copy(source, target)
+            speedups[judged.kernels] = self.stopwatch.speedup(files)
+        return Measurement(candidate, judged.loss, judged.kernels, judged.n_int8)
+
+    def _run(self, stage: str, *arguments: str) -> str:
+        """Runs a stage; why it failed, or nothing."""
+        command = ["stages/python", "-m", f"stages.{stage}", "--model", self.model, *arguments]
+        ran = subprocess.run(command, capture_output=True, text=True)
+        return ran.stderr[-1000:] or "failed" if ran.returncode else ""
