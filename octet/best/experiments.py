@@ -1,4 +1,4 @@
-"""A candidate as a DVC experiment: `dvc exp run` in a copy of the project that DVC makes, so that nothing here changes.
+"""A candidate as a DVC experiment: `dvc exp run` in a copy of the project, so that nothing here changes.
 
 `dvc exp show` lists it, `dvc exp apply NAME` brings it here. Its accuracy is of hold-out images (evaluate.split=train).
 """
@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from octet.best.project_copy import ProjectCopy
 from octet.core.errors import OctetError
-from octet.core.files import write_bytes
 from octet.core.folder import ModelFolder
 from octet.core.params import FILE, Model
 from octet.core.text import printable
@@ -23,6 +23,7 @@ from octet.project.track import untracked_files
 
 STAGES = ("evaluate_fp32", "evaluate_int8")  # with all that they need
 ENGINE_STAGES = ("evaluate_engines",)
+_DVC = Path(__file__).with_name("run_dvc.py")
 _END_S = 10  # for a DVC that is told to stop
 
 
@@ -63,11 +64,18 @@ def check_git(name: str, entry: Model) -> None:
 
 
 def run(
-    name: str, settings: Mapping[str, Any], stages: Sequence[str], label: str, copied: Sequence[Path], seconds: float
-) -> None:
+    copy: ProjectCopy,
+    name: str,
+    settings: Mapping[str, Any],
+    stages: Sequence[str],
+    label: str,
+    copied: Sequence[Path],
+    seconds: float,
+) -> ModelFolder | None:
     """Runs an experiment, unless there is one of that name.
 
     Args:
+        copy: Where it runs.
         name: The model's.
         settings: Its settings, as an entry of params.yaml has them.
         stages: The stages that it needs, and all before them.
@@ -75,31 +83,24 @@ def run(
         copied: Files that git does not have and the experiment needs.
         seconds: How long it may take.
 
+    Returns:
+        The model's files, until the next experiment runs in this copy; None: there is such an experiment.
+
     Raises:
         OutOfTime: It took longer, and was ended.
         Failed: A stage ended with an error.
     """
-    if _revision(label):
-        return
-    changed = _changed_files()
-    words = ["exp", "run", "--temp", "--quiet", "--name", label]
+    if _reference(label):
+        return None
+    words = ["exp", "run", "--quiet", "--name", label]
     words += [word for key, value in _flat(settings) for word in ("-S", f"++models.{name}.{key}={value}")]
-    words += [word for path in copied for word in ("-C", str(path))]
-    command = [sys.executable, "-m", "dvc", *words, *(f"{stage}@{name}" for stage in stages)]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True
-    )
-    try:
-        output, _ = process.communicate(timeout=max(seconds, 0.1))
-    except subprocess.TimeoutExpired:
-        raise OutOfTime from None
-    finally:
-        if _end(process):  # DVC takes changes out of the folder for a moment, to carry them into its copy
-            for path, content in changed.items():
-                if not path.is_file() or path.read_bytes() != content:
-                    write_bytes(path, content)
-    if process.returncode or not _revision(label):
+    command = [sys.executable, str(_DVC), *words, *(f"{stage}@{name}" for stage in stages)]
+    with copy.renewed(copied):
+        output = _output(command, copy.folder, seconds)
+    if not (reference := _reference(label, copy.folder)):
         raise Failed(_reason(output))
+    copy.hand_over(reference)
+    return ModelFolder(name, copy.folder)
 
 
 def fetch(name: str, label: str, engine: str, folder: Path) -> ModelFolder:
@@ -113,7 +114,7 @@ def fetch(name: str, label: str, engine: str, folder: Path) -> ModelFolder:
     """
     from dvc.api import DVCFileSystem
 
-    experiment = DVCFileSystem(rev=_revision(label))
+    experiment = DVCFileSystem(rev=git("rev-parse", _reference(label)).text.strip())
     there = ModelFolder(name, folder)
     files = [*there.int8, there.table, there.predictions("int8")]
     if engine != "ncnn":
@@ -134,10 +135,10 @@ def _flat(settings: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, 
             yield f"{before}{key}", words.lower() if isinstance(value, bool) else words
 
 
-def _revision(label: str) -> str:
-    """The newest commit of the experiment of that name; empty: there is none."""
-    refs = git("for-each-ref", "--format=%(objectname) %(refname)", "refs/exps").text.splitlines()
-    return next((line.split()[0] for line in refs if line.rpartition("/")[2] == label), "")
+def _reference(label: str, folder: Path = Path()) -> str:
+    """The git reference of the newest experiment of that name; empty: there is none."""
+    names = git("-C", str(folder), "for-each-ref", "--format=%(refname)", "refs/exps").text.splitlines()
+    return next((name for name in names if name.rpartition("/")[2] == label), "")
 
 
 def _reason(output: str) -> str:
@@ -148,16 +149,27 @@ def _reason(output: str) -> str:
     return printable((own or errors or lines or [f"see 'dvc exp run' with {FILE}"])[-1], 600)
 
 
-def _changed_files() -> dict[Path, bytes]:
-    """The files that are other than in the last commit, with what is in them."""
-    names = git("diff", "--name-only", "--relative", "-z", "HEAD").text.split("\0")
-    return {path: path.read_bytes() for name in names if name and (path := Path(name)).is_file()}
+def _output(command: Sequence[str], folder: Path, seconds: float) -> str:
+    """What a command prints; it and what it started are ended where it takes longer than that, or Octet is ended."""
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+    try:
+        return process.communicate(timeout=max(seconds, 0.1))[0]
+    except subprocess.TimeoutExpired:
+        raise OutOfTime from None
+    finally:
+        _end(process)
 
 
-def _end(process: subprocess.Popen[str]) -> bool:
-    """Ends DVC and the stage that it runs, which a killed DVC would leave running; False: it had ended by itself."""
-    if process.poll() is not None:
-        return False
+def _end(process: subprocess.Popen[str]) -> None:
+    """Ends DVC and the stage that it runs, which a killed DVC would leave running."""
     for number in (signal.SIGINT, signal.SIGKILL):
         if process.poll() is not None:
             break
@@ -166,4 +178,3 @@ def _end(process: subprocess.Popen[str]) -> bool:
             process.wait(_END_S)
         except (ProcessLookupError, subprocess.TimeoutExpired):
             continue
-    return True

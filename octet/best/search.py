@@ -14,6 +14,7 @@ from octet.best.candidates import Budget, Candidate, Space, fastest, next_candid
 from octet.best.experiments import Failed, OutOfTime
 from octet.best.inputs import digest
 from octet.best.judge import judge
+from octet.best.project_copy import ProjectCopy
 from octet.best.record import Measurement, Record
 from octet.best.speed import Stopwatch
 from octet.best.tuning import fitting_targets, tuned_profile
@@ -77,6 +78,7 @@ class Search:
         self._inputs = digest(self._folder, task.entry, len(task.images))
         self._record = Record.load(path)
         self._stopwatch = Stopwatch(self._folder, task.device, scratch)
+        self._copy: ProjectCopy | None = None
 
     @property
     def place(self) -> str:
@@ -84,8 +86,10 @@ class Search:
         return self._stopwatch.place
 
     def close(self) -> None:
-        """Leaves nothing on a device."""
+        """Leaves nothing behind, here or on a device."""
         self._stopwatch.close()
+        if self._copy:
+            self._copy.remove()
 
     def measured(self) -> dict[Candidate, Measurement]:
         """All that was measured with these inputs, here."""
@@ -155,15 +159,15 @@ class Search:
         name = self.experiment(candidate)
         profile = FOLDER / f"{candidate.target}.yaml"
         copied = [profile] if profile.is_file() and not is_tracked(profile) else []
+        self._copy = self._copy or ProjectCopy()
+        settings, stages = self._settings(candidate), _stages(candidate)
         try:
-            experiments.run(
-                self.task.model, self._settings(candidate), _stages(candidate), name, copied, self._left_s()
-            )
+            there = experiments.run(self._copy, self.task.model, settings, stages, name, copied, self._left_s())
         except Failed as failed:
             self._record.measurements[name] = Measurement(candidate, failure=str(failed))
             self._record.save(self._path)
             return None
-        there = experiments.fetch(self.task.model, name, candidate.engine, self._scratch)
+        there = there or experiments.fetch(self.task.model, name, candidate.engine, self._scratch)
         judged = judge(there, candidate.engine, self.task.images)
         speedups = self._record.speedups.setdefault(self.place, {})
         if judged.kernels not in speedups:

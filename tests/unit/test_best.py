@@ -1,5 +1,7 @@
 """make best: the order of candidates, what is chosen of them, and what a search that goes on remembers."""
 
+import subprocess
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from octet.best.experiments import check_git
 from octet.best.front import choose, front, front_table
 from octet.best.loss import Loss
 from octet.best.plot import write
+from octet.best.project_copy import ProjectCopy
 from octet.best.record import Measurement, Record
 from octet.best.search import Search, Task
 from octet.best.speed import kernels
@@ -309,21 +312,99 @@ def test_the_reason_of_a_failure_is_the_stage_s_own():
     assert experiments._reason("ERROR: no such stage\n") == "ERROR: no such stage"
 
 
+COMMIT = ("-c", "user.name=t", "-c", "user.email=t@t.invalid", "commit", "-qam", "all")
+
+
 def test_an_experiment_that_is_ended_leaves_changed_files_as_they_were(project, monkeypatch):
     """With a DVC that takes params.yaml away and does not come to its end."""
     experiments.git("init", "-q")
-    experiments.git("add", "params.yaml")
-    experiments.git("-c", "user.name=t", "-c", "user.email=t@t.invalid", "commit", "-qm", "all")
-    Path("params.yaml").write_text(mine := Path("params.yaml").read_text() + "# mine\n")
+    subprocess.run([sys.executable, "-m", "dvc", "init", "--quiet"], check=True)
     Path("dvc").mkdir()
     Path("dvc/__init__.py").touch()
     Path("dvc/__main__.py").write_text(
         "import time, os\nos.rename('params.yaml', 'away')\nprint('x', flush=True)\ntime.sleep(60)\n"
     )
+    experiments.git("add", ".")
+    experiments.git(*COMMIT)
+    Path("params.yaml").write_text(mine := Path("params.yaml").read_text() + "# mine\n")
+    copy = ProjectCopy()
     with pytest.raises(experiments.OutOfTime):
-        experiments.run("net", {}, experiments.STAGES, "label", [], seconds=2)
-    assert Path("away").read_text() == mine
+        experiments.run(copy, "net", {}, experiments.STAGES, "label", [], seconds=3)
+    assert (copy.folder / "away").read_text() == mine
     assert Path("params.yaml").read_text() == mine
+    copy.remove()
+    assert not copy.folder.exists()
+    assert experiments.git("status", "--short").text == " M params.yaml\n"
+
+
+PIPELINE = """
+stages:
+  evaluate_int8:
+    foreach: ${models}
+    do:
+      cmd: python judge.py
+      params:
+        - models.${key}
+      deps: [judge.py, images, profiles]
+      outs:
+        - models/${key}/result
+"""
+JUDGE = """
+import os, sys
+target = open('params.yaml').read().split('target: ')[1].split()[0]
+if target == 'bad':
+    sys.exit('error: bad cannot be had')
+os.makedirs('models/net', exist_ok=True)
+open('models/net/result', 'w').write(f"{target} {open('images').read()} {sorted(os.listdir('profiles'))}")
+"""
+
+
+def test_experiments_run_in_one_copy_with_what_is_changed_and_are_handed_over(tmp_path, monkeypatch):
+    """With the project in a folder of git's work tree, a file that git does not have, and one that fails."""
+    (tmp_path / "project" / "profiles").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "project")
+    experiments.git("init", "-q", "..")
+    subprocess.run([sys.executable, "-m", "dvc", "init", "--quiet", "--subdir"], check=True)
+    contents = {
+        "dvc.yaml": PIPELINE,
+        "judge.py": JUDGE,
+        "images": "1",
+        "profiles/a": "",
+        "gone": "",
+        ".gitignore": "/models",
+    }
+    for name, content in contents.items():
+        Path(name).write_text(content)
+    Path("params.yaml").write_text("models:\n  net:\n    target: dotprod\n")
+    experiments.git("add", ".")
+    experiments.git(*COMMIT)
+    Path("images").write_text("2")
+    Path("gone").unlink()
+    Path("profiles/b").touch()
+    before = experiments.git("status", "--short").text
+    copy = ProjectCopy()
+
+    def result(target: str, *copied: str) -> str:
+        given = ({"target": target}, ["evaluate_int8"], f"best-{target}", list(map(Path, copied)))
+        there = experiments.run(copy, "net", *given, seconds=60)
+        return (there.root / "models/net/result").read_text() if there else "is there"
+
+    assert result("one") == "one 2 ['a']"
+    assert result("two", "profiles/b") == "two 2 ['a', 'b']"
+    assert result("three") == "three 2 ['a']"
+    assert result("one") == "is there"
+    with pytest.raises(experiments.Failed, match="^bad cannot be had$"):
+        result("bad")
+    assert result("four") == "four 2 ['a']"
+    copy.remove()
+    assert experiments.git("status", "--short").text == before
+    listed = experiments.git("for-each-ref", "--format=%(refname)", "refs/exps").text.split()
+    assert [name.rpartition("/")[2] for name in listed] == ["best-four", "best-one", "best-three", "best-two"]
+    assert {name.split("/")[2] + name.split("/")[3] for name in listed} == {
+        experiments.git("rev-parse", "HEAD").text.strip()
+    }
+    tree = experiments.git("ls-tree", "--name-only", listed[0]).text.split()
+    assert "gone" not in tree
 
 
 def test_what_experiments_need_of_git(project, monkeypatch):
@@ -335,9 +416,8 @@ def test_what_experiments_need_of_git(project, monkeypatch):
     experiments.git("init", "-q")
     with pytest.raises(OctetError, match="make best: no commit"):
         check_git("net", project)
-    commit = ("-c", "user.name=t", "-c", "user.email=t@t.invalid", "commit", "-qam", "all")
     experiments.git("add", "params.yaml")
-    experiments.git(*commit)
+    experiments.git(*COMMIT)
     with pytest.raises(OctetError, match="make track MODEL=net"):
         check_git("net", project.model_copy(update={"data": "data/mine", "checkpoint": "mine.pth"}))
 
