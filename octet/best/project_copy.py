@@ -30,7 +30,8 @@ class ProjectCopy:
 
     def __init__(self) -> None:
         top, head = _git("rev-parse", "--show-toplevel"), _git("rev-parse", "HEAD")
-        self._state = _git("stash", "create") or head  # a commit, on no branch, with what is changed
+        is_changed = _git("diff", "--name-only", "HEAD") != ""  # else git stash fails
+        self._state = _git("stash", "create") if is_changed else head  # a commit on no branch
         _TEMPORARY.mkdir(exist_ok=True)
         self._top = Path(tempfile.mkdtemp(prefix="octet-best-", dir=_TEMPORARY)).resolve()
         self.folder = self._top / _git("rev-parse", "--show-prefix")

@@ -378,6 +378,7 @@ def test_experiments_run_in_one_copy_with_what_is_changed_and_are_handed_over(tm
     Path("params.yaml").write_text("models:\n  net:\n    target: dotprod\n")
     experiments.git("add", ".")
     experiments.git(*COMMIT)
+    ProjectCopy().remove()  # of what is as in the commit
     Path("images").write_text("2")
     Path("gone").unlink()
     Path("profiles/b").touch()
