@@ -29,8 +29,8 @@ _ALL = ("settings", "calibrate", "round", "plan", "quantize", "evaluate")
 def draw(space: Space, count: int) -> list[Setting]:
     """Different random settings, the same in every run."""
     every = [
-        (Candidate(*values), is_mixed)
-        for *values, is_mixed in itertools.product(
+        (Candidate(target, method, weights, rounding, equalize), is_mixed)
+        for target, method, weights, rounding, equalize, is_mixed in itertools.product(
             space.targets, ("mse", *space.methods), ("absmax", "mse"), ("nearest", "gptq"), (False, True), (False, True)
         )
     ]
@@ -62,9 +62,9 @@ class Drawn:
     _calibrated: Candidate | None = None
 
     def measure(self, budgets: Sequence[Budget]) -> None:
-        """Measures what is not measured yet."""
+        """Measures what is not measured yet. A budget that mixed precision cannot keep it cannot keep where it is less, either."""
         for number, (one, is_mixed) in enumerate(self.settings, 1):
-            for budget in (None, *budgets):
+            for budget in (None, *sorted(budgets, key=lambda budget: -budget.most)):
                 if budget and not (is_mixed and not keeps(self.measured()[one], budget)):
                     continue
                 candidate = replace(one, budget=budget)
@@ -72,6 +72,8 @@ class Drawn:
                     print(f"{self.model}, {number} of {len(self.settings)}: {candidate}", file=sys.stderr, flush=True)
                     self.record.measurements[str(candidate)] = self._measure(candidate)
                     self.record.save(RECORD)
+                if self.measured()[candidate].failure:
+                    break
 
     def measured(self) -> dict[Candidate, Measurement]:
         """All that was measured."""
@@ -79,18 +81,21 @@ class Drawn:
 
     def kept(self, budget: Budget) -> list[Measurement]:
         """The settings that keep a budget, the fastest first. Where one does without mixed precision, no layer stays in fp32."""
-        measured, kept = self.measured(), []
+        measured = self.measured()
+        kept: list[Measurement] = []
         for one, is_mixed in self.settings:
             candidate = replace(one, budget=budget if is_mixed and not keeps(measured[one], budget) else None)
-            kept += [measured[candidate]] * keeps(measured[candidate], budget)
+            if candidate in measured and keeps(measured[candidate], budget):
+                kept.append(measured[candidate])
         return sorted(kept, key=lambda one: -(one.speedup or 0))
 
     def _measure(self, candidate: Candidate) -> Measurement:
         limit = {"evaluate": {"split": "train", "limit": len(self.images)}}
         entries.set_settings(self.model, candidate.settings(len(self.images)) | limit)
-        there, stages = ModelFolder(self.model), _ALL
+        there = ModelFolder(self.model)
+        stages: Sequence[str] = _ALL
         if candidate.budget and self._calibrated == replace(candidate, budget=None):
-            stages = tuple(stage for stage in _ALL if stage not in ("calibrate", "round"))
+            stages = [stage for stage in _ALL if stage not in ("calibrate", "round")]
         if not there.predictions("fp32").is_file():
             self._run("evaluate", "--precision", "fp32")
         for stage in stages:
