@@ -4,9 +4,10 @@ ncnn's integers go from -127 to 127 around 0, or, where the target has zero poin
 model means there:
 
 - int8 around 0 (zero point 0), or uint8 around 128: the same steps; -128 becomes -127.
-- never negative (uint8 from 0, int8 from -128): the same steps where there is a zero point, and 254 of 255; else the same range
-  in 127 steps.
-- any other zero point (HardSwish, SiLU): the larger side's range in 127 steps.
+- never negative (uint8 from 0, int8 from -128): the same steps where there is a zero point, and 254 of 255.
+- where ncnn has more steps than the file (half of a grid around 0, and a zero point): the same range, in finer ones.
+- where ncnn's would be coarser by more than a quarter (all 8 bits on one side of 0, and no zero point; HardSwish, SiLU): not
+  taken. A calibrator, which may cut off what is rare, loses less there than the same range in 127 steps.
 - weights around 0: the same integers. Not where the kernel takes 6 bits (Winograd): these stay as calibrated.
 """
 
@@ -30,6 +31,8 @@ from octet.graph.targets import Target
 from octet.graph.zero_points import LEVELS
 from octet.ncnn.layer import Layer
 from octet.ncnn.table import Table
+
+_COARSER = 1.25  # times the trained steps, at most
 
 
 def trained_scales(job: Job) -> dict[str, TrainedScales]:
@@ -63,18 +66,13 @@ def take(job: Job, trained: Mapping[str, TrainedScales], calibrated: Table) -> T
         trained: By layer, the scales that the model was trained with.
         calibrated: The scales of all layers.
     """
-    layers = {layer.name: layer for layer in quantizable(job.net.layers)}
-    origin, with_zero_point = origins(job.net), asymmetric_blobs(job.net, job.target)
-    grids = {origin[layers[name].inputs[0]]: one.input for name, one in trained.items() if one.input}
     inputs, weights = dict(calibrated.inputs), dict(calibrated.weights)
-    for name, layer in layers.items():
-        blob = origin[layer.inputs[0]]  # what one layer reads with a scale, all read with it
-        if (grid := grids.get(blob)) is not None:
-            inputs[name] = np.float32(127 / _threshold(grid, blob in with_zero_point))
-        one = trained.get(name)
+    inputs |= {name: np.float32(127 / threshold) for name, threshold in _thresholds(job, trained).items()}
+    for layer in quantizable(job.net.layers):
+        one = trained.get(layer.name)
         if one and one.weights and _fits(one, layer, job.target):
             steps = np.array(one.weights, np.float32)
-            weights[name] = np.broadcast_to(np.float32(1) / steps, (weight_scale_count(layer),)).copy()
+            weights[layer.name] = np.broadcast_to(np.float32(1) / steps, (weight_scale_count(layer),)).copy()
     return replace(calibrated, inputs=inputs, weights=weights)
 
 
@@ -83,21 +81,33 @@ def trained_remark(job: Job, trained: Mapping[str, TrainedScales]) -> list[str]:
     if not trained:
         return []
     names = [layer.name for layer in quantizable(job.net.layers)]
-    of_inputs = [name for name in names if name in trained and trained[name].input]
+    of_inputs = _thresholds(job, trained)
     others = [name for name in names if name not in of_inputs]
     rest = f"; calibrated: {', '.join(others)}" if others else ""
     return [f"scales that the model was trained with: of what {len(of_inputs)} of {len(names)} layers read{rest}"]
 
 
-def _threshold(grid: Grid, has_zero_point: bool) -> float:
-    """The largest magnitude that ncnn's integers reach, so that its steps are the grid's, or, where that cannot be, its range."""
-    low, high = grid.range
-    if low == 0:
-        levels = LEVELS if has_zero_point else 127
-        return levels * grid.scale if levels <= grid.high - grid.zero_point <= levels + 1 else high
-    if abs(low + high) <= grid.scale:
-        return min(-low, high)
-    return max(-low, high)
+def _thresholds(job: Job, trained: Mapping[str, TrainedScales]) -> dict[str, float]:
+    """By layer, the threshold of what it reads, where the trained one is taken."""
+    layers = {layer.name: layer for layer in quantizable(job.net.layers)}
+    origin, with_zero_point = origins(job.net), asymmetric_blobs(job.net, job.target)
+    grids = {origin[layers[name].inputs[0]]: one.input for name, one in trained.items() if one.input}
+    result = {}
+    for name, layer in layers.items():
+        blob = origin[layer.inputs[0]]  # what one layer reads with a scale, all read with it
+        threshold = _threshold(grids[blob], blob in with_zero_point) if blob in grids else None
+        if threshold is not None:
+            result[name] = threshold
+    return result
+
+
+def _threshold(grid: Grid, has_zero_point: bool) -> float | None:
+    """The largest magnitude that ncnn's integers reach: so that its steps are the grid's, or finer; None where they cannot be."""
+    levels = LEVELS if has_zero_point else 127
+    count = max(grid.high - grid.zero_point, grid.zero_point - grid.low)
+    if count > _COARSER * levels:
+        return None
+    return (levels if levels <= count <= levels + 1 else count) * grid.scale
 
 
 def _fits(one: TrainedScales, layer: Layer, target: Target) -> bool:

@@ -61,16 +61,17 @@ def integers_of(node: Any, tensor: str, constants: Mapping[str, Array], path: st
             f"{path}: {node.op_type} {printable(node.name)!r} has no constant scale and zero point, or blocks of them; "
             "Octet takes scales over that are one for a tensor or one for a channel"
         )
-    zero = np.array(0, np.uint8) if zero is None else zero
+    zero, axis = np.array(0, np.uint8) if zero is None else zero, int(of.get("axis", 1))
     if zero.dtype == np.int32 and node.op_type == "QuantizeLinear" and not zero.any():
-        zero = zero.astype(np.int8)  # MMRazor's for TensorRT: torch's zero points as they are
+        # MMRazor's for TensorRT, in opset 11: torch's zero points as they are, and no axis, which is the weight's first
+        zero, axis = zero.astype(np.int8), int(of.get("axis", 0))
     ends = np.iinfo(zero.dtype) if zero.dtype.kind in "iu" else None
     if ends is None or not np.isfinite(scale).all() or not (scale > 0).all():
         raise OctetError(
             f"{path}: {node.op_type} {printable(node.name)!r}: expected integers and scales above 0; export the model again"
         )
     low, high = int(ends.min), int(ends.max)
-    return Quantized(tensor, scale.astype(np.float32), zero.astype(np.int64), low, high, int(of.get("axis", 1)))
+    return Quantized(tensor, scale.astype(np.float32), zero.astype(np.int64), low, high, axis)
 
 
 def along(values: Array, axis: int, ndim: int) -> Array:

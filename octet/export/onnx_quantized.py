@@ -22,7 +22,7 @@ from octet.export.onnx_affine import affines
 from octet.export.onnx_constants import PAIR, Array, constants, with_constants
 from octet.export.onnx_fake_quantize import fake_quantized, is_fake_quantize
 from octet.export.onnx_integers import Quantized, Steps, along, cast_to, integers_of
-from octet.export.onnx_opset import Model
+from octet.export.onnx_opset import Model, opset
 
 _LAYERS = ("Conv", "Gemm", "MatMul")
 _NEVER_NEGATIVE = ("Relu", "Sigmoid", "HardSigmoid", "Softmax")
@@ -40,6 +40,7 @@ _MOVING = (
 # What they give is never negative where what they read is not: the first of it, or all of it.
 _ONE = (*_MOVING, "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "ReduceMean")
 _SEVERAL = ("Concat", "Add", "Mul")
+_CLIP = 11  # the opset from which on Clip reads its limits
 _LARGEST = 128  # of an integer of 8 bits
 
 
@@ -57,6 +58,10 @@ class _Reader:
     positive: set[str] = field(default_factory=set)  # tensors that are never negative
     nodes: list[Any] = field(default_factory=list)
     layers: list[tuple[Any, str]] = field(default_factory=list)  # and what they read in the file
+    tops: dict[str, set[float]] = field(
+        default_factory=dict
+    )  # what pairs behind a tensor that is never negative cut off above
+    plain: set[str] = field(default_factory=set)  # what is read without a pair
 
     def node(self, node: Any) -> None:
         """Takes in one node."""
@@ -111,6 +116,8 @@ class _Reader:
         self.grids[output] = own
         if low == of_0 and grid.tensor not in self.positive:
             self.renamed[output] = self._activation(grid.tensor, own)
+        if low == of_0:
+            self.tops.setdefault(self.renamed[output], set()).add(own.range[1])
 
     def _activation(self, tensor: str, grid: Grid) -> str:
         """A ReLU or ReLU6 behind a tensor, in the place of the pair that cuts off what is negative."""
@@ -148,6 +155,7 @@ class _Reader:
             self._transpose(node, read[0])
             return
         self.nodes.append(new)
+        self.plain.update(read)
         if node.op_type in _LAYERS and len(read) > 1 and read[1] in self.floats:
             self.layers.append((new, read[0]))
         if node.op_type in (*_MOVING, "Relu") and (grid := self.grids.get(read[0])):
@@ -172,6 +180,24 @@ class _Reader:
             return least is not None and float(least) >= 0
         tensors = sources[:1] if node.op_type in _ONE else sources
         return node.op_type in _NEVER_NEGATIVE or (node.op_type in (*_ONE, *_SEVERAL) and set(tensors) <= self.positive)
+
+    def saturate(self, ends: set[str]) -> None:
+        """A ReLU, also one with an upper limit, ends where all do that read it. ends: the tensors that the network gives."""
+        for node in self.nodes:
+            tops = self.tops.get(node.output[0], set())
+            if node.op_type not in ("Relu", "Clip") or len(tops) != 1 or node.output[0] in self.plain | ends:
+                continue
+            (top,) = tops
+            known = ChainMap(self.floats, self.constants)
+            if node.op_type == "Clip" and (
+                len(node.input) < 3 or not float(known.get(node.input[2], np.float32(0))) > top
+            ):
+                continue
+            names = [f"{node.output[0]}/octet_{end}" for end in ("low", "high")]
+            self.floats |= dict(zip(names, (np.float32(0), np.float32(top)), strict=True))
+            node.op_type = "Clip"
+            del node.input[1:]
+            node.input.extend(names)
 
     def take_in(self, ends: set[str]) -> None:
         """What multiplies and adds one number a channel behind a convolution becomes part of it. ends: what the network gives."""
@@ -226,7 +252,10 @@ def underneath(model: Model, path: str) -> tuple[Model, list[TrainedScales]]:
             for node in model.graph.node:
                 reader.node(node)
             ends = {value.name for value in model.graph.output}
-            reader.take_in(ends | {reader.renamed.get(name, name) for name in ends})
+            ends |= {reader.renamed.get(name, name) for name in ends}
+            if opset(model) >= _CLIP:
+                reader.saturate(ends)
+            reader.take_in(ends)
         scales = reader.scales()
     except (ValueError, IndexError, TypeError, KeyError, OverflowError):
         raise OctetError(

@@ -188,7 +188,62 @@ def test_the_grid_of_what_a_layer_reads(zero, between, expected):
     model.graph.initializer.extend(numpy_helper.from_array(np.asarray(v), k) for k, v in (tensors | integers).items())
     network, (_, scales) = underneath(model, "net.onnx")
     assert scales.input == expected
-    assert [node.op_type for node in network.graph.node].count("Relu") == 1
+    kinds = [node.op_type for node in network.graph.node]
+    assert (kinds.count("Relu"), kinds.count("Clip")) == (0, 1), "it ends where the grid does"
+
+
+@pytest.mark.parametrize("also_read", [False, True], ids=["pairs alone", "also without"])
+def test_a_relu_ends_where_training_cut_it_off(also_read):
+    """What reads floats in ncnn, as an average, has to see no more than in training; where something reads all of it, it stays."""
+    nodes, tensors = pairs("d", "r", 0.01, np.uint8(0))
+    random = np.random.Generator(np.random.PCG64(4))
+    made = {"w": random.standard_normal((5, 3, 1, 1)), "step": np.float32(1)}
+    nodes = [
+        helper.make_node("DequantizeLinear", ["q", "step"], ["w"]),
+        helper.make_node("Conv", ["image", "w"], ["c"]),
+        helper.make_node("Relu", ["c"], ["r"]),
+        *nodes,
+        helper.make_node("Add", ["d", "r" if also_read else "d"], ["s"]),
+        helper.make_node("GlobalAveragePool", ["s"], ["g"]),
+        helper.make_node("Flatten", ["g"], ["logits"]),
+    ]
+    model = model_of(nodes, {"step": made["step"]}, "logits")
+    integers = np.rint(made["w"] * 3).astype(np.int8)
+    model.graph.initializer.extend(
+        numpy_helper.from_array(np.asarray(v), k) for k, v in (tensors | {"q": integers}).items()
+    )
+    network, _ = underneath(model, "net.onnx")
+    assert [node.op_type for node in network.graph.node][1] == ("Relu" if also_read else "Clip")
+    noise = noise_db(answers(network), answers(model))
+    assert (noise > 40) != also_read  # there is a sum of what was cut off and what was not
+
+
+def test_mmrazor_s_weights_for_tensorrt():
+    """Opset 11 has no axis and no int32 zero points; MMRazor writes scales of channels and torch's zero points all the same."""
+    random = np.random.Generator(np.random.PCG64(4))
+    weight, steps = random.standard_normal((5, 5)).astype(np.float32), random.uniform(0.01, 0.02, 5).astype(np.float32)
+    weight = (np.rint(weight / steps[:, None] / 2).clip(-127, 127) * steps[:, None]).astype(np.float32)
+    tensors = {
+        "w": weight,
+        "steps": steps,
+        "zeros": np.zeros(5, np.int32),
+        "narrow": random.standard_normal((5, 3, 1, 1)),
+    }
+    nodes = [
+        helper.make_node("QuantizeLinear", ["w", "steps", "zeros"], ["wq"]),
+        helper.make_node("DequantizeLinear", ["wq", "steps", "zeros"], ["wd"]),
+        helper.make_node("Conv", ["image", "narrow"], ["c"]),
+        helper.make_node("GlobalAveragePool", ["c"], ["g"]),
+        helper.make_node("Flatten", ["g"], ["f"]),
+        helper.make_node("Gemm", ["f", "wd"], ["logits"], transB=1),
+    ]
+    model = model_of(nodes, {"narrow": tensors.pop("narrow")}, "logits")
+    model.opset_import[0].version = 11
+    model.graph.initializer.extend(numpy_helper.from_array(v, k) for k, v in tensors.items())
+    network, (scales,) = underneath(model, "net.onnx")
+    assert scales.weights == pytest.approx(steps)
+    (rows,) = (numpy_helper.to_array(one) for one in network.graph.initializer if one.name == "wd")
+    np.testing.assert_allclose(rows, weight, rtol=1e-6)
 
 
 def test_a_batch_norm_takes_the_steps_with_it(tmp_path):

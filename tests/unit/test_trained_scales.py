@@ -107,15 +107,25 @@ def test_uint8_from_0_takes_a_zero_point_with_the_same_steps(tmp_path, make):
 
 def test_winograd_s_weights_stay_as_calibrated_and_so_does_what_has_no_scale(tmp_path):
     int8 = trained("openvino", classifier(end=(), shape=(1, 3, 16, 16)))
-    net, winograd = handed_over(tmp_path, int8.model), Target("t", winograd=True, asymmetric=False)
+    net, winograd = handed_over(tmp_path, int8.model), Target("t", winograd=True, asymmetric=True)
     work = job(tmp_path, net, winograd, "kl")
     scales, calibrated = table(work), table(Job(net, IMAGES, nets.settings("kl"), winograd))
     assert "calibrated: " in remarks(work, scales)[-1], "the first layer reads the image in float"
     first, second, _ = (layer.name for layer in net.layers if "weight" in layer.weights)
     assert scales.inputs[first] == calibrated.inputs[first]
-    assert any(scales.inputs[second] == pytest.approx(127 / (255 * float(grid.scale))) for grid in int8.grids.values())
+    assert any(scales.inputs[second] == pytest.approx(127 / (254 * float(grid.scale))) for grid in int8.grids.values())
     assert np.array_equal(scales.weights[second], calibrated.weights[second])
     quantize(net, scales, winograd, [], "t")
+
+
+def test_steps_that_ncnn_cannot_have_are_calibrated(tmp_path):
+    """256 steps on one side of 0 become 127 without a zero point: a calibrator does better than the same range."""
+    int8 = trained("openvino", classifier(end=(), shape=(1, 3, 16, 16)))
+    net = handed_over(tmp_path, int8.model)
+    scales, calibrated = table(job(tmp_path, net, PLAIN)), table(Job(net, IMAGES, nets.settings("kl"), PLAIN))
+    assert scales.inputs == calibrated.inputs
+    _, second, _ = (layer.name for layer in net.layers if "weight" in layer.weights)
+    assert scales.weights[second] == pytest.approx(1 / int8.weights[next(iter(int8.weights))].scales)
 
 
 def test_a_table_of_the_user_s_own_is_taken_as_it_is(tmp_path):
