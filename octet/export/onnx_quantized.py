@@ -194,7 +194,7 @@ class _Reader:
             ):
                 continue
             names = [f"{node.output[0]}/octet_{end}" for end in ("low", "high")]
-            self.floats |= dict(zip(names, (np.float32(0), np.float32(top)), strict=True))
+            self.floats |= dict(zip(names, np.array([0, top], np.float32), strict=True))
             node.op_type = "Clip"
             del node.input[1:]
             node.input.extend(names)
@@ -275,6 +275,6 @@ def underneath(model: Model, path: str) -> tuple[Model, list[TrainedScales]]:
     del graph.initializer[:]
     graph.initializer.extend(kept)
     graph.initializer.extend(
-        numpy_helper.from_array(np.ascontiguousarray(v), k) for k, v in reader.floats.items() if k in read
+        numpy_helper.from_array(np.asarray(v, order="C"), k) for k, v in reader.floats.items() if k in read
     )
     return result, scales
