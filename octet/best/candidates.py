@@ -6,9 +6,10 @@ Three facts make the order short; docs/best.md has the figures behind them.
    the targets come first, and the speed of a target counts for all that is tried on it.
 2. What a calibrator, the scales of weights, GPTQ and equalization win or lose adds up, nearly: each is tried alone, and those
    that win together. 8 or 9 candidates stand for all 48 combinations.
-3. Layers in fp32 cost speed. So mixed precision is tried where nothing else keeps the budget, from the settings that lose
-   least, on the fastest target first; a slower target is looked at only where it is faster than the best so far. Which layers it
-   leaves in fp32 depends on the settings, and so does what that costs: at the end it is tried from those that lose more, too.
+3. Layers in fp32 cost speed. So mixed precision is tried where nothing else keeps the budget, on the fastest target first: from the
+   defaults at once, which gives an answer soon, later from the settings that lose least; a slower target is looked at only where
+   it is faster than the best so far. Which layers stay in fp32 depends on the settings, and so does what that costs: at the end
+   mixed precision is tried from those that lose more, too.
 """
 
 from __future__ import annotations
@@ -158,10 +159,14 @@ def next_candidate(space: Space, measured: Results, budget: Budget) -> Candidate
             break
         if any(keeps(measured[one], budget) for one in _on_target(start, measured)):
             break  # what remains cannot be faster, only lose less
+        mixed = replace(start, budget=budget)
+        if best is None and start.engine == "ncnn" and mixed not in measured:
+            return mixed  # an answer, should the time be short
         if following := _next_change(space, start, measured, budget):
             return following
-        if start.engine == "ncnn" and not any(one.budget == budget for one in _on(start, measured)):
-            return _next_mixed(start, measured, budget)
+        mixed = replace(_least(start, measured, budget), budget=budget)
+        if start.engine == "ncnn" and mixed not in measured:
+            return mixed
     if (chosen := fastest(measured, budget)) is None:
         return None
     start = Candidate(chosen.target, engine=chosen.engine)
@@ -194,6 +199,11 @@ def _next_change(space: Space, start: Candidate, measured: Results, budget: Budg
     return together if together not in measured else None
 
 
+def _least(start: Candidate, measured: Results, budget: Budget) -> Candidate:
+    """Of the candidates on this target without mixed precision, the one that loses least."""
+    return min(_on_target(start, measured), key=lambda one: measured[one].upper(budget.metric))
+
+
 def _next_mixed(start: Candidate, measured: Results, budget: Budget) -> Candidate | None:
     """Mixed precision from the settings that lose least of those on a target from which it was not tried."""
     runs = [one for one in _on_target(start, measured) if measured[one].speedup]
@@ -201,13 +211,9 @@ def _next_mixed(start: Candidate, measured: Results, budget: Budget) -> Candidat
     return next((mixed for one in by_loss if (mixed := replace(one, budget=budget)) not in measured), None)
 
 
-def _on(start: Candidate, measured: Results) -> list[Candidate]:
-    at = (start.engine, start.target)
-    return [one for one in measured if (one.engine, one.target) == at]
-
-
 def _on_target(start: Candidate, measured: Results) -> list[Candidate]:
-    return [one for one in _on(start, measured) if one.budget is None]
+    at = (start.engine, start.target)
+    return [one for one in measured if (one.engine, one.target) == at and one.budget is None]
 
 
 def _speed(result: Measured) -> float:
