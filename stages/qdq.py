@@ -56,7 +56,7 @@ def int8_models(stage: Stage, names: list[str]) -> dict[str, tuple[Int8, dict[st
     )
     report_source(f"{stage.name}: train split", images)
     learned_from = None
-    if entry.rounding.method in ("auto", "gptq"):
+    if entry.rounding.method != "nearest":
         learned_from = training_images(entry.data, steps, entry.rounding.images, "rounding.images", "round")
     models = quantize(
         network, [PROFILES[name] for name in names], images, entry.calibrate, keep_float, gptq_images=learned_from

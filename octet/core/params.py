@@ -84,7 +84,7 @@ class Finetune(Section):
     hold_out: int = ask("How many others decide which state is kept?", 1000, default=1000, ge=1)
     """From the end of the training split."""
     steps: int = ask("How many steps?", 500, default=500, ge=1)
-    """What it takes grows with them, with `batch` and with the network: `docs/finetune.md` has times."""
+    """What it takes grows with them, with `batch` and with the network: `docs/finetune.md` says how."""
     batch: int = ask("How many images a step?", 32, default=32, ge=2)
     """All of them are in memory at once, with what every layer gives for them."""
     rate: float = ask("How far does a step move the weights?", 1.0, default=1.0, gt=0, le=100)

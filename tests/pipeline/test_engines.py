@@ -94,6 +94,16 @@ def test_a_calibrator_of_ncnn_alone_is_refused(named, tmp_path):
     assert "calibrate.method: ppq works for ncnn alone" in done.stderr
 
 
+def test_fine_tuning_is_ncnn_s_and_begins_with_gptq_which_the_others_keep(named, tmp_path):
+    project, made = named.copy(tmp_path / "p"), {}
+    project.edit("params.yaml", "[ncnn, onnxruntime, tensorrt]", "[ncnn, onnxruntime]")
+    for before, method in (("nearest", "gptq"), ("gptq", "finetune")):
+        project.edit("params.yaml", f"rounding:\n  method: {before}", f"rounding:\n  method: {method}")
+        project.stage_here("qdq")
+        made[method] = (project.folder / "models/tiny/engines/onnxruntime.onnx").read_bytes()
+    assert made["finetune"] == made["gptq"] != (named.folder / "models/tiny/engines/onnxruntime.onnx").read_bytes()
+
+
 def test_predict_asks_them_too(named):
     shown = named.python("-m", "octet", "predict", "--model", "tiny").stdout.splitlines()
     assert shown[1].split()[-4:] == ["onnxruntime", "int8", "tensorrt", "int8"]
