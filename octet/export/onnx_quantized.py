@@ -270,11 +270,17 @@ def underneath(model: Model, path: str) -> tuple[Model, list[TrainedScales]]:
     for value in graph.output:
         if (tensor := reader.renamed.get(value.name)) is not None:
             graph.node.append(helper.make_node("Identity", [tensor], [value.name], f"{value.name}/octet_end"))
+    for (
+        node
+    ) in graph.node:  # under names that no one else has who writes a model with fake quantization, as Octet itself
+        node.input[:] = [f"{name}/float" if name in reader.floats else name for name in node.input]
     read = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
     kept = [tensor for tensor in graph.initializer if tensor.name in read]
     del graph.initializer[:]
     graph.initializer.extend(kept)
+    floats = {f"{name}/float": values for name, values in reader.floats.items()}
+    floats |= {value.name: reader.floats[value.name] for value in graph.output if value.name in reader.floats}
     graph.initializer.extend(
-        numpy_helper.from_array(np.asarray(v, order="C"), k) for k, v in reader.floats.items() if k in read
+        numpy_helper.from_array(np.asarray(v, order="C"), k) for k, v in floats.items() if k in read
     )
     return result, scales

@@ -5,6 +5,7 @@ network.py    the fp32 ONNX model as it is quantized: constants, folded batch no
 placement.py  which tensors and layers of a network are quantized for a profile, and what stays in float
 ranges.py     one pass over the images in ONNX Runtime: what each tensor reaches
 grids.py      from a tensor's range to its scale and zero point, by Octet's calibrators
+trained.py    the scales that a model was trained with
 weights.py    the weights' integers; gptq.py: chosen together, windows.py: from what a convolution reads
 biases.py     what takes up the mean error of layers that GPTQ does not choose
 write.py      the int8 ONNX model

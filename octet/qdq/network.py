@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from onnx import TensorProto, numpy_helper
 from octet.core.errors import OctetError
 from octet.core.files import read_bytes
 from octet.core.onnx_bytes import parse
+from octet.core.trained_scales import TrainedScales, read, weights_sha256
 
 LEAST_OPSET = 13  # the first whose QuantizeLinear has an axis, so that each channel has a scale of its own
 # What a model that is valid for ONNX's checker, and that the stage export never writes, ends in.
@@ -31,6 +33,7 @@ class Layer:
         bias: fp32 of shape (outputs,); None: it has none.
         axis: Which of the weight's axes is the output's.
         groups: Of a convolution's channels; each has weights of its own.
+        steps: Those between two integers of each output's weights that it was trained with, fp32 of shape (outputs,); None: none.
     """
 
     node: onnx.NodeProto
@@ -38,6 +41,7 @@ class Layer:
     bias: Floats | None
     axis: int
     groups: int = 1
+    steps: Floats | None = None
 
     @property
     def depthwise(self) -> bool:
@@ -91,10 +95,11 @@ def load(path: Path) -> Network:
     """
     made_by = "the stage export makes it"
     problem = f"{path}: not an ONNX model, or damaged; {made_by}: run it again"
-    model = parse(read_bytes(path, made_by), problem)
+    data = read_bytes(path, made_by)
+    model = parse(data, problem)
     try:
         onnx.checker.check_model(model)
-        return Network(model, str(path))
+        return Network(model, str(path), read(data, str(path)))
     except (onnx.checker.ValidationError, *_DAMAGED):
         raise OctetError(problem) from None
 
@@ -105,12 +110,13 @@ class Network:
     Args:
         model: The fp32 model; it stays as it is.
         where: Names it in errors.
+        scales: Those that it was trained with, of some layers.
 
     Raises:
         OctetError: Its opset is too old for a scale for each channel.
     """
 
-    def __init__(self, model: onnx.ModelProto, where: str):
+    def __init__(self, model: onnx.ModelProto, where: str, scales: Sequence[TrainedScales] = ()):
         opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
         check_opset(opset, where)
         self.where, self.opset = where, int(opset)
@@ -123,7 +129,7 @@ class Network:
             node.name = node.name or f"{node.op_type}_{index}"
         self.inputs = [value for value in copy.graph.input if value.name not in self.constants]
         self.outputs = list(copy.graph.output)
-        self.model = copy
+        self.model, self.scales = copy, list(scales)
 
     @property
     def input(self) -> str:
@@ -141,8 +147,20 @@ class Network:
         layers = {}
         for node in self.nodes:
             if layer := self._layer(node):
-                layers[layer.name] = layer
+                layers[layer.name] = self._with_steps(layer)
         return layers
+
+    @cached_property
+    def trained(self) -> dict[str, TrainedScales]:
+        """By layer, the scales that the model was trained with, found by the layer's weights."""
+        alike: dict[str, list[TrainedScales]] = {}
+        for one in self.scales:
+            alike.setdefault(one.weights_sha256, []).append(one)
+        found = {}
+        for node in self.nodes if alike else ():
+            if (layer := self._layer(node)) and (same := alike.get(weights_sha256(layer.rows(layer.weight)))):
+                found[layer.name] = same.pop(0)
+        return found
 
     @cached_property
     def floats(self) -> frozenset[str]:
@@ -216,6 +234,13 @@ class Network:
             conv.input.extend(names)
             conv.output[0] = norm.output[0]
             self.nodes.remove(norm)
+
+    def _with_steps(self, layer: Layer) -> Layer:
+        """The layer with the steps of its weights that it was trained with, if any."""
+        one, outputs = self.trained.get(layer.name), layer.weight.shape[layer.axis]
+        if one is None or one.weights is None or len(one.weights) not in (1, outputs):
+            return layer
+        return replace(layer, steps=np.broadcast_to(np.array(one.weights, np.float32), (outputs,)).copy())
 
     def _layer(self, node: onnx.NodeProto) -> Layer | None:
         """The node as a layer with weights; None where it is none."""

@@ -21,6 +21,7 @@ from octet.qdq.network import Network
 from octet.qdq.placement import Placement, place
 from octet.qdq.profiles import Profile
 from octet.qdq.ranges import Range, ranges, runner
+from octet.qdq.trained import trained_grids
 from octet.qdq.weights import Weights, weights
 from octet.qdq.write import Writer
 
@@ -143,9 +144,9 @@ def _grids(
     choose = methods.threshold(settings.method)
     assert choose is not None, "check_method"
     symmetric = placement.tensors if profile.symmetric else [network.input] if profile.symmetric_input else []
-    return grids(
-        {name: seen[name] for name in placement.tensors}, choose, settings, symmetric, methods.ends(settings.method)
-    )
+    tensors = {name: seen[name] for name in placement.tensors}
+    calibrated = grids(tensors, choose, settings, symmetric, methods.ends(settings.method))
+    return calibrated | trained_grids(network, placement, symmetric)
 
 
 def _int8(

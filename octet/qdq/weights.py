@@ -44,8 +44,10 @@ def weights(layer: Layer, source: Grid, int_bias: bool) -> Weights:
 
 
 def weight_scales(layer: Layer, source: Grid, int_bias: bool) -> Floats:
-    """The scale of each output's weights: the largest is 127; larger where the bias would not fit into int32."""
-    scales = np.abs(layer.rows(layer.weight)).max(axis=1) / np.float32(LEVELS)
+    """The scale of each output's weights: as trained, or the largest is 127; larger where the bias would not fit into int32."""
+    scales = (
+        layer.steps if layer.steps is not None else np.abs(layer.rows(layer.weight)).max(axis=1) / np.float32(LEVELS)
+    )
     if int_bias and layer.bias is not None:
         scales = np.maximum(scales, np.abs(layer.bias) / (source.scale * np.float32(INT32 // 2)))
     tiny = np.finfo(np.float32).tiny

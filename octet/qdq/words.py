@@ -7,6 +7,7 @@ from octet.qdq.mobile import PACKAGE, lacking
 from octet.qdq.network import Network
 from octet.qdq.placement import float_operators
 from octet.qdq.quantize import Int8
+from octet.qdq.trained import trained_grids
 
 
 def lines(network: Network, int8: Int8, of_layers: dict[str, float]) -> list[str]:
@@ -19,6 +20,10 @@ def lines(network: Network, int8: Int8, of_layers: dict[str, float]) -> list[str
     """
     engine, in_float = int8.profile.engine, int8.placement.float_layers
     result = [f"{engine}: {len(int8.placement.layers)} of {len(network.layers)} layers int8"]
+    if network.trained:
+        around_0 = [name for name, grid in int8.grids.items() if grid.symmetric]
+        count = len(trained_grids(network, int8.placement, around_0))
+        result.append(f"  scales that the model was trained with: of {count} tensors that layers read")
     for why in dict.fromkeys(in_float.values()):
         result.append(f"  float: {', '.join(layer for layer, w in in_float.items() if w == why)} ({why})")
     operators = float_operators(network, int8.placement)

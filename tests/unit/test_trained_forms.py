@@ -15,8 +15,13 @@ from octet.core.trained_scales import Grid
 from octet.export import onnx_file
 from octet.export.onnx_quantized import underneath
 from octet.ncnn.engine import Engine, logits
+from octet.qdq.network import load
+from octet.qdq.profiles import PROFILES
+from octet.qdq.quantize import quantize as quantize_onnx
+from octet.qdq.trained import _uint8
+from octet.qdq.words import lines
 from octet.quantize.quantize import quantize
-from tests.unit.test_qdq import IMAGES, model_of, residual
+from tests.unit.test_qdq import IMAGES, SETTINGS, model_of, residual
 from tests.unit.test_trained_scales import PLAIN, answers, handed_over, job, noise_db, source, trained
 
 pytestmark = [
@@ -243,7 +248,7 @@ def test_mmrazor_s_weights_for_tensorrt():
     model.graph.initializer.extend(numpy_helper.from_array(v, k) for k, v in tensors.items())
     network, (scales,) = underneath(model, "net.onnx")
     assert scales.weights == pytest.approx(steps)
-    (rows,) = (numpy_helper.to_array(one) for one in network.graph.initializer if one.name == "wd")
+    (rows,) = (numpy_helper.to_array(one) for one in network.graph.initializer if one.name == "wd/float")
     np.testing.assert_allclose(rows, weight, rtol=1e-6)
 
 
@@ -316,3 +321,43 @@ def torch_images():
     import torch
 
     return torch.from_numpy(IMAGES)
+
+
+@pytest.mark.parametrize("engine", ["tensorrt", "onnxruntime", "openvino"])
+def test_the_other_engines_take_the_steps(tmp_path, engine):
+    """From a file of int8 around 0: the same weights, and the same steps or, where uint8 has more integers, finer ones."""
+    int8 = trained("tensorrt", residual())
+    handed_over(tmp_path, int8.model)
+    network = load(tmp_path / "fp32.onnx")
+    (ours,) = quantize_onnx(network, [PROFILES[engine]], IMAGES, SETTINGS)
+    assert "scales that the model was trained with: of" in "\n".join(lines(network, ours, {}))
+    theirs = {tuple(np.sort(one.integers.ravel())): one.scales for one in int8.weights.values()}
+    for one in ours.weights.values():
+        assert one.scales == pytest.approx(theirs[tuple(np.sort(one.integers.ravel()))])
+    steps = {float(grid.scale) for grid in int8.grids.values()}
+    read = {ours.placement.owner(network.layers[name].input) for name in ours.placement.layers}
+    for grid in (ours.grids[name] for name in read):
+        whole = min(abs(float(grid.scale) / step - 1) for step in steps)
+        half = min(abs(float(grid.scale) * 255 / 127 / step - 1) for step in steps)
+        assert whole < 1e-6 or (half < 1e-6 and not grid.symmetric and grid.zero_point == 0)
+    assert noise_db(answers(ours.model), answers(int8.model)) > 30
+
+
+@pytest.mark.parametrize(
+    ("grid", "top", "expected"),
+    [
+        (Grid(0.5, 0, 0, 255), None, (0.5, 0)),
+        (Grid(0.5, 20, 0, 255), None, (0.5, 20)),
+        (Grid(0.5, 0, -128, 127), None, (0.5, 128)),
+        (Grid(0.5, 0, -127, 127), None, (0.5, 127)),
+        (Grid(0.5, 0, 0, 127), None, (0.5 * 127 / 255, 0)),
+        (Grid(0.5, 0, -32768, 32767), None, None),
+        (Grid(0.5, 0, 0, 255), np.inf, (0.5, 0)),
+        (Grid(0.5, 0, 0, 255), 6, None),  # the integers would go on where the ReLU6 ends
+        (Grid(6 / 255, 0, 0, 255), 6, (6 / 255, 0)),
+        (Grid(0.5, 0, -128, 127), np.inf, None),  # nor would they begin at 0
+    ],
+)
+def test_uint8_s_integers_for_a_trained_grid(grid, top, expected):
+    made = _uint8(grid, top)
+    assert (made and (float(made.scale), made.zero_point)) == (expected and (pytest.approx(expected[0]), expected[1]))
