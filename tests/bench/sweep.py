@@ -1,7 +1,8 @@
-"""make sweep-calibrators and make sweep-recovery: DVC experiments over parameters, and the tables of them in docs/.
+"""make sweep-calibrators and make sweep-recovery: the pipeline over parameters, and the tables of it in docs/.
 
-They run in a scratch copy of the project, `dvc exp run` after `dvc exp run`, on the embedded models and, where the images and
-the checkpoint lie in ../shared, on CIFAR-10, JPEG (tests/bench/cifar_jpeg.py). Nothing is timed but what a table says is.
+They run in a scratch copy of the project, the first as DVC experiments, the second by the stages themselves, on the embedded
+models and, where the images and the checkpoint lie in ../shared, on CIFAR-10, JPEG (tests/bench/cifar_jpeg.py). Nothing is
+timed but what a table says is.
 """
 
 from __future__ import annotations
@@ -14,22 +15,25 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property, reduce
 from pathlib import Path
 
 import numpy as np
 
+from octet.best.speed import Stopwatch
 from octet.core import registry, yaml
 from octet.core.errors import OctetError, run
 from octet.core.files import write_text
-from octet.core.folder import PRECISIONS, ModelFolder
-from octet.core.logits import Divergence, divergence
+from octet.core.folder import ModelFolder
+from octet.core.logits import divergence
 from octet.core.progress import progress
 from octet.core.text import table
 from octet.data import cifar, preprocess
 from octet.data.folders import ImageFiles, class_folders
-from octet.data.images import split_images
+from octet.data.images import Images, split_images
 from octet.data.listing import folders_in
 from octet.ncnn.engine import Engine, logits
 from octet.ncnn.machine import machine
@@ -56,7 +60,7 @@ TARGETS = {  # what is tried on which
     "winograd": ("nearest", "GPTQ", "GPTQ, mixed precision"),
     "ncnn2int8": ("nearest", "GPTQ"),
 }
-WORK = {GPTQ: "round", MIXED: "plan"}  # the stage that does what the parameter asks for
+STAGES = ("calibrate", "round", "plan", "quantize")
 
 
 @dataclass
@@ -66,7 +70,6 @@ class Project:
     name: str
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
-    fp32_logits: np.ndarray | None = None
 
     @classmethod
     def make(cls, name: str, folder: Path, shared: Path) -> Project:
@@ -106,31 +109,46 @@ class Project:
     def python(self, *arguments: str) -> None:
         self.run(sys.executable, *arguments)
 
-    def experiment(self, settings: list[str], timed: Sequence[str] = ()) -> dict:
-        """The summary after one experiment with these parameters; 'work_s': what these stages take."""
+    def experiment(self, settings: list[str]) -> dict:
+        """The summary after one experiment with these parameters."""
         changed = [word for setting in settings for word in ("-S", setting)]
         self.python("-m", "dvc", "exp", "run", "--quiet", *changed)
         summary = json.loads((self.folder / "metrics" / self.name / "summary.json").read_text())
-        summary["work_s"] = sum(self.seconds(stage) for stage in timed)
         self.run("git", "checkout", "-q", ".")
         return summary
 
-    def divergence(self, count: int | None = None) -> Divergence:
-        """How far int8 is from fp32 on test images."""
-        folder = ModelFolder(self.name, self.folder)
-        steps = preprocess.load(folder.preprocess)
-        entry = json.loads((self.folder / "params.yaml").read_text())["models"][self.name]
-        images = split_images(self.folder / entry["data"], "test", steps, count, "test images")
-        fp32, int8 = (Engine(*folder.ncnn(precision)) for precision in PRECISIONS)
-        if self.fp32_logits is None:
-            self.fp32_logits = logits(fp32, images, "divergence, fp32")
-        return divergence(self.fp32_logits, logits(int8, images, "divergence"))
-
-    def seconds(self, stage: str) -> float:
-        """How long a stage takes, as the experiment left its inputs."""
+    def stage(self, stage: str) -> float:
+        """Runs a stage as params.yaml has it now; how long that took, in seconds."""
         start = time.perf_counter()
         self.python("-m", f"stages.{stage}", "--model", self.name)
         return time.perf_counter() - start
+
+    @contextmanager
+    def settings(self, settings: list[str]) -> Iterator[None]:
+        """Parameters, written as for `dvc exp run -S`, in params.yaml for as long."""
+        path = self.folder / "params.yaml"
+        before = path.read_text()
+        document = json.loads(before)
+        for setting in settings:
+            key, _, value = setting.partition("=")
+            *sections, last = key.split(".")
+            reduce(dict.__getitem__, sections, document)[last] = yaml.loads(value, setting)
+        path.write_text(json.dumps(document))
+        try:
+            yield
+        finally:
+            path.write_text(before)
+
+    @cached_property
+    def test(self) -> Images:
+        """All test images."""
+        steps = preprocess.load(ModelFolder(self.name, self.folder).preprocess)
+        data = json.loads((self.folder / "params.yaml").read_text())["models"][self.name]["data"]
+        return split_images(self.folder / data, "test", steps, None, "test images")
+
+    def logits(self, precision: str) -> np.ndarray:
+        """What the model gives for them."""
+        return logits(Engine(*ModelFolder(self.name, self.folder).ncnn(precision)), self.test, precision)
 
 
 def arrays(images: Path, folder: Path) -> None:
@@ -167,23 +185,29 @@ def calibrators(project: Project) -> list[str]:
 
 def recovery(project: Project) -> list[str]:
     headers = ["", "drop in points", "agreement", "KL divergence, 10⁻⁵ nats", "speed-up", "int8 size", "work"]
-    lines = [f"\n## {NAMES[project.name]}\n"]
+    lines, folder = [f"\n## {NAMES[project.name]}\n"], ModelFolder(project.name, project.folder)
+    for stage in ("export", "convert"):
+        project.stage(stage)
+    fp32, labels = project.logits("fp32"), project.test.labels
     for target, techniques in TARGETS.items():
         rows = []
-        for technique in progress(techniques, f"{project.name}, {target}", unit="experiment"):
-            settings = TECHNIQUES[technique]
-            timed = [WORK[setting] for setting in settings if setting in WORK]
-            summary = project.experiment([f"target={target}", *settings, "analyze.images=1"], timed)
-            far = project.divergence()
+        for technique in progress(techniques, f"{project.name}, {target}", unit="setting"):
+            with project.settings([f"target={target}", *TECHNIQUES[technique]]):
+                seconds = {stage: project.stage(stage) for stage in STAGES}
+            int8 = project.logits("int8")
+            drop = 100 * ((fp32.argmax(axis=1) == labels).astype(float) - (int8.argmax(axis=1) == labels))
+            far, work = divergence(fp32, int8), seconds["round"] + seconds["plan"]
+            with tempfile.TemporaryDirectory() as scratch:
+                speedup = Stopwatch(folder, None, Path(scratch)).speedup(folder.int8)
             rows.append(
                 [
                     technique,
-                    _drop(summary),
-                    _agreement(summary),
-                    f"{1e5 * far.kl_nats:.1f} ± {1e5 * far.kl_se_nats:.1f}",
-                    f"{summary['speedup_1_thread']:.2f}",
-                    f"{summary['int8_bytes'] / 1e6:.1f} MB",
-                    f"{summary['work_s']:.0f} s" if summary["work_s"] else "",
+                    f"{drop.mean():+.2f} ± {drop.std(ddof=1) / len(drop) ** 0.5:.2f}",
+                    f"{far.agreement_pct:.2f} %",
+                    f"{1e5 * far.kl_nats:.2f} ± {1e5 * far.kl_se_nats:.2f}",
+                    f"{speedup:.2f}",
+                    f"{sum(path.stat().st_size for path in folder.int8) / 1e6:.1f} MB",
+                    f"{work:.0f} s",
                 ]
             )
         lines += [f"\nTarget `{target}`:\n", table(rows, headers, markdown=True)]
@@ -221,7 +245,7 @@ ABOUT = {
         "but with target `ncnn2int8`); with it cross-layer equalization (`equalize=true`), or mixed precision "
         "(`mixed_precision.metric=kl`, a budget of 3e-5 nats). 256 calibration images. Drop: fp32's top-1 less int8's, with "
         "its paired standard error. KL divergence: of int8's probabilities from fp32's. Speed-up: int8's frames a second "
-        "over fp32's, one thread, batch 1, 100 runs in turn. Work: what the stages round and plan took.",
+        "over fp32's, one thread, batch 1, in turn. Work: what the stages round and plan took, their start included.",
     ],
 }
 
