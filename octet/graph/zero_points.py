@@ -97,10 +97,13 @@ def with_zero_point(net: Net, scales: Mapping[str, Hashable]) -> set[str]:
     return {layer.name for region in possible for layer in region.readers if layer.name in scales}
 
 
-def apply_zero_points(net: Net) -> None:
+def apply_zero_points(net: Net) -> list[Layer]:
     """Gives the activations of a model zero points, in place, wherever that is possible.
 
     Its layers are int8 already, and no output is requantized yet. Input scales, so far 127 / threshold, double with it.
+
+    Returns:
+        The int8 layers whose inputs have one.
     """
 
     def scale(layer: Layer) -> np.float32 | None:
@@ -118,6 +121,7 @@ def apply_zero_points(net: Net) -> None:
     for layer in net.layers:
         if layer.name in gains:
             add_to_bias(layer, gains[layer.name])
+    return [layer for region, _ in doubled for layer in region.readers if is_int8(layer)]
 
 
 def drop_clip(layer: Layer, scale: np.float32) -> None:

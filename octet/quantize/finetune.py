@@ -59,7 +59,9 @@ class Finetuned:
     """What fine-tuning gave.
 
     >>> print(Finetuned({}, 100, 0, 1000, 1.2e-3, 1.2e-3))
-    fine-tuning found nothing better than GPTQ's model in 100 steps (KL 120.0e-05 nats on 1000 hold-out images)
+    fine-tuning found nothing better than GPTQ's model in 100 steps (KL 1.20e-03 nats on 1000 hold-out images)
+    >>> print(Finetuned({}, 24, 12, 100, 2.84e-7, 1.5e-8))
+    fine-tuned, step 12 of 24: KL 2.84e-07 to 1.50e-08 nats on 100 hold-out images
 
     Args:
         weights: By layer; those of the beginning where nothing was better.
@@ -80,9 +82,9 @@ class Finetuned:
     def __str__(self) -> str:
         where = f"on {self.n_images} hold-out images"
         if not self.kept:
-            before = f"KL {1e5 * self.before:.1f}e-05 nats {where}"
+            before = f"KL {self.before:.2e} nats {where}"
             return f"fine-tuning found nothing better than GPTQ's model in {self.steps} steps ({before})"
-        change = f"KL {1e5 * self.before:.1f}e-05 to {1e5 * self.after:.1f}e-05 nats {where}"
+        change = f"KL {self.before:.2e} to {self.after:.2e} nats {where}"
         return f"fine-tuned, step {self.kept} of {self.steps}: {change}"
 
 

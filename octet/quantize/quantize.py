@@ -7,7 +7,7 @@ among the weights.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, MutableMapping
+from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping
 from copy import deepcopy
 
 import numpy as np
@@ -25,13 +25,17 @@ from octet.graph.layers import (
     uncalibrated,
 )
 from octet.graph.scales import add_attention, check_table, needed_entries
-from octet.graph.targets import MASK_FP16, Target
+from octet.graph.targets import MASK_FP16, MASK_WINOGRAD, Target
 from octet.ncnn.layer import Layer, Tensor
 from octet.ncnn.net import Net
 from octet.ncnn.table import Table
 from octet.quantize import ncnn2int8
 from octet.quantize.gptq_weights import GptqWeights
 from octet.quantize.int8_layers import make_int8, take_gptq_weights
+
+# int8 Winograd F(4,3) computes 576 times a sum in 32 bits (src/layer/x86/convolution_3x3_winograd_int8.h): beyond
+# 3,728,270 it is another number. Half of that is left for what is not 0.
+WINOGRAD_EXACT = 2**24 // 9
 
 
 def quantize(
@@ -93,9 +97,17 @@ def quantize(
         ncnn2int8.requantize(result, may)
         return ncnn2int8.convert(result)
     if target.asymmetric:
-        zero_points.apply_zero_points(result)
+        _mask_winograd(filter(target.runs_winograd, zero_points.apply_zero_points(result)))
     _requantize(result, may, target.asymmetric)
     return result
+
+
+def _mask_winograd(layers: Iterable[Layer]) -> None:
+    """Turns Winograd off in those of some int8 layers whose zeros, -127 in integers, add up to more than it holds."""
+    for layer in layers:
+        weight = layer.weights["weight"].data.astype(np.int64).reshape(integer(layer, "num_output"), -1)
+        if -zero_points.ZERO_POINT * int(np.abs(weight.sum(axis=1)).max()) > WINOGRAD_EXACT:
+            assign(layer, featmask=integer(layer, "featmask") | MASK_WINOGRAD)
 
 
 def _leaving(net: Net) -> set[str]:

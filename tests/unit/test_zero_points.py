@@ -242,3 +242,17 @@ def test_readers_with_different_scales_have_no_zero_point(tmp_path):
 def test_the_default_profile_is_asymmetric():
     assert target("dotprod").asymmetric
     assert not target("ncnn2int8").asymmetric
+
+
+@pytest.mark.parametrize(("mean", "masked"), [(0.0, False), (0.3, True)], ids=["either sign", "one sign"])
+def test_where_zeros_add_up_beyond_what_winograd_holds_it_is_masked(mean, masked, tmp_path):
+    """-127 stands for 0: a layer whose weights have one sign adds up all of them, with whatever it reads."""
+    net = Net([start(), nets.conv("a", "in0", "1", 3, 256, seed=1), nets.conv("b", "1", "out0", 256, 8, seed=2)])
+    weight = net.layer("b").weights["weight"]
+    weight.data = (np.abs(weight.data) if mean else weight.data) + np.float32(mean)
+    profile = replace(ASYMMETRIC, winograd=True)
+    result = quantize(net, calibrated(net, tmp_path, profile), profile, [], "t")
+    assert bool(result.layer("b").int(31) & 64) is masked
+    for image in nets.images(2, seed=7, size=16):
+        fp32, int8 = (run(one, image, tmp_path, True) for one in (net, result))
+        assert np.abs(int8 - fp32).max() < 0.05 * np.ptp(fp32)
