@@ -317,3 +317,18 @@ def test_networks_without_class_scores_are_refused(stage_folder, monkeypatch, ca
         OctetError, match=r"rounding\.method: finetune is for networks that give class scores; take gptq"
     ):
         run_stage("round", monkeypatch, capsys)
+
+
+def test_no_image_that_judges_teaches(stage_folder, monkeypatch, capsys):
+    """Of a split that has no more than is asked for, too."""
+    path, seen = stage_folder.models.parents[1] / "params.yaml", []
+    path.write_text(path.read_text().replace("images: 32, hold_out: 32", "images: 8000, hold_out: 24"))
+
+    def watched(one, images, hold_out, settings):
+        seen.append((set(images.names), set(hold_out.names)))
+        return finetune(one, images, hold_out, settings)
+
+    monkeypatch.setattr(finetuning, "finetune", watched)
+    run_stage("round", monkeypatch, capsys)
+    ((taught, judged),) = seen
+    assert (len(taught), len(judged), taught & judged) == (40, 24, set())
