@@ -100,15 +100,15 @@ class _Placing:
         result.tensors = [name for name in computed if name in self.quantized and name not in result.same]
         return result
 
-    def _quantize_output(self, tensor: str) -> str:
-        """Quantizes what a node computes, behind its activation where clipping can do that; returns which tensor that is."""
+    def _quantize_output(self, tensor: str) -> None:
+        """Quantizes what a node computes, behind its activation where clipping can do that; the network's output stays in float."""
         activation = self._activation(tensor)
+        behind = tensor if activation is None else str(activation.output[0])
+        if behind == self.network.output:
+            return
+        self.quantized.add(behind)
         if activation is not None:
             self.result.absorbed.append(activation.name)
-            tensor = str(activation.output[0])
-        if tensor != self.network.output:
-            self.quantized.add(tensor)
-        return tensor
 
     def _quantize_before_pool(self, node: onnx.NodeProto) -> None:
         """Quantizes what a max pool reads, where that is an int8 layer's, with the scale of what it gives."""

@@ -128,6 +128,18 @@ def test_is_valid_near_to_fp32_and_the_same_bytes_each_time(engine, source):
 
 
 @pytest.mark.parametrize("engine", sorted(PROFILES))
+def test_an_activation_that_gives_the_logits_is_there(engine):
+    model = residual()
+    relu = onnx.helper.make_node("Relu", [model.graph.output[0].name], ["positive"], "end")
+    model.graph.node.append(relu)
+    model.graph.output[0].name = "positive"
+    (int8,) = quantize(Network(model, "net.onnx"), [PROFILES[engine]], IMAGES, SETTINGS)
+    exact, ours = logits(model), logits(int8.model)
+    assert (exact == 0).any()
+    assert np.abs(exact - ours).max() < 0.05 * np.ptp(exact)
+
+
+@pytest.mark.parametrize("engine", sorted(PROFILES))
 def test_onnx_s_own_evaluator_computes_the_same(engine):
     """In its order and without fusing anything: half an integer's step is where the two may part."""
     (int8,) = quantize(Network(residual(), "net.onnx"), [PROFILES[engine]], IMAGES, SETTINGS)
