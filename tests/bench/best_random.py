@@ -23,7 +23,13 @@ from octet.project import entries
 RECORD = Path("random.json")
 KERNELS = Path("kernels")  # a folder with int8 files of each
 Setting = tuple[Candidate, bool]  # without mixed precision, and whether mixed precision belongs to it
-_ALL = ("settings", "calibrate", "round", "plan", "quantize", "evaluate")
+_RUN = """
+import runpy, sys
+_, model, *stages = sys.argv
+for name, *arguments in map(str.split, stages):
+    sys.argv = [name, "--model", model, *arguments]
+    runpy.run_module(f"stages.{name}", run_name="__main__")
+"""
 
 
 def draw(space: Space, count: int) -> list[Setting]:
@@ -93,14 +99,13 @@ class Drawn:
         limit = {"evaluate": {"split": "train", "limit": len(self.images)}}
         entries.set_settings(self.model, candidate.settings(len(self.images)) | limit)
         there = ModelFolder(self.model)
-        stages: Sequence[str] = _ALL
-        if candidate.budget and self._calibrated == replace(candidate, budget=None):
-            stages = [stage for stage in _ALL if stage not in ("calibrate", "round")]
+        stages = ["plan", "quantize", "evaluate --precision int8"]
+        if not (candidate.budget and self._calibrated == replace(candidate, budget=None)):
+            stages = ["calibrate", "round", *stages]
         if not there.predictions("fp32").is_file():
-            self._run("evaluate", "--precision", "fp32")
-        for stage in stages:
-            if failure := self._run(stage, *(["--precision", "int8"] if stage == "evaluate" else [])):
-                return Measurement(candidate, failure=failure)
+            stages.append("evaluate --precision fp32")
+        if failure := self._run(stages):
+            return Measurement(candidate, failure=failure)
         self._calibrated = replace(candidate, budget=None)
         judged = judge(there, "ncnn", self.images)
         speedups = self.record.speedups.setdefault(self.stopwatch.place, {})
@@ -112,8 +117,7 @@ class Drawn:
             speedups[judged.kernels] = self.stopwatch.speedup(files)
         return Measurement(candidate, judged.loss, judged.kernels, judged.n_int8)
 
-    def _run(self, stage: str, *arguments: str) -> str:
-        """Runs a stage; why it failed, or nothing."""
-        command = ["stages/python", "-m", f"stages.{stage}", "--model", self.model, *arguments]
-        ran = subprocess.run(command, capture_output=True, text=True)
+    def _run(self, stages: Sequence[str]) -> str:
+        """Runs stages one after the other in one process; why one failed, or nothing."""
+        ran = subprocess.run([sys.executable, "-c", _RUN, self.model, *stages], capture_output=True, text=True)
         return ran.stderr[-1000:] or "failed" if ran.returncode else ""
