@@ -6,10 +6,10 @@ Three facts make the order short; docs/best.md has the figures behind them.
    the targets come first, and the speed of a target counts for all that is tried on it.
 2. What a calibrator, the scales of weights, GPTQ and equalization win or lose adds up, nearly: each is tried alone, and those
    that win together. 8 or 9 candidates stand for all 48 combinations.
-3. Layers in fp32 cost speed. So mixed precision is tried where nothing else keeps the budget, on the fastest target first: from the
-   defaults at once, which gives an answer soon, later from the settings that lose least; a slower target is looked at only where
-   it is faster than the best so far. Which layers stay in fp32 depends on the settings, and so does what that costs: at the end
-   mixed precision is tried from those that lose more, too.
+3. Layers in fp32 cost speed. So mixed precision is tried where nothing else keeps the budget, on the fastest target first; a slower
+   target is looked at only where it is faster than the best so far. Which layers stay in fp32 depends on the settings, and so does
+   what that costs: so it is tried from the defaults and from each change alone (a change that keeps the budget without it leaves no
+   layer in fp32), then from those that lose least, at the end from all.
 """
 
 from __future__ import annotations
@@ -155,18 +155,18 @@ def next_candidate(space: Space, measured: Results, budget: Budget) -> Candidate
         return unknown
     for start in sorted(space.starts, key=lambda one: -_speed(measured[one])):
         best = fastest(measured, budget)
-        if measured[start].speedup is None or (best and _speed(measured[start]) < _speed(measured[best])):
-            break
-        if any(keeps(measured[one], budget) for one in _on_target(start, measured)):
+        if measured[start].speedup is None or (best and _speed(measured[start]) <= _speed(measured[best])):
             break  # what remains cannot be faster, only lose less
-        mixed = replace(start, budget=budget)
-        if best is None and start.engine == "ncnn" and mixed not in measured:
-            return mixed  # an answer, should the time be short
+        if start.engine == "ncnn":
+            alone = [start, *(changed for _, changed in space.changes(start))]
+            mixed = [replace(one, budget=budget) for one in alone]
+            if following := next((one for one in mixed if one not in measured), None):
+                return following
         if following := _next_change(space, start, measured, budget):
             return following
-        mixed = replace(_least(start, measured, budget), budget=budget)
-        if start.engine == "ncnn" and mixed not in measured:
-            return mixed
+        least = replace(_least(start, measured, budget), budget=budget)
+        if start.engine == "ncnn" and least not in measured:
+            return least
     if (chosen := fastest(measured, budget)) is None:
         return None
     start = Candidate(chosen.target, engine=chosen.engine)

@@ -70,6 +70,11 @@ def test_the_targets_come_first_then_one_change_at_a_time_and_those_that_win_tog
         "dotprod-mse",
         "ncnn2int8-mse",
         "dotprod-mse-mixed-kl-6e-05",
+        "dotprod-mse-mse-weights-mixed-kl-6e-05",
+        "dotprod-mse-nearest-mixed-kl-6e-05",
+        "dotprod-kl-mixed-kl-6e-05",
+        "dotprod-minmax-mixed-kl-6e-05",
+        "dotprod-mse-equalized-mixed-kl-6e-05",
         "dotprod-mse-mse-weights",
         "dotprod-mse-nearest",
         "dotprod-kl",
@@ -84,12 +89,10 @@ def test_mixed_precision_starts_from_what_loses_least_and_a_slower_target_is_lef
     measured = World({"nearest": -0.2, "kl": 0.1, "minmax": 0.1, "mse": 0.0, "equalize": 0.1}, SPEEDUPS).search(
         budget=(budget := Budget("kl", 0.5e-4))
     )
-    mixed = [name for name in names(measured) if "-mixed-" in name]
-    assert mixed[:2] == [
-        "dotprod-mse-mixed-kl-5e-05",
-        "dotprod-mse-nearest-mixed-kl-5e-05",
-    ]  # the first for an answer soon
-    assert names(measured)[1 - len(mixed) :] == mixed[1:]  # when nothing else is left
+    assert names(measured)[2] == "dotprod-mse-mixed-kl-5e-05"  # an answer soon
+    changes = ("mse-mse-weights", "mse-nearest", "kl", "minmax", "mse-equalized")
+    assert names(measured)[3:8] == [f"dotprod-{change}-mixed-kl-5e-05" for change in changes]
+    assert names(measured)[8:] == [f"dotprod-{change}" for change in changes]  # when nothing else is left
     assert not [name for name in names(measured) if name.startswith("ncnn2int8-") and name != "ncnn2int8-mse"]
     assert fastest(measured, budget) == replace(START, rounding="nearest", budget=budget)
 
@@ -122,7 +125,7 @@ def test_a_failed_candidate_is_passed_over():
     measured[Candidate("ncnn2int8")] = Measurement(Candidate("ncnn2int8"), failure="why")
     mixed = replace(START, budget=Budget("kl", 1e-5))
     measured[mixed] = Measurement(mixed, failure="why")
-    assert next_candidate(SPACE, measured, Budget("kl", 1e-5)) == Candidate("dotprod", weights="mse")
+    assert next_candidate(SPACE, measured, Budget("kl", 1e-5)) == replace(mixed, weights="mse")
     everything = {one: Measurement(one, failure="why") for one in map(Candidate, SPEEDUPS)}
     assert next_candidate(SPACE, everything, BUDGET) is None
 
