@@ -68,18 +68,23 @@ class Drawn:
     _calibrated: Candidate | None = None
 
     def measure(self, budgets: Sequence[Budget]) -> None:
-        """Measures what is not measured yet. A budget that mixed precision cannot keep it cannot keep where it is less, either."""
-        for number, (one, is_mixed) in enumerate(self.settings, 1):
-            for budget in (None, *sorted(budgets, key=lambda budget: -budget.most)):
-                if budget and not (is_mixed and not keeps(self.measured()[one], budget)):
-                    continue
-                candidate = replace(one, budget=budget)
-                if candidate not in self.measured():
-                    print(f"{self.model}, {number} of {len(self.settings)}: {candidate}", file=sys.stderr, flush=True)
-                    self.record.measurements[str(candidate)] = self._measure(candidate)
-                    self.record.save(RECORD)
-                if self.measured()[candidate].failure:
-                    break
+        """Measures what is not measured yet, first all without mixed precision, then the fastest of them with it."""
+        for number, (one, _) in enumerate(self.settings, 1):
+            self._once(one, f"{number} of {len(self.settings)}")
+        mixed = [self.measured()[one] for one, is_mixed in self.settings if is_mixed]
+        for number, plain in enumerate(sorted(mixed, key=lambda one: -(one.speedup or 0)), 1):
+            for budget in sorted(budgets, key=lambda budget: -budget.most):
+                if not keeps(plain, budget):
+                    candidate = replace(plain.candidate, budget=budget)
+                    if self._once(candidate, f"{number} of {len(mixed)} with mixed precision").failure:
+                        break  # what is less cannot be kept either
+
+    def _once(self, candidate: Candidate, which: str) -> Measurement:
+        if candidate not in self.measured():
+            print(f"{self.model}, {which}: {candidate}", file=sys.stderr, flush=True)
+            self.record.measurements[str(candidate)] = self._measure(candidate)
+            self.record.save(RECORD)
+        return self.measured()[candidate]
 
     def measured(self) -> dict[Candidate, Measurement]:
         """All that was measured."""
