@@ -130,9 +130,11 @@ def _hold_out(name: str, entry: Model, budget: Budget, wanted: int) -> Images:
             f"{entry.data}: the training images have no labels, so there is no drop in top-1: give KL=… instead of DROP"
         )
     if 100 / len(images) > budget.most / 2:
-        least = math.ceil(200 / budget.most)
+        least, enough = math.ceil(200 / budget.most), ""
+        if least <= len(images.dataset) // 2:
+            enough = f"IMAGES={least} or more, "
         raise OctetError(
             f"a budget of {budget}: one of {len(images):,} hold-out images is {100 / len(images):.2g} points already; give "
-            f"IMAGES={least} or more, a larger DROP, or KL"
+            f"{enough}a larger DROP, or KL"
         )
     return images

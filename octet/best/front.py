@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from octet.best.candidates import UNITS, Budget, Candidate, keeps
@@ -84,12 +85,12 @@ def front_table(measured: Measured, budget: Budget, chosen: Candidate | None) ->
     if chosen and chosen not in shown:
         shown = sorted([*shown, chosen], key=lambda one: -(measured[one].speedup or 0))
     scale, unit = _SCALES[budget.metric]
+    decimals = _decimals(scale * measured[one].upper("kl") for one in shown) if budget.metric == "kl" else 3
     rows = []
     for one in shown:
         result, loss = measured[one], measured[one].loss
         assert loss is not None  # what is on the front did not fail
         mean, error = (loss.kl_nats, loss.kl_se_nats) if budget.metric == "kl" else (loss.drop_pt, loss.drop_se_pt)
-        decimals = 1 if budget.metric == "kl" else 3
         verdict = "chosen" if one == chosen else "" if keeps(result, budget) else "over the budget"
         rows.append(
             [
@@ -103,6 +104,16 @@ def front_table(measured: Measured, budget: Budget, chosen: Candidate | None) ->
             ]
         )
     return table(rows, ["candidate", "speed-up", unit, "at most", "agreement", "int8 layers", ""], "lrrrrrl")
+
+
+def _decimals(losses: Iterable[float]) -> int:
+    """How many decimals show the least of some losses: 1 at least.
+
+    >>> _decimals([3.2]), _decimals([3.2, 0.0021])
+    (1, 3)
+    """
+    least = min((loss for loss in losses if loss > 0), default=1.0)
+    return max(1, math.ceil(-math.log10(least)))
 
 
 def _loss(result: Measurement, metric: str) -> str:

@@ -64,6 +64,8 @@ def card(
         calibration=provenance.calibration,
         images=provenance.calibration_images,
         target=provenance.target,
+        rounded=provenance.rounded(),
+        equalized=provenance.equalize,
         reasons=by_reason(fp32_layers),
         pip=" ".join(pip_names(needs(steps))),
         cpp_note=f"It resizes by ncnn's bilinear filter; the figures above were measured with {filters}."

@@ -103,6 +103,7 @@ def _card(
         source=made_with.source,
         calibration=made_with.calibration,
         images=made_with.calibration_images,
+        rounded=made_with.rounded(column.engine),
         int8_layers=layers.int8,
         in_float=in_float,
         pip=" ".join(pip_names(needs(steps, runs))),

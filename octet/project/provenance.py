@@ -36,6 +36,8 @@ class Provenance:
         split: On which split it was evaluated.
         runs: How many runs of each kind were timed.
         made: The MD5 of each file that the pipeline made of the model, by its path.
+        rounding: The section of that name; of a dvc.lock that has none, weights rounded to the nearest.
+        equalize: Were channels scaled alike?
     """
 
     source: str
@@ -47,6 +49,8 @@ class Provenance:
     split: str
     runs: int
     made: dict[str, str] = field(default_factory=dict)
+    rounding: dict[str, Any] = field(default_factory=lambda: {"method": "nearest"})
+    equalize: bool = False
 
     @property
     def calibration(self) -> str:
@@ -57,6 +61,19 @@ class Provenance:
     def calibration_images(self) -> int:
         """How many training images it was calibrated on."""
         return int(self.calibrate["images"])
+
+    def rounded(self, engine: str = "ncnn") -> str:
+        """How an engine's weights became integers, in words that follow «rounded».
+
+        >>> made_with = Provenance("c", "mmcls", [], 13, "dotprod", {}, "test", 1, rounding={"method": "auto", "images": 64})
+        >>> made_with.rounded()
+        'by GPTQ, from 64 training images'
+        """
+        method, is_ncnn = self.rounding["method"], engine == "ncnn"
+        if method == "nearest" or (method == "auto" and is_ncnn and self.target == "ncnn2int8"):
+            return "to the nearest"
+        words = f"by GPTQ, from {self.rounding['images']} training images"
+        return f"{words}, and fine-tuned" if method == "finetune" and is_ncnn else words
 
     def check(self, paths: Iterable[Path], made_by: str) -> None:
         """Checks that files are those that the pipeline made, so that figures are of the files that they stand beside.
@@ -104,6 +121,7 @@ def provenance(name: str, lock: str | Path = "dvc.lock") -> Provenance:
             split=settled["evaluate"]["split"],
             runs=settled["benchmark"]["runs"],
             made=made,
+            **{key: settled[key] for key in ("rounding", "equalize") if key in settled},
         )
     except (TypeError, ValueError):
         raise OctetError(f"{lock}: damaged where it has the parameters of {name}; {made_by}") from None
@@ -195,6 +213,7 @@ def _checked(**values: Any) -> Provenance:
     images, method, weights = (result.calibrate[key] for key in ("images", "method", "weights"))
     if type(images) is not int or not isinstance(weights, str) or method not in calibrators():
         raise TypeError("no calibration")
+    result.rounded()
     return result
 
 

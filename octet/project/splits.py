@@ -39,6 +39,8 @@ def check_splits(name: str, entry: Model, split: str) -> None:
         steps.needs_classes(f"models.{name}: engines: {', '.join(entry.engines)}")
     if entry.mixed_precision.metric != "none":
         steps.needs_classes(f"models.{name}: mixed_precision.metric: {entry.mixed_precision.metric}")
+    if entry.rounding.method == "finetune":
+        steps.needs_classes(f"models.{name}: rounding.method: finetune")
     files = dict[str, set[Path]]()
     for what in dict.fromkeys((split, "train")):
         images: Images = split_images(data, what, steps, None, "evaluate.limit")

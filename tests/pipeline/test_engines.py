@@ -142,6 +142,7 @@ def test_the_bundle_for_an_engine(named, tmp_path):
     card = (folder / "README.md").read_text()
     assert f"| agreement with fp32 | | {figures['agreement_pct']:.2f} % |" in card
     assert "\n\nMade from `configs/models/tiny.py`" in card
+    assert "32 training images; weights rounded to the nearest. " in card
     assert "`onnxruntime-mobile`, built for a list of operators and ended with 1.18, has all operators." in card
     data = Cifar(named.folder / "data/digits32", "test")
     Image.fromarray(data.image(0)).save(tmp_path / "0.png")

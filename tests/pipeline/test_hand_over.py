@@ -143,6 +143,7 @@ def test_the_report_stands_alone_and_shows_the_figures(project):
     differ = round(500 * (1 - summary["agreement_pct"] / 100))
     assert text.count("<img src=") == min(24, differ) > 0
     assert "minmax, weights by absmax; 32 training images" in text
+    assert '<td>weights</td><td class="text">rounded to the nearest</td>' in text
     assert "make bench-peers MODEL=tiny" in text
     assert str(project.folder) not in text
     assert len(text) < 5e6
@@ -194,7 +195,10 @@ def test_the_bundle_says_what_it_holds(project, bundle):
     summary = json.loads((project.folder / "metrics/tiny/summary.json").read_text())
     card = (bundle / "README.md").read_text()
     assert f"{summary['int8_top1_pct']:.2f} % | drop {summary['top1_drop_pt']:+.2f}" in card
-    assert "by minmax, weights by absmax, from\n32 training images; kernels for the target `dotprod`" in card
+    assert (
+        "by minmax, weights by absmax, from\n32 training images; kernels for the target `dotprod`.\nWeights: " in card
+    )
+    assert "\nWeights: rounded to the nearest.\n" in card
     assert (
         "All layers with weights are int8 but these:\n\n- convrelu_0: reads the network's input, where int8 loses"
         in card

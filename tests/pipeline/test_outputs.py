@@ -89,6 +89,13 @@ def test_every_stage_and_what_a_user_looks_at(finished, tmp_path):
         assert (
             f"make {command}: is for class scores, and this model gives other outputs (scores, features)" in done.stderr
         )
+    for setting in ("rounding: {method: finetune}", "mixed_precision: {metric: kl}", "engines: [ncnn, onnxruntime]"):
+        text = (project.folder / "params.yaml").read_text()
+        (project.folder / "params.yaml").write_text(text.replace("  net:\n", f"  net:\n    {setting}\n"))
+        done = project.python("-m", "octet", "validate", "--model=net", ok=False)
+        (project.folder / "params.yaml").write_text(text)
+        assert f"models.net: {setting.split(':')[0]}" in done.stderr
+        assert "is for class scores, and this model gives other outputs (scores, features)" in done.stderr
     project.python("-m", "octet", "report", "--model=net")
     page = (project.folder / "reports/net/report.html").read_text()
     assert "The network gives no class scores" in page

@@ -10,7 +10,7 @@ import pytest
 
 from octet.best import experiments
 from octet.best.candidates import Budget, Candidate, Space, fastest, next_candidate
-from octet.best.command import find_best
+from octet.best.command import _hold_out, find_best
 from octet.best.experiments import check_git
 from octet.best.front import choose, front, front_table
 from octet.best.loss import Loss
@@ -22,7 +22,11 @@ from octet.best.speed import kernels
 from octet.best.tuning import fitting_targets
 from octet.core import params
 from octet.core.errors import OctetError
+from octet.core.folder import ModelFolder
 from octet.core.logits import kl_divergences_expected
+from octet.data import cifar
+from octet.data.preprocess import Preprocess
+from octet.data.preprocess import save as save_preprocess
 from octet.evaluate.predictions import Prediction
 from octet.ncnn.net import loads
 
@@ -300,6 +304,23 @@ def test_what_does_not_fit_is_said_before_any_work(project, given, message):
     }
     with pytest.raises(OctetError, match=message):
         find_best(**(arguments | given), folder=Path("reports"))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "most", "advice"),
+    [(20, 5.0, "give IMAGES=40 or more, a larger DROP, or KL"), (5000, 1.0, "already; give a larger DROP, or KL")],
+)
+def test_too_few_hold_out_images_for_a_budget(project, wanted, most, advice):
+    """More can be asked for where there are more: half of the training split."""
+    steps = Preprocess("RGB", [128.0] * 3, [64.0] * 3, [32, 32], ["a", "b"])
+    labels = np.arange(100, dtype=np.uint8) % 2
+    pixels = np.zeros((100, 3, 32, 32), np.uint8)
+    cifar.write(Path("data/digits32"), (pixels, labels), (pixels, labels), steps.classes)
+    path = ModelFolder("resnet18_digits32").preprocess
+    path.parent.mkdir(parents=True)
+    save_preprocess(steps, path)
+    with pytest.raises(OctetError, match=advice):
+        _hold_out("resnet18_digits32", project, Budget("top1", most), wanted)
 
 
 def test_settings_as_dvc_takes_them():

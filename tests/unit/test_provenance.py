@@ -1,5 +1,6 @@
 """The parameters with which a model was made, from dvc.lock."""
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,7 @@ def test_what_the_lock_says(lock):
     )
     assert result.calibration == "percentile (99.9), weights by absmax"
     assert result.calibration_images == 64
+    assert (result.rounded(), result.equalize) == ("to the nearest", False), "it is older than GPTQ"
 
 
 SETTINGS = {
@@ -85,6 +87,25 @@ def test_a_model_s_own_settings(lock):
     found = provenance("net", lock(own({"path": "models/net/settings/target.json", "md5": "1"})))
     assert (found.target, found.split, found.opset, found.runs) == ("board", "test", 12, 7)
     assert found.calibrate == CALIBRATE | {"images": 20}
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "ncnn", "others"),
+    [
+        ("nearest", "board", "to the nearest", "to the nearest"),
+        ("auto", "board", "by GPTQ, from 8 training images", "by GPTQ, from 8 training images"),
+        ("auto", "ncnn2int8", "to the nearest", "by GPTQ, from 8 training images"),
+        ("gptq", "ncnn2int8", "by GPTQ, from 8 training images", "by GPTQ, from 8 training images"),
+        ("finetune", "board", "by GPTQ, from 8 training images, and fine-tuned", "by GPTQ, from 8 training images"),
+    ],
+)
+def test_how_weights_were_rounded(method, target, ncnn, others, lock):
+    content = copy.deepcopy(own())
+    settings = content["stages"]["settings@net"]["params"]["params.yaml"]
+    settings |= {"rounding": {"method": method, "images": 8}, "equalize": True}
+    settings["models.net"]["target"] = target
+    found = provenance("net", lock(content))
+    assert (found.rounded(), found.rounded("onnxruntime"), found.equalize) == (ncnn, others, True)
 
 
 def test_files_that_were_made_with_other_settings(lock):
