@@ -64,7 +64,8 @@ def tune_model(
     name = out.stem
     if out.suffix != ".yaml" or name in TARGETS or not NAME.fullmatch(name):
         raise OctetError(
-            f"--out {out}: expected NAME.yaml, NAME of letters, digits, _ and -, none of {', '.join(TARGETS)}"
+            f"--out {out}: expected NAME.yaml, NAME of letters, digits, _ and -, none of {', '.join(TARGETS)}, "
+            "which are built in; of make tune it is the model's, or NAME=another"
         )
     files = NcnnFiles.named(model, "fp32")
     net = load_net(files.param, files.bin, "the stage convert makes it")

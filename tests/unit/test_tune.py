@@ -335,6 +335,7 @@ def test_what_the_tuner_refuses(board, tmp_path):
     folder = tmp_path / "models" / "small"
     for args, message in (
         (("--out", "dotprod.yaml"), "expected NAME.yaml"),
+        (("--out", "winograd.yaml"), "which are built in; of make tune it is the model's, or NAME=another"),
         (("--out", "board.txt"), "expected NAME.yaml"),
         (out, "preprocess.json: no such file; copy it beside the model, or give --size"),
     ):
