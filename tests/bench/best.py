@@ -32,7 +32,7 @@ from octet.best.record import Measurement, Record
 from octet.best.search import Search, Task
 from octet.best.speed import Stopwatch
 from octet.core import params
-from octet.core.errors import run
+from octet.core.errors import OctetError, run
 from octet.core.files import read_dataclass, write_json
 from octet.core.folder import ModelFolder, NcnnFiles
 from octet.core.text import table
@@ -94,7 +94,12 @@ class Bench:
         clone = copy(base(self.model, self.folder), self.file(budget).with_suffix(""))
         words = f"--model={self.model} --kl={budget.most:g} --minutes={minutes:g} --holdout={self.n_images}"
         start = time.monotonic()
-        print(clone.run(sys.executable, "-m", "octet", "best", *words.split()), flush=True)
+        try:
+            print(clone.run(sys.executable, "-m", "octet", "best", *words.split()), flush=True)
+        except OctetError as error:
+            if not self.found(budget):  # else nothing that was measured keeps the budget, which is a row, too
+                raise
+            print(error, flush=True)
         write_json(self.file(budget), asdict(Row(time.monotonic() - start, {})))
 
     def random(self, budgets: list[Budget]) -> None:
