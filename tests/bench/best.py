@@ -158,7 +158,7 @@ class Bench:
         row = read_dataclass(Row, self.file(budget), "")
         found = self.found(budget)
         with self.drawn() as drawn:
-            kept = drawn.kept(budget)
+            kept, n_measured = drawn.kept(budget), drawn.n_measured()
         return [
             self.model,
             f"{1e5 * budget.most:g}",
@@ -166,7 +166,7 @@ class Bench:
             f"{row.seconds:.0f} s",
             str(len(found)),
             *_cells(kept[0] if kept else None),
-            f"{len(kept)} of {self.count}",
+            f"{len(kept)} of {n_measured}",
             "<br>".join(f"{rival}: {ratio}" for rival, ratio in row.duels.items()),
         ]
 

@@ -91,14 +91,23 @@ class Drawn:
         return self.record.on(self.stopwatch.place, str)
 
     def kept(self, budget: Budget) -> list[Measurement]:
-        """The settings that keep a budget, the fastest first. Where one does without mixed precision, no layer stays in fp32."""
+        """The settings that keep a budget, of those that are measured, the fastest first.
+
+        Where one does without mixed precision, no layer stays in fp32.
+        """
         measured = self.measured()
         kept: list[Measurement] = []
         for one, is_mixed in self.settings:
-            candidate = replace(one, budget=budget if is_mixed and not keeps(measured[one], budget) else None)
+            is_planned = is_mixed and one in measured and not keeps(measured[one], budget)
+            candidate = replace(one, budget=budget if is_planned else None)
             if candidate in measured and keeps(measured[candidate], budget):
                 kept.append(measured[candidate])
         return sorted(kept, key=lambda one: -(one.speedup or 0))
+
+    def n_measured(self) -> int:
+        """How many of the settings are measured, at least without mixed precision."""
+        measured = self.measured()
+        return sum(one in measured for one, _ in self.settings)
 
     def _measure(self, candidate: Candidate) -> Measurement:
         limit = {"evaluate": {"split": "train", "limit": len(self.images)}}
