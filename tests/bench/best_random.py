@@ -33,11 +33,16 @@ for name, *arguments in map(str.split, stages):
 
 
 def draw(space: Space, count: int) -> list[Setting]:
-    """Different random settings, the same in every run."""
+    """Different random settings, the same in every run, whatever the model's own target is now."""
     every = [
         (Candidate(target, method, weights, rounding, equalize), is_mixed)
         for target, method, weights, rounding, equalize, is_mixed in itertools.product(
-            space.targets, ("mse", *space.methods), ("absmax", "mse"), ("nearest", "gptq"), (False, True), (False, True)
+            sorted(space.targets, reverse=True),
+            ("mse", *space.methods),
+            ("absmax", "mse"),
+            ("nearest", "gptq"),
+            (False, True),
+            (False, True),
         )
     ]
     fitting = [pair for pair in every if not (pair[0].equalize and _equalize_is_not_for(pair[0].method))]
