@@ -12,13 +12,12 @@ from octet.core import params
 from octet.core.folder import ModelFolder
 from octet.core.parallel import cores
 from octet.data import preprocess
-from octet.data.images import Images, split_images, training_images
+from octet.data.images import split_images, training_images
 from octet.qdq.network import load
-from octet.qdq.profiles import PROFILES
-from octet.qdq.quantize import quantize
 from tests.bench.cifar_jpeg import CONFIG, MODEL, project, unpack
+from tests.bench.octets import write as write_octets
 from tests.bench.pairs import ROWS, divergences
-from tests.bench.peers import OCTET_IN, OPENVINO_INT8, UINT8
+from tests.bench.peers import OPENVINO_INT8, UINT8
 from tests.bench.venv import peers_logits, quantize_peers, start, store
 
 
@@ -42,20 +41,11 @@ def cifar_10_jpeg(shared: Path) -> str:
         images = training_images(data, steps, settings.calibrate.images, "calibrate.images", "calibrate")
         test = split_images(data, "test", steps, None, "evaluate.limit")
         work = model.onnx.parent
-        octets_int8(model.onnx, images, work)
+        for by_gptq in (False, True):
+            write_octets(load(model.onnx), images, settings.calibrate, work, by_gptq=by_gptq)
         store(images, work / "calibrate.npy")
         store(test, work / "test.npy")
         quantize_peers(work, [UINT8, OPENVINO_INT8])
         logits, labels = peers_logits(work, ROWS, cores()), test.labels
         assert labels is not None, "class folders have labels"
         return f"{MODEL} ({CONFIG}), n = {len(labels):,}\n\n{divergences(logits, np.asarray(labels))}"
-
-
-def octets_int8(onnx: Path, images: Images, folder: Path) -> None:
-    """Writes Octet's int8 models for ONNX Runtime and OpenVINO, with weights to the nearest and by GPTQ, into a folder."""
-    network, settings, profiles = load(onnx), params.load().calibrate, [PROFILES[name] for name in OCTET_IN]
-    for ending, gptq_images in (("", None), ("_gptq", images)):
-        for name, int8 in zip(
-            OCTET_IN, quantize(network, profiles, images, settings, gptq_images=gptq_images), strict=True
-        ):
-            (folder / f"octet_{name}{ending}.onnx").write_bytes(int8.model.SerializeToString(deterministic=True))

@@ -26,8 +26,6 @@ from octet.core.folder import ModelFolder
 from octet.core.logits import divergence
 from octet.core.parallel import cores
 from octet.ncnn.machine import machine
-from octet.qdq.profiles import PROFILES
-from octet.qdq.quantize import quantize as onnx_quantize
 from octet.report.peers import (
     BASE,
     NCNN2INT8,
@@ -43,6 +41,7 @@ from octet.report.peers import (
 )
 from tests.bench.cifar_peers import cifar_10_jpeg
 from tests.bench.octets import inputs
+from tests.bench.octets import write as write_octets
 from tests.bench.pairs import ROWS, divergences, speeds
 from tests.bench.peers import OCTET_IN, OPENVINO_INT8, UINT8
 from tests.bench.pipeline import Bench
@@ -110,7 +109,8 @@ def compare(name: str, rounds: int, tested: int) -> Compared:
         seconds = {row: start_s(lambda row=row: quantize_peers(folder, [row])) for row in (UINT8, OPENVINO_INT8)}
         seconds |= {row: start_s(lambda what=what: quantize_octets(name, what, folder)) for row, what in octets.items()}
         timed = time_peers(folder, rounds, threads, names)
-        octet_by_gptq(name, folder)
+        network, keep_float, images = inputs(name)
+        write_octets(network, images, settings.calibrate, folder, keep_float, by_gptq=True)
         logits = peers_logits(folder, dict.fromkeys([*names, *ROWS]), threads[-1])
         memory = {row: peer_memory(folder, row).peak_mib for row in names}
     engines = []
@@ -141,15 +141,6 @@ def compare(name: str, rounds: int, tested: int) -> Compared:
         f"{mine}: {seconds[mine] / seconds[row]:.2f} of the time to calibrate of {row}" for mine, row in own.items()
     ]
     return Compared(figures, "\n\n".join((divergences(logits, labels), speeds(timed.latency_ms), "\n".join(times))))
-
-
-def octet_by_gptq(name: str, folder: Path) -> None:
-    """Writes Octet's int8 ONNX models with weights by GPTQ, from the calibration images, into the folder."""
-    network, keep_float, images = inputs(name)
-    profiles = [PROFILES[engine] for engine in OCTET_IN]
-    models = onnx_quantize(network, profiles, images, params.load().calibrate, keep_float, gptq_images=images)
-    for engine, int8 in zip(OCTET_IN, models, strict=True):
-        (folder / f"octet_{engine}_gptq.onnx").write_bytes(int8.model.SerializeToString(deterministic=True))
 
 
 def start_s(what: Callable[[], object]) -> float:

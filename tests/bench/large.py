@@ -23,10 +23,9 @@ from octet.ncnn.convert import convert
 from octet.ncnn.machine import machine
 from octet.ncnn.net import load_net, save_net
 from octet.qdq.network import load
-from octet.qdq.profiles import PROFILES
-from octet.qdq.quantize import quantize as onnx_quantize
 from octet.quantize.quantize import quantize
 from tests import nets
+from tests.bench.octets import write as write_octets
 from tests.bench.pairs import speeds
 from tests.bench.peers import OCTET_IN, OPENVINO_INT8, UINT8
 from tests.bench.venv import ROOT, quantize_peers, time_peers
@@ -56,10 +55,7 @@ def make(folder: Path) -> None:
         profile = target(kernels)
         int8 = quantize(net, calibrate(net, seen, nets.settings("mse"), profile), profile, [], "the table")
         save_net(int8, *NcnnFiles.named(folder, f"int8 {kernels}"))
-    profiles = [PROFILES[name] for name in OCTET_IN]
-    models = onnx_quantize(load(onnx), profiles, seen, nets.settings("mse"))
-    for name, model in zip(OCTET_IN, models, strict=True):
-        (folder / f"octet_{name}.onnx").write_bytes(model.model.SerializeToString(deterministic=True))
+    write_octets(load(onnx), seen, nets.settings("mse"), folder)
     for name, images in (("calibrate", seen), ("test", unseen)):
         np.save(folder / f"{name}.npy", np.stack(images))
 

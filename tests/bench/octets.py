@@ -3,18 +3,21 @@ it with its start, as it does the other engines' own.
 """
 
 import argparse
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from octet.core import params
+from octet.core.params import Calibrate
 from octet.core.plan import read_plan
 from octet.data.images import Images
 from octet.graph.profiles import target
 from octet.ncnn.net import save_net
-from octet.qdq.network import Network, load
+from octet.qdq.network import Floats, Network, load
 from octet.qdq.profiles import PROFILES
 from octet.qdq.quantize import kept
 from octet.qdq.quantize import quantize as onnx_quantize
 from octet.quantize.quantize import quantize
+from tests.bench.peers import OCTET_IN
 from tests.bench.pipeline import Bench
 
 
@@ -30,8 +33,24 @@ def ncnn(name: str, kernels: str, folder: Path) -> None:
 def engine(name: str, engine: str, folder: Path) -> None:
     """Writes octet_ENGINE.onnx into the folder."""
     network, keep_float, images = inputs(name)
-    (int8,) = onnx_quantize(network, [PROFILES[engine]], images, params.load().calibrate, keep_float)
-    (folder / f"octet_{engine}.onnx").write_bytes(int8.model.SerializeToString(deterministic=True))
+    write(network, images, params.load().calibrate, folder, keep_float, engines=[engine])
+
+
+def write(
+    network: Network,
+    images: Sequence[Floats],
+    settings: Calibrate,
+    folder: Path,
+    keep_float: Sequence[str] = (),
+    by_gptq: bool = False,
+    engines: Iterable[str] = OCTET_IN,
+) -> None:
+    """Writes octet_ENGINE.onnx, or by GPTQ octet_ENGINE_gptq.onnx, into the folder, as tests/bench/peers.py reads them."""
+    names, ending = list(engines), "_gptq" if by_gptq else ""
+    profiles = [PROFILES[name] for name in names]
+    models = onnx_quantize(network, profiles, images, settings, keep_float, gptq_images=images if by_gptq else None)
+    for name, int8 in zip(names, models, strict=True):
+        (folder / f"octet_{name}{ending}.onnx").write_bytes(int8.model.SerializeToString(deterministic=True))
 
 
 def inputs(name: str) -> tuple[Network, list[str], Images]:

@@ -38,6 +38,7 @@ from octet.data.listing import folders_in
 from octet.ncnn.engine import Engine, logits
 from octet.ncnn.machine import machine
 from tests.bench import cifar_jpeg
+from tests.bench.venv import STAGES
 
 ROOT = Path(__file__).parents[2]
 IMAGES = (32, 128, 512, 2048)
@@ -60,7 +61,6 @@ TARGETS = {  # what is tried on which
     "winograd": ("nearest", "GPTQ", "GPTQ, mixed precision"),
     "ncnn2int8": ("nearest", "GPTQ"),
 }
-STAGES = ("calibrate", "round", "plan", "quantize")
 
 
 @dataclass
