@@ -40,9 +40,8 @@ def _by_finetuning(stage: Stage) -> tuple[dict[str, GptqWeights], str]:
         raise OctetError("rounding.method: finetune is for networks that give class scores; take gptq")
     images = training_images(data, steps, settings.images, f"{key}.images", "round")
     hold_out = hold_out_images(data, steps, settings.hold_out, f"{key}.hold_out", "round")
-    taught = images.pick(
-        np.flatnonzero(~np.isin(images.indices, hold_out.indices))
-    )  # of a small split all, but who judges
+    # Of a small split both are nearly all: those that judge do not teach.
+    taught = images.pick(np.flatnonzero(~np.isin(images.indices, hold_out.indices)))
     recipe = _recipe(stage)
     result = finetune(replace(recipe, gptq_weights=_gptq_weights(stage, recipe)), taught, hold_out, settings)
     return result.weights, str(result)

@@ -13,7 +13,6 @@ model means there:
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -23,7 +22,7 @@ from octet.calibrate.job import Job
 from octet.calibrate.observe import asymmetric_blobs
 from octet.core.files import read_bytes
 from octet.core.registry import computing_calibrators
-from octet.core.trained_scales import Grid, TrainedScales, read, weights_sha256
+from octet.core.trained_scales import COARSER, Grid, TrainedScales, of_layers, read
 from octet.graph.layers import integer, quantizable
 from octet.graph.origins import origins
 from octet.graph.scales import weight_scale_count
@@ -31,8 +30,6 @@ from octet.graph.targets import Target
 from octet.graph.zero_points import LEVELS
 from octet.ncnn.layer import Layer
 from octet.ncnn.table import Table
-
-_COARSER = 1.25  # times the trained steps, at most
 
 
 def trained_scales(job: Job) -> dict[str, TrainedScales]:
@@ -47,15 +44,13 @@ def trained_scales(job: Job) -> dict[str, TrainedScales]:
     if job.onnx is None or job.settings.method not in computing_calibrators():
         return {}
     handed = read(read_bytes(job.onnx, "the stage export makes it"), str(job.onnx))
-    by_weights: dict[str, list[TrainedScales]] = defaultdict(list)
-    for one in handed:
-        by_weights[one.weights_sha256].append(one)
-    found = {}
-    for layer in quantizable(job.net.layers) if handed else ():
-        rows = layer.weights["weight"].data.reshape(integer(layer, "num_output"), -1)
-        if alike := by_weights[weights_sha256(rows)]:
-            found[layer.name] = alike.pop(0)
-    return found
+    return of_layers(
+        handed,
+        (
+            (layer.name, layer.weights["weight"].data.reshape(integer(layer, "num_output"), -1))
+            for layer in quantizable(job.net.layers)
+        ),
+    )
 
 
 def take(job: Job, trained: Mapping[str, TrainedScales], calibrated: Table) -> Table:
@@ -105,7 +100,7 @@ def _threshold(grid: Grid, has_zero_point: bool) -> float | None:
     """The largest magnitude that ncnn's integers reach: so that its steps are the grid's, or finer; None where they cannot be."""
     levels = LEVELS if has_zero_point else 127
     count = max(grid.high - grid.zero_point, grid.zero_point - grid.low)
-    if count > _COARSER * levels:
+    if count > COARSER * levels:
         return None
     return (levels if levels <= count <= levels + 1 else count) * grid.scale
 

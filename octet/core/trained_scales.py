@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ import onnx
 from octet.core.errors import OctetError
 from octet.core.onnx_bytes import parse
 
+COARSER = 1.25  # times the trained steps that an engine's integers may have, at most
 _KEY = "octet.trained_scales"
 
 
@@ -70,6 +72,25 @@ def weights_sha256(rows: npt.NDArray[np.generic]) -> str:
     """
     shape = "x".join(map(str, rows.shape))
     return hashlib.sha256(shape.encode() + np.ascontiguousarray(rows, np.float32).tobytes()).hexdigest()
+
+
+def of_layers(
+    scales: Sequence[TrainedScales], layers: Iterable[tuple[str, npt.NDArray[np.generic]]]
+) -> dict[str, TrainedScales]:
+    """By layer, the scales that belong to its weights; where layers have the same ones, in their order.
+
+    Args:
+        scales: Those that a model carries.
+        layers: Their names and weights, one row an output channel, of shape (O, n); not looked at where there are no scales.
+    """
+    by_weights: dict[str, list[TrainedScales]] = defaultdict(list)
+    for one in scales:
+        by_weights[one.weights_sha256].append(one)
+    found = {}
+    for name, rows in layers if by_weights else ():
+        if alike := by_weights.get(weights_sha256(rows)):
+            found[name] = alike.pop(0)
+    return found
 
 
 def with_trained_scales(data: bytes, scales: Sequence[TrainedScales]) -> bytes:

@@ -15,7 +15,7 @@ from onnx import TensorProto, numpy_helper
 from octet.core.errors import OctetError
 from octet.core.files import read_bytes
 from octet.core.onnx_bytes import parse
-from octet.core.trained_scales import TrainedScales, read, weights_sha256
+from octet.core.trained_scales import TrainedScales, of_layers, read
 
 LEAST_OPSET = 13  # the first whose QuantizeLinear has an axis, so that each channel has a scale of its own
 # What a model that is valid for ONNX's checker, and that the stage export never writes, ends in.
@@ -153,14 +153,8 @@ class Network:
     @cached_property
     def trained(self) -> dict[str, TrainedScales]:
         """By layer, the scales that the model was trained with, found by the layer's weights."""
-        alike: dict[str, list[TrainedScales]] = {}
-        for one in self.scales:
-            alike.setdefault(one.weights_sha256, []).append(one)
-        found = {}
-        for node in self.nodes if alike else ():
-            if (layer := self._layer(node)) and (same := alike.get(weights_sha256(layer.rows(layer.weight)))):
-                found[layer.name] = same.pop(0)
-        return found
+        layers = filter(None, map(self._layer, self.nodes))
+        return of_layers(self.scales, ((layer.name, layer.rows(layer.weight)) for layer in layers))
 
     @cached_property
     def floats(self) -> frozenset[str]:

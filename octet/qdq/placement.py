@@ -174,9 +174,8 @@ class _Placing:
             return "params.yaml or the plan keeps it"
         if layer.input not in self.network.floats:
             return "it does not read fp32"
-        if (
-            layer.input not in self.network.varying
-        ):  # OpenVINO computes such a layer when it compiles, and not as QDQ says
+        # OpenVINO computes such a layer when it compiles, and not as QDQ says.
+        if layer.input not in self.network.varying:
             return "no image changes what it reads"
         pooled = self.profile.first_before_pool and self._pool_of(layer)
         if layer.input == self.network.input and not (self.profile.first or pooled):

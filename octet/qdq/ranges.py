@@ -17,9 +17,8 @@ from octet.core.errors import OctetError
 from octet.core.parallel import map_shards
 from octet.qdq.network import Floats, Network
 
-TOGETHER = (
-    16 << 20
-)  # bytes of tensors that are counted at once: of small ones, each count takes longer than the counting
+# Bytes of tensors that are counted at once: of small ones, each count takes longer than the counting.
+TOGETHER = 16 << 20
 
 
 @dataclass

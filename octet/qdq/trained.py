@@ -13,11 +13,10 @@ from collections.abc import Collection
 import numpy as np
 
 from octet.core import trained_scales
+from octet.core.trained_scales import COARSER
 from octet.qdq.grids import Grid
 from octet.qdq.network import Network
 from octet.qdq.placement import Placement
-
-_COARSER = 1.25  # times the trained steps, at most
 
 
 def trained_grids(network: Network, placement: Placement, symmetric: Collection[str]) -> dict[str, Grid]:
@@ -43,7 +42,7 @@ def trained_grids(network: Network, placement: Placement, symmetric: Collection[
 def _around_0(trained: trained_scales.Grid) -> Grid | None:
     """Integers from -127 to 127."""
     count = max(trained.high - trained.zero_point, trained.zero_point - trained.low)
-    if count > _COARSER * 127:
+    if count > COARSER * 127:
         return None
     return Grid(np.float32(trained.scale * (1 if 127 <= count <= 128 else count / 127)), 0, True)
 
@@ -51,7 +50,7 @@ def _around_0(trained: trained_scales.Grid) -> Grid | None:
 def _uint8(trained: trained_scales.Grid, top: float | None) -> Grid | None:
     """Integers from 0 to 255. top: where the activation ends that they stand for; None: they stand for none."""
     count = trained.high - trained.low
-    if count > _COARSER * 255 or (top is not None and trained.low < trained.zero_point):
+    if count > COARSER * 255 or (top is not None and trained.low < trained.zero_point):
         return None
     steps = 1 if 254 <= count <= 255 else count / 255
     grid = Grid(np.float32(trained.scale * steps), round((trained.zero_point - trained.low) / steps))
