@@ -29,7 +29,7 @@ from octet.core.progress import progress
 from octet.ncnn.engine import Engine, logits
 from octet.quantize.gptq_weights import GptqWeights
 from octet.quantize.recipe import Recipe
-from octet.quantize.simulation import Simulation
+from octet.quantize.simulation import CPU, Simulation
 
 Images = Sequence[npt.NDArray[np.float32]]
 THREADS = 2  # fixed: with another number torch may add in another order
@@ -91,7 +91,7 @@ class Finetuned:
 def finetune(recipe: Recipe, images: Images, hold_out: Images, settings: Settings) -> Finetuned:
     """Fine-tunes an int8 model.
 
-    The same on one machine in every run.
+    On a GPU where torch finds one (CUDA), else on the processor. There the same on one machine in every run.
 
     Args:
         recipe: Of the int8 model to begin with: its gptq_weights are GPTQ's.
@@ -105,12 +105,13 @@ def finetune(recipe: Recipe, images: Images, hold_out: Images, settings: Setting
     if len(recipe.net.outputs) > 1:
         raise OctetError("rounding.method: finetune is for networks with one output, class scores; take gptq")
     steps, int8 = settings.steps, recipe.target.int8_layers(recipe.net).difference(recipe.keep_fp32)
-    with _deterministic():
-        simulation = Simulation(recipe.net, recipe.table, recipe.target, int8, recipe.gptq_weights)
+    device = torch.device("cuda") if torch.cuda.is_available() else CPU
+    with _deterministic(device):
+        simulation = Simulation(recipe.net, recipe.table, recipe.target, int8, recipe.gptq_weights, device)
         judge, start = _Judge(recipe, hold_out), dict(recipe.gptq_weights)
         best = Finetuned(start, steps, 0, len(hold_out), before := judge(start), before)
         every = max(steps // JUDGED, 1)
-        for step in _train(simulation, images, settings):
+        for step in _train(simulation, images, settings, device):
             if step % every == 0 or step == steps:
                 weights = simulation.weights()
                 after = judge(weights)
@@ -131,7 +132,7 @@ class _Judge:
         return kl_divergence(self.fp32, logits(Engine.of(net), self.images, "fine-tuning, hold-out"))
 
 
-def _train(simulation: Simulation, images: Images, settings: Settings) -> Iterator[int]:
+def _train(simulation: Simulation, images: Images, settings: Settings, device: torch.device) -> Iterator[int]:
     """Takes one step after the other; yields how many were taken."""
     steps, rates, times = settings.steps, Rates(), settings.rate
     groups = [
@@ -144,7 +145,7 @@ def _train(simulation: Simulation, images: Images, settings: Settings) -> Iterat
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _fall(steps))
     batches = _batches(images, settings.batch, torch.Generator().manual_seed(settings.seed))
     for step in progress(range(1, steps + 1), "fine-tuning", steps, "step"):
-        seen = next(batches)
+        seen = next(batches).to(device)
         wanted = F.log_softmax(simulation.fp32(seen), 1)
         loss = F.kl_div(F.log_softmax(simulation(seen), 1), wanted, reduction="batchmean", log_target=True)
         optimizer.zero_grad()
@@ -168,13 +169,16 @@ def _batches(images: Images, batch: int, random: torch.Generator) -> Iterator[Te
 
 
 @contextmanager
-def _deterministic() -> Iterator[None]:
-    """torch computes the same in every run on one machine; afterwards it is as it was."""
+def _deterministic(device: torch.device) -> Iterator[None]:
+    """torch computes the same in every run on one machine, as far as the device can; afterwards it is as it was."""
     threads, before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    tf32 = torch.backends.cudnn.allow_tf32
     torch.set_num_threads(THREADS)
-    torch.use_deterministic_algorithms(True)
+    torch.use_deterministic_algorithms(device == CPU)  # on a GPU some layers' gradients have no such algorithm
+    torch.backends.cudnn.allow_tf32 = False  # whose products of integers are not exact
     try:
         yield
     finally:
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(before)
+        torch.backends.cudnn.allow_tf32 = tf32

@@ -30,6 +30,7 @@ from octet.ncnn.table import Table
 from octet.quantize import torch_layers
 from octet.quantize.gptq_weights import GptqWeights
 
+CPU = torch.device("cpu")
 _LIMIT, _HALF, _INSIDE = 127.0, torch.tensor(0.5), 0.499  # of a step: rounds to the same integer
 Compute = Callable[[Layer, list[Tensor]], list[Tensor]]
 
@@ -43,6 +44,7 @@ class Simulation:
         target: The device's profile.
         int8: The names of its int8 layers.
         start: By int8 layer the integers and what its bias gains, to begin with; of others, weights round to the nearest.
+        device: What computes it.
 
     Attributes:
         steps: By int8 layer its weights in units of their steps, not yet rounded, of shape (scales, weights).
@@ -58,6 +60,7 @@ class Simulation:
         target: Target,
         int8: Collection[str],
         start: Mapping[str, GptqWeights] | None = None,
+        device: torch.device = CPU,
     ):
         self.net, self.layers = net, [layer for layer in quantizable(net.layers) if layer.name in int8]
         scales = {layer.name: float(table.inputs[layer.name]) for layer in self.layers}
@@ -79,8 +82,11 @@ class Simulation:
                 self._begin_with(layer.name, start[layer.name])
             self.input_scales[self._shared[layer.name]] = torch.tensor(log(scales[layer.name]))
         for learned in (self.steps, self.biases, self.weight_scales, self.input_scales):
-            for values in learned.values():
-                values.requires_grad_()
+            learned |= {name: values.to(device).requires_grad_() for name, values in learned.items()}
+        self._fp32 = {
+            name: (weight.to(device), None if bias is None else bias.to(device))
+            for name, (weight, bias) in self._fp32.items()
+        }
 
     def _begin_with(self, name: str, start: GptqWeights) -> None:
         """Moves a layer's weights, not yet rounded, as little as possible to where they round to the integers of `start`."""
@@ -136,10 +142,10 @@ class Simulation:
     def _learned(self, layer: Layer) -> GptqWeights:
         name, bias = layer.name, self._fp32[layer.name][1]
         return GptqWeights(
-            _nearest(self.steps[name], self._levels[name]).reshape(-1).to(torch.int8).numpy(),
-            (self.biases[name] - (0 if bias is None else bias)).numpy(),
-            self.weight_scales[name].exp().numpy(),
-            self.input_scales[self._shared[name]].exp().reshape(1).numpy(),
+            _nearest(self.steps[name], self._levels[name]).reshape(-1).to(torch.int8).cpu().numpy(),
+            (self.biases[name] - (0 if bias is None else bias)).cpu().numpy(),
+            self.weight_scales[name].exp().cpu().numpy(),
+            self.input_scales[self._shared[name]].exp().reshape(1).cpu().numpy(),
         )
 
 
@@ -188,7 +194,7 @@ _weight_integers: Callable[[Tensor, float], Tensor] = _Weights.apply
 
 def _nearest(values: Tensor, largest: float) -> Tensor:
     """Half away from zero, as octet.ncnn.rounding has it, clamped."""
-    return torch.copysign(_HALF, values).add_(values).trunc_().clamp_(-largest, largest)
+    return torch.copysign(_HALF.to(values.device), values).add_(values).trunc_().clamp_(-largest, largest)
 
 
 def _shared(net: Net, scales: Mapping[str, float], target: Target) -> dict[str, str]:

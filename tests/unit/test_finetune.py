@@ -174,6 +174,19 @@ def test_where_nothing_is_better_the_beginning_is_kept(monkeypatch):
     assert str(result).startswith("fine-tuning found nothing better than GPTQ's model in 20 steps (KL ")
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU here")
+@targets
+def test_a_gpu_computes_the_same(profile):
+    """But for last bits, and the few integers that they tip."""
+    one, images = recipe(mobile(), profile), nets.images(64, seed=1)
+    gpu = torch.device("cuda")
+    on_gpu = Simulation(one.net, one.table, profile, profile.int8_layers(one.net), one.gptq_weights, gpu)
+    with torch.no_grad():
+        result = on_gpu(torch.from_numpy(np.stack(images)).to(gpu)).cpu().numpy()
+    assert sqnr_db(simulated(simulation(one), images), result) > 60
+    assert finetune(one, nets.images(128, seed=2), nets.images(64, seed=3), SETTINGS).kept
+
+
 def test_torch_is_left_as_it_was():
     threads = torch.get_num_threads()
     finetune(
