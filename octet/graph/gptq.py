@@ -36,7 +36,7 @@ WINDOWS = 4096  # of a layer that are looked at, in all images together; four ti
 PIXELS = 64  # of them in one image at most, on a regular grid
 MEMORY = 1.5e9  # bytes of covariances that are gathered in one pass over the images
 BLOCK = 256  # rows or columns of a matrix that are worked on together
-THREADS = 2  # fixed: with another number BLAS may add in another order, and a weight rounds the other way
+LATE = 8  # images at the end, among them the one with which a layer that has few windows in each fills a block
 EXACT = 1024  # as many products of two int8 have an exact sum in fp32
 WIDEST = (
     8192  # inputs of a channel: what more would cost in memory and time is out of proportion (VGG's first linear layer)
@@ -64,17 +64,21 @@ class Moments:
     """
 
     def __init__(self, groups: int, width: int):
-        self.products, self.sums = np.zeros((groups, width, width)), np.zeros((groups, width))
-        self.values, self.count = np.zeros((groups, width)), 0
+        self.products = np.empty((groups, width, width))
+        self.products.fill(0)  # not np.zeros, for whose memory Linux stops at every 4 kB: half a second for 170 MB
+        self.sums, self.values, self.count = np.zeros((groups, width)), np.zeros((groups, width)), 0
         self._lock = Lock()
         self._waiting: list[Integers] = []
 
-    def add(self, seen: Floats, integers: Integers) -> Doubles:
-        """Takes in windows and their integers, both of shape (groups, n, d), but for their values, whose sums it returns."""
+    def add(self, seen: Floats, integers: Integers, is_late: bool) -> Doubles:
+        """Takes in windows and their integers, both of shape (groups, n, d), but for their values, whose sums it returns.
+
+        Those of the last images wait for `finish`, for which all threads have time.
+        """
         ready: list[Integers] = []
         with self._lock:
             self._waiting.append(integers)
-            if sum(waiting.shape[1] for waiting in self._waiting) >= EXACT:
+            if not is_late and sum(waiting.shape[1] for waiting in self._waiting) >= EXACT:
                 ready, self._waiting = self._waiting, ready
         self._multiply(ready)
         sums: Doubles = seen.sum(axis=1, dtype=np.float64)
@@ -113,14 +117,31 @@ def gather(
     """
 
     def one(k: int) -> list[Doubles]:
-        return [moments[name].add(seen, integers) for name, seen, integers in see(k)]
+        return [moments[name].add(seen, integers, k >= count - LATE) for name, seen, integers in see(k)]
 
     with threadpool_limits(1):  # each image has a thread, and sums of integers are exact
         for sums in map_ordered(one, range(count), "GPTQ, inputs", workers):
             for of_layer, values in zip(moments.values(), sums, strict=True):
                 of_layer.values += values
-        for of_layer in moments.values():
-            of_layer.finish()
+        each_layer(moments, lambda name: moments[name].finish(), workers)
+
+
+def each_layer(moments: Mapping[str, Moments], work: Callable[[str], T], workers: int | None = None) -> dict[str, T]:
+    """What `work` gives for each layer, by its name, in their order: on threads, the widest layers first.
+
+    BLAS has one thread for each: with another number it may add in another order, and a weight rounds the other way.
+
+    Args:
+        moments: By the layers' names.
+        work: Called with a name, by any thread; it may take the layer out of `moments`.
+        workers: As in octet.core.parallel; the result does not depend on it.
+    """
+    names = list(moments)
+    widest_first = sorted(range(len(names)), key=lambda k: -moments[names[k]].products.size)
+    with threadpool_limits(1):
+        results = map_ordered(lambda k: work(names[k]), widest_first, "GPTQ, layers", workers)
+        by_place = dict(zip(widest_first, results, strict=True))
+    return {name: by_place[k] for k, name in enumerate(names)}
 
 
 def some_windows(view: Floats, groups: int, image: int, count: int) -> Floats:
@@ -157,12 +178,11 @@ def choose(weight: Doubles, scales: Doubles, moments: Moments, grid: Grid, level
         The integers, int8 of the weight's shape, and fp32 of shape (outputs,).
     """
     mean, integers = moments.sums / moments.count, np.empty(weight.shape, np.int8)
-    with threadpool_limits(THREADS):
-        for group, covariance in enumerate(moments.products):
-            for rows in _blocks(len(covariance)):  # in place, block by block: a copy takes as long as the products did
-                covariance[rows] /= moments.count
-                covariance[rows] -= mean[group, rows, None] * mean[group]
-            integers[group] = gptq_integers(weight[group] * scales[group], covariance, levels)
+    for group, covariance in enumerate(moments.products):
+        for rows in _blocks(len(covariance)):  # in place, block by block: a copy takes as long as the products did
+            covariance[rows] /= moments.count
+            covariance[rows] -= mean[group, rows, None] * mean[group]
+        integers[group] = gptq_integers(weight[group] * scales[group], covariance, levels)
     fp32_means = np.einsum("gow,gw->go", weight, moments.values / moments.count)
     means = np.einsum("gow,gw->go", integers / scales, (mean - grid.zero_point) / grid.scale)
     return integers, (fp32_means - means).reshape(-1).astype(np.float32)

@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from octet.core.progress import progress
 from octet.graph import gptq
 from octet.graph.gptq import Integers, Moments
 from octet.qdq.grids import Grid
@@ -42,12 +41,25 @@ def gptq_weights(
         By the layers' names, but for those that GPTQ does not know or that are too wide for it.
     """
     known = [layer for name, layer in network.layers.items() if name in sources and _knows(layer)]
-    chosen = {}
+    chosen: dict[str, Weights] = {}
     for part in gptq.parts(known, lambda layer: layer.groups, _width):
         moments = _gather(network, part, sources, images, workers)
-        for layer in progress(part, "GPTQ", unit="layer"):
-            chosen[layer.name] = _choose(layer, sources[layer.name], int_bias, moments.pop(layer.name))
+        by_name = {layer.name: layer for layer in part}
+        chosen |= _choose_each(by_name, moments, sources, int_bias, workers)
     return chosen
+
+
+def _choose_each(
+    layers: Mapping[str, Layer],
+    moments: dict[str, Moments],
+    sources: Mapping[str, Grid],
+    int_bias: bool,
+    workers: int | None,
+) -> dict[str, Weights]:
+    """The weights of several layers; their moments are used up."""
+    return gptq.each_layer(
+        moments, lambda name: _choose(layers[name], sources[name], int_bias, moments.pop(name)), workers
+    )
 
 
 def _gather(

@@ -7,9 +7,8 @@ from collections.abc import Collection, Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from octet.core.progress import progress
 from octet.graph import zero_points
-from octet.graph.gptq import Grid, Integers, Moments, choose, gather, parts, some_windows
+from octet.graph.gptq import Grid, Integers, Moments, choose, each_layer, gather, parts, some_windows
 from octet.graph.layers import groups, integer, kind, quantizable
 from octet.graph.scales import weight_scale_count
 from octet.graph.targets import Target
@@ -49,15 +48,25 @@ def gptq_weights(
         name: Grid(2 * float(scale), zero_points.ZERO_POINT) if name in asymmetric else Grid(float(scale), 0)
         for name, scale in scales.items()
     }
-    engine, chosen = Engine.of(net), {}
+    engine = Engine.of(net)
+    chosen: dict[str, GptqWeights] = {}
     for part in parts(layers, groups, _width):
         moments = gather_moments(engine, part, grids, images)
-        for layer in progress(part, "GPTQ", unit="layer"):
-            levels = target.weight_levels(layer)
-            chosen[layer.name] = choose_integers(
-                layer, moments.pop(layer.name), grids[layer.name], table.weights[layer.name], levels
-            )
+        chosen |= _choose_each(part, moments, grids, table, target)
     return chosen
+
+
+def _choose_each(
+    layers: list[Layer], moments: dict[str, Moments], grids: dict[str, Grid], table: Table, target: Target
+) -> dict[str, GptqWeights]:
+    """The integers of several layers; their moments are used up."""
+    by_name = {layer.name: layer for layer in layers}
+
+    def one(name: str) -> GptqWeights:
+        levels = target.weight_levels(by_name[name])
+        return choose_integers(by_name[name], moments.pop(name), grids[name], table.weights[name], levels)
+
+    return each_layer(moments, one)
 
 
 def gather_moments(
