@@ -30,6 +30,7 @@ TOGETHER = BLOCK  # images
 LARGEST = 3 * 256 * 256  # values of an image, of which the blobs of several take some hundred MB
 FEWEST = 3  # so many take about as long one after the other as the wide input does
 MANY_WEIGHTS = 2**16  # which ncnn's copies for Winograd make seven times as large
+MANY_INT8_WEIGHTS = 2**18
 HEAVY_WEIGHTS = 2**19  # in fp32 2 MB: what a core's own cache holds
 FEW_PIXELS = 64
 _INT8_SCALE_TERM, _PAD_VALUE = 8, 18
@@ -55,7 +56,8 @@ class SideBySide:
         self.place = {blob: k for k, layer in enumerate(layers) for blob in layer.outputs}
         self.layers: dict[int, tuple[str, _Heavy | None]] = {}  # by the place, each with its output
         for k, layer in enumerate(layers):
-            if layer.type == "Convolution" and layer.int(6) >= MANY_WEIGHTS:
+            many = MANY_INT8_WEIGHTS if layer.int(_INT8_SCALE_TERM) else MANY_WEIGHTS
+            if layer.type == "Convolution" and layer.int(6) >= many:
                 self.layers[k] = layer.outputs[0], _Heavy(net, layer) if _is_heavy(layer) else None
 
 
