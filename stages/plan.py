@@ -7,7 +7,8 @@ from octet.data import preprocess
 from octet.data.images import hold_out_images, some_training_images
 from octet.graph.equalize import fp32_net
 from octet.ncnn.engine import Engine, logits
-from octet.quantize.mixed_precision import HoldOut, Plan, fp32_costs, plan
+from octet.quantize.fp32_costs import fp32_costs
+from octet.quantize.mixed_precision import HoldOut, Plan, plan
 from octet.quantize.recipe import Recipe
 from octet.quantize.sensitivity import sensitivities
 
@@ -36,7 +37,7 @@ def search(stage: Stage) -> Plan:
     )  # not the recipe's: equalization through ReLU6 is not exact, and counts as loss
     hold_out = HoldOut(images, logits(Engine.of(fp32), images, "plan, fp32"), images.labels)
     layers = sensitivities(recipe.net, recipe.int8, some_training_images(entry.data, steps, IMAGES, "plan"))
-    costs = fp32_costs(layers, recipe.target.fp32_costs_us)
+    costs = fp32_costs(recipe.net, layers, recipe.target.fp32_costs_us)
     return plan(recipe.int8, layers, costs, hold_out, settings.metric, settings.budget)
 
 

@@ -134,7 +134,7 @@ def plan(
     Args:
         int8: The int8 networks.
         layers: What each int8 layer loses alone, in the network's order.
-        costs: What each costs in fp32 more than in int8, in any unit; see fp32_costs().
+        costs: What each costs in fp32 more than in int8, in any unit; see octet.quantize.fp32_costs.
         hold_out: Images to judge by.
         metric: In what the budget is; see HoldOut.loss.
         budget: The most that int8 may lose.
@@ -178,28 +178,6 @@ def plan(
         n_images=len(hold_out.fp32),
         layers=[Fp32Layer(name, alone[name], figure(100 * costs[name] / total)) for name in names],
     )
-
-
-def fp32_costs(layers: Sequence[Sensitivity], measured_us: Mapping[str, float]) -> dict[str, float]:
-    """What each layer costs in fp32 more than in int8.
-
-    >>> layers = [Sensitivity("a", 0.0, macs=100), Sensitivity("b", 0.0, macs=300)]
-    >>> fp32_costs(layers, {"a": 20.0})
-    {'a': 20.0, 'b': 60.0}
-
-    Args:
-        layers: All int8 layers.
-        measured_us: What the target's profile measured, in microseconds, by layer.
-
-    Returns:
-        By layer, in microseconds where anything was measured: a layer that was not, in proportion to its multiplications
-        at the measured layers' mean rate. Else the number of multiplications.
-    """
-    measured = [one for one in layers if one.layer in measured_us]
-    macs = sum(one.macs for one in measured)
-    rate = sum(measured_us[one.layer] for one in measured) / macs if macs else 1.0
-    rate = rate if rate > 0 else 1.0
-    return {one.layer: max(measured_us.get(one.layer, rate * one.macs), 1e-9) for one in layers}
 
 
 def _fewest(order: list[str], fits: Callable[[Collection[str]], bool]) -> frozenset[str] | None:
