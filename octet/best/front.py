@@ -65,11 +65,12 @@ def choose(measured: Measured, budget: Budget) -> Choice:
     result = kept[chosen]
     rank = "it is the fastest of these"
     if len(as_fast) > 1:
-        rank = f"of the {len(as_fast)} fastest, equal within {LEAST:.0%}, it loses least"
+        rank = f"of the {len(as_fast)} fastest, equal within {100 * LEAST:.0f} %, it loses least"
+    keep = "keeps" if len(kept) == 1 else "keep"
     return Choice(
         chosen,
-        f"{chosen}: {len(kept)} of {len(measured)} candidates keep the budget of {budget}, and {rank}: {result.speedup:.2f} times "
-        f"as fast as fp32, up to {_loss(result, budget.metric)}",
+        f"{chosen}: {len(kept)} of {len(measured)} candidates {keep} the budget of {budget}, and {rank}: "
+        f"{result.speedup:.2f} times as fast as fp32, up to {_loss(result, budget.metric)}",
     )
 
 

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 import subprocess
 import tempfile
@@ -17,12 +19,14 @@ from octet.core.text import printable
 from octet.project.git import git
 
 _TEMPORARY = Path(".dvc/tmp")  # git and DVC ignore it, and from below it stages/python finds the environment
+_PREFIX = "octet-best-"
 
 
 class ProjectCopy:
     """The project as it is, what is changed included: git's files, and DVC's with the first experiment.
 
-    It shares git's objects and DVC's cache with the project.
+    It shares git's objects and DVC's cache with the project. While it is in use it is locked, and copies that are not,
+    which a killed search left, are removed.
 
     Raises:
         OctetError: Git does not make it.
@@ -33,7 +37,10 @@ class ProjectCopy:
         is_changed = _git("diff", "--name-only", "HEAD") != ""  # else git stash fails
         self._state = _git("stash", "create") if is_changed else head  # a commit on no branch
         _TEMPORARY.mkdir(exist_ok=True)
-        self._top = Path(tempfile.mkdtemp(prefix="octet-best-", dir=_TEMPORARY)).resolve()
+        _remove_unlocked()
+        self._top = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_TEMPORARY)).resolve()
+        self._lock = os.open(self._top, os.O_RDONLY)  # the system lets go of it where this process is killed
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
         self.folder = self._top / _git("rev-parse", "--show-prefix")
         _git("clone", "--quiet", "--shared", "--no-checkout", top, str(self._top))
         for key in ("user.name", "user.email"):
@@ -65,9 +72,24 @@ class ProjectCopy:
     def remove(self) -> None:
         """Removes it."""
         shutil.rmtree(self._top, ignore_errors=True)
+        os.close(self._lock)
 
     def _git(self, *words: str) -> None:
         _git("-C", str(self._top), *words)
+
+
+def _remove_unlocked() -> None:
+    """Removes copies that no process holds: a search was killed before it could."""
+    for left in _TEMPORARY.glob(f"{_PREFIX}*"):
+        folder = os.open(left, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            continue  # another search is at work in it
+        else:
+            shutil.rmtree(left, ignore_errors=True)
+        finally:
+            os.close(folder)
 
 
 def _git(*words: str) -> str:

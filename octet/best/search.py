@@ -97,13 +97,13 @@ class Search:
 
     def run(self) -> bool:
         """Measures until the time is over (False) or there is nothing more to try (True)."""
-        with bar("best", None, unit="candidate") as shown:
+        with bar("best", None, unit=" candidates") as shown:
             try:
                 while True:
                     measured = self.measured()
                     candidate = next_candidate(self.space(), measured, self.task.budget)
                     minutes, seconds = divmod(int(max(self._left_s(), 0)), 60)
-                    shown.set_description(f"best, {minutes}:{seconds:02} left, {candidate or 'tuning'}")
+                    shown.set_description_str(f"best, {minutes}:{seconds:02} left, {candidate or 'tuning'}")
                     # Once one keeps the budget, only a profile can be faster; before, others are cheaper and as promising.
                     is_time_to_tune = candidate is None or fastest(measured, self.task.budget) is not None
                     if is_time_to_tune and self._tune(measured):

@@ -204,7 +204,11 @@ def test_of_those_as_fast_the_one_that_loses_least_is_chosen():
     measured = {
         Candidate(name): measurement(name, speedup, kl) for name, speedup, kl in [("a", 2.0, 3e-4), ("b", 1.99, 1e-4)]
     }
-    assert choose(measured, Budget("kl", 1e-3)).candidate == Candidate("b")
+    choice = choose(measured, Budget("kl", 1e-3))
+    assert choice.candidate == Candidate("b")
+    assert "2 of 2 candidates keep the budget" in choice.why
+    assert "of the 2 fastest, equal within 1 %, it loses least" in choice.why
+    assert "1 of 2 candidates keeps the budget" in choose(measured, Budget("kl", 2e-4)).why
     assert choose(measured, Budget("kl", 1e-5)).candidate is None
 
 
@@ -427,6 +431,12 @@ def test_experiments_run_in_one_copy_with_what_is_changed_and_are_handed_over(tm
     with pytest.raises(experiments.Failed, match="^bad cannot be had$"):
         result("bad")
     assert result("four") == "four 2 ['a']"
+    left = Path(".dvc/tmp/octet-best-killed")
+    left.mkdir()
+    (left / "file").touch()
+    ProjectCopy().remove()
+    assert not left.exists(), "a copy of a search that was killed"
+    assert copy.folder.exists(), "a copy in which a search is at work"
     copy.remove()
     assert experiments.git("status", "--short").text == before
     listed = experiments.git("for-each-ref", "--format=%(refname)", "refs/exps").text.split()
