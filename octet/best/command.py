@@ -20,6 +20,8 @@ from octet.device import devices
 from octet.project import entries
 
 IMAGES = {"kl": 1000, "top1": 5000}  # hold-out images, where a user does not say how many
+MOST_MINUTES = 100_000  # more than two months
+MOST_LOST = 100  # all points of top-1; int8 that runs loses no such KL either
 
 
 def find_best(
@@ -92,8 +94,8 @@ def check(
     Raises:
         OctetError: Something does not fit.
     """
-    if not (math.isfinite(minutes) and minutes > 0):
-        raise OctetError(f"MINUTES={minutes:g}: expected a number of minutes above 0")
+    if not 0 < minutes <= MOST_MINUTES:
+        raise OctetError(f"MINUTES={minutes:g}: expected a number of minutes above 0 and up to {MOST_MINUTES:,}")
     if n_images is not None and n_images < 1:
         raise OctetError(f"IMAGES={n_images}: expected 1 at least")
     if device is not None:
@@ -105,8 +107,8 @@ def _budget(drop: float | None, kl: float | None, entry: Model) -> Budget:
     if drop is not None and kl is not None:
         raise OctetError("DROP is a budget in points of top-1, KL one in nats: give one of them")
     for given, value in (("DROP", drop), ("KL", kl)):
-        if value is not None and not (math.isfinite(value) and value > 0):
-            raise OctetError(f"{given}={value:g}: expected a number above 0")
+        if value is not None and not 0 < value <= MOST_LOST:
+            raise OctetError(f"{given}={value:g}: expected a number above 0 and up to {MOST_LOST}")
     if kl is None and drop is None and not entry.max_drop_pt:
         raise OctetError(
             "max_drop_pt of the model's entry is 0, which no hold-out images can show: give DROP=… or KL=…"
@@ -130,9 +132,9 @@ def _hold_out(name: str, entry: Model, budget: Budget, wanted: int) -> Images:
             f"{entry.data}: the training images have no labels, so there is no drop in top-1: give KL=… instead of DROP"
         )
     if 100 / len(images) > budget.most / 2:
-        least, enough = math.ceil(200 / budget.most), ""
+        least, enough = 200 / budget.most, ""
         if least <= len(images.dataset) // 2:
-            enough = f"IMAGES={least} or more, "
+            enough = f"IMAGES={math.ceil(least)} or more, "
         raise OctetError(
             f"a budget of {budget}: one of {len(images):,} hold-out images is {100 / len(images):.2g} points already; give "
             f"{enough}a larger DROP, or KL"

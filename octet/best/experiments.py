@@ -25,6 +25,7 @@ STAGES = ("evaluate_fp32", "evaluate_int8")  # with all that they need
 ENGINE_STAGES = ("evaluate_engines",)
 _DVC = Path(__file__).with_name("run_dvc.py")
 _END_S = 10  # for a DVC that is told to stop
+_LONGEST_S = 1e6  # for an experiment: Linux waits no longer than 24 days
 
 
 class OutOfTime(Exception):
@@ -145,7 +146,7 @@ def _reason(output: str) -> str:
     """What a stage said why it failed, or what DVC did."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line for line in lines if "error:" in line.lower()]
-    own = [line.partition("error:")[2].strip() for line in errors if not line.startswith("ERROR")]
+    own = [line.partition("error:")[2].strip() or line for line in errors if not line.startswith("ERROR")]
     return printable((own or errors or lines or [f"see 'dvc exp run' with {FILE}"])[-1], 600)
 
 
@@ -161,7 +162,7 @@ def _output(command: Sequence[str], folder: Path, seconds: float) -> str:
         start_new_session=True,
     )
     try:
-        return process.communicate(timeout=max(seconds, 0.1))[0]
+        return process.communicate(timeout=min(max(seconds, 0.1), _LONGEST_S))[0]
     except subprocess.TimeoutExpired:
         raise OutOfTime from None
     finally:

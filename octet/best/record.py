@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from octet.best.candidates import Candidate
 from octet.best.loss import Loss
@@ -55,7 +58,7 @@ class Record:
     """
 
     measurements: dict[str, Measurement] = field(default_factory=dict)
-    speedups: dict[str, dict[str, float]] = field(default_factory=dict)
+    speedups: dict[str, dict[str, Annotated[float, Field(gt=0)]]] = field(default_factory=dict)
     tuned: dict[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -83,7 +86,7 @@ class Record:
         """
         speedups = self.speedups.get(place, {})
         return {
-            one.candidate: replace(one, speedup=speedups.get(one.kernels))
+            one.candidate: replace(one, speedup=speedups[one.kernels] if one.loss else None)
             for name, one in self.measurements.items()
-            if name == name_of(one.candidate) and (one.failure or one.kernels in speedups)
+            if name == name_of(one.candidate) and (one.loss is None or one.kernels in speedups)
         }

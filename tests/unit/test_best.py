@@ -10,7 +10,7 @@ import pytest
 
 from octet.best import experiments
 from octet.best.candidates import Budget, Candidate, Space, fastest, next_candidate
-from octet.best.command import _hold_out, find_best
+from octet.best.command import MOST_MINUTES, _hold_out, find_best
 from octet.best.experiments import check_git
 from octet.best.front import choose, front, front_table
 from octet.best.loss import Loss
@@ -226,10 +226,15 @@ def test_a_record_is_read_back_and_only_what_counts_today(tmp_path):
     assert today[mixed].speedup == 1.5
     assert today[Candidate("x")].speedup is None
     assert list(again.on("elsewhere", lambda one: f"new-{one}")) == [Candidate("x")]
+    record.measurements[f"new-{mixed}"] = Measurement(mixed, kernels="k1")  # that failed without a word
+    assert record.on("here", lambda one: f"new-{one}")[mixed].speedup is None
     assert Record.load(tmp_path / "none.json") == Record()
-    (tmp_path / "best.json").write_text('{"measurements": 3}')
-    with pytest.raises(OctetError, match=r"best.json: expected the keys .*; remove it, and make best measures anew"):
-        Record.load(tmp_path / "best.json")
+    for damaged in ('{"measurements": 3}', '{"speedups": {"here": {"k0": -2.0}}}'):
+        (tmp_path / "best.json").write_text(damaged)
+        with pytest.raises(
+            OctetError, match=r"best.json: expected the keys .*; remove it, and make best measures anew"
+        ):
+            Record.load(tmp_path / "best.json")
 
 
 def test_the_loss_of_pairs_is_their_mean_with_twice_its_error_to_spare():
@@ -291,7 +296,9 @@ def project(tmp_path, monkeypatch):
         ({"drop": 0.1, "kl": 1e-4}, "give one of them"),
         ({"drop": 0.0}, "DROP=0: expected a number above 0"),
         ({"kl": float("nan")}, "KL=nan: expected a number above 0"),
+        ({"kl": 1.7e308}, r"KL=1.7e\+308: expected a number above 0 and up to 100"),
         ({"minutes": -1.0}, "MINUTES=-1: expected a number of minutes above 0"),
+        ({"minutes": 1e308}, r"MINUTES=1e\+308: expected a number of minutes above 0 and up to 100,000"),
         ({"n_images": 0}, "IMAGES=0: expected 1 at least"),
         ({"device": "nosuch"}, "nosuch"),
         ({"name": "resnet"}, "models.resnet: no such model. Did you mean 'resnet18_digits32'"),
@@ -312,7 +319,11 @@ def test_what_does_not_fit_is_said_before_any_work(project, given, message):
 
 @pytest.mark.parametrize(
     ("wanted", "most", "advice"),
-    [(20, 5.0, "give IMAGES=40 or more, a larger DROP, or KL"), (5000, 1.0, "already; give a larger DROP, or KL")],
+    [
+        (20, 5.0, "give IMAGES=40 or more, a larger DROP, or KL"),
+        (5000, 1.0, "already; give a larger DROP, or KL"),
+        (5000, 1e-320, "already; give a larger DROP, or KL"),
+    ],
 )
 def test_too_few_hold_out_images_for_a_budget(project, wanted, most, advice):
     """More can be asked for where there are more: half of the training split."""
@@ -344,6 +355,15 @@ def test_the_reason_of_a_failure_is_the_stage_s_own():
     output = "line\nerror: ncnn2int8 cannot do this; take dotprod\nERROR: failed to reproduce 'quantize@net'\n"
     assert experiments._reason(output) == "ncnn2int8 cannot do this; take dotprod"
     assert experiments._reason("ERROR: no such stage\n") == "ERROR: no such stage"
+    crashed = (
+        "Traceback (most recent call last):\nValueError: no stage should\nERROR: failed to reproduce 'round@net'\n"
+    )
+    assert experiments._reason(crashed) == "ValueError: no stage should"
+    assert experiments._reason("error:\n") == "error:"
+
+
+def test_an_experiment_may_take_longer_than_the_system_waits_at_once():
+    assert experiments._output([sys.executable, "-c", "print(1)"], Path(), 60.0 * MOST_MINUTES) == "1\n"
 
 
 COMMIT = ("-c", "user.name=t", "-c", "user.email=t@t.invalid", "commit", "-qam", "all")
