@@ -4,7 +4,7 @@
     make quantize ONNX=qat.onnx PREPROCESS=qat.yaml DATA=data/digits32 MODEL=qat
     python -m tests.bench.fake_quantization compare data/digits32 qat.onnx models/qat
 
-qat.yaml: size [32, 32], channel_order RGB, mean 128, std 64, ten classes. docs/own-models.md has the figures.
+`train` writes qat.yaml, too: what happens to an image. docs/own-models.md has the figures.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def fit(network: nn.Module, images: torch.Tensor, labels: torch.Tensor, steps: i
 
 
 def train(data: Path, path: Path) -> None:
-    """Trains in fp32, then with fake quantization (torch.ao, by FX), and exports."""
+    """Trains in fp32, then with fake quantization (torch.ao, by FX), and exports; a YAML file beside it has the pre-processing."""
     from torch.ao.quantization import (
         FakeQuantize,
         MovingAverageMinMaxObserver,
@@ -109,6 +109,7 @@ def train(data: Path, path: Path) -> None:
     print(f"torch, fake quantization: top-1 {top1_pct(prepared, data):.2f} %")
     with contextlib.redirect_stdout(io.StringIO()):
         torch.onnx.export(prepared, (example,), str(path), opset_version=13, dynamo=False)
+    path.with_suffix(".yaml").write_text(f"size: [32, 32]\nchannel_order: RGB\nmean: {MEAN}\nstd: {STD}\n")
 
 
 @torch.no_grad()
