@@ -6,7 +6,9 @@ counts for one machine or device. Where one of these is another, what depends on
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import fcntl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +17,7 @@ from pydantic import Field
 
 from octet.best.candidates import Candidate
 from octet.best.loss import Loss
+from octet.core.errors import OctetError
 from octet.core.files import read_dataclass, write_json
 
 
@@ -90,3 +93,22 @@ class Record:
             for name, one in self.measurements.items()
             if name == name_of(one.candidate) and (one.loss is None or one.kernels in speedups)
         }
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """For as long, no other search has this record: each would write it without what the other measured.
+
+    Args:
+        path: The record.
+
+    Raises:
+        OctetError: Another search has it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f".{path.name}.lock").open("wb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OctetError(f"{path}: another make best of this model is at work; wait for its end") from None
+        yield

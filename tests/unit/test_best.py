@@ -16,7 +16,7 @@ from octet.best.front import choose, front, front_table
 from octet.best.loss import Loss
 from octet.best.plot import write
 from octet.best.project_copy import ProjectCopy
-from octet.best.record import Measurement, Record
+from octet.best.record import Measurement, Record, alone
 from octet.best.search import Search, Task
 from octet.best.speed import kernels
 from octet.best.tuning import fitting_targets
@@ -235,6 +235,18 @@ def test_a_record_is_read_back_and_only_what_counts_today(tmp_path):
             OctetError, match=r"best.json: expected the keys .*; remove it, and make best measures anew"
         ):
             Record.load(tmp_path / "best.json")
+
+
+def test_two_searches_do_not_write_one_record(tmp_path):
+    path = tmp_path / "net" / "best.json"
+    with (
+        alone(path),
+        pytest.raises(OctetError, match=r"best.json: another make best of this model is at work"),
+        alone(path),
+    ):
+        pass
+    with alone(path):
+        assert Record.load(path) == Record()
 
 
 def test_the_loss_of_pairs_is_their_mean_with_twice_its_error_to_spare():
