@@ -112,6 +112,9 @@ def fetch(name: str, label: str, engine: str, folder: Path) -> ModelFolder:
         label: The experiment's name.
         engine: Whose int8.
         folder: Where the files are put.
+
+    Raises:
+        OctetError: DVC no longer has them, as after `dvc gc`.
     """
     from dvc.api import DVCFileSystem
 
@@ -122,7 +125,12 @@ def fetch(name: str, label: str, engine: str, folder: Path) -> ModelFolder:
         files = [there.engine(engine), there.engine_layers]
     for path in [there.predictions("fp32"), *files]:
         path.parent.mkdir(parents=True, exist_ok=True)
-        experiment.get_file(path.relative_to(folder).as_posix(), str(path))
+        try:
+            experiment.get_file(path.relative_to(folder).as_posix(), str(path))
+        except FileNotFoundError:
+            raise OctetError(
+                f"experiment {label}: DVC no longer has its {path.name}: 'dvc exp remove {label}', and make best runs it again"
+            ) from None
     return there
 
 

@@ -51,3 +51,18 @@ def test_a_search_ends_goes_on_and_writes_the_entry(project):
     again = json.loads((project.folder / "reports/tiny/best.json").read_text())["measurements"]
     assert {name: again[name] for name in measured} == measured
     assert (project.folder / "reports/tiny/best.svg").read_text().startswith("<svg xmlns")
+
+
+def test_experiments_that_were_removed_are_run_again(project):
+    """Of what the record has, but for a profile of the tuner's, which needs a candidate's files."""
+    command = ["-m", "octet", "best", "--model=tiny", "--holdout=100", "--kl=1"]
+    project.python(*command, "--minutes=1")
+    path = project.folder / "reports/tiny/best.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | {"tuned": {}}))
+    for profile in (project.folder / "configs/targets").glob("tiny_best.yaml"):
+        profile.unlink()
+    for reference in project.git("for-each-ref", "--format=%(refname)", "refs/exps").split():
+        project.git("update-ref", "-d", reference)
+    project.python(*command, "--minutes=1")
+    assert json.loads(path.read_text())["tuned"]

@@ -478,6 +478,8 @@ def test_experiments_run_in_one_copy_with_what_is_changed_and_are_handed_over(tm
     }
     tree = experiments.git("ls-tree", "--name-only", listed[0]).text.split()
     assert "gone" not in tree
+    with pytest.raises(OctetError, match="'dvc exp remove best-one', and make best runs it again"):
+        experiments.fetch("net", "best-one", "ncnn", tmp_path / "scratch")  # DVC has no such files
 
 
 def test_what_experiments_need_of_git(project, monkeypatch):
