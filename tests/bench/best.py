@@ -47,7 +47,7 @@ from tests.bench.pairs import Ratio
 BUDGETS = {  # nats: one that the defaults just do not keep, one that they keep, one that lets other kernels in
     "mobilenetv2_digits32": (4e-5, 1e-4, 1.5e-3),
     "resnet18_digits32": (2.5e-5, 6e-5, 4e-4),
-    "resnet18_cifar10_jpeg": (2e-5, 4e-5, 8e-5),
+    "resnet18_cifar10_jpeg": (2.4e-5, 6e-5, 8e-4),
 }
 STEPS = ("search", "random", "duel")
 RIVALS, LOADS = 3, 20  # of the random settings, by different kernels; of both models in a duel
