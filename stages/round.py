@@ -42,6 +42,8 @@ def _by_finetuning(stage: Stage) -> tuple[dict[str, GptqWeights], str]:
     hold_out = hold_out_images(data, steps, settings.hold_out, f"{key}.hold_out", "round")
     # Of a small split both are nearly all: those that judge do not teach.
     taught = images.pick(np.flatnonzero(~np.isin(images.indices, hold_out.indices)))
+    if not len(taught):
+        raise OctetError(f"{key}.images: {settings.images}, and each of them is a hold-out image, too; take more")
     recipe = _recipe(stage)
     result = finetune(replace(recipe, gptq_weights=_gptq_weights(stage, recipe)), taught, hold_out, settings)
     return result.weights, str(result)

@@ -89,8 +89,8 @@ class Finetune(Section):
     """All of them are in memory at once, with what every layer gives for them."""
     rate: float = ask("How far does a step move the weights?", 1.0, default=1.0, gt=0, le=100)
     """As a multiple of Octet's own rates."""
-    seed: int = ask("Which order of the images?", 0, default=0, ge=0)
-    """The same seed gives the same bytes on one machine."""
+    seed: int = ask("Which order of the images?", 0, default=0, ge=0, le=2**32 - 1)
+    """The same seed gives the same bytes on one machine, but for a GPU."""
 
 
 class Rounding(Section):

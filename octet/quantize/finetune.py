@@ -11,6 +11,7 @@ ncnn itself, which state is kept; where none is better than the beginning, nothi
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -105,7 +106,7 @@ def finetune(recipe: Recipe, images: Images, hold_out: Images, settings: Setting
     if len(recipe.net.outputs) > 1:
         raise OctetError("rounding.method: finetune is for networks with one output, class scores; take gptq")
     steps, int8 = settings.steps, recipe.target.int8_layers(recipe.net).difference(recipe.keep_fp32)
-    device = torch.device("cuda") if torch.cuda.is_available() else CPU
+    device = _device()
     with _deterministic(device):
         simulation = Simulation(recipe.net, recipe.table, recipe.target, int8, recipe.gptq_weights, device)
         judge, start = _Judge(recipe, hold_out), dict(recipe.gptq_weights)
@@ -118,6 +119,18 @@ def finetune(recipe: Recipe, images: Images, hold_out: Images, settings: Setting
                 if after < best.after:
                     best = replace(best, weights=weights, kept=step, after=after)
     return best
+
+
+def _device() -> torch.device:
+    """A GPU, where there is one that this build of torch has kernels for: of one too old, a trial alone tells."""
+    if torch.cuda.is_available():
+        try:
+            torch.ones(1, device="cuda").add_(1).item()
+            return torch.device("cuda")
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).partition("\n")[0]
+            print(f"note: fine-tuning computes on the processor: the GPU does not ({reason})", file=sys.stderr)
+    return CPU
 
 
 class _Judge:

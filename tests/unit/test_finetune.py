@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -321,6 +322,36 @@ def test_the_stages_make_int8_files_of_it(stage_folder, monkeypatch, capsys):
         )
     run_stage("round", monkeypatch, capsys)
     assert stage_folder.rounding.read_bytes() == before, "the same bytes twice"
+
+
+def test_images_that_all_judge_teach_nothing(stage_folder, monkeypatch, capsys):
+    """Of a class with one image, that one is at the front of the split and at its end."""
+    pixels, labels = np.zeros((8, 3, 32, 32), np.uint8), np.array([0, 1, 2, 3, 1, 2, 3, 3], np.uint8)
+    cifar.write(Path("data/digits32"), (pixels, labels), (pixels, labels), ["a", "b", "c", "d"])
+    text = Path("params.yaml").read_text()
+    Path("params.yaml").write_text(text.replace("{images: 32, hold_out: 32,", "{images: 1, hold_out: 1,"))
+    with pytest.raises(OctetError, match=r"rounding\.finetune\.images: 1, and each of them is a hold-out image, too"):
+        run_stage("round", monkeypatch, capsys)
+
+
+def test_a_seed_that_torch_does_not_take(stage_folder, monkeypatch, capsys):
+    text = Path("params.yaml").read_text()
+    Path("params.yaml").write_text(text.replace("seed: 0", f"seed: {2**64}"))
+    with pytest.raises(OctetError, match=r"rounding\.finetune\.seed: expected a whole number"):
+        run_stage("round", monkeypatch, capsys)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="here it does compute")
+def test_a_gpu_that_does_not_compute_is_left_alone(monkeypatch, capsys):
+    """As one that is too old for this build of torch."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    finetune(
+        recipe(nets.small(), nets.DOTPROD),
+        nets.images(16),
+        nets.images(8, seed=1),
+        params.Finetune(images=16, hold_out=8, steps=2, batch=8),
+    )
+    assert "note: fine-tuning computes on the processor: the GPU does not (" in capsys.readouterr().err
 
 
 def test_networks_without_class_scores_are_refused(stage_folder, monkeypatch, capsys):
