@@ -57,7 +57,9 @@ def load(path: str | Path) -> Target:
         raise OctetError(f"{path}: {keys} given twice; keep one of them")
     values = document.values
     _mapping(values, "", ("base", "layers", "fp32_costs_us"), path)
-    base = values.get("base")
+    if "base" not in values:
+        raise OctetError(f"{path}: lacks base, the built-in profile that it starts from: {', '.join(sorted(TARGETS))}")
+    base = values["base"]
     if not isinstance(base, str) or base not in TARGETS:
         raise OctetError(f"{path}: base: '{base}' is no built-in profile. {nearest(str(base), TARGETS)}")
     layers, costs = ({} if values.get(key) is None else values[key] for key in ("layers", "fp32_costs_us"))

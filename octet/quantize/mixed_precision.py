@@ -161,8 +161,8 @@ def plan(
         raise OctetError(
             f"mixed_precision.budget: {budget:g} {UNITS[metric]} cannot be kept on {len(hold_out.fp32)} hold-out images: all in "
             f"int8 lose up to {loss([]):.3g}, and with {len(best)} of {len(alone)} layers in fp32 still {losses[best]:.3g}. Allow "
-            "that much, judge by more mixed_precision.images, or lower the loss: rounding.method gptq, another "
-            "calibrate.method, more calibrate.images"
+            "that much, judge by more mixed_precision.images, or lower the loss: another "
+            "calibrate.method, more calibrate.images, and with target ncnn2int8 rounding.method gptq"
         )
     for name in sorted(fp32, key=lambda name: (-costs[name], alone[name], name)):  # a set has no order of its own
         if loss(fp32 - {name}) <= budget:

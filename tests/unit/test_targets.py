@@ -83,7 +83,7 @@ def test_no_layers(profile, text):
             "base: dotprot",
             "board.yaml: base: 'dotprot' is no built-in profile. Did you mean 'dotprod'",
         ),
-        ("base: dotprod", "", "board.yaml: base: 'None' is no built-in profile. Known: dotprod, ncnn2int8"),
+        ("base: dotprod", "", "board.yaml: lacks base, the built-in profile that it starts from: dotprod, ncnn2int8"),
         ("layers:", "layer:", "board.yaml: unknown key 'layer'. Did you mean 'layers'"),
         ("int8: false", "int: false", "board.yaml: layers: fc: unknown key 'int'. Did you mean 'int8'"),
         ("winograd: true", "winograd: 1", "layers: conv_2: winograd: expected true or false, found 1"),
