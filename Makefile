@@ -62,6 +62,8 @@ FOR_FIND := $${FIND:+--find="$$FIND"}
 PY := PATH="$$PWD/.venv/bin:$$PATH" .venv/bin/python
 # What a user runs: Ctrl-C at its start gives no traceback (stages/start.py).
 RUN := $(PY) -S stages/start.py
+# dvc, with less work for many images.
+DVC := $(RUN) -m octet.project.quick_dvc
 PIP := .venv/bin/python -m pip --disable-pip-version-check --no-input -qq
 
 help:  ## List the targets
@@ -74,7 +76,7 @@ quantize: .venv/.ready git-or-not $(if $(value TIMM)$(value TORCHVISION),.venv/t
 		--zoo="$$ZOO" --config="$$CONFIG" --checkpoint="$$CHECKPOINT" --onnx="$$ONNX" \
 		--timm="$$TIMM" --torchvision="$$TORCHVISION" --preprocess="$$PREPROCESS" --data="$$DATA"); fi; \
 	$(RUN) -m octet validate $${name:+--model="$$name"}; \
-	$(RUN) -m dvc repro $${name:+"analyze@$$name" "summary@$$name" "evaluate_engines@$$name"}; \
+	$(DVC) repro $${name:+"analyze@$$name" "summary@$$name" "evaluate_engines@$$name"}; \
 	$(RUN) -m octet partition $${name:+--model="$$name"}; \
 	$(RUN) -m octet summary
 
@@ -91,7 +93,7 @@ zoo: .venv/.ready  ## List the models of mmcls's zoo: input size, parameters, pu
 tune: .venv/.ready git-or-not $(if $(value DEVICE),.venv-runner/.locked)  ## Find the fastest kernel for each layer of MODEL=name on this machine, on DEVICE=name or with the ncnn of RUNTIME=release, as the target profile NAME=name
 	@[ -n "$$MODEL" ] || { echo "make tune: which model? MODEL=name, a name under 'models' in params.yaml" >&2; exit 1; }
 	@$(RUN) -m octet validate --model="$$MODEL" $${NAME:+--profile="$$NAME"}
-	@$(RUN) -m dvc repro --quiet "calibrate@$$MODEL"
+	@$(DVC) repro --quiet "calibrate@$$MODEL"
 	@if [ -z "$$DEVICE$$RUNTIME" ]; then $(RUN) -m octet.tune "models/$$MODEL" --out "configs/targets/$${NAME:-$$MODEL}.yaml"; \
 	else $(RUN) -m octet tune --model="$$MODEL" $${NAME:+--profile="$$NAME"} $${DEVICE:+--device="$$DEVICE"} $${RUNTIME:+--runtime="$$RUNTIME"}; fi
 
@@ -100,7 +102,7 @@ best: .venv/.ready git-or-not $(if $(value DEVICE),.venv-runner/.locked)  ## Sea
 	@[ -z "$$DROP" ] || [ -z "$$KL" ] || { echo "make best: DROP is a budget in points of top-1, KL one in nats: give one of them" >&2; exit 1; }
 	@$(RUN) -m octet validate --model="$$MODEL"
 	@$(RUN) -m octet best --model="$$MODEL" $(FOR_BEST) --check
-	@$(RUN) -m dvc repro --quiet "convert@$$MODEL"
+	@$(DVC) repro --quiet "convert@$$MODEL"
 	@$(RUN) -m octet best --model="$$MODEL" $(FOR_BEST)
 
 test: .venv/.ready git-or-not  ## Run all tests but the slow ones, a file at a time in each of two processes; PYTEST='-k table -x' gives pytest more options
@@ -205,7 +207,7 @@ bench-large: .venv/.ready .venv-bench/.locked  ## The same speeds of ResNet-50 a
 	@$(PY) -m tests.bench.large
 
 bench-best: .venv/.ready git-or-not  ## Compare what make best finds with 40 random settings under the same budgets; hours; MODEL=name
-	@$(RUN) -m dvc repro --quiet data/dvc.yaml
+	@$(DVC) repro --quiet data/dvc.yaml
 	@$(PY) -m tests.bench.best $(FOR_MODEL)
 
 bench-mmpretrain: .venv/.ready .venv-mmpretrain/.locked  ## Run the same checkpoints in mmpretrain and in Octet, into docs/mmpretrain.md

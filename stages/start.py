@@ -21,12 +21,13 @@ site.main()
 from importlib import import_module  # noqa: E402
 from pathlib import Path  # noqa: E402
 
-# Of a program that does not import octet.core before all else: what takes most of its start, and does nothing yet.
-BEFORE = {"dvc": ("dvc.analytics", "dvc.cli.parser", "dvc.config", "dvc.repo", "dvc.scm", "dvc.utils.strictyaml")}
+# Of programs that do not import octet.core before all else: what takes most of DVC's start, and does nothing yet.
+DVC = ("dvc.analytics", "dvc.cli.parser", "dvc.config", "dvc.repo", "dvc.scm", "dvc.utils.strictyaml")
+BEFORE = {"dvc": DVC, "octet.project.quick_dvc": DVC}
 
 module = sys.argv[2]
 sys.path[0] = str(Path.cwd())
-if waits and module.split(".")[0] not in ("octet", "stages"):
+if waits and (module in BEFORE or module.split(".")[0] not in ("octet", "stages")):
     for name in BEFORE.get(module, ()):
         import_module(name)
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -132,15 +132,16 @@ class Space:
         is_nearest = candidate.rounding == "nearest" or (
             candidate.rounding == "auto" and candidate.target == "ncnn2int8"
         )
-        other_rounding = "gptq" if is_nearest else "nearest"
         is_ncnn = candidate.engine == "ncnn"
         yield "weights", replace(candidate, weights=other_weights)
-        if is_ncnn:
-            yield "rounding", replace(candidate, rounding=other_rounding)
+        if is_ncnn and is_nearest:
+            yield "rounding", replace(candidate, rounding="gptq")
         for name in self.methods:
             yield "method", replace(candidate, method=name)
         if is_ncnn:
             yield "equalize", replace(candidate, equalize=not candidate.equalize)
+        if is_ncnn and not is_nearest:
+            yield "rounding", replace(candidate, rounding="nearest")
 
 
 def next_candidate(space: Space, measured: Results, budget: Budget) -> Candidate | None:

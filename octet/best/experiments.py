@@ -23,7 +23,7 @@ from octet.project.track import untracked_files
 
 STAGES = ("evaluate_fp32", "evaluate_int8")  # with all that they need
 ENGINE_STAGES = ("evaluate_engines",)
-_DVC = Path(__file__).with_name("run_dvc.py")
+_DVC = Path(__file__).parents[1] / "project" / "quick_dvc.py"
 _END_S = 10  # for a DVC that is told to stop
 _LONGEST_S = 1e6  # for an experiment: Linux waits no longer than 24 days
 

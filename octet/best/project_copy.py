@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import subprocess
@@ -17,6 +16,7 @@ from pathlib import Path
 from octet.core.errors import OctetError
 from octet.core.text import printable
 from octet.project.git import git
+from octet.project.lock import locked_folder, try_lock
 
 _TEMPORARY = Path(".dvc/tmp")  # git and DVC ignore it, and from below it stages/python finds the environment
 _PREFIX = "octet-best-"
@@ -37,10 +37,11 @@ class ProjectCopy:
         is_changed = _git("diff", "--name-only", "HEAD") != ""  # else git stash fails
         self._state = _git("stash", "create") if is_changed else head  # a commit on no branch
         _TEMPORARY.mkdir(exist_ok=True)
-        _remove_unlocked()
-        self._top = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_TEMPORARY)).resolve()
-        self._lock = os.open(self._top, os.O_RDONLY)  # the system lets go of it where this process is killed
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        with locked_folder(_TEMPORARY):  # else another search that begins could remove the copy before it is locked
+            _remove_unlocked()
+            self._top = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_TEMPORARY)).resolve()
+            self._lock = os.open(self._top, os.O_RDONLY)
+            try_lock(self._lock)
         self.folder = self._top / _git("rev-parse", "--show-prefix")
         _git("clone", "--quiet", "--shared", "--no-checkout", top, str(self._top))
         for key in ("user.name", "user.email"):
@@ -71,8 +72,9 @@ class ProjectCopy:
 
     def remove(self) -> None:
         """Removes it."""
-        shutil.rmtree(self._top, ignore_errors=True)
-        os.close(self._lock)
+        with locked_folder(_TEMPORARY):  # else another search that begins could find it half removed
+            shutil.rmtree(self._top, ignore_errors=True)
+            os.close(self._lock)
 
     def _git(self, *words: str) -> None:
         _git("-C", str(self._top), *words)
@@ -83,11 +85,8 @@ def _remove_unlocked() -> None:
     for left in _TEMPORARY.glob(f"{_PREFIX}*"):
         folder = os.open(left, os.O_RDONLY)
         try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            continue  # another search is at work in it
-        else:
-            shutil.rmtree(left, ignore_errors=True)
+            if try_lock(folder):  # else another search is at work in it
+                shutil.rmtree(left, ignore_errors=True)
         finally:
             os.close(folder)
 

@@ -6,7 +6,6 @@ counts for one machine or device. Where one of these is another, what depends on
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -19,6 +18,7 @@ from octet.best.candidates import Candidate
 from octet.best.loss import Loss
 from octet.core.errors import OctetError
 from octet.core.files import read_dataclass, write_json
+from octet.project.lock import try_lock
 
 
 @dataclass(frozen=True)
@@ -107,8 +107,6 @@ def alone(path: Path) -> Iterator[None]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_name(f".{path.name}.lock").open("wb") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise OctetError(f"{path}: another make best of this model is at work; wait for its end") from None
+        if not try_lock(lock.fileno()):
+            raise OctetError(f"{path}: another make best of this model is at work; wait for its end")
         yield

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from octet.core import yaml
 from octet.core.errors import OctetError
 from octet.core.files import read_bytes
+from octet.project.lock import try_lock
 
 _TMP = Path(".dvc/tmp")
 _RWLOCK = _TMP / "rwlock"
@@ -61,8 +61,4 @@ def _free(lock: Path) -> bool:
     if not lock.is_file():
         return True
     with lock.open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-    return True
+        return try_lock(file.fileno())

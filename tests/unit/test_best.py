@@ -75,16 +75,16 @@ def test_the_targets_come_first_then_one_change_at_a_time_and_those_that_win_tog
         "ncnn2int8-mse",
         "dotprod-mse-mixed-kl-6e-05",
         "dotprod-mse-mse-weights-mixed-kl-6e-05",
-        "dotprod-mse-nearest-mixed-kl-6e-05",
         "dotprod-kl-mixed-kl-6e-05",
         "dotprod-minmax-mixed-kl-6e-05",
         "dotprod-mse-equalized-mixed-kl-6e-05",
+        "dotprod-mse-nearest-mixed-kl-6e-05",
         "dotprod-mse-mse-weights",
-        "dotprod-mse-nearest",
         "dotprod-kl",
-        "dotprod-kl-nearest",
         "dotprod-minmax",
         "dotprod-mse-equalized",
+        "dotprod-mse-nearest",
+        "dotprod-kl-nearest",
     ]
     assert str(fastest(measured, Budget("kl", 0.6e-4))) == "dotprod-kl-nearest"
 
@@ -94,7 +94,7 @@ def test_mixed_precision_starts_from_what_loses_least_and_a_slower_target_is_lef
         budget=(budget := Budget("kl", 0.5e-4))
     )
     assert names(measured)[2] == "dotprod-mse-mixed-kl-5e-05"  # an answer soon
-    changes = ("mse-mse-weights", "mse-nearest", "kl", "minmax", "mse-equalized")
+    changes = ("mse-mse-weights", "kl", "minmax", "mse-equalized", "mse-nearest")
     assert names(measured)[3:8] == [f"dotprod-{change}-mixed-kl-5e-05" for change in changes]
     assert names(measured)[8:] == [f"dotprod-{change}" for change in changes]  # when nothing else is left
     assert not [name for name in names(measured) if name.startswith("ncnn2int8-") and name != "ncnn2int8-mse"]
