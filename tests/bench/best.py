@@ -4,7 +4,8 @@ Three steps for each model, in copies of the project in which nothing was search
 
 - search: make best itself, for each budget in a copy of its own.
 - random: settings drawn from the same space, in one copy. Each is measured once without mixed precision, for all budgets. Those
-  with it are measured once more for each budget that they do not keep without; where they do, no layer has to stay in fp32.
+  with it are measured once more for each budget that they do not keep without, unless they are clearly slower already than what
+  make best chose; where they keep it, no layer has to stay in fp32.
 - duel: what make best chose beside the fastest of the random settings that keep the budget, in turn in one process.
   Two models of the same kernels (octet.best.speed.kernels) are as fast by definition.
 
@@ -106,7 +107,7 @@ class Bench:
         """Measures the random settings that are not measured yet."""
         copy(base(self.model, self.folder), self.folder / "random")
         with self.drawn() as drawn:
-            drawn.measure(budgets)
+            drawn.measure({budget: self.speed(budget) for budget in budgets})
 
     def duel(self, budget: Budget) -> None:
         """Times what make best chose beside the fastest random settings that keep the budget, one of each kernels."""
@@ -132,6 +133,11 @@ class Bench:
         medians = np.array([np.median(rounds(load % 2 == 1), axis=0) for load in range(LOADS)])
         ratios = medians[:, 0] / medians[:, 1]
         return Ratio(float(ratios.mean()), float(ratios.std(ddof=1) / LOADS**0.5))
+
+    def speed(self, budget: Budget) -> float:
+        """How many times as fast as fp32 what make best chose is; 0: nothing keeps the budget."""
+        chosen = chosen_of(self.found(budget), budget)
+        return chosen.speedup or 0 if chosen else 0
 
     def found(self, budget: Budget) -> dict[str, Measurement]:
         """What make best measured, by the experiment."""

@@ -7,7 +7,7 @@ import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from octet.core.folder import ModelFolder, NcnnFiles
 from octet.data.images import Images
 from octet.project import entries
 
+SLOWER = 0.95  # of another's speed: so far apart are two timings of one model at the most
 RECORD = Path("random.json")
 KERNELS = Path("kernels")  # a folder with int8 files of each
 Setting = tuple[Candidate, bool]  # without mixed precision, and whether mixed precision belongs to it
@@ -72,14 +73,20 @@ class Drawn:
     record: Record = field(default_factory=lambda: Record.load(RECORD))
     _calibrated: Candidate | None = None
 
-    def measure(self, budgets: Sequence[Budget]) -> None:
-        """Measures what is not measured yet, first all without mixed precision, then the fastest of them with it."""
+    def measure(self, chosen: Mapping[Budget, float]) -> None:
+        """Measures what is not measured yet, first all without mixed precision, then the fastest of them with it.
+
+        Those that are clearly slower without it than what make best chose are left out: a layer in fp32 makes nothing faster.
+
+        Args:
+            chosen: By budget, how many times as fast as fp32 it is; 0: nothing was chosen.
+        """
         for number, (one, _) in enumerate(self.settings, 1):
             self._once(one, f"{number} of {len(self.settings)}")
         mixed = [self.measured()[one] for one, is_mixed in self.settings if is_mixed]
         for number, plain in enumerate(sorted(mixed, key=lambda one: -(one.speedup or 0)), 1):
-            for budget in sorted(budgets, key=lambda budget: -budget.most):
-                if not keeps(plain, budget):
+            for budget in sorted(chosen, key=lambda budget: -budget.most):
+                if not keeps(plain, budget) and (plain.speedup or 0) > SLOWER * chosen[budget]:
                     candidate = replace(plain.candidate, budget=budget)
                     if self._once(candidate, f"{number} of {len(mixed)} with mixed precision").failure:
                         break  # what is less cannot be kept either
