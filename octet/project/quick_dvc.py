@@ -17,7 +17,9 @@ from ruamel.yaml import YAML
 
 _parse, _build_tree = YAML.load, build._build_tree
 _parsed: dict[str, bytes] = {}
-_trees: dict[str, tuple[object, Any]] = {}  # by the folder: when its folders were changed, and what DVC made of it
+_trees: dict[
+    tuple[str, str], tuple[object, Any]
+] = {}  # by folder and kind of checksum: when it changed, and what DVC made of it
 
 
 def _load(self: YAML, stream: object) -> object:
@@ -30,15 +32,15 @@ def _load(self: YAML, stream: object) -> object:
     return result
 
 
-def _tree(path: str, *others: Any, **named: Any) -> Any:
-    """As DVC's _build_tree; of a folder that a stage depends on, what came of it before."""
-    if not named.get("dry_run"):  # a stage's output, which goes to DVC's cache
-        return _build_tree(path, *others, **named)
+def _tree(path: str, fs: Any, fs_info: dict[Any, Any], name: str, *others: Any, **named: Any) -> Any:
+    """As DVC's _build_tree; of a local folder that a stage depends on, what came of it before."""
+    if not named.get("dry_run") or fs.protocol != "local":  # not dry: a stage's output, which goes to DVC's cache
+        return _build_tree(path, fs, fs_info, name, *others, **named)
     changed = [(folder, Path(folder).stat().st_mtime_ns) for folder, _, _ in os.walk(path)]
-    before, tree = _trees.get(path, (None, None))
+    before, tree = _trees.get((path, name), (None, None))
     if before != changed:
-        tree = _build_tree(path, *others, **named)
-        _trees[path] = changed, tree
+        tree = _build_tree(path, fs, fs_info, name, *others, **named)
+        _trees[path, name] = changed, tree
     return tree
 
 
