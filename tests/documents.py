@@ -390,7 +390,19 @@ _CHECKS: dict[str, Callable[[list[str]], Iterator[str]]] = {
     "pre-commit": pre_commit_problems,
     ".": source_problems,
 }
-_MODULES = {"dvc": dvc_problems, "pip": pip_problems, "pytest": lambda words: iter(())}
+
+
+def quick_dvc_problems(words: list[str]) -> Iterator[str]:
+    """It takes DVC's words; a document may name it alone."""
+    return dvc_problems(words) if words else iter(())
+
+
+_MODULES = {
+    "dvc": dvc_problems,
+    "octet.project.quick_dvc": quick_dvc_problems,
+    "pip": pip_problems,
+    "pytest": lambda words: iter(()),
+}
 
 
 def file_problems(name: str) -> Iterator[str]:

@@ -100,13 +100,14 @@ class Search:
         with bar("best", None, unit=" candidates") as shown:
             try:
                 while True:
-                    measured = self.measured()
-                    candidate = next_candidate(self.space(), measured, self.task.budget)
+                    measured, space = self.measured(), self.space()
+                    candidate = next_candidate(space, measured, self.task.budget)
                     minutes, seconds = divmod(int(max(self._left_s(), 0)), 60)
                     shown.set_description_str(f"best, {minutes}:{seconds:02} left, {candidate or 'tuning'}")
-                    # Once one keeps the budget, only a profile can be faster; before, others are cheaper and as promising.
-                    is_time_to_tune = candidate is None or fastest(measured, self.task.budget) is not None
-                    if is_time_to_tune and self._tune(measured):
+                    # Once one keeps the budget, only a profile can be faster than the targets; before, others are cheaper and as
+                    # promising.
+                    is_time_to_tune = candidate not in space.starts and fastest(measured, self.task.budget) is not None
+                    if (is_time_to_tune or candidate is None) and self._tune(measured):
                         continue
                     if candidate is None:
                         return True
