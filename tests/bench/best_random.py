@@ -76,7 +76,7 @@ class Drawn:
     def measure(self, chosen: Mapping[Budget, float]) -> None:
         """Measures what is not measured yet, first all without mixed precision, then the fastest of them with it.
 
-        Those that are clearly slower without it than what make best chose are left out: a layer in fp32 makes nothing faster.
+        Those that are clearly slower without it than what make best chose are left out: layers in fp32 cost time.
 
         Args:
             chosen: By budget, how many times as fast as fp32 it is; 0: nothing was chosen.
