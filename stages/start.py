@@ -23,7 +23,7 @@ from pathlib import Path  # noqa: E402
 
 # Of programs that do not import octet.core before all else: what takes most of DVC's start, and does nothing yet.
 DVC = ("dvc.analytics", "dvc.cli.parser", "dvc.config", "dvc.repo", "dvc.scm", "dvc.utils.strictyaml")
-BEFORE = {"dvc": DVC, "octet.project.quick_dvc": DVC}
+BEFORE = {"dvc": DVC, "octet.project.quick_dvc": (*DVC, "dvc_data.hashfile.build", "ruamel.yaml")}
 
 module = sys.argv[2]
 sys.path[0] = str(Path.cwd())

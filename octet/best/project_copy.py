@@ -72,7 +72,7 @@ class ProjectCopy:
 
     def remove(self) -> None:
         """Removes it."""
-        with locked_folder(_TEMPORARY):  # else another search that begins could find it half removed
+        with locked_folder(self._top.parent):  # else another search that begins could find it half removed
             shutil.rmtree(self._top, ignore_errors=True)
             os.close(self._lock)
 

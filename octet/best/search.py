@@ -106,7 +106,8 @@ class Search:
                     shown.set_description_str(f"best, {minutes}:{seconds:02} left, {candidate or 'tuning'}")
                     # Once one keeps the budget, only a profile can be faster than the targets; before, others are cheaper and as
                     # promising.
-                    is_time_to_tune = candidate not in space.starts and fastest(measured, self.task.budget) is not None
+                    is_first = candidate in (space.own, *space.starts)
+                    is_time_to_tune = not is_first and fastest(measured, self.task.budget) is not None
                     if (is_time_to_tune or candidate is None) and self._tune(measured):
                         continue
                     if candidate is None:

@@ -179,6 +179,8 @@ class Bench:
 
 def chosen_of(found: dict[str, Measurement], budget: Budget) -> Measurement | None:
     """What make best chose of what it measured; None: nothing keeps the budget."""
+    if not found:
+        return None
     measured = {one.candidate: one for one in found.values()}
     chosen = choose(measured, budget).candidate
     return measured[chosen] if chosen else None

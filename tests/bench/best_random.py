@@ -20,7 +20,7 @@ from octet.core.folder import ModelFolder, NcnnFiles
 from octet.data.images import Images
 from octet.project import entries
 
-SLOWER = 0.95  # of another's speed: so far apart are two timings of one model at the most
+SLOWER = 0.95  # of another's speed: two timings of one model are seldom further apart
 RECORD = Path("random.json")
 KERNELS = Path("kernels")  # a folder with int8 files of each
 Setting = tuple[Candidate, bool]  # without mixed precision, and whether mixed precision belongs to it

@@ -11,12 +11,14 @@ from octet.core import yaml
 pytestmark = pytest.mark.pipeline
 
 QUICK = Path("octet/project/quick_dvc.py").resolve()
-# Stage `draw` changes the folder on which the stages before and behind it depend.
+# Stages `draw` and `edit` change the folder on which the others depend; `edit` does it in place.
 PIPELINE = """
 stages:
   before: {cmd: ls images/a > before.txt, deps: [images], outs: [before.txt]}
   draw: {cmd: echo 3 > images/a/3.png && touch draw.txt, deps: [before.txt], outs: [draw.txt]}
   behind: {cmd: ls images/a > behind.txt, deps: [images, draw.txt], outs: [behind.txt]}
+  edit: {cmd: echo more >> images/b/1.png && touch edit.txt, deps: [behind.txt], outs: [edit.txt]}
+  last: {cmd: cat images/b/1.png > last.txt, deps: [images, edit.txt], outs: [last.txt]}
 """
 
 
@@ -48,6 +50,10 @@ def test_its_lock_is_dvc_s_where_a_stage_changes_the_folder(quick: Path, tmp_pat
     stages = yaml.read(quick / "dvc.lock", "").values["stages"]
     assert stages["before"]["deps"][0]["nfiles"] == 3
     assert stages["behind"]["deps"][-1]["nfiles"] == 4
+    of_images = {
+        one["md5"] for name in ("before", "behind", "last") for one in stages[name]["deps"] if one["path"] == "images"
+    }
+    assert len(of_images) == 3
 
 
 @pytest.mark.parametrize("change", ["edited", "replaced", "removed"])

@@ -33,7 +33,7 @@ def started(folder, *words, ignored=False, **env):
     )
 
 
-@pytest.mark.parametrize("module", ["stages.settings", "octet", "dvc"])
+@pytest.mark.parametrize("module", ["stages.settings", "octet", "dvc", "octet.project.quick_dvc"])
 def test_ctrl_c_while_python_starts(module, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(AT_START)
     done = started(tmp_path, "-m", module, "--help", PYTHONPATH=f"{tmp_path}:{ROOT}", WAIT="")
