@@ -1,8 +1,6 @@
-"""How hypothesis runs: the same examples every time and on every machine, whatever the machine is busy with."""
+"""The same in every test on every machine: how hypothesis runs, and what ONNX Runtime computes."""
 
 import os
-import platform
-from pathlib import Path
 
 # A damaged image may claim to be of any size: OpenCV would make room for 2**30 pixels before it sees that there are none.
 # It reads this once, at the first image.
@@ -22,24 +20,19 @@ settings.register_profile(
 settings.load_profile("octet")
 
 
-# What compares ONNX Runtime's int8 with exact arithmetic. On x86 without VNNI it adds two products in 16 bits and clamps the
-# sum (onnxruntime.ai, «Quantize ONNX models», «reduce_range»), so there these logits are not those of the model.
-NEEDS_VNNI = (
-    "test_qdq.py::test_is_valid_near_to_fp32_and_the_same_bytes_each_time[sum-onnxruntime]",
-    "test_qdq.py::test_is_valid_near_to_fp32_and_the_same_bytes_each_time[bottlenecks-onnxruntime]",
-    "test_qdq.py::test_an_activation_that_gives_the_logits_is_there[onnxruntime]",
-    "test_qdq.py::test_onnx_s_own_evaluator_computes_the_same[onnxruntime]",
-    "test_qdq.py::test_minimal_builds_of_onnx_runtime_read_it",
-    "test_trained_scales.py::test_uint8_from_0_takes_a_zero_point_with_the_same_steps",
-    "test_trained_forms.py::test_the_other_engines_take_the_steps[onnxruntime]",
-)
+@pytest.fixture
+def exact_onnx_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ONNX Runtime's int8 in 32 bits everywhere: by default it clamps sums of two products to 16 bits on x86 without VNNI.
 
+    Source: `session.x64quantprecision` in its onnxruntime_session_options_config_keys.h.
+    """
+    import onnxruntime
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that need VNNI may fail without it, and the reason is printed."""
-    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").is_file() else ""
-    if platform.machine() != "x86_64" or "_vnni" in flags:
-        return
-    for item in items:
-        if any(name in item.nodeid for name in NEEDS_VNNI):
-            item.add_marker(pytest.mark.xfail(reason="ONNX Runtime's int8 saturates on x86 without VNNI", strict=False))
+    default = onnxruntime.SessionOptions
+
+    def options() -> onnxruntime.SessionOptions:
+        exact = default()
+        exact.add_session_config_entry("session.x64quantprecision", "1")
+        return exact
+
+    monkeypatch.setattr(onnxruntime, "SessionOptions", options)

@@ -26,7 +26,7 @@ from octet.qdq.weights import weights
 from tests import nets
 from tests.onnx_nets import classifier
 
-pytestmark = pytest.mark.unit
+pytestmark = [pytest.mark.unit, pytest.mark.usefixtures("exact_onnx_runtime")]
 
 SETTINGS = nets.settings("minmax", weights="absmax")
 IMAGES = np.random.Generator(np.random.PCG64(0)).standard_normal((12, 3, 16, 16)).astype(np.float32)

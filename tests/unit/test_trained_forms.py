@@ -323,6 +323,7 @@ def torch_images():
     return torch.from_numpy(IMAGES)
 
 
+@pytest.mark.usefixtures("exact_onnx_runtime")  # not of all: ONNX Runtime 1.19.2 aborts on a batch norm with it
 @pytest.mark.parametrize("engine", ["tensorrt", "onnxruntime", "openvino"])
 def test_the_other_engines_take_the_steps(tmp_path, engine):
     """From a file of int8 around 0: the same weights, and the same steps or, where uint8 has more integers, finer ones."""

@@ -34,7 +34,7 @@ from tests import damage, nets
 from tests.onnx_nets import PREPROCESS, classifier
 from tests.unit.test_qdq import IMAGES, SETTINGS, residual
 
-pytestmark = pytest.mark.unit
+pytestmark = [pytest.mark.unit, pytest.mark.usefixtures("exact_onnx_runtime")]
 
 PLAIN = Target("t", winograd=False, asymmetric=False)
 SHIFTED = Target("t", winograd=False, asymmetric=True)
