@@ -298,6 +298,7 @@ git-or-not: .venv/.ready
 # The compilers of `make runner`, which are large and which nothing else needs.
 .venv-runner/.locked: requirements-runner.lock | .venv/.ready
 	@if cmp -s requirements-runner.lock $@; then touch $@; exit 0; fi; set -e; \
+	[ -z "$$DEVICE" ] || $(PY) -c 'from os import environ; from octet.core.errors import run; from octet.device.devices import load; run(lambda: load(environ["DEVICE"]))'; \
 	echo ".venv-runner: making it, and installing the compilers of requirements-runner.lock"; \
 	rm -rf .venv-runner; .venv/bin/python -m venv .venv-runner; echo '*' > .venv-runner/.gitignore; \
 	.venv-runner/bin/python -m pip --disable-pip-version-check --no-input -qq install -r requirements-runner.lock; \

@@ -72,12 +72,18 @@ def environment(target: str | None) -> str:
         ("processor", model),
         ("features", " ".join(name for name in SHOWN if name in flags) or "not known"),
         ("ncnn's int8", f"kernels for {kernel}" if kernel else "plain C++: no kernels for this processor are known"),
+        *((("onnxruntime's int8", "saturates without VNNI, docs/engines.md"),) if _saturates(flags) else ()),
         ("cores", f"{cores()} for this process, {os.cpu_count()} in all; {_clusters()} as ncnn counts them"),
         ("threads", f"benchmark times {' and '.join(map(str, thread_counts()))}; the other stages use all cores"),
         ("target", f"{fits} fits this processor" + (f"; params.yaml has {target}" if target else "")),
         *((name, installed_version(name)) for name in PACKAGES),
     ]
     return table(rows, align="ll")
+
+
+def _saturates(flags: set[str]) -> bool:
+    """Whether ONNX Runtime's int8 kernels may add two products in 16 bits here: x86 without VNNI."""
+    return "sse4_1" in flags and not flags & {"avx_vnni", "avx512_vnni"}
 
 
 def installed_version(name: str) -> str:

@@ -187,6 +187,20 @@ def test_options_of_pytest_are_options(make):
     assert make("test-unit", PYTEST="-k 'a or b' -x") == [["-m", "pytest", "-m", "unit", "-k", "a or b", "-x"]]
 
 
+def test_nothing_is_installed_for_a_device_that_is_none(make, tmp_path):
+    (folder,) = (path.parent for path in tmp_path.glob("*/Makefile"))
+    shutil.copytree(ROOT / "configs/devices", folder / "configs/devices")
+    python = f'#!/bin/sh\nPYTHONPATH="{ROOT}" PYTHONDONTWRITEBYTECODE=1 exec "{sys.executable}" "$@"\n'
+    (folder / ".venv/bin/python").write_text(python)
+    (folder / ".venv-runner/.locked").unlink()
+    done = subprocess.run(["make", "device", "DEVICE=qemu-a67"], cwd=folder, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "'qemu-a67' is no device" in done.stderr
+    assert "qemu-a76" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "making it" not in done.stdout
+
+
 @pytest.mark.parametrize("owner", ["another user", "nobody"])
 def test_why_git_is_not_used(tmp_path, owner):
     """Of a checkout that belongs to another user git says so and nothing else, whatever it is asked."""
