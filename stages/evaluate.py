@@ -27,7 +27,7 @@ def main() -> None:
     stage = begin(args.model)
     folder, settings, precision = stage.folder, stage.entry.evaluate, args.precision
     steps = preprocess.load(folder.preprocess)
-    images = split_images(stage.entry.data, settings.split, steps, settings.limit, "evaluate.limit")
+    images = split_images(stage.entry.data, settings.split, steps, settings.limit, "evaluate.limit", stage.entry)
     report_source(f"{stage.name}: {settings.split} split", images)
     if steps.outputs:
         return compare_outputs(stage, images, precision, args.workers, args.readers)

@@ -27,7 +27,7 @@ def figures(stage: Stage, names: list[str]) -> dict[str, EngineFigures]:
     steps = preprocess.load(folder.preprocess)
     steps.needs_classes(f"models.{stage.name}: engines: {', '.join(names)}")
     fp32 = read_predictions(folder.predictions("fp32"))
-    images = split_images(stage.entry.data, settings.split, steps, settings.limit, "evaluate.limit")
+    images = split_images(stage.entry.data, settings.split, steps, settings.limit, "evaluate.limit", stage.entry)
     result = {}
     for name in names:
         path = folder.engine(name)

@@ -31,7 +31,7 @@ def search(stage: Stage) -> Plan:
     recipe = Recipe.load(stage.folder, entry.target, entry.equalize, entry.keep_fp32, entry.partition)
     steps = preprocess.load(stage.folder.preprocess)
     steps.needs_classes(f"mixed_precision.metric: {settings.metric}")
-    images = hold_out_images(entry.data, steps, settings.images, "mixed_precision.images", "plan")
+    images = hold_out_images(entry.data, steps, settings.images, "mixed_precision.images", "plan", entry)
     fp32 = fp32_net(
         stage.folder, False
     )  # not the recipe's: equalization through ReLU6 is not exact, and counts as loss

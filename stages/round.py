@@ -39,7 +39,7 @@ def _by_finetuning(stage: Stage) -> tuple[dict[str, GptqWeights], str]:
     if not steps.classes:
         raise OctetError("rounding.method: finetune is for networks that give class scores; take gptq")
     images = training_images(data, steps, settings.images, f"{key}.images", "round")
-    hold_out = hold_out_images(data, steps, settings.hold_out, f"{key}.hold_out", "round")
+    hold_out = hold_out_images(data, steps, settings.hold_out, f"{key}.hold_out", "round", stage.entry)
     # Of a small split both are nearly all: those that judge do not teach.
     taught = images.pick(np.flatnonzero(~np.isin(images.indices, hold_out.indices)))
     if not len(taught):

@@ -46,7 +46,7 @@ class Candidate:
         target: A target profile; empty where the engine is another than ncnn, for which there are none.
         method: A calibrator.
         weights: How the weights' scales are found.
-        rounding: auto, nearest or gptq.
+        rounding: auto, nearest or gptq; or finetune, where the entry has it.
         equalize: Are channels scaled alike before?
         budget: What mixed precision has to keep; None: no layer stays in fp32 for it.
         engine: What runs it. GPTQ, equalization and mixed precision are tried for ncnn alone.
@@ -74,7 +74,7 @@ class Candidate:
         """As an entry of params.yaml has it.
 
         Args:
-            n_images: On how many hold-out images mixed precision keeps its budget.
+            n_images: On how many hold-out images mixed precision keeps its budget, and from which fine-tuning does not learn.
         """
         calibrate = {"method": self.method, "weights": self.weights}
         if self.engine != "ncnn":
@@ -82,11 +82,14 @@ class Candidate:
         mixed: dict[str, Any] = {"metric": "none"}
         if self.budget:
             mixed = {"metric": self.budget.metric, "budget": self.budget.most, "images": n_images}
+        rounding: dict[str, Any] = {"method": self.rounding}
+        if self.rounding == "finetune":
+            rounding["finetune"] = {"hold_out": n_images}
         return {
             "target": self.target,
             "equalize": self.equalize,
             "calibrate": calibrate,
-            "rounding": {"method": self.rounding},
+            "rounding": rounding,
             "mixed_precision": mixed,
         }
 

@@ -118,6 +118,12 @@ def _budget(drop: float | None, kl: float | None, entry: Model) -> Budget:
     return Budget("kl", kl) if kl is not None else Budget("top1", entry.max_drop_pt if drop is None else drop)
 
 
+def _fine_tuned_without(entry: Model, hold_out: int) -> Model:
+    """The entry as candidates have it (Candidate.settings): fine-tuning does not learn from those that judge."""
+    tuning = entry.rounding.finetune.model_copy(update={"hold_out": hold_out})
+    return entry.model_copy(update={"rounding": entry.rounding.model_copy(update={"finetune": tuning})})
+
+
 def _hold_out(name: str, entry: Model, budget: Budget, wanted: int) -> Images:
     """The hold-out images on which int8 is judged: as many as there are, at most.
 
@@ -126,7 +132,7 @@ def _hold_out(name: str, entry: Model, budget: Budget, wanted: int) -> Images:
     """
     steps = preprocess.load(ModelFolder(name).preprocess)
     steps.needs_classes("make best")
-    images = split_images(entry.data, "train", steps, wanted, "IMAGES")
+    images = split_images(entry.data, "train", steps, wanted, "IMAGES", _fine_tuned_without(entry, wanted))
     if budget.metric == "kl":
         return images
     if images.labels is None:

@@ -249,6 +249,18 @@ class Model(Settings):
     )
     """A preset, a YAML file in `configs/models`, or the mapping itself."""
 
+    def learned_from(self, split: int) -> int:
+        """How many training images, from the front, scales and weights are made from at the most.
+
+        Args:
+            split: How many the training split has.
+        """
+        gptq = self.rounding.images if self.rounding.method != "nearest" else 0
+        tuning, most = self.rounding.finetune, max(self.calibrate.images, gptq)
+        if self.rounding.method == "finetune":  # where those that judge there do not teach
+            most = max(most, min(tuning.images, split - min(tuning.hold_out, split // 2)))
+        return min(most, split)
+
     inherited: ClassVar[frozenset[str]] = frozenset(Settings.model_fields)
     advice: ClassVar[Mapping[str, str]] = {
         key: f"'make quantize' fills in what an entry with '{key}' leaves out" for key in ("zoo", *OTHERS)

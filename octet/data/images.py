@@ -11,11 +11,12 @@ import numpy as np
 
 from octet.core.errors import OctetError, Unreadable
 from octet.core.parallel import map_ordered
+from octet.core.params import Model
 from octet.data.arrays import Indices, Input, Labels, Pixels
 from octet.data.dataset import Dataset, indices_of, open_split
 from octet.data.preprocess import Preprocess
 from octet.data.source import Source
-from octet.data.subset import balanced, hold_out
+from octet.data.subset import balanced, front, hold_out
 from octet.data.unreadable import Unread
 
 
@@ -119,7 +120,7 @@ class Images(Sequence[Input]):
 def training_images(
     folder: str | Path, preprocess: Preprocess, count: int, key: str, what: str, least: int = 1
 ) -> Images:
-    """The first `count` training images of a data set, balanced over the classes, without those that cannot be read.
+    """`count` training images from the front of the split, balanced over the classes, without those that cannot be read.
 
     Where the split has fewer, all of them, and a note on standard error.
 
@@ -136,17 +137,19 @@ def training_images(
     """
     dataset = _open(folder, "train", preprocess)
     count = _at_most(count, len(dataset), key, "the training split has")
-    images = Images(dataset, preprocess, balanced(dataset.labels, count, key)).readable(what)
+    images = Images(dataset, preprocess, front(dataset.labels, count, key)).readable(what)
     if len(images) < least:
         raise OctetError(f"{folder}: {len(images)} training images; {what} needs at least {least}. Add images")
     return images
 
 
-def hold_out_images(folder: str | Path, preprocess: Preprocess, count: int | None, key: str, what: str) -> Images:
+def hold_out_images(
+    folder: str | Path, preprocess: Preprocess, count: int | None, key: str, what: str, entry: Model
+) -> Images:
     """Training images that calibration does not see: from the end of the split, balanced over the classes.
 
-    Apart from those of `training_images` as long as the two together are not more than the split. Those that cannot be read are
-    left out.
+    Apart from those of `training_images` as long as the two together are not more than the split; a note says where they are.
+    Those that cannot be read are left out.
 
     Args:
         folder: The data set's folder.
@@ -154,14 +157,17 @@ def hold_out_images(folder: str | Path, preprocess: Preprocess, count: int | Non
         count: How many images; None: half of the split.
         key: The parameter that says how many, for errors.
         what: Who asks, for the messages.
+        entry: Says how many images int8 learns from.
 
     Raises:
         OctetError: There is none, or too many cannot be read.
     """
-    return split_images(folder, "train", preprocess, count, key).readable(what)
+    return split_images(folder, "train", preprocess, count, key, entry).readable(what)
 
 
-def split_images(folder: str | Path, split: str, preprocess: Preprocess, count: int | None, key: str) -> Images:
+def split_images(
+    folder: str | Path, split: str, preprocess: Preprocess, count: int | None, key: str, entry: Model | None = None
+) -> Images:
     """Images to judge a model by, balanced over the classes; those that cannot be read are among them.
 
     Args:
@@ -171,6 +177,7 @@ def split_images(folder: str | Path, split: str, preprocess: Preprocess, count: 
         count: How many images, fewer where there are fewer, with a note; None: all of the test split, half of the training
             split.
         key: The parameter that says how many, for the messages.
+        entry: Says how many training images int8 learns from: a note says where they are among these. None: not asked.
 
     Raises:
         OctetError: There is none.
@@ -182,6 +189,8 @@ def split_images(folder: str | Path, split: str, preprocess: Preprocess, count: 
     if count is not None:
         words = "half of the training split is" if split == "train" else f"the {split} split has"
         count = _at_most(count, available, key, words)
+    if split == "train" and entry:
+        _note_overlap(len(dataset), available if count is None else count, entry.learned_from(len(dataset)), key)
     pick = hold_out if split == "train" else balanced
     return Images(dataset, preprocess, pick(dataset.labels, count, key))
 
@@ -189,7 +198,7 @@ def split_images(folder: str | Path, split: str, preprocess: Preprocess, count: 
 def some_training_images(folder: str | Path, preprocess: Preprocess, most: int, what: str) -> Images:
     """Up to `most` training images, fewer where the split has fewer. Arguments as for `training_images`."""
     dataset = _open(folder, "train", preprocess)
-    indices = balanced(dataset.labels, min(most, len(dataset)), str(folder))
+    indices = front(dataset.labels, min(most, len(dataset)), str(folder))
     return Images(dataset, preprocess, indices).readable(what)
 
 
@@ -224,6 +233,17 @@ def _at_most(count: int, available: int, key: str, words: str) -> int:
             flush=True,
         )
     return min(count, available)
+
+
+def _note_overlap(split: int, judge: int, learned_from: int, key: str) -> None:
+    """Says how many of the images that judge int8 it has learned from: those beyond what the split has for both."""
+    if (both := judge + learned_from - split) > 0:
+        print(
+            f"note: {key}: int8 learns from {both:,} of these {judge:,} hold-out images, too, since the training split has "
+            f"{split:,}: it is better on them than on others. Add images, or take fewer of either",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def _open(folder: str | Path, split: str, preprocess: Preprocess) -> Dataset:

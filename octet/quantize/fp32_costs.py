@@ -30,13 +30,14 @@ def fp32_costs(net: Net, layers: Sequence[Sensitivity], measured_us: Mapping[str
 
     Returns:
         By layer, in microseconds where anything was measured: a layer that was not, in proportion to its estimate, at the
-        measured layers' mean rate. Else the estimate, in multiplications.
+        measured layers' mean rate. Where nothing was, or fp32 is no slower in these layers together, which gives no rate: the
+        estimates, in multiplications.
     """
-    by_name = {layer.name: layer for layer in net.layers}
-    estimates = {one.layer: estimate(by_name[one.layer], one.macs) for one in layers}
+    estimates = {one.layer: estimate(net.layer(one.layer), one.macs) for one in layers}
     measured = {name: measured_us[name] for name in estimates if name in measured_us}
-    rate = sum(measured.values()) / sum(estimates[name] for name in measured) if measured else 1.0
-    rate = rate if rate > 0 else 1.0
+    if (all_us := sum(measured.values())) <= 0:
+        return estimates
+    rate = all_us / sum(estimates[name] for name in measured)
     return {name: max(measured.get(name, rate * of_layer), 1e-9) for name, of_layer in estimates.items()}
 
 

@@ -226,7 +226,8 @@ def test_costs_are_measured_ones_and_estimates_at_their_rate():
     measured = fp32_costs(net, layers, {"a": 20.0, "b": 30.0})
     assert (measured["a"], measured["b"]) == (20, 30)
     assert measured["c"] == pytest.approx(50 * estimates["c"] / (estimates["a"] + estimates["b"]))
-    assert fp32_costs(net, layers, {"a": -3.0})["a"] == 1e-9
+    assert fp32_costs(net, layers, {"a": 20.0, "b": -3.0})["b"] == 1e-9
+    assert fp32_costs(net, layers, {"a": 2.0, "b": -3.0}) == estimates, "no rate: microseconds do not stand beside them"
 
 
 # What `make tune` measured, in microseconds: Intel Xeon, and AMD EPYC, both with AVX-512 VNNI, one thread.

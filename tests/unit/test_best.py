@@ -1,5 +1,6 @@
 """make best: the order of candidates, what is chosen of them, and what a search that goes on remembers."""
 
+import json
 import subprocess
 import sys
 from dataclasses import dataclass, replace
@@ -20,7 +21,7 @@ from octet.best.record import Measurement, Record, alone
 from octet.best.search import Search, Task
 from octet.best.speed import kernels
 from octet.best.tuning import fitting_targets
-from octet.core import params
+from octet.core import params, yaml
 from octet.core.errors import OctetError
 from octet.core.folder import ModelFolder
 from octet.core.logits import kl_divergences_expected
@@ -339,6 +340,12 @@ def test_what_does_not_fit_is_said_before_any_work(project, given, message):
 )
 def test_too_few_hold_out_images_for_a_budget(project, wanted, most, advice):
     """More can be asked for where there are more: half of the training split."""
+    _small_data_set()
+    with pytest.raises(OctetError, match=advice):
+        _hold_out("resnet18_digits32", project, Budget("top1", most), wanted)
+
+
+def _small_data_set():
     steps = Preprocess("RGB", [128.0] * 3, [64.0] * 3, [32, 32], ["a", "b"])
     labels = np.arange(100, dtype=np.uint8) % 2
     pixels = np.zeros((100, 3, 32, 32), np.uint8)
@@ -346,8 +353,35 @@ def test_too_few_hold_out_images_for_a_budget(project, wanted, most, advice):
     path = ModelFolder("resnet18_digits32").preprocess
     path.parent.mkdir(parents=True)
     save_preprocess(steps, path)
-    with pytest.raises(OctetError, match=advice):
-        _hold_out("resnet18_digits32", project, Budget("top1", most), wanted)
+
+
+@pytest.mark.parametrize(
+    ("settings", "both"),
+    [
+        ({"calibrate": {"images": 80}}, 20),
+        ({"calibrate": {"images": 256}}, 40),
+        ({"calibrate": {"images": 60}, "rounding": {"images": 70}}, 10),
+        ({"calibrate": {"images": 60}, "rounding": {"images": 70, "method": "nearest"}}, 0),
+        ({"calibrate": {"images": 60}, "rounding": {"images": 60, "method": "finetune"}}, 0),
+    ],
+)
+def test_a_note_says_how_many_of_those_that_judge_int8_learns_from(project, capsys, settings, both):
+    _small_data_set()
+    path = Path("params.yaml")
+    values = yaml.load(path, "") | {}
+    for section, given in settings.items():
+        values[section] |= given
+    path.write_text(json.dumps(values))
+    _hold_out("resnet18_digits32", params.load().models["resnet18_digits32"], Budget("kl", 1e-4), 40)
+    note = f"IMAGES: int8 learns from {both} of these 40 hold-out images, too, since the training split has 100"
+    assert (note in capsys.readouterr().err) == bool(both)
+
+
+def test_fine_tuning_does_not_learn_from_those_that_judge():
+    assert Candidate("dotprod", rounding="finetune").settings(5000)["rounding"] == {
+        "method": "finetune",
+        "finetune": {"hold_out": 5000},
+    }
 
 
 def test_settings_as_dvc_takes_them():
