@@ -97,7 +97,7 @@ tune: .venv/.ready git-or-not $(if $(value DEVICE),.venv-runner/.locked)  ## Fin
 	@if [ -z "$$DEVICE$$RUNTIME" ]; then $(RUN) -m octet.tune "models/$$MODEL" --out "configs/targets/$${NAME:-$$MODEL}.yaml"; \
 	else $(RUN) -m octet tune --model="$$MODEL" $${NAME:+--profile="$$NAME"} $${DEVICE:+--device="$$DEVICE"} $${RUNTIME:+--runtime="$$RUNTIME"}; fi
 
-best: .venv/.ready git-or-not $(if $(value DEVICE),.venv-runner/.locked)  ## Search the fastest int8 of MODEL=name that loses at most DROP=0.1 points or KL=nats, for MINUTES=10, here or on DEVICE=name, and write it into params.yaml
+best: .venv/.ready git-or-not $(if $(value DEVICE),.venv-runner/.locked)  ## Search the fastest int8 of MODEL=name that loses at most DROP=points or KL=nats, for MINUTES=10, here or on DEVICE=name, and write it into params.yaml
 	@[ -n "$$MODEL" ] || { echo "make best: which model? MODEL=name, a name under 'models' in params.yaml" >&2; exit 1; }
 	@[ -z "$$DROP" ] || [ -z "$$KL" ] || { echo "make best: DROP is a budget in points of top-1, KL one in nats: give one of them" >&2; exit 1; }
 	@$(RUN) -m octet validate --model="$$MODEL"

@@ -99,11 +99,11 @@ class Rounding(Section):
     method: Annotated[Literal["auto", "nearest", "gptq", "finetune"], FormerValues({"learned": "gptq"})] = ask(
         "By GPTQ, to the nearest, or by fine-tuning?", "auto"
     )
-    """`auto`: `gptq`, but with target `ncnn2int8` `nearest`, so that the files are that tool's. `gptq` chooses the integers of a
+    """`auto`: `gptq`, except with target `ncnn2int8`, where it is `nearest`, so that the files are that tool's. `gptq` chooses the integers of a
     layer together, from what the layer reads, so that their errors cancel. The bias takes up the mean error. `finetune` trains
     all int8 layers with ncnn's arithmetic, taught by fp32: minutes (`docs/finetune.md`)."""
     images: int = ask("From how many training images does GPTQ learn?", 64, ge=1)
-    """Only read where GPTQ chooses."""
+    """Not read where weights round to the nearest; fine-tuning begins with GPTQ's."""
     finetune: Finetune = Field(default=Finetune())
 
 
@@ -120,10 +120,12 @@ class MixedPrecision(Section):
     metric: Literal["none", "kl", "top1"] = ask("In which unit is the budget?", "none")
     """`none`: there is no budget; `kl`: the KL divergence of the probabilities, in nats; `top1`: points of top-1."""
     budget: float = ask("How much may int8 lose?", 0.001, ge=0)
-    """The loss on hold-out images, with twice its standard error to spare, stays below it. In the unit of the metric; `kl` as is
-    to be expected on new images (`docs/accuracy.md`)."""
+    """The loss on hold-out images, with twice its standard error to spare, stays below it. Set it with the metric. `kl`, as is to
+    be expected on new images (`docs/accuracy.md`): 1e-5 to 1e-4 nats for `dotprod`, 1e-4 to 1e-3 for `ncnn2int8`. `top1`: at least
+    200 points by the number of images, so 0.2 of 1,000."""
     images: int = ask("On how many hold-out images?", 1000, ge=1)
-    """From the end of the training split. Calibration takes its images from the front, so a small set has none of these."""
+    """From the end of the training split. Calibration takes others, from the front; where the split is too small for both, a note
+    says how many are both."""
 
 
 class Evaluate(Section):

@@ -20,7 +20,7 @@ _NOWHERE = Path("no/folder")  # so that no file beside params.yaml adds to the c
 _HEAD = """\
 # Parameters
 
-All are in `params.yaml`, each with the question that it answers, and all must be there, as DVC tracks them. The file is
+All are in `params.yaml`, each with the question that it answers, and all that do not say «may be left out» must be there, as DVC tracks them. The file is
 checked as a whole before any work: an error names the key with its full path, what was expected, and the nearest name.
 Editors that know JSON schemas complete and check it as you type: its first line names the schema.
 
