@@ -141,7 +141,12 @@ def _copied_steps(name: str, path: str, files: Files) -> str:
             source, f"it is what 'classes' in {path} names; expected the names of the classes, one a line"
         )
         place = Path(_copied(f"{CONFIGS}/{name}.classes.txt", lines, str(source), files))
-        content = splice.replace(content.decode(), ["classes"], place.name, is_key=False).encode()
+        text = splice.replace(content.decode(), ["classes"], place.name, is_key=False)
+        if not splice.holds(text, values | {"classes": place.name}):
+            raise OctetError(
+                f"{path}: classes: expected the file's name itself, not an alias or anchor of YAML; write it there"
+            )
+        content = text.encode()
     return _copied(f"{CONFIGS}/{name}.yaml", content, path, files)
 
 
