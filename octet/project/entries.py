@@ -144,9 +144,13 @@ def fill() -> None:
     text, _ = _read()
     text = _with_new_names(text)
     for name, entry in reversed(_models(text).items()):  # from the end: what an anchor has counts for aliases below it
-        if isinstance(entry, dict) and (
-            any(isinstance(entry.get(key), str) for key in ("zoo", *params.OTHERS))
-            or {"config", "checkpoint"} <= entry.keys()
+        if (
+            isinstance(name, str)
+            and isinstance(entry, dict)
+            and (
+                any(isinstance(entry.get(key), str) for key in ("zoo", *params.OTHERS))
+                or {"config", "checkpoint"} <= entry.keys()
+            )
         ):
             missing = {key: value for key, value in _filled(name, entry).items() if key not in entry}
             if missing:

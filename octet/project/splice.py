@@ -141,7 +141,7 @@ def _add(text: str, at: Sequence[str], values: Mapping[str, Any], where: str) ->
     """The text with more keys behind the last one of a mapping."""
     mapping = _find(text, at)[1]
     if not isinstance(mapping, MappingNode) or mapping.flow_style or not mapping.value:
-        raise OctetError(f"{where}: expected one key a line, not {{…}}, so that more can be added")
+        raise OctetError(f"{where}: expected one key a line, not {{…}} or an alias, so that more can be added")
     indent = mapping.value[0][0].start_mark.column
     lines = _block(values, indent, max(indent // max(len(at), 1), 1))
     first = _LINE_END.search(text)

@@ -140,6 +140,12 @@ def test_an_unknown_zoo_name_and_an_entry_in_braces(project):
         entries.fill()
 
 
+def test_a_name_that_is_no_text_is_told_as_such(project):
+    Path("params.yaml").write_text(project.replace("models:\n", "models:\n  18:\n    zoo: resnet18_8xb16_cifar10\n", 1))
+    with pytest.raises(OctetError, match="18 needs quotes"):
+        entries.fill()
+
+
 def test_a_model_is_added_by_its_paths(project):
     Path("my").mkdir()
     Path("my/base.py").write_text("model = dict(type='Net')\ndata = dict(x=[1])\n")
