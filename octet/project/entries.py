@@ -19,6 +19,7 @@ from octet.core.params import Model
 from octet.core.places import config_problem
 from octet.project import downloads, own, splice
 from octet.project.configs import data_folder, local_config
+from octet.project.copies import Copies
 from octet.project.data_sets import FETCHED
 from octet.zoo import catalogue
 
@@ -41,7 +42,7 @@ def add(name: str | None, entry: dict[str, str]) -> str:
         The model's name.
 
     Raises:
-        OctetError: Something is missing, or there is another model of that name.
+        OctetError: Something is missing, there is another model of that name, or params.yaml has no place for the entry.
     """
     library = own.library_of(entry)
     _one_source(entry)
@@ -62,21 +63,25 @@ def add(name: str | None, entry: dict[str, str]) -> str:
     text, models = _read()
     if name in models:
         _same(name, entry, models[name] if isinstance(models[name], dict) else {})
-        if copy:  # of a config that has changed
-            copy.write()
+        _write(copy, files)  # of a config that has changed, or of an entry that was written by hand
         return name
     values = _filled(name, {"data": data_folder(config)} | entry if config and "data" not in entry else entry)
     checkpoint = given if values["checkpoint"] in files else values["checkpoint"]
     present(name, values.get("config"), checkpoint, values["data"], "onnx" in values)
     if not models:
         raise OctetError(f"{PARAMS}: expected 'models:' with one entry at least below it, one key a line")
-    text = splice.add_keys(text, ["models"], {name: values}, f"{PARAMS}: models")
+    text = splice.set_values(text, ["models"], {name: values}, f"{PARAMS}: models")
+    _write(copy, files)
+    write_text(PARAMS, text)
+    return name
+
+
+def _write(copy: Copies | None, files: own.Files) -> None:
+    """Writes what an entry names and is copied into the project."""
     for path, content in files.items():
         write_bytes(path, content)
     if copy:
         copy.write()
-    write_text(PARAMS, text)
-    return name
 
 
 def _one_source(entry: dict[str, str]) -> None:
@@ -134,18 +139,22 @@ def fill() -> None:
     What they leave out comes from the zoo, the config, or the parameters' examples. downloads/params.yaml is made anew.
 
     Raises:
-        OctetError: params.yaml cannot be read, or is not valid even then.
+        OctetError: params.yaml cannot be read, is not valid even then, or has no place for something.
     """
     text, _ = _read()
     text = _with_new_names(text)
-    for name, entry in _models(text).items():
-        if isinstance(entry, dict) and (
-            any(isinstance(entry.get(key), str) for key in ("zoo", *params.OTHERS))
-            or {"config", "checkpoint"} <= entry.keys()
+    for name, entry in reversed(_models(text).items()):  # from the end: what an anchor has counts for aliases below it
+        if (
+            isinstance(name, str)
+            and isinstance(entry, dict)
+            and (
+                any(isinstance(entry.get(key), str) for key in ("zoo", *params.OTHERS))
+                or {"config", "checkpoint"} <= entry.keys()
+            )
         ):
             missing = {key: value for key, value in _filled(name, entry).items() if key not in entry}
             if missing:
-                text = splice.add_keys(text, ["models", name], missing, f"{PARAMS}: models.{name}")
+                text = splice.set_values(text, ["models", name], missing, f"{PARAMS}: models.{name}")
                 write_text(PARAMS, text)
                 print(f"{PARAMS}: models.{name}: filled in {', '.join(missing)}")
     content = downloads.text(params.load(PARAMS).models.values())
@@ -171,23 +180,8 @@ def set_settings(name: str, settings: Mapping[str, Any]) -> bool:
     changed = _changes(settings, counting)
     if not changed:
         return False
-    wanted = yaml.dumps(changed)
-    try:
-        written = splice.set_values(text, ["models", name], changed, f"{PARAMS}: models.{name}")
-        is_written = not _changes(settings, _counting(written, name))
-    except OctetError as error:
-        raise OctetError(f"{error}; write it there by hand:\n{wanted}") from None
-    if not is_written:  # an alias or a merge key stands in the way
-        raise OctetError(f"{PARAMS}: models.{name}: write there by hand:\n{wanted}")
-    write_text(PARAMS, written)
+    write_text(PARAMS, splice.set_values(text, ["models", name], changed, f"{PARAMS}: models.{name}"))
     return True
-
-
-def _counting(text: str, name: str) -> dict[str, Any]:
-    """What counts for a model, by a text of params.yaml: its own settings before those of all."""
-    values = yaml.parse(text, PARAMS).values
-    entry = params.inherit(values)["models"][name]
-    return entry if isinstance(entry, dict) else {}
 
 
 def _changes(settings: Mapping[str, Any], counting: Mapping[str, Any]) -> dict[str, Any]:
@@ -235,13 +229,20 @@ def _filled(name: str, entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_new_names(text: str) -> str:
-    """The text, which is written where something in it had an old name."""
-    _, renamings = params.with_new_names(yaml.parse(text, PARAMS).values)
+    """The text, which is written where something in it had an old name.
+
+    Raises:
+        OctetError: An alias or a merge key leads to something that is not to be renamed.
+    """
+    values, renamings = params.with_new_names(yaml.parse(text, PARAMS).values)
     for renaming in reversed(renamings):  # from the end: a key that is renamed leads to those below it
         text = splice.replace(text, renaming.at, renaming.new, renaming.is_key)
-        print(f"note: {PARAMS}: {renaming}, and is written so", file=sys.stderr)
     if renamings:
+        if not splice.holds(text, values):
+            raise OctetError(f"{PARAMS}: write there by hand: {'; '.join(map(str, renamings))}")
         write_text(PARAMS, text)
+    for renaming in reversed(renamings):
+        print(f"note: {PARAMS}: {renaming}, and is written so", file=sys.stderr)
     return text
 
 

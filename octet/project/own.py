@@ -132,7 +132,8 @@ def check(name: str, values: Mapping[str, object]) -> None:
 
 def _copied_steps(name: str, path: str, files: Files) -> str:
     """Where a file of the pre-processing is copied to; where it names a file with the classes, that is copied, too."""
-    content = read_bytes(path, f"it is what PREPROCESS names; expected {KNOWN}")
+    made_by = f"it is what PREPROCESS names; expected {KNOWN}"
+    content = read_bytes(path, made_by)
     values = yaml.parse(content, path).values
     classes = values.get("classes") if isinstance(values, dict) else None
     if isinstance(classes, str):
@@ -141,7 +142,12 @@ def _copied_steps(name: str, path: str, files: Files) -> str:
             source, f"it is what 'classes' in {path} names; expected the names of the classes, one a line"
         )
         place = Path(_copied(f"{CONFIGS}/{name}.classes.txt", lines, str(source), files))
-        content = splice.replace(content.decode(), ["classes"], place.name, is_key=False).encode()
+        text = splice.replace(yaml.read_text(path, made_by), ["classes"], place.name, is_key=False)
+        if not splice.holds(text, values | {"classes": place.name}):
+            raise OctetError(
+                f"{path}: classes: expected the file's name itself, not an alias (*name) or a merge key (<<); write it there"
+            )
+        content = text.encode()
     return _copied(f"{CONFIGS}/{name}.yaml", content, path, files)
 
 

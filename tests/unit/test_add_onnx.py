@@ -51,6 +51,39 @@ def test_a_file_of_classes_goes_with_the_file_that_names_it(project):
         entries.add("net", {"onnx": "mine/net.onnx", "data": "data/lines"})
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_file_of_classes_that_an_alias_names_elsewhere(project, end):
+    Path("mine/labels.txt").write_text("a\nb\nc\nd\ne\n")
+    steps = f"classes: &c labels.txt\n{STEPS}".replace("\n", end)
+    Path("mine/net.yaml").write_bytes(steps.encode())
+    for more, problem in (("mine: *c\n", "not an alias"), ("<<: {classes: labels.txt}\n", "or a merge key")):
+        first = "" if "<<" in more else "classes: &c labels.txt\n"
+        Path("mine/steps.yaml").write_text(first + STEPS + more)
+        with pytest.raises(OctetError, match=f"mine/steps.yaml: classes: expected the file's name itself.*{problem}"):
+            entries.add("steps", {"onnx": "mine/net.onnx", "preprocess": "mine/steps.yaml", "data": "data/lines"})
+    Path("mine/steps.yaml").write_bytes(f"{STEPS}classes: labels.txt\n".encode("utf-16"))
+    with pytest.raises(OctetError, match="mine/steps.yaml: byte 1: not UTF-8; save it as UTF-8"):
+        entries.add("steps", {"onnx": "mine/net.onnx", "preprocess": "mine/steps.yaml", "data": "data/lines"})
+    entries.add("net", {"onnx": "mine/net.onnx", "data": "data/lines"})
+    assert Path("configs/models/net.yaml").read_bytes().decode() == steps.replace("labels.txt", "net.classes.txt")
+    assert params.load().models["net"].preprocess.classes == tuple("abcde")
+
+
+def test_an_entry_that_was_written_by_hand_gets_its_files_by_the_same_command(project):
+    _, rest = project.split("# In which engines", 1)
+    flow = f"models: {{x: {{data: d}}}}\n# In which engines{rest}"
+    Path("params.yaml").write_text(flow)
+    Path("mine/net.yaml").write_text(STEPS)
+    with pytest.raises(OctetError, match="write it there by hand:") as refused:
+        entries.add("net", {"onnx": "mine/net.onnx", "data": "data/lines"})
+    assert not Path("configs/models/net.yaml").exists()
+    lines = str(refused.value).split("by hand:\n")[1].splitlines()
+    Path("params.yaml").write_text(project.replace("models:\n", "\n  ".join(["models:", *lines]) + "\n", 1))
+    entries.add("net", {"onnx": "mine/net.onnx", "data": "data/lines"})
+    assert Path("configs/models/net.yaml").read_text() == STEPS
+    assert params.load().models["net"].preprocess.channel_order == "BGR"
+
+
 def test_tensors_beside_the_model_become_part_of_it(project):
     onnx.save(classifier(), "mine/big.onnx", save_as_external_data=True, location="big.bin", size_threshold=0)
     entries.add("big", {"onnx": "mine/big.onnx", "preprocess": "none", "data": "data/lines"})

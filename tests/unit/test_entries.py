@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from dvc.utils import serialize
 
 from octet.core import params, yaml
 from octet.core.errors import OctetError
 from octet.export.mmcls_model import build, read_config
 from octet.export.mmcls_source import MmclsSource
-from octet.project import copies, entries
+from octet.project import copies, entries, splice
 from octet.project.configs import data_folder
 from octet.zoo import catalogue
 
@@ -136,6 +137,12 @@ def test_an_unknown_zoo_name_and_an_entry_in_braces(project):
     braces = "models:\n  x: {zoo: resnet18_8xb16_cifar10, data: d}\n"
     Path("params.yaml").write_text(project.replace("models:\n", braces, 1))
     with pytest.raises(OctetError, match="models.x: expected one key a line"):
+        entries.fill()
+
+
+def test_a_name_that_is_no_text_is_told_as_such(project):
+    Path("params.yaml").write_text(project.replace("models:\n", "models:\n  18:\n    zoo: resnet18_8xb16_cifar10\n", 1))
+    with pytest.raises(OctetError, match="18 needs quotes"):
         entries.fill()
 
 
@@ -507,4 +514,182 @@ def test_an_entry_without_a_place_for_settings_is_told_what_to_write(project):
     Path("params.yaml").write_text(text := project.replace("models:\n", f"models:\n{flow}", 1))
     with pytest.raises(OctetError, match="one key a line.*; write it there by hand:\n.*target: ncnn2int8"):
         entries.set_settings("net", BEST)
+    assert Path("params.yaml").read_text() == text
+
+
+def read_by_dvc() -> dict:
+    return serialize.load_yaml("params.yaml")
+
+
+def anchored(project: str, entries_text: str) -> str:
+    """The project's file with other models, which Octet takes."""
+    Path("configs/models").mkdir(parents=True, exist_ok=True)
+    shutil.copy(ROOT / "configs/models/resnet18_digits32.py", "configs/models")
+    text = f"models:\n{entries_text}{project[project.index('# In which engines') :]}"
+    Path("params.yaml").write_text(text)
+    return text
+
+
+FIRST = """\
+  a:{anchor}
+    config: configs/models/resnet18_digits32.py
+    checkpoint: c.pth
+    trusted: false
+    data: &d data/mine  # where
+    keep_fp32: []
+    partition: []
+    max_drop_pt: 0.3
+"""
+
+
+def test_keys_behind_a_last_value_that_is_an_alias_go_into_their_own_entry(project):
+    net = "  b:\n    onnx: m.onnx\n    preprocess: imagenet\n    data: *d  # theirs\n"
+    text = anchored(project, FIRST.format(anchor="") + net)
+    before = read_by_dvc()
+    entries.fill()
+    filled = {"checkpoint": "m.onnx", "trusted": False, "keep_fp32": [], "partition": [], "max_drop_pt": 0.3}
+    before["models"]["b"] |= filled
+    assert read_by_dvc() == before
+    lines = "    checkpoint: m.onnx\n    trusted: false\n    keep_fp32: []\n    partition: []\n    max_drop_pt: 0.3\n"
+    assert Path("params.yaml").read_text() == text.replace(net, net + lines)
+
+
+def test_a_new_entry_behind_one_that_is_an_alias(project):
+    text = anchored(project, FIRST.format(anchor=" &a") + "  b: *a\n")
+    entries.add("net", {"zoo": "resnet18_8xb16_cifar10", "data": "data/cifar10"})
+    assert Path("params.yaml").read_text().startswith(text[: text.index("  b: *a\n")] + "  b: *a\n  net:\n    zoo: ")
+    assert list(read_by_dvc()["models"]) == ["a", "b", "net"]
+
+
+CALIBRATE = "    calibrate: &c\n      method: mse\n      images: 64\n"
+
+
+@pytest.mark.parametrize(
+    ("anchor", "more", "second", "name"),
+    [
+        ("", CALIBRATE, FIRST.format(anchor="").replace("&d ", "") + "    calibrate: *c\n", "b"),
+        ("", CALIBRATE, FIRST.format(anchor="").replace("&d ", "") + "    calibrate: *c\n", "a"),
+        (" &a", CALIBRATE, "  b: *a\n", "b"),
+        (" &a", CALIBRATE, "  b: *a\n", "a"),
+        (" &a", CALIBRATE, "  b:\n    <<: *a\n", "a"),
+        ("", "    target: &t dotprod\n", FIRST.format(anchor="").replace("&d ", "") + "    target: *t\n", "b"),
+        ("", "    target: &t dotprod\n", FIRST.format(anchor="").replace("&d ", "") + "    target: *t\n", "a"),
+    ],
+)
+def test_settings_that_would_count_for_another_model_are_to_be_written_by_hand(project, anchor, more, second, name):
+    text = anchored(project, FIRST.format(anchor=anchor) + more + second.replace("  a:", "  b:"))
+    wanted = (
+        rf"params\.yaml: models\.{name}.*; write it there by hand:\n(.*\n)*target: ncnn2int8\n(.*\n)*.*  method: kl\n"
+    )
+    with pytest.raises(OctetError, match=wanted):
+        entries.set_settings(name, BEST)
+    assert Path("params.yaml").read_text() == text
+
+
+@pytest.mark.parametrize("braces", [False, True])
+def test_a_section_behind_a_merge_key_keeps_what_it_has_of_that(project, braces):
+    """A section of the entry's own would hide the other whole."""
+    more = "    calibrate: {method: minmax, images: 64}\n" if braces else CALIBRATE.replace("mse", "minmax")
+    text = anchored(project, FIRST.format(anchor=" &a") + more + "  b:\n    <<: *a\n    max_drop_pt: 1\n")
+    before, counted = read_by_dvc(), params.load().models
+    assert entries.set_settings("b", {"calibrate": {"method": "kl"}})
+    before["models"]["b"] = before["models"]["b"] | {"calibrate": {"method": "kl", "images": 64}}
+    assert read_by_dvc() == before
+    after = params.load().models
+    assert after["a"] == counted["a"]
+    calibrate = counted["b"].calibrate.model_copy(update={"method": "kl"})
+    assert after["b"] == counted["b"].model_copy(update={"calibrate": calibrate})
+    assert added(text) == ["    calibrate:", "      method: kl", "      images: 64"]
+
+
+def test_an_entry_that_inherits_another_is_filled_in_and_so_is_that_one(project):
+    net = "  a: &a\n    zoo: resnet18_8xb16_cifar10\n    data: data/cifar10\n"
+    anchored(project, f"{net}  b:\n    <<: *a\n    target: winograd\n")
+    entries.fill()
+    models = read_by_dvc()["models"]
+    assert models["b"] == models["a"] | {"target": "winograd"}
+    assert params.load().models["a"].checkpoint.startswith("models/zoo/resnet18")
+
+
+def test_an_old_name_that_counts_elsewhere_by_an_alias_is_to_be_written_by_hand(project, capsys):
+    text = anchored(project, FIRST.format(anchor="").replace("keep_fp32: []", "keep_fp32: [&k learned]"))
+    text = text.replace("method: auto", "method: *k")
+    Path("params.yaml").write_text(text)
+    with pytest.raises(OctetError, match=r"by hand: rounding\.method: 'learned' is called 'gptq' now$"):
+        entries.fill()
+    assert Path("params.yaml").read_text() == text
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("is_whole", [True, False])
+@pytest.mark.parametrize("head", ["", "\ufeff"])
+def test_line_ends_and_a_byte_order_mark_stay(project, end, is_whole, head):
+    text = project.replace("models:\n", f"models:\n{ZOO}", 1)
+    models = text[text.index("models:\n") : text.index("# In which engines")].rstrip()
+    rest = text[text.index("# In which engines") :]
+    text = (head + rest + models + ("\n" if is_whole else "")).replace("\n", end)
+    Path("params.yaml").write_bytes(text.encode())
+    entries.fill()
+    assert entries.set_settings("mobilenetv2_digits32", BEST)
+    entries.add("net", {"zoo": "resnet18_8xb16_cifar10", "data": "data/cifar10"})
+    written = Path("params.yaml").read_bytes().decode()
+    assert written.startswith(head + "# In which engines")
+    assert written.count("\n") == written.count(end)
+    assert written.count("\r") == (written.count("\n") if end == "\r\n" else 0)
+    new = iter(written.split(end))
+    assert all(line in new for line in text.split(end)), "what was there is there in its order"
+    assert written.endswith(end) == is_whole
+    assert params.load().models["mobilenetv2_digits32"].calibrate.method == "kl"
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        "    splits:\n    target: dotprod\n",
+        "    target: dotprod\n    splits:\n",
+        "    target: dotprod\n    splits:  # none: so\n",
+        "    splits: &none\n",
+        "    checkpoint: |-\n      c.pth\n",
+        "    checkpoint: |\n      c.pth\n\n\n",
+        "    checkpoint: |+\n      c.pth\n\n",
+        "    checkpoint: >-\n      c.pth\n    # mine\n",
+        '    checkpoint: "c\n      pth"  # mine\n',
+        "    checkpoint: c\n      pth\n",
+        "    keep_fp32: [conv_1,\n      conv_2]  # two\n",
+        "    keep_fp32:\n    - conv_1\n    # of these\n    - conv_2\n",
+        "    splits: {test: {folder: a}}  # a ] b: c\u0085# d\n",
+        "    ? target\n    : dotprod\n",
+    ],
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_keys_are_added_behind_a_last_value_of_any_form(last, end):
+    text = f"models:\n  net:\n    data: d\n{last}  # More\n  other: {{data: e}}\n".replace("\n", end)
+    before = serialize.loads_yaml(text)
+    new = {"trusted": False, "calibrate": {"method": "kl"}}
+    written = splice.set_values(text, ["models", "net"], new, "net")
+    before["models"]["net"] |= new
+    assert serialize.loads_yaml(written) == before
+    lines = end.join(["    trusted: false", "    calibrate:", "      method: kl", ""])
+    assert written.replace(lines, "") == text
+
+
+@pytest.mark.parametrize("line", ["target:", "target:  # mine", "target: &t", "'target':"])
+def test_a_setting_takes_the_place_of_an_empty_one(line):
+    text = f"net:\n  {line}\n  equalize: true\n"
+    written = splice.set_values(text, ["net"], {"target": "x"}, "net")
+    assert serialize.loads_yaml(written) == {"net": {"target": "x", "equalize": True}}
+    assert "# mine" in written or "#" not in line
+    assert "&t x" in written or "&" not in line
+
+
+def test_a_name_of_digits_and_models_in_braces(project):
+    entry = {"zoo": "resnet18_8xb16_cifar10", "data": "data/cifar10"}
+    entries.add("18", entry)
+    assert "  '18':\n    zoo:" in Path("params.yaml").read_text()
+    assert "18" in params.load().models
+    text = project[project.index("# In which engines") :] + "models: {x: {data: d}}\n"
+    Path("params.yaml").write_text(text)
+    with pytest.raises(OctetError, match="models: expected one key a line.*; write it there by hand:\nnet:\n  zoo: "):
+        entries.add("net", entry)
     assert Path("params.yaml").read_text() == text
