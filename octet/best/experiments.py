@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from octet.best.process import output
 from octet.best.project_copy import ProjectCopy
 from octet.core.errors import OctetError
 from octet.core.folder import ModelFolder
@@ -24,8 +23,6 @@ from octet.project.track import untracked_files
 STAGES = ("evaluate_fp32", "evaluate_int8")  # with all that they need
 ENGINE_STAGES = ("evaluate_engines",)
 _DVC = Path(__file__).parents[1] / "project" / "quick_dvc.py"
-_END_S = 10  # for a DVC that is told to stop
-_LONGEST_S = 1e6  # for an experiment: Linux waits no longer than 24 days
 
 
 class OutOfTime(Exception):
@@ -96,10 +93,13 @@ def run(
     words = ["exp", "run", "--quiet", "--name", label]
     words += [word for key, value in _flat(settings) for word in ("-S", f"++models.{name}.{key}={value}")]
     command = [sys.executable, str(_DVC), *words, *(f"{stage}@{name}" for stage in stages)]
-    with copy.renewed(copied):
-        output = _output(command, copy.folder, seconds)
+    try:
+        with copy.renewed(copied):
+            printed = output(command, copy.folder, seconds)
+    except subprocess.TimeoutExpired:
+        raise OutOfTime from None
     if not (reference := _reference(label, copy.folder)):
-        raise Failed(_reason(output))
+        raise Failed(_reason(printed))
     copy.hand_over(reference)
     return ModelFolder(name, copy.folder)
 
@@ -150,40 +150,9 @@ def _reference(label: str, folder: Path = Path()) -> str:
     return next((name for name in names if name.rpartition("/")[2] == label), "")
 
 
-def _reason(output: str) -> str:
+def _reason(printed: str) -> str:
     """What a stage said why it failed, or what DVC did."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    lines = [line.strip() for line in printed.splitlines() if line.strip()]
     errors = [line for line in lines if "error:" in line.lower()]
     own = [line.partition("error:")[2].strip() or line for line in errors if not line.startswith("ERROR")]
     return printable((own or errors or lines or [f"see 'dvc exp run' with {FILE}"])[-1], 600)
-
-
-def _output(command: Sequence[str], folder: Path, seconds: float) -> str:
-    """What a command prints; it and what it started are ended where it takes longer than that, or Octet is ended."""
-    process = subprocess.Popen(
-        command,
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-    )
-    try:
-        return process.communicate(timeout=min(max(seconds, 0.1), _LONGEST_S))[0]
-    except subprocess.TimeoutExpired:
-        raise OutOfTime from None
-    finally:
-        _end(process)
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    """Ends DVC and the stage that it runs, which a killed DVC would leave running."""
-    for number in (signal.SIGINT, signal.SIGKILL):
-        if process.poll() is not None:
-            break
-        try:
-            os.killpg(process.pid, number)
-            process.wait(_END_S)
-        except (ProcessLookupError, subprocess.TimeoutExpired):
-            continue

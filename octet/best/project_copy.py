@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from octet.best.process import undisturbed
 from octet.core.errors import OctetError
 from octet.core.text import printable
 from octet.project.git import git
@@ -72,7 +73,8 @@ class ProjectCopy:
 
     def remove(self) -> None:
         """Removes it."""
-        with locked_folder(self._top.parent):  # else another search that begins could find it half removed
+        # locked, else another search that begins could find it half removed
+        with undisturbed(), locked_folder(self._top.parent):
             shutil.rmtree(self._top, ignore_errors=True)
             os.close(self._lock)
 

@@ -15,6 +15,7 @@ from octet.best.experiments import check_git
 from octet.best.front import choose, front, front_table
 from octet.best.loss import Loss
 from octet.best.plot import write
+from octet.best.process import output
 from octet.best.project_copy import ProjectCopy
 from octet.best.record import Measurement, Record, alone
 from octet.best.search import Search, Task
@@ -375,7 +376,7 @@ def test_the_reason_of_a_failure_is_the_stage_s_own():
 
 
 def test_an_experiment_may_take_longer_than_the_system_waits_at_once():
-    assert experiments._output([sys.executable, "-c", "print(1)"], Path(), 60.0 * MOST_MINUTES) == "1\n"
+    assert output([sys.executable, "-c", "print(1)"], Path(), 60.0 * MOST_MINUTES) == "1\n"
 
 
 COMMIT = ("-c", "user.name=t", "-c", "user.email=t@t.invalid", "commit", "-qam", "all")
