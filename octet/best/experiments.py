@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,10 +91,10 @@ def run(
     if _reference(label):
         return None
     words = ["exp", "run", "--quiet", "--name", label]
-    words += [word for key, value in _flat(settings) for word in ("-S", f"++models.{name}.{key}={value}")]
     command = [sys.executable, str(_DVC), *words, *(f"{stage}@{name}" for stage in stages)]
     try:
         with copy.renewed(copied):
+            _write_settings(copy.folder / FILE, name, settings)
             printed = output(command, copy.folder, seconds)
     except subprocess.TimeoutExpired:
         raise OutOfTime from None
@@ -134,14 +134,23 @@ def fetch(name: str, label: str, engine: str, folder: Path) -> ModelFolder:
     return there
 
 
-def _flat(settings: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
-    """The keys of a mapping of mappings, with dots between them, and the values as `dvc exp run -S` reads them."""
+def _write_settings(path: Path, name: str, settings: Mapping[str, Any]) -> None:
+    """Writes settings into a copy's params.yaml, as `dvc exp run -S` does, whose grammar lacks names such as 3d and true."""
+    from dvc.utils.serialize import modify_yaml
+
+    with modify_yaml(str(path)) as values:
+        _merge(values["models"][name], settings)
+
+
+def _merge(into: MutableMapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Writes settings into a mapping; of a section the keys that it has there alone stay."""
     for key, value in settings.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{before}{key}.")
+            if not isinstance(into.get(key), MutableMapping):
+                into[key] = {}
+            _merge(into[key], value)
         else:
-            words = f"[{','.join(value)}]" if isinstance(value, list) else str(value)
-            yield f"{before}{key}", words.lower() if isinstance(value, bool) else words
+            into[key] = value
 
 
 def _reference(label: str, folder: Path = Path()) -> str:
