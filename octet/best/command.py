@@ -71,7 +71,9 @@ def find_best(
                 f"MINUTES={minutes:g}: over before one candidate was measured. Give more: the next run goes on from the "
                 "stages that are finished"
             )
-        raise OctetError(f"{name}: no candidate runs; see above")
+        raise OctetError(
+            f"{name}: no candidate runs; {path} has why, as above, and none is tried again. Mend it, then remove that file"
+        )
     choice = choose(measured, budget)
     print(front_table(measured, budget, choice.candidate))
     plot.write(measured, budget, choice.candidate, name, folder / "best.svg")

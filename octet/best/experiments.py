@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, MutableMapping, Sequence
@@ -18,7 +19,7 @@ from octet.core.folder import ModelFolder
 from octet.core.params import FILE, Model
 from octet.core.text import printable
 from octet.project.git import git
-from octet.project.track import untracked_files
+from octet.project.track import unknown_to_git, untracked_files
 
 STAGES = ("evaluate_fp32", "evaluate_int8")  # with all that they need
 ENGINE_STAGES = ("evaluate_engines",)
@@ -41,7 +42,7 @@ def check_git(name: str, entry: Model) -> None:
         entry: Its entry.
 
     Raises:
-        OctetError: Git has no commit or an unfinished merge, or neither git nor DVC has a file that the copy needs.
+        OctetError: Git has no commit or an unfinished merge, or neither it nor DVC has a file that the copy needs.
     """
     answer = git("rev-parse", "--verify", "--quiet", "HEAD")
     if answer.problem:
@@ -58,6 +59,10 @@ def check_git(name: str, entry: Model) -> None:
         raise OctetError(
             f"make best: neither git nor DVC tracks {' and '.join(map(str, missing))}, so an experiment's copy of the project "
             f"lacks it: make track MODEL={name}"
+        )
+    if unknown := " ".join(shlex.quote(str(path)) for path in unknown_to_git(name, entry)):
+        raise OctetError(
+            f"make best: git does not track {unknown}, so an experiment's copy of the project lacks it: git add {unknown}"
         )
 
 

@@ -534,6 +534,9 @@ def test_a_copy_that_git_cannot_make_is_not_left(tmp_path, monkeypatch):
     assert not list(Path(".dvc/tmp").glob("octet-best-*"))
 
 
+INCOMPLETE = "  new:\n    preprocess: configs/models/new one.yaml\n  resnet18_digits32:"
+
+
 def test_what_experiments_need_of_git(project, monkeypatch):
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(Path.cwd().parent))
     with pytest.raises(
@@ -545,6 +548,15 @@ def test_what_experiments_need_of_git(project, monkeypatch):
         check_git("net", project)
     experiments.git("add", "params.yaml")
     experiments.git(*COMMIT)
+    elsewhere = project.model_copy(update={"data": "/data", "checkpoint": "/mine.pth"})
+    check_git("net", elsewhere)
+    Path("params.yaml").write_text(Path("params.yaml").read_text().replace("  resnet18_digits32:", INCOMPLETE, 1))
+    Path("configs/models").mkdir(parents=True)
+    Path("configs/models/new one.yaml").write_text("{channel_order: RGB, mean: 127.5, std: 64}")
+    with pytest.raises(OctetError, match=r"lacks it: git add 'configs/models/new one.yaml'$"):
+        check_git("net", elsewhere)
+    experiments.git("add", "configs")
+    check_git("net", elsewhere)
     with pytest.raises(OctetError, match="make track MODEL=net"):
         check_git("net", project.model_copy(update={"data": "data/mine", "checkpoint": "mine.pth"}))
 
