@@ -9,6 +9,7 @@ from pathlib import Path
 from octet.best import experiments, plot
 from octet.best.candidates import Budget
 from octet.best.front import choose, front_table
+from octet.best.process import stopped_as_by_ctrl_c
 from octet.best.record import alone
 from octet.best.search import Search, Task
 from octet.core import params
@@ -53,7 +54,7 @@ def find_best(
     experiments.check_git(name, entry)
     images = _hold_out(name, entry, budget, IMAGES[budget.metric] if n_images is None else n_images)
     path = folder / "best.json"
-    with alone(path), tempfile.TemporaryDirectory(prefix="octet-best-") as scratch:
+    with stopped_as_by_ctrl_c(), alone(path), tempfile.TemporaryDirectory(prefix="octet-best-") as scratch:
         search = Search(Task(name, entry, budget, 60 * minutes, images, device), Path(scratch), path)
         try:
             finished = search.run()
@@ -70,7 +71,9 @@ def find_best(
                 f"MINUTES={minutes:g}: over before one candidate was measured. Give more: the next run goes on from the "
                 "stages that are finished"
             )
-        raise OctetError(f"{name}: no candidate runs; see above")
+        raise OctetError(
+            f"{name}: no candidate runs; {path} has why, as above, and none is tried again. Mend it, then remove that file"
+        )
     choice = choose(measured, budget)
     print(front_table(measured, budget, choice.candidate))
     plot.write(measured, budget, choice.candidate, name, folder / "best.svg")

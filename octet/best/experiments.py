@@ -5,27 +5,25 @@
 
 from __future__ import annotations
 
-import os
-import signal
+import shlex
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from octet.best.process import output
 from octet.best.project_copy import ProjectCopy
 from octet.core.errors import OctetError
 from octet.core.folder import ModelFolder
 from octet.core.params import FILE, Model
 from octet.core.text import printable
 from octet.project.git import git
-from octet.project.track import untracked_files
+from octet.project.track import unknown_to_git, untracked_files
 
 STAGES = ("evaluate_fp32", "evaluate_int8")  # with all that they need
 ENGINE_STAGES = ("evaluate_engines",)
 _DVC = Path(__file__).parents[1] / "project" / "quick_dvc.py"
-_END_S = 10  # for a DVC that is told to stop
-_LONGEST_S = 1e6  # for an experiment: Linux waits no longer than 24 days
 
 
 class OutOfTime(Exception):
@@ -44,7 +42,7 @@ def check_git(name: str, entry: Model) -> None:
         entry: Its entry.
 
     Raises:
-        OctetError: Git has no commit or an unfinished merge, or neither git nor DVC has a file that the copy needs.
+        OctetError: Git has no commit or an unfinished merge, or neither it nor DVC has a file that the copy needs.
     """
     answer = git("rev-parse", "--verify", "--quiet", "HEAD")
     if answer.problem:
@@ -61,6 +59,10 @@ def check_git(name: str, entry: Model) -> None:
         raise OctetError(
             f"make best: neither git nor DVC tracks {' and '.join(map(str, missing))}, so an experiment's copy of the project "
             f"lacks it: make track MODEL={name}"
+        )
+    if unknown := " ".join(shlex.quote(str(path)) for path in unknown_to_git(name, entry)):
+        raise OctetError(
+            f"make best: git does not track {unknown}, so an experiment's copy of the project lacks it: git add {unknown}"
         )
 
 
@@ -94,12 +96,15 @@ def run(
     if _reference(label):
         return None
     words = ["exp", "run", "--quiet", "--name", label]
-    words += [word for key, value in _flat(settings) for word in ("-S", f"++models.{name}.{key}={value}")]
     command = [sys.executable, str(_DVC), *words, *(f"{stage}@{name}" for stage in stages)]
-    with copy.renewed(copied):
-        output = _output(command, copy.folder, seconds)
+    try:
+        with copy.renewed(copied):
+            _write_settings(copy.folder / FILE, name, settings)
+            printed = output(command, copy.folder, seconds)
+    except subprocess.TimeoutExpired:
+        raise OutOfTime from None
     if not (reference := _reference(label, copy.folder)):
-        raise Failed(_reason(output))
+        raise Failed(_reason(printed))
     copy.hand_over(reference)
     return ModelFolder(name, copy.folder)
 
@@ -134,14 +139,23 @@ def fetch(name: str, label: str, engine: str, folder: Path) -> ModelFolder:
     return there
 
 
-def _flat(settings: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
-    """The keys of a mapping of mappings, with dots between them, and the values as `dvc exp run -S` reads them."""
+def _write_settings(path: Path, name: str, settings: Mapping[str, Any]) -> None:
+    """Writes settings into a copy's params.yaml, as `dvc exp run -S` does, whose grammar lacks names such as 3d and true."""
+    from dvc.utils.serialize import modify_yaml
+
+    with modify_yaml(str(path)) as values:
+        _merge(values["models"][name], settings)
+
+
+def _merge(into: MutableMapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Writes settings into a mapping; of a section the keys that it has there alone stay."""
     for key, value in settings.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{before}{key}.")
+            if not isinstance(into.get(key), MutableMapping):
+                into[key] = {}
+            _merge(into[key], value)
         else:
-            words = f"[{','.join(value)}]" if isinstance(value, list) else str(value)
-            yield f"{before}{key}", words.lower() if isinstance(value, bool) else words
+            into[key] = value
 
 
 def _reference(label: str, folder: Path = Path()) -> str:
@@ -150,40 +164,9 @@ def _reference(label: str, folder: Path = Path()) -> str:
     return next((name for name in names if name.rpartition("/")[2] == label), "")
 
 
-def _reason(output: str) -> str:
+def _reason(printed: str) -> str:
     """What a stage said why it failed, or what DVC did."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    lines = [line.strip() for line in printed.splitlines() if line.strip()]
     errors = [line for line in lines if "error:" in line.lower()]
     own = [line.partition("error:")[2].strip() or line for line in errors if not line.startswith("ERROR")]
     return printable((own or errors or lines or [f"see 'dvc exp run' with {FILE}"])[-1], 600)
-
-
-def _output(command: Sequence[str], folder: Path, seconds: float) -> str:
-    """What a command prints; it and what it started are ended where it takes longer than that, or Octet is ended."""
-    process = subprocess.Popen(
-        command,
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-    )
-    try:
-        return process.communicate(timeout=min(max(seconds, 0.1), _LONGEST_S))[0]
-    except subprocess.TimeoutExpired:
-        raise OutOfTime from None
-    finally:
-        _end(process)
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    """Ends DVC and the stage that it runs, which a killed DVC would leave running."""
-    for number in (signal.SIGINT, signal.SIGKILL):
-        if process.poll() is not None:
-            break
-        try:
-            os.killpg(process.pid, number)
-            process.wait(_END_S)
-        except (ProcessLookupError, subprocess.TimeoutExpired):
-            continue

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from octet.best.process import undisturbed
 from octet.core.errors import OctetError
 from octet.core.text import printable
 from octet.project.git import git
@@ -33,7 +34,7 @@ class ProjectCopy:
     """
 
     def __init__(self) -> None:
-        top, head = _git("rev-parse", "--show-toplevel"), _git("rev-parse", "HEAD")
+        head = _git("rev-parse", "HEAD")
         is_changed = _git("diff", "--name-only", "HEAD") != ""  # else git stash fails
         self._state = _git("stash", "create") if is_changed else head  # a commit on no branch
         _TEMPORARY.mkdir(exist_ok=True)
@@ -43,7 +44,19 @@ class ProjectCopy:
             self._lock = os.open(self._top, os.O_RDONLY)
             try_lock(self._lock)
         self.folder = self._top / _git("rev-parse", "--show-prefix")
-        _git("clone", "--quiet", "--shared", "--no-checkout", top, str(self._top))
+        try:
+            self._fill(head)
+        except BaseException:  # Ctrl-C is one
+            self.remove()
+            raise
+
+    def _fill(self, head: str) -> None:
+        """Makes it a git work tree at a commit. Not by git clone, which does not share the objects where the history is shallow."""
+        objects, shallow = (Path(_git("rev-parse", "--git-path", name)).resolve() for name in ("objects", "shallow"))
+        self._git("init", "--quiet")
+        (self._top / ".git/objects/info/alternates").write_text(f"{objects}\n")
+        if shallow.is_file():
+            shutil.copy(shallow, self._top / ".git/shallow")
         for key in ("user.name", "user.email"):
             if value := git("config", key).text.strip():
                 self._git("config", key, value)
@@ -72,12 +85,13 @@ class ProjectCopy:
 
     def remove(self) -> None:
         """Removes it."""
-        with locked_folder(self._top.parent):  # else another search that begins could find it half removed
+        # locked, else another search that begins could find it half removed
+        with undisturbed(), locked_folder(self._top.parent):
             shutil.rmtree(self._top, ignore_errors=True)
             os.close(self._lock)
 
     def _git(self, *words: str) -> None:
-        _git("-C", str(self._top), *words)
+        _git(*words, folder=self._top)
 
 
 def _remove_unlocked() -> None:
@@ -91,9 +105,9 @@ def _remove_unlocked() -> None:
             os.close(folder)
 
 
-def _git(*words: str) -> str:
-    """What git prints, which has to do as it is told."""
-    ran = subprocess.run(["git", *words], capture_output=True, text=True, errors="replace")
+def _git(*words: str, folder: Path = Path()) -> str:
+    """What git prints in a folder, where it has to do as it is told."""
+    ran = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, errors="replace")
     if ran.returncode:
         raise OctetError(f"make best: git {words[0]}: {printable(ran.stderr.strip(), 600)}")
     return ran.stdout.strip()

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-from octet.core import params
+from octet.core import params, yaml
 from octet.core.errors import OctetError
 from octet.core.folder import PRECISIONS, ModelFolder
 from octet.core.params import Model
+from octet.core.places import config_files, is_file
+from octet.core.registry import PROFILES
+from octet.core.settings import table_path
 from octet.project.entries import stage_outputs
+from octet.project.git import git
 
 _SHARED = ("params.yaml", "configs", "dvc.lock", "data/dvc.lock", "downloads/params.yaml", "downloads/dvc.lock")
 
@@ -54,6 +59,41 @@ def untracked_files(entry: Model) -> list[Path]:
     if _git("rev-parse", "--git-dir"):
         return []
     return [path for path in (Path(entry.checkpoint), Path(entry.data)) if not is_tracked(path)]
+
+
+def unknown_to_git(name: str, entry: Model) -> list[Path]:
+    """Files that params.yaml names for a model, and those that all models need, where git's index lacks them, and so does a copy.
+
+    Of every model what says how images are pre-processed: without it params.yaml cannot be read. Not the checkpoint and the data.
+
+    Args:
+        name: The model's.
+        entry: Its entry in params.yaml.
+    """
+    named = [Path(params.FILE), *_preprocessing_files(), *(config_files(entry.config) if entry.config else [])]
+    if entry.calibrate.method == "file":
+        named.append(table_path(name, entry.calibrate.file))
+    if entry.onnx_engines:  # whose candidates have the entry's target
+        named.append(PROFILES / f"{entry.target}.yaml")
+    known = set(git("ls-files", "-z").text.split("\0"))
+    return [path for path in dict.fromkeys(map(_inside, named)) if path and path.as_posix() not in known]
+
+
+def _preprocessing_files() -> Iterator[Path]:
+    """The pre-processing files that entries of params.yaml name, and the lists of classes that these and entries name."""
+    models = yaml.read(params.FILE, "run this in the project's top folder").values["models"]
+    for entry in models.values():
+        steps, folder = entry.get("preprocess"), Path()
+        if isinstance(steps, str) and is_file(path := Path(steps)):
+            yield path
+            steps, folder = yaml.read(path, "params.yaml names it").values, path.parent
+        if isinstance(steps, dict) and isinstance(steps.get("classes"), str):
+            yield folder / steps["classes"]
+
+
+def _inside(path: Path) -> Path | None:
+    """A file's path from the project's folder, by no link; None where there is none or it lies elsewhere."""
+    return path.resolve().relative_to(Path.cwd()) if is_file(path) and not _is_outside(path) else None
 
 
 def is_tracked(path: Path) -> bool:

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.pipeline.project import Project
+from tests.processes import heeds_ctrl_c, processes
 
 pytestmark = pytest.mark.slow
 
@@ -43,27 +44,10 @@ def partial_files(project: Project) -> list[Path]:
     return [path for name in TREES for path in (project.folder / name).rglob("*.partial")]
 
 
-def processes(leader: int) -> dict[int, str]:
-    """The processes of a group that still run, and their command lines."""
-    members = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):  # it has ended
-            state, _, group = path.read_text().rpartition(")")[2].split()[:3]
-            if int(group) == leader and state != "Z":
-                members[int(path.parent.name)] = (path.parent / "cmdline").read_text().replace("\0", " ")
-    return members
-
-
 def stage_process(leader: int, stage: str) -> set[int]:
     """Python at work on the stage; nothing where there is none."""
     script = re.escape(stage_words(stage)[0])
     return {pid for pid, command in processes(leader).items() if re.search(rf"python\S* .*-m {script}(?!\w)", command)}
-
-
-def heeds_ctrl_c() -> None:
-    """In a shell's background job Ctrl-C is ignored, and so it would be by what the test starts."""
-    os.setsid()
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def one_line(shown: str, stage: str) -> None:

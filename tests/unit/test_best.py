@@ -16,6 +16,7 @@ from octet.best.experiments import check_git
 from octet.best.front import choose, front, front_table
 from octet.best.loss import Loss
 from octet.best.plot import write
+from octet.best.process import output
 from octet.best.project_copy import ProjectCopy
 from octet.best.record import Measurement, Record, alone
 from octet.best.search import Search, Task
@@ -384,19 +385,6 @@ def test_fine_tuning_does_not_learn_from_those_that_judge():
     }
 
 
-def test_settings_as_dvc_takes_them():
-    settings = Candidate("dotprod", "kl", equalize=True).settings(10) | {"engines": ["ncnn", "openvino"]}
-    assert list(experiments._flat(settings)) == [
-        ("target", "dotprod"),
-        ("equalize", "true"),
-        ("calibrate.method", "kl"),
-        ("calibrate.weights", "absmax"),
-        ("rounding.method", "auto"),
-        ("mixed_precision.metric", "none"),
-        ("engines", "[ncnn,openvino]"),
-    ]
-
-
 def test_the_reason_of_a_failure_is_the_stage_s_own():
     output = "line\nerror: ncnn2int8 cannot do this; take dotprod\nERROR: failed to reproduce 'quantize@net'\n"
     assert experiments._reason(output) == "ncnn2int8 cannot do this; take dotprod"
@@ -409,7 +397,7 @@ def test_the_reason_of_a_failure_is_the_stage_s_own():
 
 
 def test_an_experiment_may_take_longer_than_the_system_waits_at_once():
-    assert experiments._output([sys.executable, "-c", "print(1)"], Path(), 60.0 * MOST_MINUTES) == "1\n"
+    assert output([sys.executable, "-c", "print(1)"], Path(), 60.0 * MOST_MINUTES) == "1\n"
 
 
 COMMIT = ("-c", "user.name=t", "-c", "user.email=t@t.invalid", "commit", "-qam", "all")
@@ -429,8 +417,8 @@ def test_an_experiment_that_is_ended_leaves_changed_files_as_they_were(project, 
     Path("params.yaml").write_text(mine := Path("params.yaml").read_text() + "# mine\n")
     copy = ProjectCopy()
     with pytest.raises(experiments.OutOfTime):
-        experiments.run(copy, "net", {}, experiments.STAGES, "label", [], seconds=3)
-    assert (copy.folder / "away").read_text() == mine
+        experiments.run(copy, "resnet18_digits32", {}, experiments.STAGES, "label", [], seconds=3)
+    assert (copy.folder / "away").read_text().endswith("# mine\n")
     assert Path("params.yaml").read_text() == mine
     copy.remove()
     assert not copy.folder.exists()
@@ -454,15 +442,16 @@ import os, sys
 target = open('params.yaml').read().split('target: ')[1].split()[0]
 if target == 'bad':
     sys.exit('error: bad cannot be had')
-os.makedirs('models/net', exist_ok=True)
-open('models/net/result', 'w').write(f"{target} {open('images').read()} {sorted(os.listdir('profiles'))}")
+folder = 'models/' + os.environ['DVC_STAGE'].rpartition('@')[2]
+os.makedirs(folder, exist_ok=True)
+open(folder + '/result', 'w').write(f"{target} {open('images').read()} {sorted(os.listdir('profiles'))}")
 """
 
 
-def test_experiments_run_in_one_copy_with_what_is_changed_and_are_handed_over(tmp_path, monkeypatch):
-    """With the project in a folder of git's work tree, a file that git does not have, and one that fails."""
-    (tmp_path / "project" / "profiles").mkdir(parents=True)
-    monkeypatch.chdir(tmp_path / "project")
+def judged_project(folder: Path, monkeypatch, model: str = "net") -> None:
+    """A DVC project in a folder of git's work tree, in which the process is from now on."""
+    (folder / "project" / "profiles").mkdir(parents=True)
+    monkeypatch.chdir(folder / "project")
     experiments.git("init", "-q", "..")
     subprocess.run([sys.executable, "-m", "dvc", "init", "--quiet", "--subdir"], check=True)
     contents = {
@@ -472,12 +461,17 @@ def test_experiments_run_in_one_copy_with_what_is_changed_and_are_handed_over(tm
         "profiles/a": "",
         "gone": "",
         ".gitignore": "/models",
+        "params.yaml": f"models:\n  '{model}':  # mine\n    target: dotprod\n",
     }
     for name, content in contents.items():
         Path(name).write_text(content)
-    Path("params.yaml").write_text("models:\n  net:\n    target: dotprod\n")
     experiments.git("add", ".")
     experiments.git(*COMMIT)
+
+
+def test_experiments_run_in_one_copy_with_what_is_changed_and_are_handed_over(tmp_path, monkeypatch):
+    """With the project in a folder of git's work tree, a file that git does not have, and one that fails."""
+    judged_project(tmp_path, monkeypatch)
     ProjectCopy().remove()  # of what is as in the commit
     Path("images").write_text("2")
     Path("gone").unlink()
@@ -516,6 +510,66 @@ def test_experiments_run_in_one_copy_with_what_is_changed_and_are_handed_over(tm
         experiments.fetch("net", "best-one", "ncnn", tmp_path / "scratch")  # DVC has no such files
 
 
+@pytest.mark.parametrize("model", ["3d_net", "2024", "true", "net-4"])
+def test_settings_reach_an_experiment_whatever_the_model_is_called(tmp_path, monkeypatch, model):
+    """By what DVC says of the experiment, and what `dvc exp apply` would bring."""
+    judged_project(tmp_path, monkeypatch, model)
+    copy = ProjectCopy()
+    settings = {"target": "2024", "calibrate": {"method": "kl"}, "engines": ["ncnn"], "equalize": True}
+    there = experiments.run(copy, model, settings, ["evaluate_int8"], "label", [], seconds=60)
+    assert (there.root / "models" / model / "result").read_text().startswith("'2024' 1")
+    copy.remove()
+    shown = json.loads(
+        subprocess.run(
+            [sys.executable, "-m", "dvc", "exp", "show", "--json"], capture_output=True, check=True, text=True
+        ).stdout
+    )
+    experiment = next(revision for line in shown for one in line["experiments"] or [] for revision in one["revs"])
+    assert experiment["name"] == "label"
+    assert experiment["data"]["params"]["params.yaml"]["data"]["models"] == {model: settings}
+    reference = experiments.git("for-each-ref", "--format=%(refname)", "refs/exps").text.split()[0]
+    assert "# mine" in experiments.git("show", f"{reference}:./params.yaml").text
+
+
+def test_settings_of_a_section_join_those_that_are_there(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text("models:\n  net:\n    calibrate:\n      images: 3 # few\n      method: mse\n    rounding:\n")
+    experiments._write_settings(path, "net", {"calibrate": {"method": "kl"}, "rounding": {"method": "auto"}})
+    assert path.read_text() == (
+        "models:\n  net:\n    calibrate:\n      images: 3 # few\n      method: kl\n    rounding:\n      method: auto\n"
+    )
+
+
+def test_experiments_in_a_shallow_clone_with_what_is_changed(tmp_path, monkeypatch):
+    judged_project(tmp_path / "whole", monkeypatch)
+    Path("gone").unlink()
+    experiments.git(*COMMIT)
+    subprocess.run(["git", "clone", "-q", "--depth", "1", f"file://{tmp_path}/whole", tmp_path / "shallow"], check=True)
+    monkeypatch.chdir(tmp_path / "shallow" / "project")
+    assert experiments.git("rev-parse", "--is-shallow-repository").text == "true\n"
+    Path("images").write_text("2")
+    copy = ProjectCopy()
+    there = experiments.run(copy, "net", {"target": "one"}, ["evaluate_int8"], "label", [], seconds=60)
+    assert (there.root / "models/net/result").read_text() == "one 2 ['a']"
+    copy.remove()
+    reference = experiments.git("for-each-ref", "--format=%(refname)", "refs/exps").text.split()[0]
+    assert experiments.git("show", f"{reference}:./images").text == "2"
+    assert experiments.git("rev-list", "--count", reference).text == "2\n"
+
+
+def test_a_copy_that_git_cannot_make_is_not_left(tmp_path, monkeypatch):
+    judged_project(tmp_path, monkeypatch)
+    (tmp_path / "template").mkdir()
+    (tmp_path / "template" / "config").write_text("[")
+    monkeypatch.setenv("GIT_TEMPLATE_DIR", str(tmp_path / "template"))  # whose files each new repository gets
+    with pytest.raises(OctetError, match=r"^make best: git (init|clone): "):
+        ProjectCopy()
+    assert not list(Path(".dvc/tmp").glob("octet-best-*"))
+
+
+INCOMPLETE = "  new:\n    preprocess: configs/models/new one.yaml\n  resnet18_digits32:"
+
+
 def test_what_experiments_need_of_git(project, monkeypatch):
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(Path.cwd().parent))
     with pytest.raises(
@@ -527,6 +581,15 @@ def test_what_experiments_need_of_git(project, monkeypatch):
         check_git("net", project)
     experiments.git("add", "params.yaml")
     experiments.git(*COMMIT)
+    elsewhere = project.model_copy(update={"data": "/data", "checkpoint": "/mine.pth"})
+    check_git("net", elsewhere)
+    Path("params.yaml").write_text(Path("params.yaml").read_text().replace("  resnet18_digits32:", INCOMPLETE, 1))
+    Path("configs/models").mkdir(parents=True)
+    Path("configs/models/new one.yaml").write_text("{channel_order: RGB, mean: 127.5, std: 64}")
+    with pytest.raises(OctetError, match=r"lacks it: git add 'configs/models/new one.yaml'$"):
+        check_git("net", elsewhere)
+    experiments.git("add", "configs")
+    check_git("net", elsewhere)
     with pytest.raises(OctetError, match="make track MODEL=net"):
         check_git("net", project.model_copy(update={"data": "data/mine", "checkpoint": "mine.pth"}))
 

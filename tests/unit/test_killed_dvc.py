@@ -6,11 +6,15 @@ import fcntl
 from pathlib import Path
 
 import pytest
+from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+from dvc.utils.strictyaml import load
 
+from octet.core import yaml
 from octet.project.killed_dvc import remove_damaged
 
 pytestmark = pytest.mark.unit
 
+ROOT = Path(__file__).parents[2]
 WHOLE = "schema: '2.0'\nstages:\n  a:\n    cmd: b\n"
 RWLOCK = '{"write": {}, "read": {}}'
 
@@ -42,6 +46,24 @@ def test_what_is_whole_stays(here):
     Path("dvc.lock").write_text(WHOLE)
     Path("data/dvc.lock").write_text(f"<<<<<<< HEAD\n{WHOLE}=======\n{WHOLE}>>>>>>> other\n")
     Path(".dvc/tmp/rwlock").write_text(RWLOCK)
+    assert remove_damaged() == []
+
+
+def test_a_whole_one_of_many_models_stays(here):
+    """As large as that of 20 models: Octet reads no file of a user's that is so large, but DVC writes it."""
+    text = (ROOT / "dvc.lock").read_text()
+    head, stages = text.split("stages:\n")
+    large = f"{head}stages:\n" + "".join(stages.replace("@", f"@m{number}_") for number in range(18))
+    assert len(large) > yaml.LARGEST_BYTES
+    Path("dvc.lock").write_text(large)
+    assert remove_damaged() == []
+
+
+@pytest.mark.parametrize("value", ["0o7", "2024-12-01", "1e-3", "&a {x: 1}"])
+def test_what_dvc_reads_stays_whatever_other_readers_say(here, value):
+    text = f"schema: '2.0'\nstages:\n  on:\n    cmd: b\n    params:\n      params.yaml:\n        a: {value}\n"
+    Path("dvc.lock").write_text(text)
+    load("dvc.lock", COMPILED_LOCKFILE_SCHEMA)
     assert remove_damaged() == []
 
 
