@@ -73,13 +73,19 @@ def of_candidate(inputs: str, name: str, entry: Model, candidate: Candidate) -> 
         entry: The model's.
         candidate: The candidate.
     """
-    files = [PROFILES / f"{candidate.target or entry.target}.yaml"]
-    if candidate.method == "file":
-        files.append(table_path(name, entry.calibrate.file))
-    content: list[Any] = [inputs, {path.as_posix(): checksum(path, "sha256") for path in files if is_file(path)}]
+    files = {path.as_posix(): checksum(path, "sha256") for path in files_read(name, entry, candidate)}
+    content: list[Any] = [inputs, files]
     if candidate.engine != "ncnn":  # which says nothing of these: they are as the entry has them, and reach it
         content += [entry.model_dump(mode="json", include=_AS_IN_ENTRY), engine_version(candidate.engine)]
     return _sha256(content)
+
+
+def files_read(name: str, entry: Model, candidate: Candidate) -> list[Path]:
+    """The files that a candidate's settings name and that are there: its profile and its table. Arguments as for of_candidate."""
+    files = [PROFILES / f"{candidate.target or entry.target}.yaml"]
+    if candidate.method == "file":
+        files.append(table_path(name, entry.calibrate.file))
+    return [path for path in files if is_file(path)]
 
 
 def code() -> list[Path]:

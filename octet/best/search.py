@@ -11,7 +11,7 @@ from typing import Any
 from octet.best import experiments
 from octet.best.candidates import Budget, Candidate, Space, fastest, next_candidate
 from octet.best.experiments import Failed, OutOfTime
-from octet.best.inputs import digest, of_candidate
+from octet.best.inputs import digest, files_read, of_candidate
 from octet.best.judge import judge
 from octet.best.project_copy import ProjectCopy
 from octet.best.record import Measurement, Record
@@ -23,7 +23,6 @@ from octet.core.folder import ModelFolder
 from octet.core.params import Model
 from octet.core.progress import bar
 from octet.data.images import Images
-from octet.graph.targets import FOLDER
 from octet.project.track import is_tracked
 
 TUNING = 0.25  # of the time, at most, for a target profile
@@ -155,8 +154,8 @@ class Search:
         if self._left_s() <= 0:
             raise OutOfTime
         name = self.experiment(candidate)
-        profile = FOLDER / f"{candidate.target}.yaml"
-        copied = [profile] if profile.is_file() and not is_tracked(profile) else []
+        read = files_read(self.task.model, self.task.entry, candidate)
+        copied = [path for path in read if not is_tracked(path)]
         self._copy = self._copy or ProjectCopy()
         settings, stages = self._settings(candidate), _stages(candidate)
         try:

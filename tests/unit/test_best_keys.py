@@ -14,6 +14,7 @@ import pytest
 
 from octet.best import inputs, search
 from octet.best.candidates import Budget, Candidate
+from octet.best.experiments import Failed
 from octet.best.inputs import ROOMS, STAGES, digest, of_candidate
 from octet.best.kernels import kernels, onnx_kernels
 from octet.best.loss import Loss
@@ -306,6 +307,28 @@ def test_what_a_candidate_reads_is_in_its_name(tmp_path, monkeypatch, file):
             seen.append(names())
     assert len({one for one, _ in seen}) == 5
     assert len({other for _, other in seen}) == 1
+
+
+def test_an_experiment_gets_what_its_settings_name_and_git_has_not(folder, tmp_path, monkeypatch):
+    """Also the profile that the entry names of another engine's candidate, which names none: mixed precision's plan reads it."""
+    files = [Path("configs/targets/board.yaml"), Path("configs/tables/net.table")]
+    for path in files:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+    copied = []
+
+    def run(*given):
+        copied.append(given[5])
+        raise Failed("why")
+
+    monkeypatch.setattr(search.experiments, "run", run)
+    monkeypatch.setattr(search, "ProjectCopy", lambda: None)
+    monkeypatch.setattr(search, "is_tracked", lambda _: False)
+    given = calibrated(method="file").model_copy(update={"target": "board"})
+    looking = Search(Task("net", given, Budget("kl", 1.0), 60, []), tmp_path, tmp_path / "best.json")
+    for one in (Candidate("dotprod"), Candidate("board", "file"), Candidate("", engine="onnxruntime")):
+        looking.measure(one)
+    assert copied == [[], files, files[:1]]
 
 
 def test_another_engine_s_candidate_depends_on_its_version_and_on_what_the_entry_says(tmp_path, monkeypatch):
