@@ -67,10 +67,11 @@ def choose(measured: Measured, budget: Budget) -> Choice:
     if len(as_fast) > 1:
         rank = f"of the {len(as_fast)} fastest, equal within {100 * LEAST:.0f} %, it loses least"
     keep = "keeps" if len(kept) == 1 else "keep"
+    none_int8 = "" if result.n_int8 else ". None of its layers is int8: docs/accuracy.md says why a layer stays in fp32"
     return Choice(
         chosen,
         f"{chosen}: {len(kept)} of {len(measured)} candidates {keep} the budget of {budget}, and {rank}: "
-        f"{result.speedup:.2f} times as fast as fp32, up to {_loss(result, budget.metric)}",
+        f"{result.speedup:.2f} times as fast as fp32, up to {_loss(result, budget.metric)}{none_int8}",
     )
 
 

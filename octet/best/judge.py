@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
+from octet.best.kernels import kernels, onnx_kernels
 from octet.best.loss import Loss
-from octet.best.speed import kernels
+from octet.best.versions import engine_version
 from octet.core.engines.engine import load
 from octet.core.engines.files import check_models
+from octet.core.files import read_bytes
 from octet.core.folder import ModelFolder
+from octet.core.onnx_bytes import parse
 from octet.data.images import Images
 from octet.evaluate.evaluate import evaluate
 from octet.evaluate.pairs import Pair, read_pairs
@@ -45,7 +47,9 @@ def judge(there: ModelFolder, engine: str, images: Images) -> Judgement:
         layers = load_net(*there.int8).layers
         return Judgement(Loss.of(read_pairs(there)), kernels(layers), sum(map(is_int8, layers)))
     int8 = check_models(there, [engine])[engine].int8
-    key = hashlib.sha256(f"{engine} {' '.join(int8)}".encode()).hexdigest()[:16]
+    path = there.engine(engine)
+    model = parse(read_bytes(path, "the stage qdq makes it"), f"{path}: not a model in ONNX; the stage qdq makes it")
+    key = onnx_kernels(model, engine, engine_version(engine))
     return Judgement(Loss.of(_pairs(there, engine, images)), key, len(int8))
 
 

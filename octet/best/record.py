@@ -1,7 +1,8 @@
 """What a search has measured, in reports/MODEL/best.json: the next one goes on from it.
 
 A loss counts for certain inputs (the fp32 model, the images, the code): their checksum is part of its experiment's name. A speed
-counts for one machine or device. Where one of these is another, what depends on it is measured anew.
+counts for one machine or device, and one network on one size of its input. Where one of these is another, what depends on it is
+measured anew.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class Measurement:
     Args:
         candidate: Its settings.
         loss: What it loses; None: it failed.
-        kernels: What its speed depends on (octet.best.speed.kernels).
+        kernels: What its speed depends on (octet.best.kernels).
         n_int8: How many layers are int8.
         failure: Why it failed.
         speedup: How many times as fast as fp32 it is, one image on one thread; None: it failed, or was not timed there.
@@ -56,8 +57,9 @@ class Record:
 
     Args:
         measurements: Without speeds, by the name of the experiment, in which the checksum of all that the loss depends on stands.
-        speedups: By machine or device, and by kernels, how many times as fast as fp32.
-        tuned: By machine or device, the target profile that was measured there; empty: nothing was clearly faster.
+        speedups: By what a stopwatch's speeds are true of (octet.best.speed.Stopwatch.key), and by kernels, how many times as fast
+            as fp32.
+        tuned: By the same, the target profile that the tuner wrote; empty: in its time nothing was clearly faster.
     """
 
     measurements: dict[str, Measurement] = field(default_factory=dict)
@@ -80,14 +82,14 @@ class Record:
         """Writes the file."""
         write_json(path, asdict(self))
 
-    def on(self, place: str, name_of: Callable[[Candidate], str]) -> dict[Candidate, Measurement]:
-        """What counts today, with the speeds of a machine or device; what was not timed there is left out.
+    def on(self, key: str, name_of: Callable[[Candidate], str]) -> dict[Candidate, Measurement]:
+        """What counts today, with the speeds of a stopwatch; what was not timed by it is left out.
 
         Args:
-            place: Its name among the speedups.
+            key: What its speeds are true of.
             name_of: The experiment of a candidate today: where it had another name, something else was measured.
         """
-        speedups = self.speedups.get(place, {})
+        speedups = self.speedups.get(key, {})
         return {
             one.candidate: replace(one, speedup=speedups[one.kernels] if one.loss else None)
             for name, one in self.measurements.items()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,23 +11,21 @@ from typing import Any
 from octet.best import experiments
 from octet.best.candidates import Budget, Candidate, Space, fastest, next_candidate
 from octet.best.experiments import Failed, OutOfTime
-from octet.best.inputs import digest
+from octet.best.inputs import digest, files_read, of_candidate
 from octet.best.judge import judge
 from octet.best.project_copy import ProjectCopy
 from octet.best.record import Measurement, Record
 from octet.best.speed import Stopwatch
-from octet.best.tuning import fitting_targets, tuned_profile
+from octet.best.tuning import fitting_targets, profile_path, tuned_profile
 from octet.core import registry
 from octet.core.engines.engine import timed
 from octet.core.folder import ModelFolder
 from octet.core.params import Model
 from octet.core.progress import bar
 from octet.data.images import Images
-from octet.graph.targets import FOLDER
 from octet.project.track import is_tracked
 
-TUNING = 0.25  # of the time, at most, for a target profile
-_AS_IN_ENTRY = {"target", "equalize", "rounding", "mixed_precision"}  # of another engine's candidate
+TUNING = 0.2  # of the time, at most, for a target profile
 _METHODS = (
     "mse",
     "kl",
@@ -87,13 +84,15 @@ class Search:
 
     def close(self) -> None:
         """Leaves nothing behind, here or on a device."""
-        self._stopwatch.close()
-        if self._copy:
-            self._copy.remove()
+        try:
+            self._stopwatch.close()
+        finally:
+            if self._copy:
+                self._copy.remove()
 
     def measured(self) -> dict[Candidate, Measurement]:
         """All that was measured with these inputs, here."""
-        return self._record.on(self.place, self.experiment)
+        return self._record.on(self._stopwatch.key, self.experiment)
 
     def run(self) -> bool:
         """Measures until the time is over (False) or there is nothing more to try (True)."""
@@ -119,11 +118,7 @@ class Search:
 
     def experiment(self, candidate: Candidate) -> str:
         """The name of a candidate's experiment: with the checksum of all that its loss depends on."""
-        profile = FOLDER / f"{candidate.target}.yaml"
-        text = profile.read_bytes() if profile.is_file() else b""
-        if candidate.engine != "ncnn":  # which says nothing of these: they are as the entry has them, and reach it
-            text = self.task.entry.model_dump_json(include=_AS_IN_ENTRY).encode()
-        inputs = hashlib.sha256(self._inputs.encode() + text).hexdigest()[:8]
+        inputs = of_candidate(self._inputs, self.task.model, self.task.entry, candidate)[:8]
         return f"best-{self.task.model}-{inputs}-{candidate}".replace(".", "p")
 
     def _left_s(self) -> float:
@@ -159,8 +154,8 @@ class Search:
         if self._left_s() <= 0:
             raise OutOfTime
         name = self.experiment(candidate)
-        profile = FOLDER / f"{candidate.target}.yaml"
-        copied = [profile] if profile.is_file() and not is_tracked(profile) else []
+        read = files_read(self.task.model, self.task.entry, candidate)
+        copied = [path for path in read if not is_tracked(path)]
         self._copy = self._copy or ProjectCopy()
         settings, stages = self._settings(candidate), _stages(candidate)
         try:
@@ -171,7 +166,7 @@ class Search:
             return None
         there = there or experiments.fetch(self.task.model, name, candidate.engine, self._scratch)
         judged = judge(there, candidate.engine, self.task.images)
-        speedups = self._record.speedups.setdefault(self.place, {})
+        speedups = self._record.speedups.setdefault(self._stopwatch.key, {})
         if judged.kernels not in speedups:
             speedups[judged.kernels] = self._speedup(there, candidate.engine)
         self._record.measurements[name] = Measurement(candidate, judged.loss, judged.kernels, judged.n_int8)
@@ -192,16 +187,17 @@ class Search:
         return self._stopwatch.engine_speedup(engine, there.engine(engine))
 
     def _tune(self, measured: Mapping[Candidate, Measurement]) -> bool:
-        """Lets the tuner look for a profile, once for a machine or device; False: there is nothing to do."""
-        out = FOLDER / f"{self.task.model}_{self.task.device or 'best'}.yaml"
+        """Lets the tuner look for a profile, once for a machine or device and network; False: there is nothing to do."""
+        key, tuned = self._stopwatch.key, self._record.tuned
+        out = profile_path(self.task.model, self.task.device, key)
         calibrated = next((one for one in measured if one.engine == "ncnn" and measured[one].loss), None)
-        if self.place in self._record.tuned or out.is_file() or calibrated is None:
+        if key in tuned or out.is_file() or calibrated is None:
             return False
         there = self.measure(calibrated)  # which runs it again where its experiment was removed
         if there is None:
             return True
         seconds = min(TUNING * self.task.seconds, self._left_s() / 2)
-        self._record.tuned[self.place] = tuned_profile(there, self._stopwatch, seconds, out)
+        tuned[key] = tuned_profile(there, self._stopwatch, seconds, out)
         self._record.save(self._path)
         return True
 

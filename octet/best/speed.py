@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from octet.best.kernels import kernels
 from octet.core.engines.engine import load
 from octet.core.errors import OctetError
 from octet.core.files import figure
 from octet.core.folder import ModelFolder, NcnnFiles
 from octet.core.text import printable
-from octet.ncnn.engine import Engine, Floats
-from octet.ncnn.layer import Layer
-from octet.ncnn.machine import machine, processor
+from octet.ncnn.engine import Floats
+from octet.ncnn.machine import processor
 from octet.ncnn.net import load_net
 from octet.tune.bench import Bench
 from octet.tune.command import input_shape
 from octet.tune.compare import Round, Timer, in_turn
+from octet.tune.text import named_machine
 
 if TYPE_CHECKING:
     from octet.device.session import Session
@@ -31,24 +31,13 @@ ROUNDS, LEAST_ROUNDS = 12, 4
 _SECONDS = 8.0  # for the rounds of one candidate, as long as there are LEAST_ROUNDS
 
 
-def kernels(layers: Sequence[Layer]) -> str:
-    """What a network's speed depends on, as a checksum: its layers and their whole-number parameters.
-
-    Two int8 networks that differ in weights and in parameters with a point alone, as those of two calibrators do, run the same
-    kernels.
-
-    Args:
-        layers: The network's.
-    """
-    lines = []
-    for layer in layers:
-        numbers = [f"{key}={value}" for key, value in layer.params.items() if not {".", "e"} & set(value)]
-        lines.append(" ".join([layer.type, layer.name, *layer.inputs, *layer.outputs, *numbers]))
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
-
-
 class Stopwatch:
     """Times a model's int8 beside its fp32, one image on one thread.
+
+    Attributes:
+        place: Where.
+        key: What its speeds are true of: the place, the kernels of the fp32 network beside which it times, and the shape of the
+            input, of which no network's files say anything.
 
     Args:
         folder: The model's, with fp32's files and preprocess.json.
@@ -60,33 +49,30 @@ class Stopwatch:
     """
 
     def __init__(self, folder: ModelFolder, device: str | None, scratch: Path):
-        self.fp32, self._device, self._scratch = folder.fp32, device, scratch
-        self._preprocess = folder.preprocess
-        self.net = load_net(*folder.fp32)
+        self.fp32, self.net = folder.fp32, load_net(*folder.fp32)
+        shape = input_shape(self.net, folder.preprocess, None)
+        image = np.random.Generator(np.random.PCG64(0)).normal(0, 1, shape).astype(np.float32)
         if device is None:
-            about = machine()
+            about = named_machine()
             self.place = f"{about['cpu']}, {about['cores']} cores, ncnn {about['ncnn']}"
-            self._bench = self.bench({})
-            return
-        self._session = _session(device)
-        info = self._session.info
-        self.place = f"{device}: {printable(str(info['cpu']))}, ncnn {printable(str(info['ncnn']))}"
-        self._bench = self.bench({})
+            self._bench = Bench(self.net, {}, image, scratch, "asimdhp" in processor()[1])
+        else:
+            from octet.device.tuning import DeviceBench
+
+            session = _session(device)
+            info = session.info
+            self.place = f"{device}: {printable(str(info['cpu']))}, ncnn {printable(str(info['ncnn']))}"
+            self._bench = DeviceBench(session, self.net, {}, image, scratch, "asimdhp" in info["features"])
+        self.key = f"{self.place}; network {kernels(self.net.layers)}, input {'x'.join(map(str, shape))}"
 
     def bench(self, inputs: dict[str, np.float32]) -> Bench:
-        """What times networks of this model there.
+        """What times networks of this model there; there is one, which close() cleans.
 
         Args:
             inputs: The layers' input scales, for what makes networks, too.
         """
-        shape = input_shape(self.net, self._preprocess, None)
-        image = np.random.Generator(np.random.PCG64(0)).normal(0, 1, shape).astype(np.float32)
-        if self._device is None:
-            return Bench(self.net, inputs, image, self._scratch, "asimdhp" in processor()[1])
-        from octet.device.tuning import DeviceBench
-
-        fp16 = "asimdhp" in self._session.info["features"]
-        return DeviceBench(self._session, self.net, inputs, image, self._scratch, fp16)
+        self._bench.inputs = inputs
+        return self._bench
 
     def speedup(self, int8: NcnnFiles) -> float:
         """How many times as fast as fp32 it is.
@@ -116,7 +102,7 @@ class Stopwatch:
                 once()
             return once
 
-        return _ratio(in_turn(lambda: timer(Engine(*self.fp32)), lambda: timer(load(engine, model))))
+        return _ratio(in_turn(lambda: timer(self._bench.engine(self.fp32)), lambda: timer(load(engine, model))))
 
     def close(self) -> None:
         """Removes the networks from a device."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from octet.best.speed import Stopwatch
@@ -11,7 +12,7 @@ from octet.core.files import write_text
 from octet.core.folder import ModelFolder
 from octet.graph.layers import could_run_winograd, quantizable
 from octet.graph.profiles import dumps, target
-from octet.graph.targets import TARGETS, Choice
+from octet.graph.targets import FOLDER, TARGETS, Choice
 from octet.ncnn import table
 from octet.ncnn.net import Net
 from octet.tune.text import comments
@@ -41,13 +42,24 @@ def fitting_targets(net: Net, own: str) -> list[str]:
     return list(dict.fromkeys(fitting))
 
 
+def profile_path(model: str, device: str | None, key: str) -> Path:
+    """Where the tuner's profile lies: another place or network has another, so that none that params.yaml may name changes.
+
+    Args:
+        model: The model's name.
+        device: The device that it is tuned on; None: this machine.
+        key: What the stopwatch's speeds are true of.
+    """
+    return FOLDER / f"{model}_{device or 'best'}_{hashlib.sha256(key.encode()).hexdigest()[:6]}.yaml"
+
+
 def tuned_profile(folder: ModelFolder, stopwatch: Stopwatch, seconds: float, out: Path) -> str:
     """Tunes a model and writes the profile, where some layers are clearly faster with another choice.
 
     Args:
         folder: The model's, with the table of any calibration.
         stopwatch: Times it.
-        seconds: For how long it tries layers.
+        seconds: For how long; where it is over before the choices are compared together, there is no profile.
         out: The profile, configs/targets/NAME.yaml.
 
     Returns:

@@ -96,7 +96,7 @@ def provenance(name: str, lock: str | Path = "dvc.lock") -> Provenance:
         OctetError: The pipeline did not run for this model, or not to its end, or the file is damaged.
     """
     made_by = f"'make quantize MODEL={name}' makes it"
-    of_model = _recorded(name, lock)
+    of_model = stages_of(name, lock)
     if f"summary@{name}" not in of_model:
         raise OctetError(f"{lock}: the pipeline did not run for {name}; 'make quantize MODEL={name}' does that")
     # models.NAME.config and such; of the stage settings models.NAME, and what all models have
@@ -143,8 +143,8 @@ def check_current(name: str, paths: Iterable[Path], lock: str | Path = "dvc.lock
     Raises:
         OctetError: One is missing, was changed since, or was made from other files than the pipeline has made since.
     """
-    of_model = _recorded(name, lock)
-    made, makers = _made(of_model), {path: of for of in of_model.items() for path, _ in _files(of[1], "outs")}
+    of_model = stages_of(name, lock)
+    made, makers = _made(of_model), {path: of for of in of_model.items() for path, _ in files_of(of[1], "outs")}
     for path in paths:
         _check_sum(path, made, f"'make quantize MODEL={name}' makes it")
         wanted, seen = [path.as_posix()], set[str]()
@@ -153,7 +153,7 @@ def check_current(name: str, paths: Iterable[Path], lock: str | Path = "dvc.lock
             if stage and stage not in seen:
                 seen.add(stage)
                 _check_current(name, lock, stage, recorded, made)
-                wanted += [file for file, _ in _files(recorded, "deps")]
+                wanted += [file for file, _ in files_of(recorded, "deps")]
 
 
 def check_unchanged(name: str, paths: Iterable[Path] = (), lock: str | Path = "dvc.lock") -> None:
@@ -169,14 +169,22 @@ def check_unchanged(name: str, paths: Iterable[Path] = (), lock: str | Path = "d
     Raises:
         OctetError: One was changed since.
     """
-    made = _made(_recorded(name, lock)) if Path(lock).is_file() else {}
+    made = _made(stages_of(name, lock)) if Path(lock).is_file() else {}
     for path in list(paths) or map(Path, made):
         if path.as_posix() in made and path.exists():
             _check_sum(path, made, f"'make quantize MODEL={name}' makes it")
 
 
-def _recorded(name: str, lock: str | Path) -> dict[str, dict[Any, Any]]:
-    """What dvc.lock has of each stage of a model."""
+def stages_of(name: str, lock: str | Path = "dvc.lock") -> dict[str, dict[Any, Any]]:
+    """What dvc.lock has of each stage of a model, by STAGE@MODEL, however many other models it has.
+
+    Args:
+        name: The model's.
+        lock: DVC's.
+
+    Raises:
+        OctetError: It is missing or damaged.
+    """
     data = read_bytes(lock, f"'make quantize MODEL={name}' makes it")
     values = yaml.loads(data if len(data) <= _WHOLE_BYTES else _part(data, name), lock)
     stages = _mapping(_mapping(values).get("stages"))
@@ -185,12 +193,12 @@ def _recorded(name: str, lock: str | Path) -> dict[str, dict[Any, Any]]:
 
 def _made(of_model: Mapping[str, dict[Any, Any]]) -> dict[str, str]:
     """The MD5 of each file that stages made, by its path."""
-    return dict(file for recorded in of_model.values() for file in _files(recorded, "outs"))
+    return dict(file for recorded in of_model.values() for file in files_of(recorded, "outs"))
 
 
 def _check_current(name: str, lock: str | Path, stage: str, recorded: dict[Any, Any], made: Mapping[str, str]) -> None:
     """Checks that a stage ran on the files that the pipeline has made."""
-    other_files = [path for path, md5 in _files(recorded, "deps") if made.get(path, md5) != md5]
+    other_files = [path for path, md5 in files_of(recorded, "deps") if made.get(path, md5) != md5]
     if other_files:
         settings = all(path.startswith(f"models/{name}/settings/") for path in other_files)
         why = " with its settings" if settings else f": {stage} was made from another {other_files[0]}"
@@ -238,8 +246,13 @@ def _folder_md5(folder: Path, made_by: str) -> str:
     return f"{_md5(json.dumps(listed, sort_keys=True).encode())}.dir"
 
 
-def _files(recorded: dict[Any, Any], kind: str) -> Iterator[tuple[str, str]]:
-    """The path and checksum of each file that a stage's record has as its deps or outs."""
+def files_of(recorded: dict[Any, Any], kind: str) -> Iterator[tuple[str, str]]:
+    """The path and checksum of each file that a stage's record has.
+
+    Args:
+        recorded: What dvc.lock has of the stage.
+        kind: deps or outs.
+    """
     files = recorded.get(kind)
     for file in map(_mapping, files if isinstance(files, list) else []):
         yield str(file.get("path")), str(file.get("md5"))

@@ -56,7 +56,7 @@ class Bench:
 
     def timer(self, param: Path, bin: Path) -> Timer:
         """Loads a model and warms it up; what comes back times one run."""
-        engine = Engine(param, bin, fp16=self.fp16)
+        engine = self.engine(NcnnFiles(param, bin))
 
         def once() -> float:
             start = now_us()
@@ -66,6 +66,10 @@ class Bench:
         for _ in range(2):
             once()
         return once
+
+    def engine(self, files: NcnnFiles) -> Engine:
+        """A model as it runs where it is timed."""
+        return Engine(files.param, files.bin, fp16=self.fp16)
 
     def int8(self, target: Target) -> Net:
         """The int8 model of a target. Its weights' scales are absmax for the target's levels: their values do not change

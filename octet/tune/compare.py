@@ -99,19 +99,20 @@ def in_turn(base: Callable[[], Timer], other: Callable[[], Timer]) -> Round:
     return times
 
 
-def compare(times: Round, rounds: int = ROUNDS) -> Gain:
-    """Times two networks in turn until the verdict is clear or the rounds are over.
+def compare(times: Round, rounds: int = ROUNDS, end: float = float("inf")) -> Gain:
+    """Times two networks in turn until the verdict is clear, or the rounds or the time are over.
 
     Args:
         times: Times a round.
         rounds: How many rounds at most.
+        end: When no more rounds are timed, by time.monotonic; one always is.
     """
     measured: list[npt.NDArray[np.float64]] = []
     while True:
         measured.append(times(len(measured) % 2 == 1))
         saved = [float(np.median(pairs[:, 0] - pairs[:, 1])) for pairs in measured]
         gain = Gain(saved, *map(float, np.median(np.vstack(measured), axis=0)))
-        if gain.verdict != "unclear" or len(measured) >= rounds:
+        if gain.verdict != "unclear" or len(measured) >= rounds or time.monotonic() >= end:
             return gain
 
 

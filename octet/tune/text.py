@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from octet.graph.targets import Choice
 from octet.ncnn.machine import machine
@@ -26,11 +27,17 @@ def report(tuned: Tuned) -> str:
     return "\n".join(lines)
 
 
-def this_machine() -> str:
-    """What the figures of this process are measured on."""
+def named_machine() -> dict[str, Any]:
+    """As octet.ncnn.machine.machine, with a board's own name in the place of its processor's."""
     about = machine()
     if _BOARD.is_file():
         about["cpu"] = _BOARD.read_text(encoding="utf-8").strip("\0\n ")
+    return about
+
+
+def this_machine() -> str:
+    """What the figures of this process are measured on."""
+    about = named_machine()
     features = [about["cpu"], *about["features"], f"{about['cores']} cores", about["system"], f"ncnn {about['ncnn']}"]
     return ", ".join(features)
 

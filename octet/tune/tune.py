@@ -13,6 +13,8 @@ from octet.graph.targets import PREFERENCES, TARGETS, Choice, Fp32Reason, Target
 from octet.tune.bench import Bench
 from octet.tune.compare import ROUNDS, Gain, compare
 
+TRYING = 0.75  # of the time that a tuner is given
+
 
 @dataclass(frozen=True)
 class Tuned:
@@ -48,12 +50,14 @@ def tune(bench: Bench, fp32: NcnnFiles, seconds: float = float("inf")) -> Tuned:
     Args:
         bench: Makes and times the networks.
         fp32: The fp32 model.
-        seconds: When no more layers are tried; those that were are taken together even then.
+        seconds: For how long. Layers are tried for TRYING of it; where it is over before the choices are clearly faster together,
+            none is taken.
 
     Raises:
         OctetError: No built-in profile can be had for the model.
     """
-    end = time.monotonic() + seconds
+    start_s = time.monotonic()
+    tried_until, end = start_s + TRYING * seconds, start_s + seconds
     built_in, refused = {}, {}
     for name, profile in TARGETS.items():
         try:
@@ -65,28 +69,33 @@ def tune(bench: Bench, fp32: NcnnFiles, seconds: float = float("inf")) -> Tuned:
     best, *others = built_in
     whole_us: dict[str, float] = {}
     for name in others:
-        whole = compare(bench.rounds(built_in[best], built_in[name]))
+        if time.monotonic() >= tried_until:
+            break  # nor will a layer be tried
+        whole = compare(bench.rounds(built_in[best], built_in[name]), end=tried_until)
         whole_us |= {best: whole.base_us, name: whole.other_us}
         best = name if whole.verdict == "faster" else best
-    whole = compare(bench.rounds(built_in[best], fp32), rounds=3)
+    whole = compare(bench.rounds(built_in[best], fp32), 3, tried_until)
     whole_us = {best: whole.base_us} | whole_us | {"fp32": whole.other_us}
     base = TARGETS[best]
     # What a profile with this base starts from: its files need not be, and with a changed layer cannot be, ncnn2int8's.
     start = replace(base, as_ncnn2int8=False)
     unchanged = bench.write(start, "base") if base.as_ncnn2int8 else built_in[best]
 
-    def gain(layers: dict[str, Choice], rounds: int = ROUNDS) -> Gain:
-        return compare(bench.rounds(unchanged, bench.write(replace(start, layers=layers), "other")), rounds)
+    def gain(layers: dict[str, Choice], rounds: int, until: float) -> Gain:
+        return compare(bench.rounds(unchanged, bench.write(replace(start, layers=layers), "other")), rounds, until)
 
     tried = [
-        (name, choice, gain({name: choice}))
+        (name, choice, gain({name: choice}, ROUNDS, tried_until))
         for name, choice in progress(candidates(bench, start), "tune", unit="candidate")
-        if time.monotonic() < end
+        if time.monotonic() < tried_until
     ]
     layers = chosen(tried)
     together: list[tuple[int, Gain]] = []
     while layers:
-        together.append((len(layers), gain({name: choice for name, (choice, _) in layers.items()}, 2 * ROUNDS)))
+        if time.monotonic() >= end:
+            layers = {}
+            break
+        together.append((len(layers), gain({name: choice for name, (choice, _) in layers.items()}, 2 * ROUNDS, end)))
         if together[-1][1].verdict == "faster":
             break
         weakest = sorted(layers, key=lambda name: layers[name][1])[: -(-len(layers) // 2)]

@@ -7,7 +7,7 @@ Three steps for each model, in copies of the project in which nothing was search
   with it are measured once more for each budget that they do not keep without, unless they are clearly slower already than what
   make best chose; where they keep it, no layer has to stay in fp32.
 - duel: what make best chose beside the fastest of the random settings that keep the budget, in turn in one process.
-  Two models of the same kernels (octet.best.speed.kernels) are as fast by definition.
+  Two models of the same kernels (octet.best.kernels) are as fast by definition.
 
 What is finished lies in --folder and is not done again.
 """

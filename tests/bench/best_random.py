@@ -100,7 +100,7 @@ class Drawn:
 
     def measured(self) -> dict[Candidate, Measurement]:
         """All that was measured."""
-        return self.record.on(self.stopwatch.place, str)
+        return self.record.on(self.stopwatch.key, str)
 
     def kept(self, budget: Budget) -> list[Measurement]:
         """The settings that keep a budget, of those that are measured, the fastest first.
@@ -134,7 +134,7 @@ class Drawn:
             return Measurement(candidate, failure=failure)
         self._calibrated = replace(candidate, budget=None)
         judged = judge(there, "ncnn", self.images)
-        speedups = self.record.speedups.setdefault(self.stopwatch.place, {})
+        speedups = self.record.speedups.setdefault(self.stopwatch.key, {})
         if judged.kernels not in speedups:
             files = NcnnFiles.named(KERNELS / judged.kernels, "int8")
             files.param.parent.mkdir(parents=True, exist_ok=True)

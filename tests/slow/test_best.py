@@ -61,7 +61,7 @@ def test_experiments_that_were_removed_are_run_again(project):
     record = json.loads(path.read_text())
     path.write_text(json.dumps(record | {"tuned": {}}))
     project.git("checkout", "--", "params.yaml")  # which may name the profile
-    for profile in (project.folder / "configs/targets").glob("tiny_best.yaml"):
+    for profile in (project.folder / "configs/targets").glob("tiny_best_*.yaml"):
         profile.unlink()
     for reference in project.git("for-each-ref", "--format=%(refname)", "refs/exps").split():
         project.git("update-ref", "-d", reference)

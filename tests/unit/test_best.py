@@ -20,7 +20,6 @@ from octet.best.process import output
 from octet.best.project_copy import ProjectCopy
 from octet.best.record import Measurement, Record, alone
 from octet.best.search import Search, Task
-from octet.best.speed import kernels
 from octet.best.tuning import fitting_targets
 from octet.core import params, yaml
 from octet.core.errors import OctetError
@@ -214,6 +213,15 @@ def test_of_those_as_fast_the_one_that_loses_least_is_chosen():
     assert choose(measured, Budget("kl", 1e-5)).candidate is None
 
 
+def test_a_choice_without_an_int8_layer_says_so():
+    """As of a network whose layers ncnn has no int8 for, or where mixed precision leaves all of them in fp32."""
+    measured = {START: replace(measurement("a", 1.01, 0.0), candidate=START, n_int8=0)}
+    assert choose(measured, BUDGET).why.endswith(
+        " on 1,000 hold-out images. None of its layers is int8: docs/accuracy.md says why a layer stays in fp32"
+    )
+    assert "int8" not in choose({START: measurement("a", 1.01, 0.0)}, BUDGET).why
+
+
 def test_a_record_is_read_back_and_only_what_counts_today(tmp_path):
     record, mixed = Record(), replace(START, budget=Budget("top1", 0.1))
     record.measurements["old"] = Measurement(START, Loss(10, 99.0, 1e-3, 1e-4), "k0", 5)
@@ -262,14 +270,6 @@ def test_the_loss_of_pairs_is_their_mean_with_twice_its_error_to_spare():
     blind = Loss.of([(replace(right, actual=""), replace(right, actual=""))])
     with pytest.raises(OctetError, match="give KL"):
         blind.upper("top1")
-
-
-def test_kernels_are_told_by_layers_and_whole_numbers():
-    text = "7767517\n2 2\nInput in0 0 1 in0\nClip c 1 1 in0 out0 0={} 1=6.0\n"
-    one, other = (kernels(loads(text.format(low), b"").layers) for low in ("-1.5", "-2.5e+0"))
-    assert one == other
-    relu = "7767517\n2 2\nInput in0 0 1 in0\nReLU c 1 1 in0 out0\n"
-    assert kernels(loads(relu, b"").layers) != one
 
 
 def test_profiles_of_other_models_are_no_targets(tmp_path, monkeypatch):

@@ -5,7 +5,9 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -184,6 +186,53 @@ def test_a_profile_that_cannot_be_had_is_left_out():
     assert tuned.base.name == "dotprod"
     assert tuned.whole_us == {"dotprod": 1000, "winograd": 1000, "fp32": 5000}
     assert "ncnn2int8: not for this model: layer x: ncnn2int8 would drop it" in report(tuned)
+
+
+@pytest.mark.parametrize(
+    ("alone", "together", "least"),
+    [
+        (lambda _: 100.0, lambda _: 100.0, 150),
+        (lambda _: 100.0, lambda turn: (-1) ** turn * 100.0, 400),  # up to 80 rounds, then the best one alone
+        (lambda turn: (-1) ** turn * 100.0, lambda _: 100.0, float("inf")),
+    ],
+)
+@pytest.mark.parametrize("seconds", [2, 20, 100, 150, 200, 400])
+def test_the_time_that_a_tuner_is_given_is_kept(monkeypatch, alone, together, least, seconds):
+    """Where a round takes a second, by a clock of its own: also while built-in profiles are compared, and choices together."""
+    from octet.tune import compare, tune
+
+    clock = [0.0]
+    for module in (tune, compare):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setitem(tune.TARGETS, "dotprod", nets.DOTPROD)
+
+    class Bench:
+        image, net, fp16 = None, nets.small(), False
+
+        def int8(self, target):
+            return nets.small()
+
+        def write(self, target, name):
+            if name in TARGETS:
+                return lambda turn: (-1) ** turn * 100.0  # unclear: nothing between the built-in ones
+            return alone if len(target.layers) == 1 else together
+
+        def rounds(self, base, other):
+            turns = count()
+
+            def times(base_first):
+                clock[0] += 1
+                return np.array([[1000.0, 1000.0 - other(next(turns))]] * PAIRS)
+
+            return times
+
+    tuned = tune.tune(Bench(), lambda _: -500.0, seconds)
+    assert clock[0] <= max(seconds, 3)  # of two comparisons each times a round
+    assert bool(tuned.layers) == (seconds >= least)
+    clock[0] = 0.0
+    forever = tune.tune(Bench(), lambda _: -500.0)
+    assert clock[0] > 80, "make tune takes the rounds that it needs"
+    assert bool(forever.layers) == (least < float("inf"))
 
 
 def test_a_number_is_one_choice_of_a_layer():
