@@ -99,9 +99,9 @@ class Rounding(Section):
     method: Annotated[Literal["auto", "nearest", "gptq", "finetune"], FormerValues({"learned": "gptq"})] = ask(
         "By GPTQ, to the nearest, or by fine-tuning?", "auto"
     )
-    """`auto`: `gptq`, except with target `ncnn2int8`, where it is `nearest`, so that the files are that tool's. `gptq` chooses the integers of a
-    layer together, from what the layer reads, so that their errors cancel. The bias takes up the mean error. `finetune` trains
-    all int8 layers with ncnn's arithmetic, taught by fp32: minutes (`docs/finetune.md`)."""
+    """`auto`: `gptq`, except with target `ncnn2int8`, where it is `nearest`, so that the files are that tool's. `gptq` chooses the
+    integers of a layer together, from what the layer reads, so that their errors cancel. The bias takes up the mean error.
+    `finetune` trains all int8 layers with ncnn's arithmetic, taught by fp32: minutes (`docs/finetune.md`)."""
     images: int = ask("From how many training images does GPTQ learn?", 64, ge=1)
     """Not read where weights round to the nearest; fine-tuning begins with GPTQ's."""
     finetune: Finetune = Field(default=Finetune())

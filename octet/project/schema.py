@@ -20,8 +20,8 @@ _NOWHERE = Path("no/folder")  # so that no file beside params.yaml adds to the c
 _HEAD = """\
 # Parameters
 
-All are in `params.yaml`, each with the question that it answers, and all that do not say «may be left out» must be there, as DVC tracks them. The file is
-checked as a whole before any work: an error names the key with its full path, what was expected, and the nearest name.
+All are in `params.yaml`, each with the question that it answers, and all that do not say «may be left out» must be there, as DVC
+tracks them. The file is checked as a whole before any work: an error names the key with its full path, what was expected, and the nearest name.
 Editors that know JSON schemas complete and check it as you type: its first line names the schema.
 
 One parameter changed for one experiment: `dvc exp run -S calibrate.method=minmax`. For one model alone, whether its entry has
