@@ -21,8 +21,8 @@ _HEAD = """\
 # Parameters
 
 All are in `params.yaml`, each with the question that it answers, and all that do not say «may be left out» must be there, as DVC
-tracks them. The file is checked as a whole before any work: an error names the key with its full path, what was expected, and the nearest name.
-Editors that know JSON schemas complete and check it as you type: its first line names the schema.
+tracks them. The file is checked as a whole before any work: an error names the key with its full path, what was expected, and
+the nearest name. Editors that know JSON schemas complete and check it as you type: its first line names the schema.
 
 One parameter changed for one experiment: `dvc exp run -S calibrate.method=minmax`. For one model alone, whether its entry has
 the key already or not: `dvc exp run -S ++models.resnet18_digits32.calibrate.method=minmax`
