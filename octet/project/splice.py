@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from ruamel.yaml import YAML
 from ruamel.yaml.composer import Composer
+from ruamel.yaml.error import YAMLError
 from ruamel.yaml.events import AliasEvent
 from ruamel.yaml.nodes import CollectionNode, MappingNode, Node, ScalarNode
 
@@ -72,6 +73,8 @@ def set_values(text: str, at: Sequence[str], values: Mapping[str, Any], where: s
         text = _set(text, at, values, there, where)
     except OctetError as error:
         raise OctetError(f"{error}; {by_hand}") from None
+    except YAMLError:  # a value that cannot stand in braces, say
+        raise OctetError(f"{where}: the file is no YAML with these values in their places; {by_hand}") from None
     if not holds(text, merged(before, wanted)):
         raise OctetError(f"{where}: an alias (*name) or a merge key (<<) leads to other places of the file; {by_hand}")
     return text
@@ -94,7 +97,7 @@ def replace(text: str, at: Sequence[str], new: str, is_key: bool) -> str:
     """
     key, value = _find(text, at)
     node = key if is_key else value
-    return _put(text, key, node, new) if isinstance(node, ScalarNode) else text
+    return _put(text, key, node, new) if _is_one(node) else text
 
 
 def holds(text: str, values: Any) -> bool:
@@ -130,7 +133,7 @@ def _set(text: str, at: Sequence[str], values: Mapping[str, Any], there: Any, wh
             missing[key] = merged(inner, value)  # in front of a merge key's: a section of its own hides that one whole
         elif isinstance(value, Mapping):
             text = _set(text, [*at, key], value, inner, f"{where}.{key}")
-        elif isinstance(node, ScalarNode):
+        elif _is_one(node):
             text = _put(text, name, node, yaml.dumps({key: value}).strip().removeprefix(f"{key}:").strip())
         else:
             raise OctetError(f"{where}.{key}: expected one value, so that another can take its place")
@@ -165,6 +168,11 @@ def _find(text: str, at: Sequence[str]) -> tuple[Node | None, Node | None]:
 
 def _is_name(key: Node, name: str) -> bool:
     return isinstance(key, ScalarNode) and key.value == name and str(key.tag) == "tag:yaml.org,2002:str"
+
+
+def _is_one(node: Node | None) -> TypeGuard[ScalarNode]:
+    """Whether a node is a value whose text another can take the place of; one behind | or > may have a comment within."""
+    return isinstance(node, ScalarNode) and node.style not in ("|", ">")
 
 
 def _put(text: str, key: Node | None, node: ScalarNode, new: str) -> str:

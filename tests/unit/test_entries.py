@@ -674,6 +674,19 @@ def test_keys_are_added_behind_a_last_value_of_any_form(last, end):
     assert written.replace(lines, "") == text
 
 
+@pytest.mark.parametrize(
+    "form", ["target: |  # mine\n    y\n", "target: >-\n    y\n", "target: [y]\n", "<<: {target: y}\n  ? target\n"]
+)
+def test_a_value_in_a_form_that_another_cannot_replace_stays(form):
+    text = f"net:\n  equalize: true\n  {form}"
+    with pytest.raises(OctetError, match="^net.*; write it there by hand:\ntarget: x\nequalize: false\n$"):
+        splice.set_values(text, ["net"], {"target": "x", "equalize": False}, "net")
+    old = "a: |-\n  old\nb: 'old'\n"
+    assert splice.replace(old, ["a"], "new", is_key=False) == old
+    with pytest.raises(OctetError, match="^net: the file is no YAML with these values.*; write it there by hand:\na:"):
+        splice.set_values("net:\n  a: x\n  b: y\n", ["net"], {"a": ["b"], "b": "c"}, "net")
+
+
 @pytest.mark.parametrize("line", ["target:", "target:  # mine", "target: &t", "'target':"])
 def test_a_setting_takes_the_place_of_an_empty_one(line):
     text = f"net:\n  {line}\n  equalize: true\n"
