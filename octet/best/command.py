@@ -121,10 +121,13 @@ def _budget(drop: float | None, kl: float | None, entry: Model) -> Budget:
     return Budget("kl", kl) if kl is not None else Budget("top1", entry.max_drop_pt if drop is None else drop)
 
 
-def _fine_tuned_without(entry: Model, hold_out: int) -> Model:
-    """The entry as candidates have it (Candidate.settings): fine-tuning does not learn from those that judge."""
+def _as_searched(entry: Model, hold_out: int) -> Model:
+    """The entry as candidates have it that learn from the most images: by GPTQ, or by fine-tuning without those that judge."""
+    method = "gptq" if entry.rounding.method == "nearest" else entry.rounding.method
     tuning = entry.rounding.finetune.model_copy(update={"hold_out": hold_out})
-    return entry.model_copy(update={"rounding": entry.rounding.model_copy(update={"finetune": tuning})})
+    return entry.model_copy(
+        update={"rounding": entry.rounding.model_copy(update={"method": method, "finetune": tuning})}
+    )
 
 
 def _hold_out(name: str, entry: Model, budget: Budget, wanted: int) -> Images:
@@ -135,7 +138,7 @@ def _hold_out(name: str, entry: Model, budget: Budget, wanted: int) -> Images:
     """
     steps = preprocess.load(ModelFolder(name).preprocess)
     steps.needs_classes("make best")
-    images = split_images(entry.data, "train", steps, wanted, "IMAGES", _fine_tuned_without(entry, wanted))
+    images = split_images(entry.data, "train", steps, wanted, "IMAGES", _as_searched(entry, wanted))
     if budget.metric == "kl":
         return images
     if images.labels is None:

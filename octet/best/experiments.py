@@ -60,7 +60,7 @@ def check_git(name: str, entry: Model) -> None:
             f"make best: neither git nor DVC tracks {' and '.join(map(str, missing))}, so an experiment's copy of the project "
             f"lacks it: make track MODEL={name}"
         )
-    if unknown := " ".join(shlex.quote(str(path)) for path in unknown_to_git(name, entry)):
+    if unknown := " ".join(shlex.quote(str(path)) for path in unknown_to_git(entry)):
         raise OctetError(
             f"make best: git does not track {unknown}, so an experiment's copy of the project lacks it: git add {unknown}"
         )

@@ -52,6 +52,7 @@ def digest(folder: ModelFolder, entry: Model, n_images: int) -> str:
     for section, keys in (("calibrate", ("method", "weights")), ("rounding", ("method",))):
         for key in keys:
             del settings[section][key]
+    del settings["rounding"]["finetune"]["hold_out"]  # which is n_images (Candidate.settings)
     files = [folder.onnx, folder.preprocess, *folder.fp32]
     require(files, f"'dvc repro convert@{folder.name}' makes it")
     content = [
@@ -76,7 +77,8 @@ def of_candidate(inputs: str, name: str, entry: Model, candidate: Candidate) -> 
     files = {path.as_posix(): checksum(path, "sha256") for path in files_read(name, entry, candidate)}
     content: list[Any] = [inputs, files]
     if candidate.engine != "ncnn":  # which says nothing of these: they are as the entry has them, and reach it
-        content += [entry.model_dump(mode="json", include=_AS_IN_ENTRY), engine_version(candidate.engine)]
+        settings = entry.model_dump(mode="json", include=_AS_IN_ENTRY, exclude={"rounding": {"finetune"}})
+        content += [settings, engine_version(candidate.engine)]
     return _sha256(content)
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 _END_S = 10  # for a DVC that is told to stop
 _LONGEST_S = 1e6  # for an experiment: Linux waits no longer than 24 days
@@ -28,7 +29,7 @@ def output(command: Sequence[str], folder: Path, seconds: float) -> str:
     Raises:
         TimeoutExpired: It took longer, and was ended.
     """
-    with _watch() as tell:
+    with _watch() as watch:
         process = subprocess.Popen(
             command,
             cwd=folder,
@@ -39,10 +40,11 @@ def output(command: Sequence[str], folder: Path, seconds: float) -> str:
             start_new_session=True,
         )
         try:
-            tell(process.pid)
+            watch.group(process.pid)
             return process.communicate(timeout=min(max(seconds, 0.1), _LONGEST_S))[0]
         finally:
             _end(process)
+            watch.is_over = True
 
 
 @contextmanager
@@ -63,26 +65,46 @@ def stopped_as_by_ctrl_c() -> Iterator[None]:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """For as long this process heeds none of these signals: it is ending something already. No child may start meanwhile."""
-    former = {number: signal.signal(number, signal.SIG_IGN) for number in _STOPS}
+    """For as long none of these signals disturbs this process, which is ending something; the first that came counts then."""
+    came: list[int] = []
+    former: dict[int, Any] = {}
     try:
+        for number in _STOPS:
+            if (handler := signal.getsignal(number)) != signal.SIG_IGN:  # nohup's stays ignored
+                former[number] = handler
+                signal.signal(number, lambda came_now, _: came.append(came_now))
         yield
     finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
+        for stop, handler in former.items():
+            signal.signal(stop, handler)
+        if came:
+            os.kill(os.getpid(), came[0])
 
 
 def _stop(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-@contextmanager
-def _watch() -> Iterator[Callable[[int], object]]:
-    """What is called with a group of processes; for as long a shell waits for this process's end, and then kills them.
+class _Watch:
+    """A shell that kills a group of processes when this one is gone, by a kill -9, too, or leaves before the group is over."""
 
-    It does so after a kill -9, too.
-    """
-    watch = subprocess.Popen(
+    def __init__(self, shell: subprocess.Popen[str]):
+        self._shell = shell
+        self.is_over = False
+
+    def group(self, group: int) -> None:
+        """Tells it which."""
+        if self._shell.stdin:
+            self._shell.stdin.write(f"{group}\n")
+
+    def leave(self) -> None:
+        """Waits for its end."""
+        self._shell.communicate("\n" if self.is_over else "")
+
+
+@contextmanager
+def _watch() -> Iterator[_Watch]:
+    shell = subprocess.Popen(
         ["sh", "-c", _WATCH],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
@@ -91,19 +113,19 @@ def _watch() -> Iterator[Callable[[int], object]]:
         text=True,
         bufsize=1,
     )
+    watch = _Watch(shell)
     try:
-        yield lambda group: watch.stdin and watch.stdin.write(f"{group}\n")
+        yield watch
     finally:
         with undisturbed():
-            watch.communicate("\n")
+            watch.leave()
 
 
 def _end(process: subprocess.Popen[str]) -> None:
     """Ends DVC and the stage that it runs, which a killed DVC would leave running; no second Ctrl-C hinders it."""
-    if process.poll() is not None:
-        return
     with undisturbed():
-        for number in (signal.SIGINT, signal.SIGKILL):
-            with suppress(ProcessLookupError, subprocess.TimeoutExpired):
-                os.killpg(process.pid, number)
+        # Where DVC itself is gone already, a stage of it may not be. macOS refuses a group of which nothing runs.
+        for stop in (signal.SIGINT, signal.SIGKILL) if process.poll() is None else (signal.SIGKILL,):
+            with suppress(ProcessLookupError, PermissionError, subprocess.TimeoutExpired):
+                os.killpg(process.pid, stop)
                 process.wait(_END_S)

@@ -54,7 +54,8 @@ class ProjectCopy:
         """Makes it a git work tree at a commit. Not by git clone, which does not share the objects where the history is shallow."""
         objects, shallow = (Path(_git("rev-parse", "--git-path", name)).resolve() for name in ("objects", "shallow"))
         self._git("init", "--quiet")
-        (self._top / ".git/objects/info/alternates").write_text(f"{objects}\n")
+        (self._top / ".git/objects/info/alternates").write_bytes(os.fsencode(objects) + b"\n")
+        self._git("config", "lfs.storage", str(objects.parent / "lfs"))  # of git-lfs, where a project has it
         if shallow.is_file():
             shutil.copy(shallow, self._top / ".git/shallow")
         for key in ("user.name", "user.email"):
@@ -72,6 +73,7 @@ class ProjectCopy:
         """
         self._git("read-tree", "-u", "--reset", self._state)
         for path in copied:
+            (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, self.folder / path)
         try:
             yield

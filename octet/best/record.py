@@ -59,12 +59,14 @@ class Record:
         measurements: Without speeds, by the name of the experiment, in which the checksum of all that the loss depends on stands.
         speedups: By what a stopwatch's speeds are true of (octet.best.speed.Stopwatch.key), and by kernels, how many times as fast
             as fp32.
-        tuned: By the same, the target profile that the tuner wrote; empty: in its time nothing was clearly faster.
+        tuned: By the same, the target profile that the tuner wrote; empty: nothing was clearly faster.
+        tuned_s: By the same, for how many seconds it looked in vain, where its time was over before all was tried.
     """
 
     measurements: dict[str, Measurement] = field(default_factory=dict)
     speedups: dict[str, dict[str, Annotated[float, Field(gt=0)]]] = field(default_factory=dict)
     tuned: dict[str, str] = field(default_factory=dict)
+    tuned_s: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def load(cls, path: Path) -> Record:

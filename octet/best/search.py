@@ -187,17 +187,24 @@ class Search:
         return self._stopwatch.engine_speedup(engine, there.engine(engine))
 
     def _tune(self, measured: Mapping[Candidate, Measurement]) -> bool:
-        """Lets the tuner look for a profile, once for a machine or device and network; False: there is nothing to do."""
-        key, tuned = self._stopwatch.key, self._record.tuned
+        """Lets the tuner look for a profile, once for a machine or device and network; False: there is nothing to do.
+
+        Once more where its time was over before all was tried, and there is more than twice as much now.
+        """
+        key, tuned, tuned_s = self._stopwatch.key, self._record.tuned, self._record.tuned_s
+        seconds = min(TUNING * self.task.seconds, self._left_s() / 2)
         out = profile_path(self.task.model, self.task.device, key)
         calibrated = next((one for one in measured if one.engine == "ncnn" and measured[one].loss), None)
-        if key in tuned or out.is_file() or calibrated is None:
+        if key in tuned or out.is_file() or calibrated is None or seconds <= 2 * tuned_s.get(key, 0):
             return False
         there = self.measure(calibrated)  # which runs it again where its experiment was removed
         if there is None:
             return True
-        seconds = min(TUNING * self.task.seconds, self._left_s() / 2)
-        tuned[key] = tuned_profile(there, self._stopwatch, seconds, out)
+        profile = tuned_profile(there, self._stopwatch, seconds, out)
+        if profile is None:
+            tuned_s[key] = seconds
+        else:
+            tuned[key] = profile
         self._record.save(self._path)
         return True
 

@@ -53,7 +53,7 @@ def profile_path(model: str, device: str | None, key: str) -> Path:
     return FOLDER / f"{model}_{device or 'best'}_{hashlib.sha256(key.encode()).hexdigest()[:6]}.yaml"
 
 
-def tuned_profile(folder: ModelFolder, stopwatch: Stopwatch, seconds: float, out: Path) -> str:
+def tuned_profile(folder: ModelFolder, stopwatch: Stopwatch, seconds: float, out: Path) -> str | None:
     """Tunes a model and writes the profile, where some layers are clearly faster with another choice.
 
     Args:
@@ -63,12 +63,12 @@ def tuned_profile(folder: ModelFolder, stopwatch: Stopwatch, seconds: float, out
         out: The profile, configs/targets/NAME.yaml.
 
     Returns:
-        The profile's name; empty: there is none.
+        The profile's name; empty: nothing was clearly faster; None: the time was over before that could be said.
     """
     scales = table.load(folder.table)
     tuned = tune(stopwatch.bench(scales.inputs), stopwatch.fp32, seconds)
     if not tuned.layers:
-        return ""
+        return "" if tuned.finished else None
     costs = {layer: -gain.us for layer, choice, gain in tuned.tried if choice == Choice(int8=False)}
     write_text(out, dumps(tuned.base.name, tuned.layers, comments(tuned, folder.name, stopwatch.place), costs))
     return out.stem

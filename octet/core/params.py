@@ -132,7 +132,8 @@ class Evaluate(Section):
     """On what is the accuracy measured?"""
 
     split: Literal["test", "train"] = ask("On which split?", "test")
-    """`train`: hold-out images, from the end of the training split. Calibration takes its images from the front."""
+    """`train`: hold-out images, from the end of the training split. Calibration takes others, from the front; where the split is
+    too small for both, a note says how many are both."""
     limit: int | None = ask("How many images?", None, ge=1)
     """null: all of the test split; of the training split half."""
 
@@ -258,7 +259,7 @@ class Model(Settings):
             split: How many the training split has.
         """
         gptq = self.rounding.images if self.rounding.method != "nearest" else 0
-        tuning, most = self.rounding.finetune, max(self.calibrate.images, gptq)
+        tuning, most = self.rounding.finetune, max(self.calibrate.images * (self.calibrate.method != "file"), gptq)
         if self.rounding.method == "finetune":  # where those that judge there do not teach
             most = max(most, min(tuning.images, split - min(tuning.hold_out, split // 2)))
         return min(most, split)
@@ -392,17 +393,19 @@ def inherit(values: Any) -> Any:
     if not isinstance(entries, dict):
         return values
     shared = {key: values[key] for key in Settings.model_fields if key in values}
-    return values | {"models": {name: _over(shared, entry) for name, entry in entries.items()}}
+    return values | {"models": {name: merged(shared, entry) for name, entry in entries.items()}}
 
 
-def _over(shared: dict[str, Any], entry: Any) -> Any:
-    """A mapping with more keys, and other values for some, at any depth; what is no mapping takes the place of all."""
-    if not isinstance(entry, dict):
-        return entry
-    both = {
-        key: _over(shared[key], entry[key]) for key in entry.keys() & shared.keys() if isinstance(shared[key], dict)
-    }
-    return shared | entry | both
+def merged(values: Any, more: Any) -> Any:
+    """A mapping with more keys and other values, at any depth; what is no mapping takes the place of all.
+
+    >>> merged({"a": {"b": 1, "c": 2}}, {"a": {"b": 3}, "d": 4})
+    {'a': {'b': 3, 'c': 2}, 'd': 4}
+    """
+    if not isinstance(values, dict) or not isinstance(more, dict):
+        return more
+    both = {key: merged(values[key], more[key]) for key in values.keys() & more.keys()}
+    return values | more | both
 
 
 def model(params: Params, name: str) -> Model:

@@ -18,6 +18,7 @@ from ruamel.yaml.nodes import CollectionNode, MappingNode, Node, ScalarNode
 
 from octet.core import yaml
 from octet.core.errors import OctetError
+from octet.core.params import merged
 
 _LINE_END = re.compile(r"\r\n|\n|\r")
 
@@ -110,17 +111,6 @@ def holds(text: str, values: Any) -> bool:
         return bool(yaml.parse(text, "the text").values == values)
     except OctetError:
         return False
-
-
-def merged(values: Any, more: Any) -> Any:
-    """A mapping with more keys and other values, at any depth; what is no mapping takes the place of all.
-
-    >>> merged({"a": {"b": 1, "c": 2}}, {"a": {"b": 3}, "d": 4})
-    {'a': {'b': 3, 'c': 2}, 'd': 4}
-    """
-    if not isinstance(values, Mapping) or not isinstance(more, Mapping):
-        return more
-    return {**values, **{key: merged(values.get(key), value) for key, value in more.items()}}
 
 
 def _set(text: str, at: Sequence[str], values: Mapping[str, Any], there: Any, where: str) -> str:

@@ -16,8 +16,6 @@ from octet.core.errors import OctetError
 from octet.core.folder import PRECISIONS, ModelFolder
 from octet.core.params import Model
 from octet.core.places import config_files, is_file
-from octet.core.registry import PROFILES
-from octet.core.settings import table_path
 from octet.project.entries import stage_outputs
 from octet.project.git import git
 
@@ -61,20 +59,15 @@ def untracked_files(entry: Model) -> list[Path]:
     return [path for path in (Path(entry.checkpoint), Path(entry.data)) if not is_tracked(path)]
 
 
-def unknown_to_git(name: str, entry: Model) -> list[Path]:
-    """Files that params.yaml names for a model, and those that all models need, where git's index lacks them, and so does a copy.
+def unknown_to_git(entry: Model) -> list[Path]:
+    """Files that a model's config and params.yaml are made of, where git's index lacks them, and so does a copy.
 
     Of every model what says how images are pre-processed: without it params.yaml cannot be read. Not the checkpoint and the data.
 
     Args:
-        name: The model's.
-        entry: Its entry in params.yaml.
+        entry: The model's entry in params.yaml.
     """
     named = [Path(params.FILE), *_preprocessing_files(), *(config_files(entry.config) if entry.config else [])]
-    if entry.calibrate.method == "file":
-        named.append(table_path(name, entry.calibrate.file))
-    if entry.onnx_engines:  # whose candidates have the entry's target
-        named.append(PROFILES / f"{entry.target}.yaml")
     known = set(git("ls-files", "-z").text.split("\0"))
     return [path for path in dict.fromkeys(map(_inside, named)) if path and path.as_posix() not in known]
 

@@ -28,6 +28,7 @@ class Tuned:
         whole_us: The time of each built-in profile, and of fp32.
         refused: Why a built-in profile cannot be had for this model.
         fp16: Was what is not int8 computed in fp16, unless a choice says otherwise?
+        finished: Did the time suffice for all?
     """
 
     base: Target
@@ -37,6 +38,7 @@ class Tuned:
     whole_us: dict[str, float]
     refused: dict[str, str]
     fp16: bool
+    finished: bool
 
     @property
     def best_us(self) -> float:
@@ -84,16 +86,18 @@ def tune(bench: Bench, fp32: NcnnFiles, seconds: float = float("inf")) -> Tuned:
     def gain(layers: dict[str, Choice], rounds: int, until: float) -> Gain:
         return compare(bench.rounds(unchanged, bench.write(replace(start, layers=layers), "other")), rounds, until)
 
+    choices = candidates(bench, start)
     tried = [
         (name, choice, gain({name: choice}, ROUNDS, tried_until))
-        for name, choice in progress(candidates(bench, start), "tune", unit="candidate")
+        for name, choice in progress(choices, "tune", unit="candidate")
         if time.monotonic() < tried_until
     ]
+    finished = len(tried) == len(choices)
     layers = chosen(tried)
     together: list[tuple[int, Gain]] = []
     while layers:
         if time.monotonic() >= end:
-            layers = {}
+            layers, finished = {}, False
             break
         together.append((len(layers), gain({name: choice for name, (choice, _) in layers.items()}, 2 * ROUNDS, end)))
         if together[-1][1].verdict == "faster":
@@ -101,7 +105,7 @@ def tune(bench: Bench, fp32: NcnnFiles, seconds: float = float("inf")) -> Tuned:
         weakest = sorted(layers, key=lambda name: layers[name][1])[: -(-len(layers) // 2)]
         layers = {name: entry for name, entry in layers.items() if name not in weakest}
     taken = {name: choice for name, (choice, _) in layers.items()}
-    return Tuned(base, tried, taken, together, whole_us, refused, bench.fp16)
+    return Tuned(base, tried, taken, together, whole_us, refused, bench.fp16, finished)
 
 
 _MAY_WIN = set(PREFERENCES) - {Fp32Reason.INPUT}  # as int8 on another processor

@@ -24,7 +24,7 @@ from octet.core.text import table
 from octet.data import preprocess
 from octet.data.dataset import Dataset, open_split
 from octet.data.images import Images
-from octet.data.subset import balanced
+from octet.data.subset import balanced, front
 from octet.evaluate.evaluate import evaluate
 from octet.graph.profiles import target
 from octet.ncnn.engine import Engine
@@ -53,8 +53,8 @@ class Bench:
 
     def images(self, split: str, count: int) -> Images:
         """So many images of a split, from its front."""
-        data = self.split(split)
-        return Images(data, self.steps, balanced(data.labels, count, "images"))
+        data, pick = self.split(split), front if split == "train" else balanced
+        return Images(data, self.steps, pick(data.labels, count, "images"))
 
     def table(self, method: str, count: int) -> Table:
         """The calibration table of so many images on disk, with params.yaml's settings of the calibrator."""

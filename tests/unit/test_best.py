@@ -361,8 +361,9 @@ def _small_data_set():
     [
         ({"calibrate": {"images": 80}}, 20),
         ({"calibrate": {"images": 256}}, 40),
+        ({"calibrate": {"images": 80, "method": "file"}}, 4),
         ({"calibrate": {"images": 60}, "rounding": {"images": 70}}, 10),
-        ({"calibrate": {"images": 60}, "rounding": {"images": 70, "method": "nearest"}}, 0),
+        ({"calibrate": {"images": 60}, "rounding": {"images": 70, "method": "nearest"}}, 10),
         ({"calibrate": {"images": 60}, "rounding": {"images": 60, "method": "finetune"}}, 0),
     ],
 )

@@ -153,6 +153,32 @@ def test_another_input_size_is_timed_and_tuned_anew(folder, tmp_path, monkeypatc
     assert not looking._tune({one: result}), "the profile of this size is there"
 
 
+def test_a_tuner_whose_time_was_over_looks_again_with_more_than_twice_the_time(folder, tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr(search, "tuned_profile", lambda _there, _stopwatch, seconds, _out: given.append(seconds))
+    monkeypatch.setattr(Search, "measure", lambda *_: folder)
+    result = Measurement(Candidate("dotprod"), Loss(10, 99.0, 1e-5, 0.0), "kernels", 4)
+    did = []
+    for seconds in (60, 60, 120, 150):
+        looking = Search(Task("net", entry(), Budget("kl", 1.0), seconds, []), tmp_path, tmp_path / "best.json")
+        did.append(looking._tune({result.candidate: result}))
+        looking.close()
+    assert did == [True, False, False, True]
+    assert given == [search.TUNING * 60, search.TUNING * 150]
+
+
+def test_what_a_search_writes_into_the_entry_changes_no_key(folder):
+    """Fine-tuning's hold_out is the number of hold-out images, which the key has anyway."""
+    tuned = entry().rounding.model_copy(update={"method": "finetune"})
+    written = tuned.model_copy(update={"finetune": tuned.finetune.model_copy(update={"hold_out": 7})})
+    for candidate in (Candidate("dotprod"), Candidate("", engine="onnxruntime")):
+        keys = {
+            of_candidate(digest(folder, given, 7), "net", given, candidate)
+            for given in (entry(rounding=tuned), entry(rounding=written))
+        }
+        assert len(keys) == 1
+
+
 def test_boards_that_name_no_processor_are_told_by_their_own_name(folder, tmp_path, monkeypatch):
     board = tmp_path / "model"
     monkeypatch.setattr("octet.tune.text._BOARD", board)

@@ -50,7 +50,7 @@ def test_an_onnx_entry_s_model_data_and_pre_processing(tmp_path, monkeypatch):
 
 
 def test_what_a_copy_of_the_project_needs_of_git(tmp_path, monkeypatch):
-    """With a config, what it inherits, a table and a profile; another model's pre-processing, and two lists of classes."""
+    """With a config, and what it inherits; another model's pre-processing, and two lists of classes."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(os, "environ", {k: v for k, v in os.environ.items() if not k.startswith("GIT_")})
     subprocess.run(["git", "init", "-q", "."], check=True)
@@ -80,8 +80,9 @@ def test_what_a_copy_of_the_project_needs_of_git(tmp_path, monkeypatch):
         (tmp_path / name).write_text(content)
     models = params.load().models
     of_all = {"params.yaml", "configs/models/net.yaml", "configs/models/net.txt", "configs/models/inline.txt"}
-    assert {*map(str, unknown_to_git("net", models["net"]))} == of_all
-    missing = {*map(str, unknown_to_git("mine", models["mine"]))}
-    assert missing == {"params.yaml", *contents} - {"configs/models/other.py"}
+    assert {*map(str, unknown_to_git(models["net"]))} == of_all
+    missing = {*map(str, unknown_to_git(models["mine"]))}
+    by_search = {"configs/tables/mine.table", "configs/targets/board.yaml"}  # which the search copies
+    assert missing == {"params.yaml", *contents} - {"configs/models/other.py"} - by_search
     subprocess.run(["git", "add", "--", *missing], check=True)
-    assert unknown_to_git("mine", models["mine"]) == []
+    assert unknown_to_git(models["mine"]) == []
