@@ -20,6 +20,7 @@ def processes(leader: int) -> dict[int, str]:
 
 
 def heeds_ctrl_c() -> None:
-    """In a shell's background job Ctrl-C is ignored, and so it would be by what the test starts."""
+    """A shell's background job ignores Ctrl-C, nohup a closed terminal; and so would what the test starts."""
     os.setsid()
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)

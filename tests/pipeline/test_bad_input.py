@@ -50,6 +50,7 @@ def export_fails(project, *words):
     assert files(project) == before
 
 
+@pytest.mark.slow
 def test_missing_checkpoint(project):
     (project.folder / "models/tiny.pth").unlink()
     fails(project, "export", "models/tiny.pth: no such file")

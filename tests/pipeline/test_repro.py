@@ -124,6 +124,7 @@ def test_the_gate(project, most, status):
     assert "Traceback" not in check.stderr
 
 
+@pytest.mark.slow
 def test_figures_of_the_model_before(project):
     """`dvc repro` of one stage leaves them: no command shows, judges or ships them as the new model's."""
     project.edit("params.yaml", "method: minmax", "method: mse")
@@ -161,6 +162,7 @@ def test_an_experiment(project):
     assert cells[cells.index("calibrate.method") + 1 :][:2] == ["minmax", "mse"]
 
 
+@pytest.mark.slow
 def test_a_killed_run_recovers(project):
     """Killed at once, together with the stage that runs: the next `dvc repro` goes on and gives the same files."""
     wanted = project.files(*SAME)
@@ -195,6 +197,7 @@ def test_another_clone_gives_the_same_bytes(finished, tmp_path):
     assert other.files(*SAME) == finished.files(*SAME)
 
 
+@pytest.mark.slow
 def test_one_image(finished, tmp_path):
     """Its drop has no standard error, which no file, table or page makes up."""
     project = finished.copy(tmp_path / "p")

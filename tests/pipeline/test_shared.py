@@ -63,6 +63,7 @@ def test_a_sweep_is_shown_and_an_experiment_goes_to_a_colleague(first, swept, tm
     assert other.files("models/tiny/int8.table") != first.files("models/tiny/int8.table")
 
 
+@pytest.mark.slow
 def test_what_a_colleague_once_computed_comes_from_the_remote(first, swept, tmp_path):
     """Without a commit or experiment of it. DVC's run cache leaves out stages whose figures are in git."""
     first = first.copy(tmp_path / "first")

@@ -8,6 +8,7 @@ import pytest
 pytestmark = pytest.mark.pipeline
 
 
+@pytest.mark.slow
 def test_the_entry_names_the_test_split(finished, tmp_path):
     project = finished.copy(tmp_path / "p")
     data = project.folder / "data/mine"

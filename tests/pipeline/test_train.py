@@ -8,6 +8,7 @@ import torch
 pytestmark = pytest.mark.pipeline
 
 
+@pytest.mark.slow
 def test_training_writes_a_half_precision_checkpoint_that_export_reads(finished, tmp_path):
     project = finished.copy(tmp_path / "p")
     (project.folder / "recipe.yaml").write_text(

@@ -324,14 +324,23 @@ def test_the_stages_make_int8_files_of_it(stage_folder, monkeypatch, capsys):
     assert stage_folder.rounding.read_bytes() == before, "the same bytes twice"
 
 
-def test_images_that_all_judge_teach_nothing(stage_folder, monkeypatch, capsys):
-    """Of a class with one image, that one is at the front of the split and at its end."""
+def test_those_that_judge_do_not_teach(stage_folder, monkeypatch, capsys):
+    """Of a split of which both are more, and of a class with one image."""
     pixels, labels = np.zeros((8, 3, 32, 32), np.uint8), np.array([0, 1, 2, 3, 1, 2, 3, 3], np.uint8)
     cifar.write(Path("data/digits32"), (pixels, labels), (pixels, labels), ["a", "b", "c", "d"])
     text = Path("params.yaml").read_text()
-    Path("params.yaml").write_text(text.replace("{images: 32, hold_out: 32,", "{images: 1, hold_out: 1,"))
-    with pytest.raises(OctetError, match=r"rounding\.finetune\.images: 1, and each of them is a hold-out image, too"):
+    Path("params.yaml").write_text(text.replace("{images: 32, hold_out: 32,", "{images: 8, hold_out: 4,"))
+    seen = []
+
+    def record(_recipe, taught, hold_out, _settings):
+        seen.append((set(taught.indices), set(hold_out.indices)))
+        raise OctetError("seen")
+
+    monkeypatch.setattr("octet.quantize.finetune.finetune", record)
+    with pytest.raises(OctetError, match="seen"):
         run_stage("round", monkeypatch, capsys)
+    ((taught, judges),) = seen
+    assert (len(taught), len(judges), taught & judges) == (4, 4, set())
 
 
 def test_a_seed_that_torch_does_not_take(stage_folder, monkeypatch, capsys):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from octet.calibrate.calibrate import calibrate
+from octet.core import params
 from octet.core.files import read_json
 from octet.core.folder import ModelFolder
 from octet.core.logits import kl_divergences_expected, likely_most
@@ -58,7 +59,7 @@ def test_the_budget_is_of_what_the_fp32_network_gives_not_the_equalized_one(tmp_
     monkeypatch.setattr("sys.argv", ["plan", "--model", "tiny"])
     import_module("stages.plan").main()
 
-    images = hold_out_images("data/digits32", STEPS, 48, "t", "t")
+    images = hold_out_images("data/digits32", STEPS, 48, "t", "t", params.model(params.load(), "tiny"))
     int8 = logits(Engine.of(quantize(equalize(net), table, profile, [], "t")), images, "t")
     against, equalized = (logits(Engine.of(one), images, "t") for one in (net, equalize(net)))
     plain = read_json(folder.plan, "t")["plain"]
