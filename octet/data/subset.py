@@ -27,7 +27,7 @@ def balanced(labels: Labels, count: int | None, where: str) -> Indices:
     count = len(labels) if count is None else count
     if count > len(labels):
         raise OctetError(f"{where}: {count} images asked for, the split has {len(labels)}")
-    rank, _ = _ranks(labels)
+    rank, _, _ = _ranks(labels)
     return np.sort(np.lexsort((labels, rank))[:count])
 
 
@@ -50,10 +50,7 @@ def front(labels: Labels, count: int, where: str) -> Indices:
     """
     if count > len(labels):
         raise OctetError(f"{where}: {count} images asked for, the split has {len(labels)}")
-    judges = _judges(labels)
-    rank, _ = _ranks(labels)
-    in_turn = np.lexsort((labels, rank))
-    others = in_turn[~np.isin(in_turn, judges)]
+    others, judges = _halves(labels)
     return np.sort(np.concatenate([others, judges[::-1]])[:count])
 
 
@@ -76,31 +73,28 @@ def hold_out(labels: Labels, count: int | None, where: str) -> Indices:
     half = len(labels) // 2
     if count is not None and count > half:
         raise OctetError(f"{where}: {count} hold-out images asked for; half of the split is {half}")
-    return np.sort(_judges(labels)[:count])
+    _, judges = _halves(labels)
+    return np.sort(judges[:count])
 
 
-def _judges(labels: Labels) -> Indices:
-    """The second half of each class, in turn from the end of each: half of the split. Of odd classes every second has one more."""
-    rank, sizes = _ranks(labels)
-    from_end = sizes[_classes(labels)] - 1 - rank
+def _halves(labels: Labels) -> tuple[Indices, Indices]:
+    """The first half of each class, in turn from its front; the second, in turn from its end: half of the split.
+
+    Of classes with an odd number of images every second one has the one more in its second half.
+    """
+    rank, classes, sizes = _ranks(labels)
     is_odd = sizes % 2
     halves = sizes // 2 + (is_odd & (np.cumsum(is_odd) % 2 == 0))
-    in_turn: Indices = np.lexsort((labels, from_end))
-    is_judge = from_end < halves[_classes(labels)]
-    judges: Indices = in_turn[is_judge[in_turn]]
-    return judges
+    from_end = sizes[classes] - 1 - rank
+    is_second = from_end < halves[classes]
+    first, last = np.lexsort((labels, rank)), np.lexsort((labels, from_end))
+    return first[~is_second[first]], last[is_second[last]]
 
 
-def _ranks(labels: Labels) -> tuple[Indices, Indices]:
-    """Of each image, how many of its class come before it; how many images each class has, ascending."""
+def _ranks(labels: Labels) -> tuple[Indices, Indices, Indices]:
+    """Of each image, how many of its class come before it, and which of the classes it has; how many images each class has."""
     by_class = np.argsort(labels, kind="stable")
-    _, first, sizes = np.unique(labels[by_class], return_index=True, return_counts=True)
+    _, classes, sizes = np.unique(labels, return_inverse=True, return_counts=True)
     rank = np.empty(len(labels), np.int64)
-    rank[by_class] = np.arange(len(labels)) - np.repeat(first, sizes)
-    return rank, sizes
-
-
-def _classes(labels: Labels) -> Indices:
-    """Of each image, the place of its class among those that have images."""
-    _, places = np.unique(labels, return_inverse=True)
-    return places.astype(np.int64)
+    rank[by_class] = np.arange(len(labels)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return rank, classes, sizes

@@ -129,6 +129,15 @@ def test_what_is_taken_of_each_layer():
     assert chosen(tried[5:7]) == {}
 
 
+class Small:
+    """What a bench has besides times: a small network."""
+
+    image, net, fp16 = None, nets.small(), False
+
+    def int8(self, target):
+        return nets.small()
+
+
 def test_what_is_not_faster_together_is_not_taken(monkeypatch):
     """The weaker half goes until the rest is clearly faster than the base."""
     from octet.tune import tune
@@ -141,12 +150,7 @@ def test_what_is_not_faster_together_is_not_taken(monkeypatch):
         "fc": (Choice(int8=False), 10.0),
     }
 
-    class Bench:
-        image, net, fp16 = None, nets.small(), False
-
-        def int8(self, target):
-            return nets.small()
-
+    class Bench(Small):
         def write(self, target, name):
             if name in TARGETS:
                 return 1000.0 if name == "dotprod" else 2000.0
@@ -168,12 +172,7 @@ def test_what_is_not_faster_together_is_not_taken(monkeypatch):
 def test_a_profile_that_cannot_be_had_is_left_out():
     from octet.tune import tune
 
-    class Bench:
-        image, net, fp16 = None, nets.small(), False
-
-        def int8(self, target):
-            return nets.small()
-
+    class Bench(Small):
         def write(self, target, name):
             if name == "ncnn2int8":
                 raise OctetError("layer x: ncnn2int8 would drop it")
@@ -206,12 +205,7 @@ def test_the_time_that_a_tuner_is_given_is_kept(monkeypatch, alone, together, le
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     monkeypatch.setitem(tune.TARGETS, "dotprod", nets.DOTPROD)
 
-    class Bench:
-        image, net, fp16 = None, nets.small(), False
-
-        def int8(self, target):
-            return nets.small()
-
+    class Bench(Small):
         def write(self, target, name):
             if name in TARGETS:
                 return lambda turn: (-1) ** turn * 100.0  # unclear: nothing between the built-in ones
