@@ -50,12 +50,13 @@ def draw(measured: Measured, budget: Budget, chosen: Candidate | None, name: str
     axes.plot(*zip(*dots.values(), strict=True), "o", color=FP32, markersize=4, alpha=0.7)
     axes.plot(*zip(*line, strict=True), "o-", color=INT8, markersize=5, linewidth=1.5)
     axes.axhline(budget.most, color=BAD, linewidth=1, linestyle="--")
+    right = chosen is not None and dots[chosen][0] > sum(axes.get_xlim()) / 2
+    x, side = (0, "left") if right else (1, "right")  # away from the chosen one's name, which may be as high
     axes.annotate(
-        f"budget {budget}", (1, budget.most), (0, 3), ("axes fraction", "data"), "offset points", ha="right", fontsize=8
+        f"budget {budget}", (x, budget.most), (0, 3), ("axes fraction", "data"), "offset points", ha=side, fontsize=8
     )
     if chosen:
         axes.plot(*dots[chosen], "o", markersize=11, markerfacecolor="none", markeredgecolor=INK)
-        right = dots[chosen][0] > sum(axes.get_xlim()) / 2
         axes.annotate(
             str(chosen),
             dots[chosen],
