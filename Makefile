@@ -219,10 +219,10 @@ chart: .venv/.ready  ## Draw what bench-peers measured as docs/images/peers.svg
 screenshots: .venv/.ready git-or-not  ## Take the README's images of the report and of predict, into docs/images; needs chromium; MODEL=name
 	@$(PY) -m tests.bench.screenshots $(FOR_MODEL)
 
-sweep-calibrators: .venv/.ready  ## Compare all calibrators with 32 to 2,048 images by DVC experiments, into docs/calibrators.md
+sweep-calibrators: .venv/.ready  ## Compare all calibrators with 32 to 2,048 images, into docs/calibrators.md
 	@$(PY) -m tests.bench.sweep calibrators $(FOR_MODEL)
 
-sweep-recovery: .venv/.ready  ## Compare GPTQ, equalization and mixed precision by DVC experiments, into docs/accuracy-recovery.md
+sweep-recovery: .venv/.ready  ## Compare GPTQ, equalization and mixed precision, into docs/accuracy-recovery.md
 	@$(PY) -m tests.bench.sweep recovery $(FOR_MODEL)
 
 # Of the pipeline's outputs those that git ignores go: dvc.yaml's cached ones. The metrics in git stay, and so do

@@ -12,17 +12,14 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from octet.core import params
 from octet.core.errors import OctetError, run
 from octet.core.files import require
 from octet.core.folder import PRECISIONS, ModelFolder
 from octet.core.names import usable
-from octet.core.params import Model, Params
-
-if TYPE_CHECKING:
-    from octet.summary.summary import Summary
+from octet.core.params import Params
 
 REPORTS = Path("reports")  # one folder a model, as in models/ and metrics/; git does not see it
 DIST = Path("dist")  # what is handed over; git does not see it
@@ -179,91 +176,24 @@ def partition(model: str | None) -> None:
 
 def summary(model: str | None) -> None:
     """Print the result tables."""
-    from octet.evaluate.engines import NotRun
-    from octet.ncnn.machine import machine
-    from octet.project.provenance import check_current
-    from octet.summary.engines import engines_table
-    from octet.summary.summary import summary_table
+    from octet.report.tables import tables
 
-    loaded, names = _models(model)
-    quantized = [
-        name for name in names if ModelFolder(name).summary.is_file()
-    ] or names  # of none: the error names the first
-    print(summary_table({name: _summary(name) for name in quantized}, machine()))
-    for name in quantized:
-        entry = loaded.models[name]
-        try:
-            of_engines = engines_table(ModelFolder(name), entry.onnx_engines, entry.max_drop_pt)
-        except NotRun as error:
-            of_engines = f"{name}: no figures of its other engines. {error}"
-        if of_engines:
-            print(f"\n{of_engines}")
-    for name in quantized:
-        try:
-            check_current(name, _figures(name, loaded.models[name]))
-        except OctetError as error:
-            print(f"\n{name}: these figures are not of its files. {error}")
-    for name in (name for name in names if name not in quantized):
-        print(f"\n{name}: not quantized yet; make quantize MODEL={name}")
-    given = model or (quantized[0] if len(quantized) == 1 else "name")
-    only = f" MODEL={given}" if model or quantized != names else ""
-    print(
-        f"\nNext: make check{only} (is the drop allowed?), make report{only} (a page), make package{only} (a zip to ship)"
-    )
+    for k, paragraph in enumerate(tables(*_models(model), model)):
+        print(f"\n{paragraph}" if k else paragraph)
 
 
 def check(model: str | None) -> None:
     """Fail where int8 loses more than max_drop_pt, has less SQNR than min_sqnr_db, or falls short on a device."""
-    from octet.device.check import shortfalls
-    from octet.evaluate import engines
-    from octet.project.provenance import check_current, check_unchanged
-    from octet.project.splits import check_links
+    from octet.check.verdicts import Verdict, problems, verdicts
 
     loaded, names = _models(model)
-    over, noisy, short = [], [], []
+    given: list[Verdict] = []
     for name in names:
-        check_links(loaded.models[name].data)
-        measured, most = _summary(name), loaded.models[name].max_drop_pt
-        of_engines = engines.load(ModelFolder(name).engine_figures, loaded.models[name].onnx_engines, name)
-        check_current(name, _figures(name, loaded.models[name]))
-        check_unchanged(name)
-        verdicts = shortfalls(ModelFolder(name), loaded.check)
-        print("".join(f"{name}: {line}\n" for line in verdicts.lines), end="", file=sys.stderr)
-        short += [f"{name} on {device}" for device in verdicts.short]
-        if measured.sqnr_db is not None:
-            least = loaded.models[name].min_sqnr_db
-            noisy += [name] if measured.sqnr_db < least else []
-            verdict = "too little" if measured.sqnr_db < least else "fine"
-            print(f"{name}: int8 {measured.loss()}, it has to be at least {least:.1f}: {verdict}", file=sys.stderr)
-            continue
-        over += [name] if measured.loss_pt > most else []
-        verdict = "too much" if measured.loss_pt > most else "fine"
-        counts = " (max_drop_pt counts disagreement here)" if measured.top1_drop_pt is None else ""
-        print(f"{name}: int8 {measured.loss()}, allowed are {most:.2f}{counts}: {verdict}", file=sys.stderr)
-        for engine, figures in of_engines.items():
-            words = (
-                f"disagrees with fp32 on {figures.loss_pt:.2f} % of images without labels"
-                if figures.top1_drop_pt is None
-                else f"loses {figures.loss_pt:+.2f} points of top-1"
-            )
-            verdict = "too much" if figures.loss_pt > most else "fine"
-            over += [f"{name} in {engine}"] if figures.loss_pt > most else []
-            print(
-                f"{name}: int8 in {engine} {words}, allowed are {most:.2f}{counts}: {verdict}",
-                file=sys.stderr,
-            )
-    problems = []
-    if noisy:
-        problems.append(f"{', '.join(noisy)}: the SQNR is under min_sqnr_db")
-    if over:
-        problems.append(f"{', '.join(over)}: the drop is over max_drop_pt")
-    advice = (
-        "; try another calibrate.method or more calibrate.images, or list layers under keep_fp32" if problems else ""
-    )
-    if short:
-        problems.append(f"{', '.join(short)}: less than 'check' in params.yaml asks of a device")
-    if problems:
-        raise OctetError("; ".join(problems) + advice)
+        for verdict in verdicts(name, loaded.models[name], loaded.check):
+            print("".join(f"{line}\n" for line in verdict.lines), end="", file=sys.stderr)
+            given.append(verdict)
+    if what := problems(given):
+        raise OctetError(what)
 
 
 def predict(model: str | None, image: list[str]) -> None:
@@ -450,24 +380,12 @@ def _models(model: str | None) -> tuple[Params, list[str]]:
     return loaded, names
 
 
-def _figures(name: str, entry: Model) -> list[Path]:
-    """The files of figures that say how good a model is."""
-    folder = ModelFolder(name)
-    return [folder.summary, *([folder.engine_figures] if entry.onnx_engines else [])]
-
-
 def _ncnn_files(folder: ModelFolder) -> list[Path]:
     return [file for precision in PRECISIONS for file in folder.ncnn(precision)]
 
 
 def _predictions(folder: ModelFolder) -> list[Path]:
     return [folder.predictions(precision) for precision in PRECISIONS]
-
-
-def _summary(name: str) -> Summary:
-    from octet.summary.summary import Summary
-
-    return Summary.load(ModelFolder(name).summary, f"'make quantize MODEL={name}' makes it")
 
 
 def _require(name: str, files: Iterable[Path]) -> None:

@@ -1,8 +1,7 @@
 """make sweep-calibrators and make sweep-recovery: the pipeline over parameters, and the tables of it in docs/.
 
-They run in a scratch copy of the project, the first as DVC experiments, the second by the stages themselves, on the embedded
-models and, where the images and the checkpoint lie in ../shared, on CIFAR-10, JPEG (tests/bench/cifar_jpeg.py). Nothing is
-timed but what a table says is.
+They run by the stages themselves in a scratch copy of the project, on the embedded models and, where the images and the
+checkpoint lie in ../shared, on CIFAR-10, JPEG (tests/bench/cifar_jpeg.py). Nothing is timed but what a table says is.
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import cached_property, reduce
+from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
@@ -31,17 +30,15 @@ from octet.core.folder import ModelFolder
 from octet.core.logits import divergence
 from octet.core.progress import progress
 from octet.core.text import table
-from octet.data import cifar, preprocess
-from octet.data.folders import ImageFiles, class_folders
+from octet.data import preprocess
 from octet.data.images import Images, split_images
-from octet.data.listing import folders_in
 from octet.ncnn.engine import Engine, logits
 from octet.ncnn.machine import machine
 from tests.bench import cifar_jpeg
 from tests.bench.venv import STAGES
 
 ROOT = Path(__file__).parents[2]
-IMAGES = (32, 128, 512, 2048)
+IMAGES = (32, 256, 2048)
 HOLD_OUT = 5000
 NAMES = {
     "resnet18_digits32": "ResNet-18, digits32",
@@ -65,26 +62,26 @@ TARGETS = {  # what is tried on which
 
 @dataclass
 class Project:
-    """A scratch project with one model, in git, as experiments need it."""
+    """A scratch project with one model."""
 
     name: str
     folder: Path
-    environment: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def make(cls, name: str, folder: Path, shared: Path) -> Project:
-        project = cls(name, folder, os.environ | {"PYTHONPATH": str(folder)})
+        """With its fp32 model in ncnn's files.
+
+        Raises:
+            OctetError: Its images or its checkpoint are missing, or a stage fails.
+        """
+        project = cls(name, folder)
         keep = shutil.ignore_patterns("__pycache__")
-        project.run("git", "init", "-q")
-        project.python("-m", "dvc", "init", "--quiet")
-        for part in ("octet", "stages", "configs", ".dvc/plots"):
+        for part in ("octet", "stages", "configs"):
             shutil.copytree(ROOT / part, folder / part, ignore=keep)
-        for part in ("dvc.yaml", ".dvcignore"):
-            shutil.copy(ROOT / part, folder)
         params = yaml.load(ROOT / "params.yaml", "git has it")
         entry = params["models"].get(name) or next(iter(params["models"].values()))
         if name == cifar_jpeg.MODEL:
-            arrays(shared / "cifar10-jpeg", folder / "data" / "cifar10_jpeg")
+            cifar_jpeg.unpack(shared / "cifar10-jpeg", folder / "data" / "cifar10_jpeg")
             checkpoint = (shared / "checkpoints" / "resnet18_cifar10_jpeg.pth").resolve()
             entry |= {"config": cifar_jpeg.CONFIG, "checkpoint": str(checkpoint), "data": "data/cifar10_jpeg"}
         else:
@@ -96,26 +93,16 @@ class Project:
         params["models"] = {name: entry}
         params["mixed_precision"]["budget"] = 3e-5
         (folder / "params.yaml").write_text(json.dumps(params, indent=2))  # JSON is YAML
-        (folder / ".gitignore").write_text("/data\n/models/*\n/metrics/*/*.csv\n")
-        project.run("git", "add", "-A")
-        project.run("git", "-c", "user.name=sweep", "-c", "user.email=sweep@localhost", "commit", "-qm", "the project")
+        for stage in ("export", "convert"):
+            project.stage(stage)
         return project
 
-    def run(self, *command: str) -> None:
-        done = subprocess.run(command, cwd=self.folder, env=self.environment, capture_output=True, text=True)
+    def python(self, *arguments: str) -> None:
+        environment = os.environ | {"PYTHONPATH": str(self.folder)}
+        command = [sys.executable, *arguments]
+        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True)
         if done.returncode:
             raise OctetError(f"{' '.join(command[-4:])}: failed:\n{done.stdout[-2000:]}{done.stderr[-3000:]}")
-
-    def python(self, *arguments: str) -> None:
-        self.run(sys.executable, *arguments)
-
-    def experiment(self, settings: list[str]) -> dict:
-        """The summary after one experiment with these parameters."""
-        changed = [word for setting in settings for word in ("-S", setting)]
-        self.python("-m", "dvc", "exp", "run", "--quiet", *changed)
-        summary = json.loads((self.folder / "metrics" / self.name / "summary.json").read_text())
-        self.run("git", "checkout", "-q", ".")
-        return summary
 
     def stage(self, stage: str) -> float:
         """Runs a stage as params.yaml has it now; how long that took, in seconds."""
@@ -139,87 +126,80 @@ class Project:
         finally:
             path.write_text(before)
 
-    @cached_property
-    def test(self) -> Images:
-        """All test images."""
+    def int8(self, settings: list[str]) -> dict[str, float]:
+        """Makes int8 with these parameters; how many seconds each stage took."""
+        with self.settings(settings):
+            return {stage: self.stage(stage) for stage in STAGES}
+
+    def images(self, split: str, n_images: int | None) -> Images:
+        """Images of a split; None: all of them."""
         steps = preprocess.load(ModelFolder(self.name, self.folder).preprocess)
         data = json.loads((self.folder / "params.yaml").read_text())["models"][self.name]["data"]
-        return split_images(self.folder / data, "test", steps, None, "test images")
-
-    def logits(self, precision: str) -> np.ndarray:
-        """What the model gives for them."""
-        return logits(Engine(*ModelFolder(self.name, self.folder).ncnn(precision)), self.test, precision)
+        return split_images(self.folder / data, split, steps, n_images, split)
 
 
-def arrays(images: Path, folder: Path) -> None:
-    """The JPEGs' pixels as CIFAR-10's binary version has them: six files for DVC to look at instead of 60,000."""
-    with tempfile.TemporaryDirectory() as unpacked:
-        cifar_jpeg.unpack(images, Path(unpacked))
-        classes = folders_in(Path(unpacked) / "train")
-        splits = (class_folders(Path(unpacked) / split, classes, "color") for split in ("train", "test"))
-        folder.parent.mkdir(exist_ok=True)
-        cifar.write(folder, *(_pixels(data) for data in splits), classes)
+class Judge:
+    """How far int8 is from fp32 on images.
 
+    Args:
+        project: Which model.
+        images: Which images.
+    """
 
-def _pixels(data: ImageFiles) -> tuple[np.ndarray, np.ndarray]:
-    images = np.stack([data.image(k) for k in range(len(data))])
-    return images.transpose(0, 3, 1, 2), data.labels.astype(np.uint8)
+    def __init__(self, project: Project, images: Images) -> None:
+        self.project, self.images = project, images
+        self.fp32 = self._logits("fp32")
+
+    def _logits(self, precision: str) -> np.ndarray:
+        folder = ModelFolder(self.project.name, self.project.folder)
+        return logits(Engine(*folder.ncnn(precision)), self.images, precision)
+
+    def cells(self) -> tuple[str, str, str]:
+        """The drop in points, the agreement and the KL divergence of int8 as it is now."""
+        int8 = self._logits("int8")
+        labels = self.images.labels
+        drop = 100 * ((self.fp32.argmax(axis=1) == labels).astype(float) - (int8.argmax(axis=1) == labels))
+        far = divergence(self.fp32, int8)
+        return (
+            f"{drop.mean():+.2f} ± {drop.std(ddof=1) / len(drop) ** 0.5:.2f}",
+            f"{far.agreement_pct:.2f} %",
+            f"{1e5 * far.kl_nats:.2f} ± {1e5 * far.kl_se_nats:.2f}",
+        )
 
 
 def calibrators(project: Project) -> list[str]:
-    quick = ["analyze.images=1", "benchmark.runs=1", "benchmark.warmup=0"]
-    headers = ["method", "images", "hold-out: agreement", "hold-out: probability shift"]
-    headers += ["test: drop in points", "test: agreement"]
+    headers = [
+        "method",
+        "images",
+        "hold-out: KL, 10⁻⁵ nats",
+        "test: KL, 10⁻⁵ nats",
+        "test: drop in points",
+        "agreement",
+    ]
+    hold_out, test = Judge(project, project.images("train", HOLD_OUT)), Judge(project, project.images("test", None))
+    settings = [(method, n_images) for method in registry.computing_calibrators() for n_images in IMAGES]
     rows = []
-    for method, images in progress(
-        [(m, n) for m in registry.computing_calibrators() for n in IMAGES], project.name, unit="experiment"
-    ):
-        settings = [*quick, f"calibrate.method={method}", f"calibrate.images={images}"]
-        hold_out = project.experiment([*settings, "evaluate.split=train", f"evaluate.limit={HOLD_OUT}"])
-        test = project.experiment(settings)
-        shift = f"{hold_out['probability_shift_pct']:.3f} %"
-        rows.append([f"`{method}`", f"{images:,}", _agreement(hold_out), shift, _drop(test), _agreement(test)])
-    fp32 = f"fp32 has {test['fp32_top1_pct']:.2f} % of {test['n_images']:,} test images."
-    return [f"\n## {NAMES[project.name]}\n", f"{fp32}\n", table(rows, headers, markdown=True)]
+    for method, n_images in progress(settings, project.name, unit="setting"):
+        project.int8([f"calibrate.method={method}", f"calibrate.images={n_images}"])
+        drop, agreement, kl = test.cells()
+        rows.append([f"`{method}`", f"{n_images:,}", hold_out.cells()[2], kl, drop, agreement])
+    return [f"\n## {NAMES[project.name]}\n", table(rows, headers, markdown=True)]
 
 
 def recovery(project: Project) -> list[str]:
     headers = ["", "drop in points", "agreement", "KL divergence, 10⁻⁵ nats", "speed-up", "int8 size", "work"]
-    lines, folder = [f"\n## {NAMES[project.name]}\n"], ModelFolder(project.name, project.folder)
-    for stage in ("export", "convert"):
-        project.stage(stage)
-    fp32, labels = project.logits("fp32"), project.test.labels
+    lines, folder = [f"\n## {NAMES[project.name]}"], ModelFolder(project.name, project.folder)
+    judge = Judge(project, project.images("test", None))
     for target, techniques in TARGETS.items():
         rows = []
         for technique in progress(techniques, f"{project.name}, {target}", unit="setting"):
-            with project.settings([f"target={target}", *TECHNIQUES[technique]]):
-                seconds = {stage: project.stage(stage) for stage in STAGES}
-            int8 = project.logits("int8")
-            drop = 100 * ((fp32.argmax(axis=1) == labels).astype(float) - (int8.argmax(axis=1) == labels))
-            far, work = divergence(fp32, int8), seconds["round"] + seconds["plan"]
+            seconds = project.int8([f"target={target}", *TECHNIQUES[technique]])
             with tempfile.TemporaryDirectory() as scratch:
                 speedup = Stopwatch(folder, None, Path(scratch)).speedup(folder.int8)
-            rows.append(
-                [
-                    technique,
-                    f"{drop.mean():+.2f} ± {drop.std(ddof=1) / len(drop) ** 0.5:.2f}",
-                    f"{far.agreement_pct:.2f} %",
-                    f"{1e5 * far.kl_nats:.2f} ± {1e5 * far.kl_se_nats:.2f}",
-                    f"{speedup:.2f}",
-                    f"{sum(path.stat().st_size for path in folder.int8) / 1e6:.1f} MB",
-                    f"{work:.0f} s",
-                ]
-            )
+            size, work = sum(path.stat().st_size for path in folder.int8), seconds["round"] + seconds["plan"]
+            rows.append([technique, *judge.cells(), f"{speedup:.2f}", f"{size / 1e6:.1f} MB", f"{work:.0f} s"])
         lines += [f"\nTarget `{target}`:\n", table(rows, headers, markdown=True)]
     return lines
-
-
-def _agreement(summary: dict) -> str:
-    return f"{summary['agreement_pct']:.2f} %"
-
-
-def _drop(summary: dict) -> str:
-    return f"{summary['top1_drop_pt']:+.2f} ± {summary['top1_drop_se_pt']:.2f}"
 
 
 def head(title: str, command: str) -> list[str]:
@@ -232,11 +212,11 @@ def head(title: str, command: str) -> list[str]:
 
 ABOUT = {
     "calibrators": [
-        "Every calibrator with 32 to 2,048 calibration images, target `dotprod`. *Hold-out* images are 5,000 from the end of "
-        "the training split, which calibration does not see: by them the defaults were chosen. The test split's figures were read "
-        "afterwards. Agreement is the share of images on which int8 agrees with fp32; the probability shift is the mean "
-        "difference of the two models' probabilities of what they predict; the drop is fp32's top-1 less int8's, with its "
-        "paired standard error.",
+        f"Every calibrator with {', '.join(map(str, IMAGES[:-1]))} and {IMAGES[-1]:,} calibration images, the other parameters "
+        "as they are by default: target `dotprod`, GPTQ. *Hold-out* images are 5,000 from the end of the training split, which "
+        "neither calibration nor GPTQ sees: by them a default is chosen. The test split is all its images. KL: how far int8's "
+        "probabilities are from fp32's, the mean KL divergence with its standard error; drop: fp32's top-1 less int8's, with "
+        "its paired standard error; agreement: the share of images on which both predict the same class.",
         "",
         *(f"- `{name}`: {line}" for name, line in registry.calibrators().items()),
     ],
@@ -263,7 +243,8 @@ def main() -> None:
         "calibrators": ("Calibrators", "calibrators"),
         "recovery": ("Accuracy recovery", "accuracy-recovery"),
     }[args.what]
-    lines = [*head(title, f"make sweep-{args.what}"), "", *ABOUT[args.what]]
+    only = f" MODEL={models[0]}" if args.model else ""
+    lines = [*head(title, f"make sweep-{args.what}{only}"), "", *ABOUT[args.what]]
     for name in models:
         with tempfile.TemporaryDirectory() as folder:
             project = Project.make(name, Path(folder), args.shared)

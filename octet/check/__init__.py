@@ -1,0 +1,1 @@
+"""check: is what int8 loses what params.yaml allows?"""
