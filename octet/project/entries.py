@@ -72,7 +72,7 @@ def add(name: str | None, entry: dict[str, str]) -> str:
         raise OctetError(f"{PARAMS}: expected 'models:' with one entry at least below it, one key a line")
     text = splice.set_values(text, ["models"], {name: values}, f"{PARAMS}: models")
     _write(copy, files)
-    write_text(PARAMS, text)
+    _write_params(text)
     return name
 
 
@@ -155,7 +155,7 @@ def fill() -> None:
             missing = {key: value for key, value in _filled(name, entry).items() if key not in entry}
             if missing:
                 text = splice.set_values(text, ["models", name], missing, f"{PARAMS}: models.{name}")
-                write_text(PARAMS, text)
+                _write_params(text)
                 print(f"{PARAMS}: models.{name}: filled in {', '.join(missing)}")
     content = downloads.text(params.load(PARAMS).models.values())
     if not downloads.FILE.exists() or downloads.FILE.read_bytes() != content.encode():
@@ -180,7 +180,7 @@ def set_settings(name: str, settings: Mapping[str, Any]) -> bool:
     changed = _changes(settings, counting)
     if not changed:
         return False
-    write_text(PARAMS, splice.set_values(text, ["models", name], changed, f"{PARAMS}: models.{name}"))
+    _write_params(splice.set_values(text, ["models", name], changed, f"{PARAMS}: models.{name}"))
     return True
 
 
@@ -240,10 +240,15 @@ def _with_new_names(text: str) -> str:
     if renamings:
         if not splice.holds(text, values):
             raise OctetError(f"{PARAMS}: write there by hand: {'; '.join(map(str, renamings))}")
-        write_text(PARAMS, text)
+        _write_params(text)
     for renaming in reversed(renamings):
         print(f"note: {PARAMS}: {renaming}, and is written so", file=sys.stderr)
     return text
+
+
+def _write_params(text: str) -> None:
+    """Writes params.yaml; where it is a link, the file that it leads to."""
+    write_text(PARAMS.resolve(), text)
 
 
 def _read() -> tuple[str, dict[str, Any]]:

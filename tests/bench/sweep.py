@@ -52,11 +52,12 @@ TECHNIQUES = {
     "GPTQ": [GPTQ],
     "GPTQ, equalization": [GPTQ, EQUALIZED],
     "GPTQ, mixed precision": [GPTQ, MIXED],
+    "GPTQ, fine-tuning": ["rounding.method=finetune"],
 }
 TARGETS = {  # what is tried on which
-    "dotprod": tuple(TECHNIQUES),
+    "dotprod": ("nearest", "GPTQ", "GPTQ, equalization", "GPTQ, mixed precision"),
     "winograd": ("nearest", "GPTQ", "GPTQ, mixed precision"),
-    "ncnn2int8": ("nearest", "GPTQ"),
+    "ncnn2int8": ("nearest", "GPTQ", "GPTQ, fine-tuning"),
 }
 
 
@@ -222,8 +223,9 @@ ABOUT = {
     ],
     "recovery": [
         "What wins int8's loss back, on all test images: weights to the nearest; GPTQ (`rounding.method=gptq`, the default "
-        "but with target `ncnn2int8`); with it cross-layer equalization (`equalize=true`), or mixed precision "
-        "(`mixed_precision.metric=kl`, a budget of 3e-5 nats). 256 calibration images. Drop: fp32's top-1 less int8's, with "
+        "but with target `ncnn2int8`); with it cross-layer equalization (`equalize=true`), mixed precision "
+        "(`mixed_precision.metric=kl`, a budget of 3e-5 nats), or [fine-tuning](finetune.md) (`rounding.method=finetune`, its "
+        "default 500 steps of 32 images). 256 calibration images. Drop: fp32's top-1 less int8's, with "
         "its paired standard error. KL divergence: of int8's probabilities from fp32's. Speed-up: int8's frames a second "
         "over fp32's, one thread, batch 1, in turn. Work: what the stages round and plan took, their start included.",
     ],

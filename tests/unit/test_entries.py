@@ -483,6 +483,16 @@ def test_settings_are_added_to_an_entry_and_nothing_else_changes(project):
     assert params.load().models["resnet18_digits32"].calibrate.method == "mse"
 
 
+def test_params_that_are_a_link_stay_one(project):
+    Path("shared").mkdir()
+    Path("params.yaml").rename("shared/ours.yaml")
+    Path("params.yaml").symlink_to("shared/ours.yaml")
+    assert entries.set_settings("mobilenetv2_digits32", BEST)
+    assert Path("params.yaml").is_symlink()
+    assert "target: ncnn2int8" in Path("shared/ours.yaml").read_text()
+    assert sorted(path.name for path in Path("shared").iterdir()) == ["ours.yaml"]
+
+
 @pytest.mark.parametrize(
     "entry",
     [
