@@ -16,7 +16,7 @@ from octet.project.provenance import check_current, check_unchanged
 from octet.project.splits import check_links
 from octet.summary.summary import Summary
 
-_ADVICE = "try another calibrate.method or more calibrate.images, or list layers under keep_fp32"
+_ADVICE = "'make best' searches settings that keep a budget; or list the layers that cost most ('make report') under keep_fp32"
 
 
 class Problem(Enum):

@@ -6,16 +6,17 @@ from octet.core.errors import OctetError
 from octet.core.text import table
 from octet.device import devices, session
 from octet.device.connections import connect
+from octet.ncnn.machine import fitting_target
 
 
 def overview() -> str:
-    """One line a device: its processor, cores, features and ncnn; or the reason why it cannot be used."""
+    """One line a device: its processor, cores, features and the built-in target that fits these; or why it cannot be used."""
     rows = []
     for name in devices.names():
         try:
             info = session.Session(connect(name, devices.load(name))).info
         except OctetError as error:
-            rows.append([name, str(error), "", ""])
+            rows.append([name, str(error), "", "", ""])
             continue
         rows.append(
             [
@@ -23,9 +24,10 @@ def overview() -> str:
                 str(info["cpu"]) + " (emulated)" * info["emulated"],
                 str(info.get("cores", "")),
                 " ".join(map(str, info["features"])),
+                fitting_target(set(map(str, info["features"]))),
             ]
         )
-    return table(rows, ["device", "processor", "cores", "features"], "llrl")
+    return table(rows, ["device", "processor", "cores", "features", "target"], "llrll")
 
 
 def clean(name: str) -> None:

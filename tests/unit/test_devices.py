@@ -22,7 +22,7 @@ from octet.device.connections import connect
 from octet.device.devices import Adb, Command, Local, Ssh
 from octet.device.figures import Against, DeviceSpeed, top1_pct
 from octet.device.inputs import first_images, write_inputs
-from octet.device.overview import clean
+from octet.device.overview import clean, overview
 from octet.device.run import measure
 from octet.device.session import OURS, Session
 from octet.ncnn.net import save_net
@@ -284,6 +284,19 @@ INFO = {"cpu": "A76", "cores": 4, "big_cores": 2, "features": ["asimddp"], "ncnn
 def test_a_runner_that_says_nothing_of_its_device(text):
     with pytest.raises(OctetError, match="board: the runner does not say what the device is"):
         information(text, "board")
+
+
+@pytest.mark.parametrize(("feature", "target"), [("asimdhp", "winograd"), ("asimddp", "dotprod")])
+def test_each_device_is_shown_with_the_target_that_fits_it(folder, feature, target, monkeypatch, tmp_path):
+    answer = json.dumps(INFO | {"features": [feature]})
+    (tmp_path / "runner").write_text(f"#!/bin/sh\n[ $1 = --info ] && echo '{answer}' || sha256sum \"$2\" | cut -c-64\n")
+    (tmp_path / "runner").chmod(0o755)
+    monkeypatch.setattr("octet.device.session.build", lambda *_: tmp_path / "runner")
+    (folder / "board.yaml").write_text(f"kind: local\nfolder: {tmp_path}/there\n")
+    (folder / "lost.yaml").write_text("kind: command\ncommand: [no-such-program]\narchitecture: aarch64\nfolder: x\n")
+    _, _, board, lost = overview().splitlines()
+    assert board.split() == ["board", "A76", "4", feature, target]
+    assert "needs the program 'no-such-program'" in lost
 
 
 def test_what_a_runner_says_is_no_terminal_s_command():
