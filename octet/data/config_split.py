@@ -21,7 +21,8 @@ class ConfigSplit:
 
     Args:
         type: mmcls's name for its kind, such as 'ImageNet'.
-        reads: 'files': image files, as mmcls's CustomDataset; 'arrays': CIFAR; 'unknown': in a way of its own.
+        reads: 'files': image files, as mmcls's CustomDataset; 'arrays': CIFAR; 'unknown': in a way of its own; 'layout': what
+            lies there tells, as nothing else does.
         folder: Its data_prefix, in the data set's folder; 'arrays' and 'unknown' have ''.
         annotations: Its ann_file, there; None: class folders.
         extensions: The endings of image files, in small letters.
@@ -29,6 +30,8 @@ class ConfigSplit:
         test_mode: Does mmcls take the test images? Only CIFAR asks.
         annotations_optional: Are they class folders where that file is not there, as mmpretrain's ImageNet has it?
         key: The key in params.yaml that names folder and annotations; '': the config does.
+        by_name: Are class folders labelled by the classes' names? Where these are all called so, in whatever order.
+        timm: Is the network timm's? Then class folders may have been labelled in timm's order or in the sorted one.
     """
 
     type: str
@@ -40,6 +43,8 @@ class ConfigSplit:
     test_mode: bool = True
     annotations_optional: bool = False
     key: str = ""
+    by_name: bool = False
+    timm: bool = False
 
     def annotation_file(self, data: Path) -> Path | None:
         """The annotation file in a data set's folder; None: class folders."""
@@ -59,6 +64,9 @@ class ConfigSplit:
         return root.is_dir() and not (self.folder == "." and any((root / name).is_dir() for name in SPLIT_NAMES))
 
 
+UNTOLD = ConfigSplit("", "layout")  # nothing but what lies there tells how it is read
+
+
 def with_entry(splits: dict[str, ConfigSplit], entry: Splits | None, model: str) -> dict[str, ConfigSplit]:
     """The splits of a config, or none, with those in their place that a model's entry names.
 
@@ -70,7 +78,7 @@ def with_entry(splits: dict[str, ConfigSplit], entry: Splits | None, model: str)
     given = {name: place for name in ("train", "test") if (place := getattr(entry, name, None))}
     return splits | {
         name: replace(
-            splits.get(name, ConfigSplit("", "files")),
+            splits.get(name, UNTOLD),
             reads="files",
             folder=os.path.normpath(place.folder),
             annotations=os.path.normpath(place.annotations) if place.annotations else None,
@@ -85,7 +93,7 @@ def to_json(splits: dict[str, ConfigSplit]) -> dict[str, Any]:
     """The splits as they stand in preprocess.json."""
     content = {name: asdict(split) for name, split in splits.items()}
     for split in content.values():
-        for key in ("annotations_optional", "key"):
+        for key in ("annotations_optional", "key", "by_name", "timm"):
             if not split[key]:
                 del split[key]
     return content
@@ -109,7 +117,7 @@ def from_json(content: dict[str, Any]) -> dict[str, ConfigSplit]:
         ]
         if name not in ("train", "test") or not all(isinstance(text, str) and "\0" not in text for text in texts):
             raise TypeError(name)
-        flags = (split.has_names, split.test_mode, split.annotations_optional)
+        flags = (split.has_names, split.test_mode, split.annotations_optional, split.by_name, split.timm)
         if not isinstance(split.extensions, list) or not all(isinstance(flag, bool) for flag in flags):
             raise TypeError(name)
     return splits

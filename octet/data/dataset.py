@@ -12,7 +12,7 @@ from octet.data import folders
 from octet.data.arrays import Labels, Pixels
 from octet.data.cifar import Cifar
 from octet.data.cifar_layouts import find
-from octet.data.config_split import EXTENSIONS, ConfigSplit
+from octet.data.config_split import UNTOLD, ConfigSplit
 from octet.data.folders import Annotations, ImageFiles
 from octet.data.listing import folders_in
 from octet.data.source import Source, one_label_remark
@@ -57,7 +57,7 @@ def open_split(
     Otherwise what lies there tells which layout it has:
 
     - CIFAR-10 or CIFAR-100, binary or python version, unpacked or the official archive
-    - train/, and test/ or val/, with a folder for each class, labelled by the folders' sorted order
+    - train/, and test/ or val/, with a folder for each class, labelled by the folders' sorted order, or by the classes' names
     - the same with images anywhere in them, and an annotation file meta/train.txt, meta/test.txt or meta/val.txt (or
       without meta/) of lines « path label »; one for test in which every label is 0 is passed over, as ImageNet's is
     - where there is none of these, a folder of images without labels: train/ or calibration/, test/ or val/
@@ -149,7 +149,7 @@ def _as_config(folder: Path, split: str, classes: Sequence[str], color_type: str
     files = [file for name in _FOLDERS[split] for file in _annotation_files(folder, name) if file.is_file()]
     why = f"{config.key} has no annotations" if config.key else f"the config's data.{split} has no ann_file"
     remarks = [f"{files[0]}: not read, since {why}"] if files else []
-    return _with(remarks, folders.class_folders(root, classes, color_type, config.extensions, config.has_names, folder))
+    return _with(remarks, folders.class_folders(root, classes, color_type, config, folder))
 
 
 def _annotation_files(folder: Path, name: str) -> tuple[Path, Path]:
@@ -179,7 +179,6 @@ def _as_it_lies(
         remarks.append(
             f"how the config's data set, {config.type}, labels images is not known; taken is what lies there"
         )
-    extensions, has_names = (config.extensions, config.has_names) if config else (EXTENSIONS, True)
     for name in _FOLDERS[split]:
         root = folder / name
         for file in _annotation_files(folder, name):
@@ -192,7 +191,7 @@ def _as_it_lies(
                 continue
             return _with(remarks, lines.images([root, folder], classes, color_type, folder))
         if root.is_dir() and folders_in(root):
-            return _with(remarks, folders.class_folders(root, classes, color_type, extensions, has_names, folder))
+            return _with(remarks, folders.class_folders(root, classes, color_type, config or UNTOLD, folder))
     for name in () if passed_over else _FOLDERS[split]:
         if (folder / name).is_dir():
             return _with(remarks, folders.unlabelled(folder / name, classes, color_type, folder))

@@ -14,9 +14,9 @@ from octet.core.errors import OctetError
 from octet.core.places import is_file
 from octet.core.text_lines import read_lines
 from octet.data.arrays import Labels, Pixels
-from octet.data.config_split import EXTENSIONS
+from octet.data.config_split import EXTENSIONS, UNTOLD, ConfigSplit
 from octet.data.image_files import read
-from octet.data.listing import Listing, check_no_link, folders_in
+from octet.data.listing import Listing, check_no_link, folders_in, timm_order
 from octet.data.source import Source, naming_remark, some
 
 UNLABELLED_EXTENSIONS = (*EXTENSIONS, ".tiff", ".webp")  # where there is no label, there is no figure of mmcls's
@@ -71,45 +71,72 @@ def class_folders(
     root: Path,
     classes: Sequence[str],
     color_type: str,
-    extensions: Sequence[str] = EXTENSIONS,
-    has_names: bool = True,
+    config: ConfigSplit = UNTOLD,
     data: Path | None = None,
 ) -> ImageFiles:
     """A folder for each class; their sorted order gives the labels, whatever they are called, as mmcls has it.
+
+    Where config has `by_name`, and the folders are called as the classes are, the names give them.
 
     Args:
         root: The folder that they are in.
         classes: The model's class names.
         color_type: As for ImageFiles.
-        extensions: The endings of images, in small letters.
-        has_names: Does mmcls know class names, so that it wants as many folders?
+        config: How the split is read.
         data: The data set's folder; None: root.
 
     Raises:
-        OctetError: There are not as many folders as classes, they hold no image, or a folder is a link.
+        OctetError: There are not as many folders as classes, it is not clear which label one has, they hold no image, or a
+            folder is a link.
     """
     data = data or root
     folders = folders_in(root)
     for place in (root, *(root / name for name in folders)):
         check_no_link(place, data)
-    remarks = naming_remark(folders, classes)
+    by_name = config.by_name and sorted(folders) == sorted(classes)
+    remarks = [] if by_name else naming_remark(folders, classes)
     if len(folders) != len(classes):
-        if has_names or len(folders) > len(classes):
+        if config.has_names or len(folders) > len(classes):
             raise OctetError(f"{root}: {_unequal(folders, classes)}")
         remarks.insert(0, f"{root}: {_unequal(folders, classes)}")
-    listing, names, labels = Listing(extensions), list[str](), list[int]()
-    for label, folder in enumerate(folders):
+    if not by_name:
+        _check_order(root, folders, classes, config)
+    endings = ", ".join(config.extensions)
+    label_of = {name: label for label, name in enumerate(classes if by_name else folders)}
+    listing, names, labels = Listing(config.extensions), list[str](), list[int]()
+    for folder in folders:
         images = listing.images(root / folder)
         names += [f"{folder}/{name}" for name in images]
-        labels += [label] * len(images)
+        labels += [label_of[folder]] * len(images)
     if not names:
-        raise OctetError(f"{root}: no image in its class folders; expected files ending in {', '.join(extensions)}")
+        raise OctetError(f"{root}: no image in its class folders; expected files ending in {endings}")
     if listing.others:
-        remarks.append(
-            f"{root}: {listing.others:,} files are no images to mmcls and left out; images end in {', '.join(extensions)}"
-        )
-    source = Source(_inside(root, data), f"class folders in sorted order, {len(folders)}", remarks)
+        remarks.append(f"{root}: {listing.others:,} files are no images to mmcls and left out; images end in {endings}")
+    how = "class folders by their names" if by_name else "class folders in sorted order"
+    source = Source(_inside(root, data), f"{how}, {len(folders)}", remarks)
     return ImageFiles(root, names, labels, classes, color_type, source)
+
+
+def _check_order(root: Path, folders: Sequence[str], classes: Sequence[str], config: ConfigSplit) -> None:
+    """Raises OctetError where the sorted order of the class folders need not be that of the network's outputs."""
+    known = set(classes)
+    misplaced = [folder for folder, name in zip(folders, classes, strict=False) if folder in known and folder != name]
+    if config.by_name and misplaced:
+        strangers = [folder for folder in folders if folder not in known]
+        raise OctetError(
+            f"{root}: folders are called as classes are ({some(misplaced)}), in another order and not all: no class is called "
+            f"{some(strangers)}. Call each folder as its class is called in 'classes' of 'preprocess'"
+        )
+    other = timm_order(folders)
+    if config.timm and (unlike := [k for k, name in enumerate(folders) if name != other[k]]):
+        label = unlike[0]
+        raise OctetError(
+            f"{root}: which class folder is which output? Of a network that timm trained, label {label} is "
+            f"{other[label]!r}, since timm's own order is {some(other)}; of one that was trained by torchvision's ImageFolder it "
+            f"is {folders[label]!r}, since the sorted order is {some(folders)}. The weights do not tell. Write the names of the "
+            "folders in the order of the outputs, as 'classes: [name, …]' or 'classes: file.txt' with one a line, into what "
+            "'preprocess' in the model's entry names: the file that 'make quantize TIMM=' writes has both orders, as comments"
+        )
 
 
 def _unequal(folders: Sequence[str], classes: Sequence[str]) -> str:

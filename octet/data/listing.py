@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -55,6 +56,20 @@ def folders_in(root: Path) -> list[str]:
         OctetError: A name is not UTF-8.
     """
     return _checked(root, sorted(entry.name for entry in os.scandir(root) if entry.is_dir()))
+
+
+def timm_order(names: Sequence[str]) -> list[str]:
+    """The names of class folders in timm's own order (natural_key in timm/utils/misc.py): digits count as numbers, capitals as
+    small letters. Of two that are the same so timm has any order; here it is not the sorted one.
+
+    >>> timm_order(["10", "2", "Bee", "ant"])
+    ['2', '10', 'ant', 'Bee']
+    """
+
+    def key(name: str) -> list[int | str]:
+        return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name.lower())]
+
+    return sorted(sorted(names, reverse=True), key=key)
 
 
 def check_no_link(place: Path, data: Path) -> None:

@@ -33,6 +33,7 @@ _KEYS = (
     "weights",
 )
 _AVERAGES = ("state_dict_ema", "model_ema")
+_COUNT = "n_averaged"  # of torch.optim.swa_utils.AveragedModel, as torchvision's training saves one under 'model_ema'
 _PREFIXES = ("module.", "model.", "net.", "_orig_mod.")
 
 Weights = torch.Tensor | StoredTensor
@@ -74,8 +75,7 @@ def read(path: str | Path, trusted: bool = False, averages: bool = False) -> Che
     state = next((weights for key in keys if (weights := _weights(content.get(key), path))), None) or _weights(
         content, path
     )
-    while prefix := next((p for p in _PREFIXES if state and all(key.startswith(p) for key in state)), None):
-        state = {key.removeprefix(prefix): value for key, value in state.items()}
+    state = _unwrapped(state)
     if not state:
         opaque = next((value for key in _KEYS if isinstance(value := content.get(key), Opaque)), None)
         if opaque:
@@ -192,6 +192,13 @@ def _opaque(path: Path, what: Opaque) -> str:
         f"{path}: the file holds more than weights: they lie in an object that {printable(what.what, 80)} makes, whose code could "
         "do anything. If you trust where the file is from, set 'trusted: true' in the model's entry in params.yaml"
     )
+
+
+def _unwrapped(state: dict[str, Weights]) -> dict[str, Weights]:
+    """The weights without what wrappers put before all names, and without what torch's AveragedModel counts beside them."""
+    names = [key for key in state if key != _COUNT]
+    prefix = next((p for p in _PREFIXES if names and all(key.startswith(p) for key in names)), None)
+    return _unwrapped({key.removeprefix(prefix): state[key] for key in names}) if prefix else state
 
 
 def _weights(state: object, path: Path) -> dict[str, Weights]:

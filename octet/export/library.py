@@ -56,6 +56,14 @@ class Library(Protocol):
             OctetError: Octet cannot do that.
         """
 
+    def unsaid(self, network: str, checkpoint: str) -> str:
+        """What of an image's way neither the library nor the weights tell, so that the entry has to; '': nothing.
+
+        Args:
+            network: Its name.
+            checkpoint: The file of its weights.
+        """
+
     def classes(self, network: str, weights: Mapping[str, Weights]) -> int | None:
         """How many classes a network of these weights has; None: they lack its classifier."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -52,10 +52,12 @@ class LibrarySource:
         """What happens to an image: as it was given, or by the library.
 
         Raises:
-            OctetError: The library has no such network, or says what Octet cannot do.
+            OctetError: The library has no such network, does not say all, or says what Octet cannot do.
         """
         known = library(self.library)
         known.check(self.network)
+        if self.given is None and (unsaid := known.unsaid(self.network, self.checkpoint)):
+            raise OctetError(f"{self.checkpoint}: {unsaid}")
         return self.given or known.preprocessing(self.network, self.checkpoint)
 
     def classes(self) -> int | None:
@@ -107,7 +109,8 @@ class LibrarySource:
                 f"{self.checkpoint}: {len(names)} class names in 'preprocess', but the model has {classes} outputs"
             )
         check_names(names, "preprocess")
-        return own_preprocess(given, self._size(given), names)
+        steps = own_preprocess(given, self._size(given), names, timm=self.library == "timm")
+        return replace(steps, color_type=f"{steps.color_type}_ignore_orientation")  # as the library loads an image
 
 
 def _logits(network: torch.nn.Module, x: Array, where: str) -> Array:

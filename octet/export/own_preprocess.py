@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from octet.core.outputs import Output
 from octet.core.preprocessing import Preprocessing
+from octet.data.config_split import UNTOLD
 from octet.data.geometry import CenterCrop, Resize, Step
 from octet.data.preprocess import Preprocess
 
 
 def own_preprocess(
-    given: Preprocessing, size: tuple[int, int], classes: Sequence[str], outputs: Sequence[Output] = ()
+    given: Preprocessing,
+    size: tuple[int, int],
+    classes: Sequence[str],
+    outputs: Sequence[Output] = (),
+    timm: bool = False,
 ) -> Preprocess:
     """The Preprocess of an entry.
 
@@ -24,7 +30,9 @@ def own_preprocess(
         size: (height, width) of the network's input.
         classes: The class names.
         outputs: What the network gives where it has no classes.
+        timm: Is the network timm's?
     """
+    split = replace(UNTOLD, by_name=bool(given.classes), timm=timm)
     grey = given.channel_order == "GREY"
     mean, std = (
         [_shortest(value * (255 if given.range == 1 else 1)) for value in of] for of in (given.mean, given.std)
@@ -37,6 +45,7 @@ def own_preprocess(
         list(classes),
         "grayscale" if grey else "color",
         _geometry(given, size),
+        splits={} if split == UNTOLD else {"train": split, "test": split},
         outputs=list(outputs),
     )
 

@@ -66,6 +66,10 @@ class Timm:
         values |= {"channel_order": "RGB", "range": 1, "mean": list(config["mean"]), "std": list(config["std"])}
         return Preprocessing.model_validate(values)
 
+    def unsaid(self, network: str, checkpoint: str) -> str:  # noqa: ARG002 its data config says all
+        """As Library.unsaid."""
+        return ""
+
     def classes(self, network: str, weights: Mapping[str, Weights]) -> int | None:
         """As Library.classes."""
         of_network = self._settings(network).classifier

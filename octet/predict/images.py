@@ -92,7 +92,8 @@ def load(path: Path, steps: Preprocess) -> NamedImage:
     """An image file, read as mmcls would. A network whose data set holds arrays of one size resizes nothing itself:
     for it the image is cut in its middle and scaled, and its name says so.
     """
-    color_type = steps.color_type if steps.channels == 3 else "grayscale"
+    fits = steps.channels == 3 or steps.color_type.startswith("grayscale")
+    color_type = steps.color_type if fits else "grayscale"
     image = NamedImage(str(path), read(path, color_type))
     return image if steps.geometry else fit(image, steps.size)
 

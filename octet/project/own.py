@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from octet.core.files import read_bytes
 from octet.core.params import FILE
 from octet.core.places import CONFIGS, is_outside
 from octet.core.preprocessing import ENDINGS, KNOWN, PRESETS, read_preprocessing
-from octet.data.listing import folders_in
+from octet.data.listing import folders_in, timm_order
 from octet.project import splice
 
 LIBRARIES = ("timm", "torchvision")
@@ -52,7 +53,8 @@ def local_network(name: str, entry: dict[str, str]) -> tuple[dict[str, str], Fil
     """An entry with the network of a library, its weights, and a file that says what happens to an image before it.
 
     Weights that are not given are fetched from where the library publishes them. What the library says of images is written
-    into configs/models, and with it the names of the classes where the training images lie in as many folders.
+    into configs/models, and with it the names of the classes where the training images lie in as many folders. Where these are
+    in another order to timm than sorted, both orders, as comments.
 
     Args:
         name: The model's.
@@ -73,11 +75,14 @@ def local_network(name: str, entry: dict[str, str]) -> tuple[dict[str, str], Fil
     source = LibrarySource(key, entry[key], local["checkpoint"], False, read_preprocessing(given) if given else None)
     source.look()
     if not given:
-        steps, folders = source.preprocessing(), _class_folders(Path(entry["data"]))
+        steps, folders, comments = source.preprocessing(), _class_folders(Path(entry["data"])), ""
         values = {key: value for key, value in steps.model_dump(mode="json", exclude_defaults=True).items()}
         if folders and len(folders) == source.classes():
-            values["classes"] = folders
-        text = f"# What {key} says of {entry[key]}: what happens to an image before it.\n{yaml.dumps(values)}"
+            if key == "timm" and timm_order(folders) != folders:
+                comments = _both_orders(folders)
+            else:
+                values["classes"] = folders
+        text = f"# What {key} says of {entry[key]}: what happens to an image before it.\n{yaml.dumps(values)}{comments}"
         local["preprocess"] = _copied(f"{CONFIGS}/{name}.yaml", text.encode(), f"{key}'s {entry[key]}", files)
     return local, files
 
@@ -116,6 +121,13 @@ def fetched(key: str, network: str, name: str) -> Path:
 def _class_folders(data: Path) -> list[str]:
     """The names of the training images' class folders, in the order of their labels."""
     return folders_in(data / "train") if (data / "train").is_dir() else []
+
+
+def _both_orders(folders: list[str]) -> str:
+    """Lines of comments in YAML: the names of classes in both orders in which a network of timm's may have them."""
+    orders = {"timm's own": timm_order(folders), "the sorted one, of torchvision's ImageFolder": folders}
+    lines = (f"# {whose}:\n# classes: {json.dumps(names, ensure_ascii=False)}\n" for whose, names in orders.items())
+    return f"# In which order are the outputs? Take the # away before that line of 'classes'.\n{''.join(lines)}"
 
 
 def check(name: str, values: Mapping[str, object]) -> None:

@@ -9,11 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
-from octet.core import yaml
+from octet.core import params, yaml
 from octet.core.errors import OctetError
 from octet.core.folder import NcnnFiles
 from octet.core.logits import spread_difference
 from octet.data import preprocess
+from octet.data.images import split_images
 from octet.export.export import export
 from octet.export.libraries import library
 from octet.export.library_source import LibrarySource
@@ -21,6 +22,7 @@ from octet.export.own_preprocess import own_preprocess
 from octet.ncnn.convert import convert
 from octet.ncnn.engine import Engine
 from octet.project import entries
+from octet.project.splits import check_splits
 
 pytestmark = pytest.mark.slow
 
@@ -57,7 +59,8 @@ def checkpoint(folder: Path, name: str, network: str, classes: int = 10) -> Path
 )
 def test_a_network_by_name_gives_its_library_s_logits_in_ncnn(tmp_path, name, network):
     path = checkpoint(tmp_path, name, network)
-    source = LibrarySource(name, network, str(path), False, None)
+    given = library(name).preprocessing(network, str(path)) if network == "googlenet" else None
+    source = LibrarySource(name, network, str(path), False, given)
     assert source.look().classes == [str(k) for k in range(10)]
     onnx, steps_file = tmp_path / "fp32.onnx", tmp_path / "preprocess.json"
     export(source, 13, onnx, steps_file)
@@ -132,6 +135,55 @@ def test_an_entry_has_the_library_s_steps_and_the_folders_names(tmp_path, monkey
         entries.add("other", {"timm": "resnet18", "data": str(images)})
     with pytest.raises(OctetError, match="lacks the key data"):
         entries.add("other", {"timm": "resnet18", "checkpoint": str(path)})
+
+
+@pytest.mark.parametrize("order", ["timm's own", "the sorted one, of torchvision's ImageFolder"])
+def test_class_folders_that_timm_has_in_another_order(tmp_path, monkeypatch, order):
+    """The labels are those of the reader that trained the network: timm's, or torchvision's."""
+    from timm.data.readers.reader_image_folder import ReaderImageFolder
+    from torchvision.datasets import ImageFolder
+
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text((ROOT / "params.yaml").read_text())
+    Path("configs/models").mkdir(parents=True)
+    path, images = checkpoint(tmp_path, "timm", "resnet18", 12), data(tmp_path / "images", [str(k) for k in range(12)])
+    entries.add("net", {"timm": "resnet18", "checkpoint": str(path), "data": str(images)})
+    with pytest.raises(
+        OctetError, match="label 2 is '2', since timm's own order is '0', '1', '2', …; .* it is '10', since"
+    ):
+        check_splits("net", params.load().models["net"], "test")
+    file = Path("configs/models/net.yaml")
+    file.write_text(file.read_text().replace(f"# {order}:\n# classes", f"# {order}:\nclasses"))
+    entry = params.load().models["net"]
+    check_splits("net", entry, "test")
+    read = split_images(images, "test", LibrarySource.of(entry).look(), None, "")
+    if order == "timm's own":
+        reader = ReaderImageFolder(str(images / "test"))
+        wanted = {reader.filename(k): reader.samples[k][1] for k in range(len(reader))}
+    else:
+        wanted = {str(Path(name).relative_to(images / "test")): k for name, k in ImageFolder(images / "test").samples}
+    assert dict(zip(read.names, read.labels.tolist(), strict=True)) == wanted
+
+
+@pytest.mark.parametrize("network", ["googlenet", "inception_v3"])
+@pytest.mark.parametrize("transform_input", [True, False])
+def test_torchvision_s_networks_that_change_their_input(tmp_path, network, transform_input, capsys):
+    """torchvision's own network, as it was fine-tuned; the file does not tell how, the entry does."""
+    torch.manual_seed(0)
+    own = library("torchvision").create(network, num_classes=10, transform_input=transform_input)
+    path = tmp_path / "net.pth"
+    torch.save(own.state_dict(), path)
+    with pytest.raises(OctetError, match="net.pth: is none of the files that torchvision publishes"):
+        LibrarySource("torchvision", network, str(path), False, None).look()
+    usual = library("torchvision").preprocessing(network, str(path))
+    given = usual.model_copy(update={"mean": (0.5,) * 3, "std": (0.5,) * 3}) if transform_input else usual
+    run = LibrarySource("torchvision", network, str(path), False, given).run()
+    assert ("taken as one whose transform_input is False" in capsys.readouterr().err) == (not transform_input)
+    steps, plain = (own_preprocess(each, each.size, ["?"] * 10) for each in (given, usual))
+    image = plain.noise(1)[0]
+    with torch.no_grad():
+        wanted = own(torch.from_numpy(plain(image)[None])).numpy()[0]
+    assert spread_difference(run(steps(image))[None], wanted[None]) < 1e-4
 
 
 @pytest.mark.parametrize("first", ["mmcls", "timm"])

@@ -14,6 +14,7 @@ from octet.data.config_split import ConfigSplit, from_json, to_json, with_entry
 from octet.data.dataset import open_split
 from octet.data.geometry import CenterCrop, Resize
 from octet.data.images import Images
+from octet.data.listing import timm_order
 from octet.data.preprocess import Preprocess
 from octet.data.subset import balanced
 from octet.data.unreadable import Unread
@@ -73,6 +74,72 @@ def test_a_name_that_differs_is_named(folder):
     some = open_split(folder, "test", ["cat", "dog", "barn owl"])
     assert "folder 'owl' is label 2, which is called 'barn owl'" in some.source.remarks[0]
     assert not open_split(folder, "test", ["n1", "n2", "n3"]).source.remarks[:-1]
+
+
+def by_name(**more: bool) -> ConfigSplit:
+    """A split of a model whose entry has `classes`, written to preprocess.json and read again."""
+    return from_json(to_json({"test": ConfigSplit("", "layout", by_name=True, **more)}))["test"]
+
+
+@pytest.mark.parametrize("config", [by_name(), by_name(timm=True)])
+def test_names_in_the_order_of_the_outputs_give_the_labels(folder, config):
+    data = open_split(folder, "test", ["owl", "cat", "dog"], config=config)
+    assert [(data.names[k], data.labels[k]) for k in (0, 2, 4)] == [
+        ("cat/a.png", 1),
+        ("dog/a.png", 2),
+        ("owl/a.png", 0),
+    ]
+    assert (str(data.source), data.classes) == ("val (class folders by their names, 3)", ("owl", "cat", "dog"))
+    assert not data.source.remarks[:-1], "but for the file that is no image"
+    assert open_split(folder, "test", ["n1", "n2", "n3"], config=config).labels.tolist() == [0, 0, 1, 1, 2, 2, 2]
+    place = Splits.model_validate({"test": {"folder": "train"}})
+    named = open_split(folder, "test", ["owl", "cat", "dog"], config=with_entry({"test": config}, place, "net")["test"])
+    assert named.labels.tolist() == [1, 1, 2, 2, 0, 0, 0]
+
+
+def test_names_of_which_only_some_are_folders_and_in_another_order(folder):
+    with pytest.raises(
+        OctetError, match=r"val: folders are called as classes are \('cat', 'dog'\).*no class is called 'owl'"
+    ):
+        open_split(folder, "test", ["barn owl", "cat", "dog"], config=by_name())
+    some = open_split(folder, "test", ["cat", "dog", "barn owl"], config=by_name())
+    assert some.labels.tolist() == [0, 0, 1, 1, 2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "in_order"),
+    [
+        (["0", "1", "2", "10", "11"], False),
+        (["class_1", "class_2", "class_10"], False),
+        (["ant", "Bee", "Zebra"], False),
+        (["n01440764", "n01443537"], True),
+        (["b", "B"], False),  # of which timm, that sorts a set, has any order
+    ],
+)
+def test_timm_s_order_of_class_folders(tmp_path, wanted, in_order):
+    """Wanted is what timm's natural_key sorts them to. The weights do not tell who labelled a network's images."""
+    assert timm_order(wanted[::-1]) == timm_order(sorted(wanted)) == wanted
+    for k, name in enumerate(wanted):
+        image(tmp_path / "val" / name / "1.png", k)
+    numbers, of_timm = [f"number {k}" for k in range(len(wanted))], ConfigSplit("", "layout", timm=True)
+    for classes, config in ((wanted, of_timm), (numbers, by_name(timm=True))):
+        if in_order:
+            assert open_split(tmp_path, "test", classes, config=config).labels.tolist() == list(range(len(wanted)))
+        else:
+            with pytest.raises(
+                OctetError, match=r"The weights do not tell. Write the names .* as 'classes: \[name, …\]'"
+            ) as error:
+                open_split(tmp_path, "test", classes, config=config)
+            label = next(k for k, name in enumerate(sorted(wanted)) if name != wanted[k])
+            assert f"label {label} is {wanted[label]!r}, since timm's own order is {wanted[0]!r}, " in str(error.value)
+            assert f"ImageFolder it is {sorted(wanted)[label]!r}, since the sorted order is {min(wanted)!r}, " in str(
+                error.value
+            )
+    assert red(open_split(tmp_path, "test", numbers)) == [wanted.index(name) for name in sorted(wanted)], (
+        "torchvision's"
+    )
+    data = open_split(tmp_path, "test", wanted, config=by_name(timm=True))
+    assert data.labels.tolist() == red(data)
 
 
 @pytest.mark.parametrize("has_names", [True, False])

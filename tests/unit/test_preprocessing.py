@@ -1,13 +1,24 @@
 """`preprocess` in an entry of params.yaml: a preset, a file or the mapping, and what of it is wrong."""
 
+import textwrap
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from octet.core import params, settings
+from octet.core import params, settings, yaml
+from octet.core.errors import OctetError
 from octet.core.preprocessing import PRESETS, Preprocessing
+from octet.data.config_split import UNTOLD
 from octet.data.geometry import CenterCrop, Resize
+from octet.data.image_files import read
+from octet.data.preprocess import load, save
+from octet.export.library_source import LibrarySource
 from octet.export.own_preprocess import own_preprocess
+from octet.export.torchvision_library import Torchvision
+from octet.predict import images
 from tests.unit.test_params import VALID, problems
 
 pytestmark = pytest.mark.unit
@@ -179,3 +190,113 @@ def test_mean_and_std_of_0_to_1_are_those_of_grey_levels():
     given = {"channel_order": "RGB", "range": 1, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
     steps = own_preprocess(Preprocessing.model_validate(given), (8, 8), ["a", "b"])
     assert (steps.mean, steps.std) == (PRESETS["imagenet"]["mean"], PRESETS["imagenet"]["std"])
+
+
+IMAGENET = Preprocessing.model_validate({"size": [4, 4]} | PRESETS["imagenet"])
+
+
+@pytest.mark.parametrize("library", ["timm", "torchvision"])
+@pytest.mark.parametrize("classes", [None, ["owl", "cat"]])
+def test_what_a_library_s_entry_says_of_class_folders(tmp_path, library, classes):
+    given = IMAGENET.model_copy(update={"classes": classes})
+    steps = LibrarySource(library, "net", "net.pth", False, given)._steps(given, 2)
+    save(steps, tmp_path / "preprocess.json")
+    for split in ("train", "test"):
+        said = load(tmp_path / "preprocess.json").splits.get(split, UNTOLD)
+        assert (said.by_name, said.timm, said.reads) == (classes is not None, library == "timm", "layout")
+    assert own_preprocess(given, (4, 4), ["0", "1"]).splits.keys() == (set() if classes is None else {"train", "test"})
+
+
+@pytest.mark.parametrize("library", ["timm", "torchvision"])
+@pytest.mark.parametrize(("mode", "order"), [("RGB", "RGB"), ("L", "GREY")])
+def test_a_photo_is_turned_no_more_than_by_these_libraries(tmp_path, library, mode, order):
+    """Both load it by Image.open(file).convert("RGB"), or "L", which does not look at EXIF's orientation."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.effect_noise((30, 20), 90).convert(mode).save(tmp_path / "1.jpg", exif=exif)
+    grey = {"channel_order": order, "mean": [0.0], "std": [1.0]} if order == "GREY" else {}
+    given = IMAGENET.model_copy(update=grey)
+    steps = LibrarySource(library, "net", "net.pth", False, given)._steps(given, 2)
+    wanted = np.asarray(Image.open(tmp_path / "1.jpg").convert(mode))
+    assert np.array_equal(read(tmp_path / "1.jpg", steps.color_type), wanted)
+    shown = images.load(tmp_path / "1.jpg", steps)
+    assert np.array_equal(shown.pixels, wanted), "octet predict"
+
+
+@pytest.mark.parametrize(
+    ("mode", "ending", "most"),
+    [
+        *(("RGB", ending, 0) for ending in ("jpg", "png", "bmp", "webp", "tif")),
+        *(("L", ending, 0) for ending in ("jpg", "png")),
+        *(("P", ending, 0) for ending in ("png", "bmp")),
+        *(("RGBA", ending, 0) for ending in ("png", "webp")),
+        *(("CMYK", ending, 2) for ending in ("jpg", "tif")),
+    ],
+)
+def test_a_file_becomes_the_pixels_that_docs_own_models_says(tmp_path, mode, ending, most):
+    path, random = tmp_path / f"1.{ending}", np.random.Generator(np.random.PCG64(0))
+    noise = random.integers(0, 256, (12, 16, 4), dtype=np.uint8)[..., : 4 if mode in ("RGBA", "CMYK") else 3]
+    kind = mode if mode in ("RGBA", "CMYK") else "RGB"
+    Image.frombytes(kind, (16, 12), noise.tobytes()).resize((80, 60)).convert(mode).save(path)
+    wanted = np.asarray(Image.open(path).convert("RGB")).astype(int)
+    assert np.abs(read(path, "color_ignore_orientation") - wanted).max() <= most
+
+
+def test_grey_of_16_bits_is_divided_where_pillow_cuts_it_off(tmp_path):
+    Image.fromarray(np.array([[0, 255, 256, 65535]], np.uint16)).save(tmp_path / "1.png")
+    assert np.asarray(Image.open(tmp_path / "1.png").convert("RGB"))[0, :, 0].tolist() == [0, 255, 255, 255]
+    assert read(tmp_path / "1.png", "color_ignore_orientation")[0, :, 0].tolist() == [0, 0, 1, 255]
+
+
+class Weights:
+    """What Octet asks of torchvision's weights of its inception_v3."""
+
+    url = "https://download.pytorch.org/models/inception_v3_google-0cc3c7bd.pth"
+
+    @staticmethod
+    def transforms():
+        linear = SimpleNamespace(value="bilinear")
+        mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+        return SimpleNamespace(crop_size=[299], resize_size=[342], interpolation=linear, mean=mean, std=std)
+
+
+class All(list):
+    DEFAULT = Weights
+
+
+@pytest.fixture
+def torchvision():
+    """Octet's view of torchvision, with what of it says how images are brought to its networks."""
+    library = object.__new__(Torchvision)
+    library.models = SimpleNamespace(get_model_weights=lambda network: All([Weights]))
+    return library
+
+
+@pytest.mark.parametrize("network", ["inception_v3", "googlenet"])
+def test_weights_of_one_s_own_do_not_tell_whether_the_network_changes_its_input(torchvision, network):
+    """What is then to be written gives what torchvision's networks make of ImageNet's mean and std by transform_input."""
+    assert torchvision.unsaid(network, "models/hub/inception_v3_google-0cc3c7bd.pth") == ""
+    assert torchvision.unsaid("resnet18", "my.pth") == ""
+    what, _, rest = torchvision.unsaid(network, "my.pth").partition(":\n")
+    assert "weights do not tell whether the network changes its input (transform_input)" in what
+    example, _, other = rest.partition("Of one made without weights=…")
+    assert "mean [0.485, 0.456, 0.406] and std [0.229, 0.224, 0.225]" in other
+    half = Preprocessing.model_validate(yaml.parse(textwrap.dedent(example), "").values)
+    usual = torchvision.preprocessing(network, "my.pth")
+    assert half.model_copy(update={"mean": usual.mean, "std": usual.std}) == usual
+    steps, plain = (own_preprocess(given, (299, 299), ["a"]) for given in (half, usual))
+    image = steps.noise(1)[0]
+    x = plain(image)
+    for k, (mean, std) in enumerate(((0.485, 0.229), (0.456, 0.224), (0.406, 0.225))):
+        x[k] = x[k] * (std / 0.5) + (mean - 0.5) / 0.5  # torchvision/models/inception.py and googlenet.py
+    assert np.abs(steps(image) - x).max() < 2e-6
+
+
+def test_an_entry_of_such_weights_without_preprocess_is_refused(torchvision, monkeypatch):
+    torchvision.check = lambda network: None
+    monkeypatch.setattr("octet.export.library_source.library", lambda name: torchvision)
+    with pytest.raises(OctetError, match=r"^my.pth: is none of the files that torchvision publishes for inception_v3"):
+        LibrarySource("torchvision", "inception_v3", "my.pth", False, None).preprocessing()
+    given = IMAGENET.model_copy(update={"size": None})
+    source = LibrarySource("torchvision", "inception_v3", "my.pth", False, given)
+    assert (source.preprocessing(), source._steps(given, 2).size) == (given, [299, 299])

@@ -87,6 +87,22 @@ def test_timm_s_averages_are_taken_where_they_are_asked_for(tmp_path, averages, 
     assert (weights["fc.bias"].values() == np.full(3, wanted)).all()
 
 
+@pytest.mark.parametrize("alone", [True, False])
+def test_torch_s_averages_have_a_count_beside_their_names(tmp_path, alone):
+    """AveragedModel, which torchvision's references/classification/train.py saves with --model-ema."""
+    network, path = torch.nn.Linear(2, 3), tmp_path / "checkpoint.pth"
+    averages = torch.optim.swa_utils.AveragedModel(network)
+    averages.module.bias.data.fill_(7.0)
+    assert sorted(averages.state_dict()) == ["module.bias", "module.weight", "n_averaged"]
+    torch.save(
+        averages.state_dict() if alone else {"model": network.state_dict(), "model_ema": averages.state_dict()}, path
+    )
+    loaded = torch.nn.Linear(2, 3)
+    checkpoint.load_weights(loaded, checkpoint.read(path, averages=True).weights, path)
+    assert torch.equal(loaded.weight, network.weight)
+    assert loaded.bias.tolist() == [7.0] * 3
+
+
 @pytest.mark.parametrize(
     "wrap", [lambda state: state, lambda state: {"state_dict": state}, lambda state: {"model": state}]
 )
