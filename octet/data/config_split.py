@@ -29,6 +29,7 @@ class ConfigSplit:
         test_mode: Does mmcls take the test images? Only CIFAR asks.
         annotations_optional: Are they class folders where that file is not there, as mmpretrain's ImageNet has it?
         key: The key in params.yaml that names folder and annotations; '': the config does.
+        picked_by: What in the config does not take each image there once, as KFoldDataset, and its place; '': nothing.
     """
 
     type: str
@@ -40,6 +41,7 @@ class ConfigSplit:
     test_mode: bool = True
     annotations_optional: bool = False
     key: str = ""
+    picked_by: str = ""
 
     def annotation_file(self, data: Path) -> Path | None:
         """The annotation file in a data set's folder; None: class folders."""
@@ -76,6 +78,7 @@ def with_entry(splits: dict[str, ConfigSplit], entry: Splits | None, model: str)
             annotations=os.path.normpath(place.annotations) if place.annotations else None,
             annotations_optional=False,
             key=f"models.{model}.splits.{name}",
+            picked_by="",
         )
         for name, place in given.items()
     }
@@ -85,7 +88,7 @@ def to_json(splits: dict[str, ConfigSplit]) -> dict[str, Any]:
     """The splits as they stand in preprocess.json."""
     content = {name: asdict(split) for name, split in splits.items()}
     for split in content.values():
-        for key in ("annotations_optional", "key"):
+        for key in ("annotations_optional", "key", "picked_by"):
             if not split[key]:
                 del split[key]
     return content
@@ -104,6 +107,7 @@ def from_json(content: dict[str, Any]) -> dict[str, ConfigSplit]:
             split.reads,
             split.folder,
             split.key,
+            split.picked_by,
             *split.extensions,
             *filter(None, [split.annotations]),
         ]

@@ -17,6 +17,7 @@ from octet.data.images import Images
 from octet.data.preprocess import Preprocess
 from octet.data.subset import balanced
 from octet.data.unreadable import Unread
+from octet.evaluate.accuracy import accuracy
 from octet.project.splits import check_links
 
 pytestmark = pytest.mark.unit
@@ -291,10 +292,10 @@ def test_what_the_entry_names_and_is_not_there_is_an_error_with_its_key(folder, 
 def test_annotation_files_as_windows_writes_them(folder, start, end):
     """A name with a line separator of Unicode is one name, as in mmcls."""
     image(folder / "val" / "owl" / "a\u2028b\x0b.png", 3)
-    lines = ["cat/a.png 0", "owl/a\u2028b\x0b.png 2", ""]
+    lines = ["cat/a.png 0", "dog/a.png 1", "owl/a\u2028b\x0b.png 2", ""]
     (folder / "val.txt").write_bytes(start + end.join(lines).encode())
     data = open_split(folder, "test", ANIMALS)
-    assert data.names == ["cat/a.png", "owl/a\u2028b\x0b.png"]
+    assert data.names == ["cat/a.png", "dog/a.png", "owl/a\u2028b\x0b.png"]
     assert [remark.partition(",")[0] for remark in data.source.remarks] == (
         [f"{folder / 'val.txt'}: begins with a byte order mark"] if start else []
     )
@@ -311,6 +312,31 @@ def test_folders_that_are_not_the_classes(folder):
             OctetError, match=f"val: 3 class folders, the model has {len(classes)} classes.*No class is called"
         ):
             open_split(folder, "test", classes)
+
+
+@pytest.mark.parametrize("left", [[], ["notes.heic"]])
+def test_a_class_without_images_is_named(folder, left):
+    """Where mmcls warns « Found no valid file in the folder dog »: it counts as 0 in the means of precision and the like."""
+    for split in ("train", "val"):
+        for file in (folder / split / "dog").iterdir():
+            file.unlink()
+        for name in left:
+            (folder / split / "dog" / name).write_bytes(b"x")
+    test, train = open_split(folder, "test", ANIMALS), open_split(folder, "train", ANIMALS)
+    assert test.source.remarks[-1] == (
+        "no image of 1 of the 3 classes: 'dog'. Each such class counts as 0 in the means of precision, recall and F1, as in "
+        "mmcls"
+    )
+    assert train.source.remarks[-1] == "no image of 1 of the 3 classes: 'dog'. Calibration sees none of them"
+    top = np.array([[label, 0] for label in test.labels])  # all right
+    figures = accuracy(test.labels, top, ANIMALS)
+    assert (figures.top1_pct, figures.precision_pct, figures.recall_pct, figures.f1_pct) == (100, *[66.6667] * 3)
+
+
+def test_classes_without_images_of_an_annotation_file_are_named(folder):
+    (folder / "val.txt").write_text("cat/a.png 0\ncat/b.PNG 0\ndog/a.png 4\n")
+    remarks = open_split(folder, "test", [*ANIMALS, "pig", "rat", "yak"]).source.remarks
+    assert remarks[0].startswith("no image of 4 of the 6 classes: 'dog', 'owl', 'pig', ….")
 
 
 def test_class_folders_without_images(tmp_path):
