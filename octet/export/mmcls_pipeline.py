@@ -55,10 +55,9 @@ def _derive(config: Config, name: str, classes: Sequence[str] | None) -> Preproc
     names: list[Any] = []
     with suppress(AttributeError, TypeError):
         data, _ = unwrapped(config.data.test, f"{name}: data.test")
-        kind = data.get("type")
-        if kind == SEVERAL:
+        if data.get("type") == SEVERAL:
             raise OctetError(f"{where}: {SEVERAL} has several data sets, with a pipeline each; expected one data set")
-        names = [step.type for step in data.pipeline]
+        kind, names = data.get("type"), [step.type for step in data.pipeline]
     if not all(isinstance(word, str) for word in (kind, *names)):
         raise OctetError(
             f"{name}: has no data.test with type and pipeline; expected an mmcls config with a test pipeline"

@@ -31,7 +31,7 @@ def unwrapped(settings: Any, where: str) -> tuple[dict[str, Any], str]:
         several = settings.get("datasets") if isinstance(settings, dict) else settings
         if isinstance(several, list | tuple):
             if len(several) != 1:
-                return {"type": SEVERAL}, ""
+                return {"type": SEVERAL} if several else {}, ""
             settings = several[0]
         elif isinstance(settings, dict) and isinstance(settings.get("dataset"), dict):
             if settings.get("type") != _TAKES_ALL:
