@@ -32,6 +32,7 @@ class ImageFiles:
         classes: Their names, by label.
         color_type: How files are read, as in preprocess.json.
         source: Where all this comes from.
+        folders: The class folders, by label, where these give the labels.
     """
 
     def __init__(
@@ -42,9 +43,10 @@ class ImageFiles:
         classes: Sequence[str],
         color_type: str,
         source: Source,
+        folders: Sequence[str] = (),
     ):
         self.root, self.names, self.classes, self.color_type = root, names, tuple(classes), color_type
-        self.source, self.labelled = source, labels is not None
+        self.source, self.labelled, self.folders = source, labels is not None, tuple(folders)
         self.labels: Labels = np.zeros(len(names), np.int64) if labels is None else np.array(labels, np.int64)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -108,8 +110,16 @@ def class_folders(
         remarks.append(
             f"{root}: {listing.others:,} files are no images to mmcls and left out; images end in {', '.join(extensions)}"
         )
+    hidden = [name for name in names if "/." in name or name.startswith(".")]
+    if hidden:
+        remarks.append(f"{root}: {len(hidden):,} images are in hidden folders and count, as in mmcls: {some(hidden)}")
+    beside = listing.beside(root)
+    if beside:
+        remarks.append(
+            f"{root}: {len(beside):,} images are in none of its class folders and left out, as in mmcls: {some(beside)}"
+        )
     source = Source(_inside(root, data), f"class folders in sorted order, {len(folders)}", remarks)
-    return ImageFiles(root, names, labels, classes, color_type, source)
+    return ImageFiles(root, names, labels, classes, color_type, source, folders)
 
 
 def _unequal(folders: Sequence[str], classes: Sequence[str]) -> str:

@@ -39,14 +39,23 @@ def naming_remark(folders: Sequence[str], classes: Sequence[str]) -> list[str]:
     "folder 'ant' is label 0, which is called 'mole'; folder 'mole' is label 1, which is called 'ant'"
     >>> naming_remark(["n01440764", "n01443537"], ["tench", "goldfish"])
     []
+
+    A folder great_white_shark is called as a class « Great white shark » is, where no two names differ by that alone.
     """
-    names = set(classes)
-    unlike = [k for k, pair in enumerate(zip(folders, classes, strict=False)) if pair[0] != pair[1]]
-    if not unlike or not names.intersection(folders):
+    written, named = [list(map(_letters, names)) for names in (folders, classes)]
+    if len(set(written)) < len(set(folders)) or len(set(named)) < len(set(classes)):
+        written, named = list(folders), list(classes)
+    unlike = [k for k, pair in enumerate(zip(written, named, strict=False)) if pair[0] != pair[1]]
+    if not unlike or not set(named).intersection(written):
         return []
     examples = "; ".join(f"folder {folders[k]!r} is label {k}, which is called {classes[k]!r}" for k in unlike[:3])
     more = f"; {len(unlike) - 3} more" if len(unlike) > 3 else ""
     return [f"class folders are labelled by their sorted order, as mmcls does it, and not by name: {examples}{more}"]
+
+
+def _letters(name: str) -> str:
+    """A name's letters and digits, small, by which a folder's name and a class's are compared; without any, the name."""
+    return "".join(filter(str.isalnum, name.casefold())) or name
 
 
 def labels_remark(labels: Sequence[int], classes: Sequence[str], split: str) -> list[str]:

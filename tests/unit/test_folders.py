@@ -2,23 +2,26 @@
 
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from octet.core import params
 from octet.core.errors import OctetError, Unreadable
 from octet.core.params import Splits
 from octet.data.config_split import ConfigSplit, from_json, to_json, with_entry
 from octet.data.dataset import open_split
 from octet.data.geometry import CenterCrop, Resize
 from octet.data.images import Images
-from octet.data.preprocess import Preprocess
+from octet.data.preprocess import Preprocess, save
 from octet.data.subset import balanced
 from octet.data.unreadable import Unread
 from octet.evaluate.accuracy import accuracy
-from octet.project.splits import check_links
+from octet.project.splits import check_links, check_splits
+from tests.documents import ROOT
 
 pytestmark = pytest.mark.unit
 
@@ -74,6 +77,53 @@ def test_a_name_that_differs_is_named(folder):
     some = open_split(folder, "test", ["cat", "dog", "barn owl"])
     assert "folder 'owl' is label 2, which is called 'barn owl'" in some.source.remarks[0]
     assert not open_split(folder, "test", ["n1", "n2", "n3"]).source.remarks[:-1]
+
+
+@pytest.mark.parametrize(
+    ("classes", "told"),
+    [
+        (["Owl", "Dog", "Cat"], "folder 'cat' is label 0, which is called 'Owl'"),
+        (["d o-g", "CAT", "owl."], "folder 'cat' is label 0, which is called 'd o-g'"),
+        (["Cat", "DOG", "Owl"], ""),
+        (
+            ["cat", "dog", "Dog"],
+            "folder 'owl' is label 2, which is called 'Dog'",
+        ),  # as they stand: two differ by that alone
+    ],
+)
+def test_names_are_compared_by_their_letters(folder, classes, told):
+    naming = [remark for remark in open_split(folder, "test", classes).source.remarks if "not by name" in remark]
+    assert (told in naming[0]) if told else not naming
+
+
+def test_images_that_mmcls_leaves_out_or_takes_unseen_are_told(folder):
+    """As its CustomDataset, which walks each class folder, hidden ones below included, and looks at nothing beside them."""
+    from octet.export.mmcls_package import CustomDataset
+
+    image(folder / "val" / "loose.png", 3)
+    image(folder / "val" / "._loose.png", 3)
+    (folder / "val" / "desktop.ini").write_text("x")
+    image(folder / "val" / "cat" / ".ipynb_checkpoints" / "a-checkpoint.png", 3)
+    test = open_split(folder, "test", ANIMALS)
+    assert test.names == [info["img_info"]["filename"] for info in CustomDataset(str(folder / "val")).data_infos]
+    assert test.source.remarks[-2:] == [
+        f"{folder}/val: 1 images are in hidden folders and count, as in mmcls: 'cat/.ipynb_checkpoints/a-checkpoint.png'",
+        f"{folder}/val: 1 images are in none of its class folders and left out, as in mmcls: 'loose.png'",
+    ]
+
+
+@pytest.mark.parametrize("is_other", [True, False])
+def test_class_folders_that_one_split_alone_has_are_told(folder, monkeypatch, capsys, is_other):
+    """Sorted, train's ant, dog, owl and val's cat, dog, owl have the same labels."""
+    if is_other:
+        (folder / "train" / "cat").rename(folder / "train" / "ant")
+    monkeypatch.chdir(folder)
+    Path("models/net").mkdir(parents=True)
+    save(replace(STEPS, classes=["0", "1", "2"]), "models/net/preprocess.json")
+    entry = next(iter(params.load(ROOT / "params.yaml").models.values()))
+    check_splits("net", entry.model_copy(update={"data": str(folder)}), "test")
+    told = "warning: net: class folders that only one of the two splits has: 'ant', 'cat'; each split's are labelled by"
+    assert (told in capsys.readouterr().err) == is_other
 
 
 @pytest.mark.parametrize("has_names", [True, False])
