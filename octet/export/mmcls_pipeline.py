@@ -54,7 +54,7 @@ def _derive(config: Config, name: str, classes: Sequence[str] | None) -> Preproc
     kind: Any = None
     names: list[Any] = []
     with suppress(AttributeError, TypeError):
-        data, _ = unwrapped(config.data.test, f"{name}: data.test")
+        data: Any = unwrapped(config.data.test, f"{name}: data.test")[0]
         if data.get("type") == SEVERAL:
             raise OctetError(f"{where}: {SEVERAL} has several data sets, with a pipeline each; expected one data set")
         kind, names = data.get("type"), [step.type for step in data.pipeline]
