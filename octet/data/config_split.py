@@ -32,6 +32,7 @@ class ConfigSplit:
         key: The key in params.yaml that names folder and annotations; '': the config does.
         by_name: Are class folders labelled by the classes' names? Where these are all called so, in whatever order.
         timm: Is the network timm's? Then class folders may have been labelled in timm's order or in the sorted one.
+        picked_by: What in the config does not take each image there once, as KFoldDataset, and its place; '': nothing.
     """
 
     type: str
@@ -45,6 +46,7 @@ class ConfigSplit:
     key: str = ""
     by_name: bool = False
     timm: bool = False
+    picked_by: str = ""
 
     def annotation_file(self, data: Path) -> Path | None:
         """The annotation file in a data set's folder; None: class folders."""
@@ -84,6 +86,7 @@ def with_entry(splits: dict[str, ConfigSplit], entry: Splits | None, model: str)
             annotations=os.path.normpath(place.annotations) if place.annotations else None,
             annotations_optional=False,
             key=f"models.{model}.splits.{name}",
+            picked_by="",
         )
         for name, place in given.items()
     }
@@ -93,7 +96,7 @@ def to_json(splits: dict[str, ConfigSplit]) -> dict[str, Any]:
     """The splits as they stand in preprocess.json."""
     content = {name: asdict(split) for name, split in splits.items()}
     for split in content.values():
-        for key in ("annotations_optional", "key", "by_name", "timm"):
+        for key in ("annotations_optional", "key", "by_name", "timm", "picked_by"):
             if not split[key]:
                 del split[key]
     return content
@@ -112,6 +115,7 @@ def from_json(content: dict[str, Any]) -> dict[str, ConfigSplit]:
             split.reads,
             split.folder,
             split.key,
+            split.picked_by,
             *split.extensions,
             *filter(None, [split.annotations]),
         ]

@@ -15,7 +15,7 @@ from octet.data.cifar_layouts import find
 from octet.data.config_split import UNTOLD, ConfigSplit
 from octet.data.folders import Annotations, ImageFiles
 from octet.data.listing import folders_in
-from octet.data.source import Source, one_label_remark
+from octet.data.source import Source, labels_remark
 
 _FOLDERS = {"train": ("train", "calibration"), "test": ("test", "val", "validation")}
 
@@ -99,8 +99,8 @@ def open_split(
         dataset = _cifar(folder, split, classes, config)
     else:
         dataset = _as_it_lies(folder, split, classes, color_type, config)
-    if split == "test" and dataset.labelled and classes:
-        dataset.source.remarks.extend(one_label_remark(dataset.labels.tolist(), classes))
+    if dataset.labelled and classes:
+        dataset.source.remarks.extend(labels_remark(dataset.labels.tolist(), classes, split))
     return dataset
 
 
@@ -140,6 +140,7 @@ def _as_entry(folder: Path, split: str, classes: Sequence[str], color_type: str,
 
 def _as_config(folder: Path, split: str, classes: Sequence[str], color_type: str, config: ConfigSplit) -> ImageFiles:
     """What the config names."""
+    _check_all_are_taken(config, split)
     root = folder / config.folder
     annotations = config.annotation_file(folder)
     if annotations is None and not folders_in(root):
@@ -152,11 +153,23 @@ def _as_config(folder: Path, split: str, classes: Sequence[str], color_type: str
     return _with(remarks, folders.class_folders(root, classes, color_type, config, folder))
 
 
+def _check_all_are_taken(config: ConfigSplit, split: str) -> None:
+    """Raises OctetError where the config takes some of a split's images, or some of them more often than others."""
+    if config.picked_by:
+        raise OctetError(
+            f"{config.picked_by}: it does not take each image there once, as Octet would; images that it leaves out may be "
+            f"those that the model was trained on. List the images of the {split} split in an annotation file, or put them into a "
+            f"folder of their own, and name it in 'splits.{split}' of the model's entry; or take a config without it"
+        )
+
+
 def _annotation_files(folder: Path, name: str) -> tuple[Path, Path]:
     return folder / "meta" / f"{name}.txt", folder / f"{name}.txt"
 
 
 def _cifar(folder: Path, split: str, classes: Sequence[str], config: ConfigSplit | None) -> Cifar:
+    if config:
+        _check_all_are_taken(config, split)
     cifar = Cifar(folder, split if config is None or config.test_mode else "train")
     if len(cifar.classes) != len(classes):
         raise OctetError(

@@ -32,6 +32,7 @@ class ImageFiles:
         classes: Their names, by label.
         color_type: How files are read, as in preprocess.json.
         source: Where all this comes from.
+        folders: The class folders, by label, where these give the labels.
     """
 
     def __init__(
@@ -42,9 +43,10 @@ class ImageFiles:
         classes: Sequence[str],
         color_type: str,
         source: Source,
+        folders: Sequence[str] = (),
     ):
         self.root, self.names, self.classes, self.color_type = root, names, tuple(classes), color_type
-        self.source, self.labelled = source, labels is not None
+        self.source, self.labelled, self.folders = source, labels is not None, tuple(folders)
         self.labels: Labels = np.zeros(len(names), np.int64) if labels is None else np.array(labels, np.int64)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -101,7 +103,6 @@ def class_folders(
         remarks.insert(0, f"{root}: {_unequal(folders, classes)}")
     if not by_name:
         _check_order(root, folders, classes, config)
-    endings = ", ".join(config.extensions)
     label_of = {name: label for label, name in enumerate(classes if by_name else folders)}
     listing, names, labels = Listing(config.extensions), list[str](), list[int]()
     for folder in folders:
@@ -109,12 +110,29 @@ def class_folders(
         names += [f"{folder}/{name}" for name in images]
         labels += [label_of[folder]] * len(images)
     if not names:
-        raise OctetError(f"{root}: no image in its class folders; expected files ending in {endings}")
-    if listing.others:
-        remarks.append(f"{root}: {listing.others:,} files are no images to mmcls and left out; images end in {endings}")
+        raise OctetError(
+            f"{root}: no image in its class folders; expected files ending in {', '.join(config.extensions)}"
+        )
+    remarks += _left_out(root, names, listing)
     how = "class folders by their names" if by_name else "class folders in sorted order"
     source = Source(_inside(root, data), f"{how}, {len(folders)}", remarks)
-    return ImageFiles(root, names, labels, classes, color_type, source)
+    return ImageFiles(root, names, labels, classes, color_type, source, sorted(label_of, key=label_of.__getitem__))
+
+
+def _left_out(root: Path, names: Sequence[str], listing: Listing) -> list[str]:
+    """What of class folders counts or does not where a user may think otherwise, in remarks."""
+    remarks = []
+    if listing.others:
+        endings = ", ".join(listing.extensions)
+        remarks.append(f"{root}: {listing.others:,} files are no images to mmcls and left out; images end in {endings}")
+    hidden = [name for name in names if "/." in name or name.startswith(".")]
+    if hidden:
+        remarks.append(f"{root}: {len(hidden):,} images are in hidden folders and count, as in mmcls: {some(hidden)}")
+    beside = listing.beside(root)
+    if beside:
+        where = "in none of its class folders and left out, as in mmcls"
+        remarks.append(f"{root}: {len(beside):,} images are {where}: {some(beside)}")
+    return remarks
 
 
 def _check_order(root: Path, folders: Sequence[str], classes: Sequence[str], config: ConfigSplit) -> None:

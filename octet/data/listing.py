@@ -36,10 +36,17 @@ class Listing:
         self._collect(folder, "", paths)
         return _checked(folder, sorted(paths))
 
+    def beside(self, folder: Path) -> list[str]:
+        """The names of the images in a folder itself, not below, sorted. Raises OctetError where one is not UTF-8."""
+        return _checked(folder, sorted(e.name for e in os.scandir(folder) if not e.is_dir() and self._is_image(e.name)))
+
+    def _is_image(self, name: str) -> bool:
+        return name.lower().endswith(self.extensions) and not name.startswith(".")
+
     def _collect(self, folder: Path, prefix: str, paths: list[str]) -> None:
         for entry in os.scandir(folder):
             if not entry.is_dir():
-                if entry.name.lower().endswith(self.extensions) and not entry.name.startswith("."):
+                if self._is_image(entry.name):
                     paths.append(prefix + entry.name)
                 else:
                     self.others += not entry.name.startswith(".")

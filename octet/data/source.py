@@ -39,20 +39,44 @@ def naming_remark(folders: Sequence[str], classes: Sequence[str]) -> list[str]:
     "folder 'ant' is label 0, which is called 'mole'; folder 'mole' is label 1, which is called 'ant'"
     >>> naming_remark(["n01440764", "n01443537"], ["tench", "goldfish"])
     []
+
+    A folder great_white_shark is called as a class « Great white shark » is, where no two names differ by that alone.
     """
-    names = set(classes)
-    unlike = [k for k, pair in enumerate(zip(folders, classes, strict=False)) if pair[0] != pair[1]]
-    if not unlike or not names.intersection(folders):
+    written, named = [list(map(_letters, names)) for names in (folders, classes)]
+    if len(set(written)) < len(set(folders)) or len(set(named)) < len(set(classes)):
+        written, named = list(folders), list(classes)
+    unlike = [k for k, pair in enumerate(zip(written, named, strict=False)) if pair[0] != pair[1]]
+    if not unlike or not set(named).intersection(written):
         return []
     examples = "; ".join(f"folder {folders[k]!r} is label {k}, which is called {classes[k]!r}" for k in unlike[:3])
     more = f"; {len(unlike) - 3} more" if len(unlike) > 3 else ""
     return [f"class folders are labelled by their sorted order, as mmcls does it, and not by name: {examples}{more}"]
 
 
-def one_label_remark(labels: Sequence[int], classes: Sequence[str]) -> list[str]:
-    """One remark where all images have the same label, and the model has several classes."""
-    if len(classes) < 2 or len(set(labels)) != 1:
+def _letters(name: str) -> str:
+    """A name's letters and digits, small, by which a folder's name and a class's are compared; without any, the name."""
+    return "".join(filter(str.isalnum, name.casefold())) or name
+
+
+def labels_remark(labels: Sequence[int], classes: Sequence[str], split: str) -> list[str]:
+    """One remark where a split has no image of some classes.
+
+    >>> labels_remark([0, 2, 2], ["cat", "dog", "owl"], "test")
+    ["no image of 1 of the 3 classes: 'dog'. Each such class counts as 0 in the means of precision, recall and F1, as in mmcls"]
+
+    Args:
+        labels: Of its images.
+        classes: The model's class names.
+        split: 'train' or 'test'.
+    """
+    there = set(labels)
+    absent = [name for label, name in enumerate(classes) if label not in there]
+    if not absent or not there or (split == "train" and len(there) == 1):  # training images need no labels
         return []
+    if len(there) > 1:
+        why = "Each such class counts as 0 in the means of precision, recall and F1, as in mmcls"
+        why = why if split == "test" else "Calibration sees none of them"
+        return [f"no image of {len(absent):,} of the {len(classes):,} classes: {some(absent)}. {why}"]
     label = labels[0]
     return [
         f"all of its {len(labels):,} images have label {label} ({classes[label]!r}), and the model has {len(classes):,} "

@@ -12,6 +12,7 @@ from octet.core.text_lines import read_lines
 from octet.data.config_split import EXTENSIONS, ConfigSplit, common_folder
 from octet.export.mmcls_model import CIFAR10, DATASETS, MNIST, Config, CustomDataset, MultiLabelDataset
 from octet.export.mmcls_package import registered
+from octet.export.wrappers import unwrapped
 
 
 def dataset_classes(data: Config, name: str) -> list[str]:
@@ -55,38 +56,40 @@ def config_splits(config: Config, name: str) -> dict[str, ConfigSplit]:
     Raises:
         OctetError: A data set has several labels an image.
     """
-    parts = {split: _unwrapped(config.data.get(split)) for split in ("train", "test")}
-    places = [part[key] for part in parts.values() for key in ("data_prefix", "ann_file") if _is_place(part.get(key))]
+    parts = {split: unwrapped(config.data.get(split), f"{name}: data.{split}") for split in ("train", "test")}
+    places = [
+        part[key] for part, _ in parts.values() for key in ("data_prefix", "ann_file") if _is_place(part.get(key))
+    ]
     try:
         root = common_folder(places) if places else "."
     except OctetError:  # absolute and other paths: of no one folder
         return {}
-    splits = {split: _split(part, root, f"{name}: data.{split}") for split, part in parts.items() if "type" in part}
+    splits = dict[str, ConfigSplit | None]()
+    for split, (part, picked_by) in parts.items():
+        if "type" in part:
+            # Calibration may read training images that training did not take; judging may not.
+            picked_by = part.get("picked_by") or picked_by if split == "test" else ""
+            splits[split] = _split(part, root, f"{name}: data.{split}", picked_by)
     return {split: place for split, place in splits.items() if place}
-
-
-def _unwrapped(part: Any) -> dict[str, Any]:
-    """A data set's settings, out of a wrapper such as RepeatDataset; {} of several data sets in one."""
-    while isinstance(part, dict) and "dataset" in part:
-        part = part["dataset"]
-    return part if isinstance(part, dict) else {}
 
 
 def _is_place(value: object) -> bool:
     return isinstance(value, str) and value != ""
 
 
-def _split(part: dict[str, Any], root: str, where: str) -> ConfigSplit | None:
+def _split(part: dict[str, Any], root: str, where: str, picked_by: str) -> ConfigSplit | None:
     kind = registered(DATASETS, part["type"])
-    if kind is None:
-        return None  # reading the pipeline says so
+    if kind is None:  # such as mmpretrain's Food101, or its BaseDataset of a JSON file
+        return ConfigSplit(str(part["type"]), "unknown")
     if issubclass(kind, MultiLabelDataset):
         raise OctetError(
             f"{where}: {part['type']} gives an image several labels; Octet judges classifiers that choose one class of several"
         )
     if issubclass(kind, (CIFAR10, MNIST)):
         told = part.get("test_mode", True)
-        return None if told else ConfigSplit(part["type"], "arrays", test_mode=False)
+        return (
+            None if told and not picked_by else ConfigSplit(part["type"], "arrays", test_mode=told, picked_by=picked_by)
+        )
     has_names = bool(part.get("classes") or getattr(kind, "CLASSES", None))
     if not _reads_as_custom(kind) or not _is_place(part.get("data_prefix")):
         return ConfigSplit(part["type"], "unknown", has_names=has_names)
@@ -99,6 +102,7 @@ def _split(part: dict[str, Any], root: str, where: str) -> ConfigSplit | None:
         _extensions(kind, part, where),
         has_names,
         annotations_optional=bool(part.get("ann_file_optional")),
+        picked_by=picked_by,
     )
 
 

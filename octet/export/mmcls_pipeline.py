@@ -19,6 +19,7 @@ from octet.export.mmcls_data import config_splits, dataset_classes
 from octet.export.mmcls_model import DATASETS, Config, transforms
 from octet.export.mmcls_package import registered
 from octet.export.own_modules import user_code
+from octet.export.wrappers import SEVERAL, unwrapped
 
 # mmcls's data sets that hold arrays, not files: the shape of an image, RGB or grey.
 ARRAYS = {"CIFAR10": (32, 32, 3), "CIFAR100": (32, 32, 3), "MNIST": (28, 28), "FashionMNIST": (28, 28)}
@@ -53,8 +54,10 @@ def _derive(config: Config, name: str, classes: Sequence[str] | None) -> Preproc
     kind: Any = None
     names: list[Any] = []
     with suppress(AttributeError, TypeError):
-        data = config.data.test
-        kind, names = data.type, [step.type for step in data.pipeline]
+        data: Any = unwrapped(config.data.test, f"{name}: data.test")[0]
+        if data.get("type") == SEVERAL:
+            raise OctetError(f"{where}: {SEVERAL} has several data sets, with a pipeline each; expected one data set")
+        kind, names = data.get("type"), [step.type for step in data.pipeline]
     if not all(isinstance(word, str) for word in (kind, *names)):
         raise OctetError(
             f"{name}: has no data.test with type and pipeline; expected an mmcls config with a test pipeline"
@@ -66,6 +69,8 @@ def _derive(config: Config, name: str, classes: Sequence[str] | None) -> Preproc
         )
     _check_steps(kind, names, where)
     derived = _Derived("BGR" if array is None else "RGB" if len(array) == 3 else "GREY")
+    if derived.channel_order == "GREY":
+        derived.color_type = "grayscale"  # of the image files that stand for the arrays
     for what, step in zip(names, transforms(data.pipeline, where), strict=True):
         if not _is_mmcls(type(step)):
             raise OctetError(

@@ -48,10 +48,10 @@ def data_folder(config: str) -> str:
         OctetError: It names none.
     """
     from octet.export.mmcls_model import read_config  # imports torch
+    from octet.export.wrappers import unwrapped
 
     data = _mapping(read_config(config).get("data"))
-    parts = [_mapping(data.get(split)) for split in ("train", "test")]
-    parts = [_mapping(part.get("dataset", part)) for part in parts]  # of a wrapper such as RepeatDataset
+    parts = [unwrapped(data.get(split), f"{config}: data.{split}")[0] for split in ("train", "test")]
     places = [part[key] for part in parts for key in ("data_prefix", "ann_file") if isinstance(part.get(key), str)]
     if not places:
         raise OctetError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from octet.data.folders import ImageFiles
 from octet.data.images import Images, report_source, split_images
 from octet.data.listing import check_no_link
 from octet.data.preprocess import Preprocess
+from octet.data.source import some
 
 
 def check_splits(name: str, entry: Model, split: str) -> None:
@@ -41,11 +43,12 @@ def check_splits(name: str, entry: Model, split: str) -> None:
         steps.needs_classes(f"models.{name}: mixed_precision.metric: {entry.mixed_precision.metric}")
     if entry.rounding.method == "finetune":
         steps.needs_classes(f"models.{name}: rounding.method: finetune")
-    files = dict[str, set[Path]]()
+    files, class_folders = dict[str, set[Path]](), dict[str, set[str]]()
     for what in dict.fromkeys((split, "train")):
         images: Images = split_images(data, what, steps, None, "evaluate.limit")
         if is_new and isinstance(images.dataset, ImageFiles):
             files[what] = {images.dataset.root / file for file in images.dataset.names}
+            class_folders[what] = set(images.dataset.folders)
         if is_new:
             report_source(f"{name}: {what} split", images)
             if what == split and images.labels is None:
@@ -55,10 +58,21 @@ def check_splits(name: str, entry: Model, split: str) -> None:
                     f"note: {name}: {why}: int8 is judged by {how}",
                     file=sys.stderr,
                 )
+    _warn_of_other_folders(name, list(class_folders.values()))
     if len(files) == 2 and (shared := files[split] & files["train"]):
         print(
             f"warning: {name}: {len(shared):,} of the {len(files[split]):,} images of the {split} split are in the train split, "
             "too: int8 is judged on images that it is calibrated on; name two splits that share none",
+            file=sys.stderr,
+        )
+
+
+def _warn_of_other_folders(name: str, class_folders: Sequence[set[str]]) -> None:
+    """Says where two splits have other class folders, so that the same label may stand for two classes."""
+    if len(class_folders) == 2 and all(class_folders) and (unlike := sorted(class_folders[0] ^ class_folders[1])):
+        print(
+            f"warning: {name}: class folders that only one of the two splits has: {some(unlike)}; each split's are labelled "
+            "by their own sorted order, so a label may stand for two classes",
             file=sys.stderr,
         )
 

@@ -2,12 +2,14 @@
 
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from octet.core import params
 from octet.core.errors import OctetError, Unreadable
 from octet.core.params import Splits
 from octet.data.config_split import ConfigSplit, from_json, to_json, with_entry
@@ -15,10 +17,12 @@ from octet.data.dataset import open_split
 from octet.data.geometry import CenterCrop, Resize
 from octet.data.images import Images
 from octet.data.listing import timm_order
-from octet.data.preprocess import Preprocess
+from octet.data.preprocess import Preprocess, save
 from octet.data.subset import balanced
 from octet.data.unreadable import Unread
-from octet.project.splits import check_links
+from octet.evaluate.accuracy import accuracy
+from octet.project.splits import check_links, check_splits
+from tests.documents import ROOT
 
 pytestmark = pytest.mark.unit
 
@@ -140,6 +144,53 @@ def test_timm_s_order_of_class_folders(tmp_path, wanted, in_order):
     )
     data = open_split(tmp_path, "test", wanted, config=by_name(timm=True))
     assert data.labels.tolist() == red(data)
+
+
+@pytest.mark.parametrize(
+    ("classes", "told"),
+    [
+        (["Owl", "Dog", "Cat"], "folder 'cat' is label 0, which is called 'Owl'"),
+        (["d o-g", "CAT", "owl."], "folder 'cat' is label 0, which is called 'd o-g'"),
+        (["Cat", "DOG", "Owl"], ""),
+        (
+            ["cat", "dog", "Dog"],
+            "folder 'owl' is label 2, which is called 'Dog'",
+        ),  # as they stand: two differ by that alone
+    ],
+)
+def test_names_are_compared_by_their_letters(folder, classes, told):
+    naming = [remark for remark in open_split(folder, "test", classes).source.remarks if "not by name" in remark]
+    assert (told in naming[0]) if told else not naming
+
+
+def test_images_that_mmcls_leaves_out_or_takes_unseen_are_told(folder):
+    """As its CustomDataset, which walks each class folder, hidden ones below included, and looks at nothing beside them."""
+    from octet.export.mmcls_package import CustomDataset
+
+    image(folder / "val" / "loose.png", 3)
+    image(folder / "val" / "._loose.png", 3)
+    (folder / "val" / "desktop.ini").write_text("x")
+    image(folder / "val" / "cat" / ".ipynb_checkpoints" / "a-checkpoint.png", 3)
+    test = open_split(folder, "test", ANIMALS)
+    assert test.names == [info["img_info"]["filename"] for info in CustomDataset(str(folder / "val")).data_infos]
+    assert test.source.remarks[-2:] == [
+        f"{folder}/val: 1 images are in hidden folders and count, as in mmcls: 'cat/.ipynb_checkpoints/a-checkpoint.png'",
+        f"{folder}/val: 1 images are in none of its class folders and left out, as in mmcls: 'loose.png'",
+    ]
+
+
+@pytest.mark.parametrize("is_other", [True, False])
+def test_class_folders_that_one_split_alone_has_are_told(folder, monkeypatch, capsys, is_other):
+    """Sorted, train's ant, dog, owl and val's cat, dog, owl have the same labels."""
+    if is_other:
+        (folder / "train" / "cat").rename(folder / "train" / "ant")
+    monkeypatch.chdir(folder)
+    Path("models/net").mkdir(parents=True)
+    save(replace(STEPS, classes=["0", "1", "2"]), "models/net/preprocess.json")
+    entry = next(iter(params.load(ROOT / "params.yaml").models.values()))
+    check_splits("net", entry.model_copy(update={"data": str(folder)}), "test")
+    told = "warning: net: class folders that only one of the two splits has: 'ant', 'cat'; each split's are labelled by"
+    assert (told in capsys.readouterr().err) == is_other
 
 
 @pytest.mark.parametrize("has_names", [True, False])
@@ -358,10 +409,10 @@ def test_what_the_entry_names_and_is_not_there_is_an_error_with_its_key(folder, 
 def test_annotation_files_as_windows_writes_them(folder, start, end):
     """A name with a line separator of Unicode is one name, as in mmcls."""
     image(folder / "val" / "owl" / "a\u2028b\x0b.png", 3)
-    lines = ["cat/a.png 0", "owl/a\u2028b\x0b.png 2", ""]
+    lines = ["cat/a.png 0", "dog/a.png 1", "owl/a\u2028b\x0b.png 2", ""]
     (folder / "val.txt").write_bytes(start + end.join(lines).encode())
     data = open_split(folder, "test", ANIMALS)
-    assert data.names == ["cat/a.png", "owl/a\u2028b\x0b.png"]
+    assert data.names == ["cat/a.png", "dog/a.png", "owl/a\u2028b\x0b.png"]
     assert [remark.partition(",")[0] for remark in data.source.remarks] == (
         [f"{folder / 'val.txt'}: begins with a byte order mark"] if start else []
     )
@@ -378,6 +429,31 @@ def test_folders_that_are_not_the_classes(folder):
             OctetError, match=f"val: 3 class folders, the model has {len(classes)} classes.*No class is called"
         ):
             open_split(folder, "test", classes)
+
+
+@pytest.mark.parametrize("left", [[], ["notes.heic"]])
+def test_a_class_without_images_is_named(folder, left):
+    """Where mmcls warns « Found no valid file in the folder dog »: it counts as 0 in the means of precision and the like."""
+    for split in ("train", "val"):
+        for file in (folder / split / "dog").iterdir():
+            file.unlink()
+        for name in left:
+            (folder / split / "dog" / name).write_bytes(b"x")
+    test, train = open_split(folder, "test", ANIMALS), open_split(folder, "train", ANIMALS)
+    assert test.source.remarks[-1] == (
+        "no image of 1 of the 3 classes: 'dog'. Each such class counts as 0 in the means of precision, recall and F1, as in "
+        "mmcls"
+    )
+    assert train.source.remarks[-1] == "no image of 1 of the 3 classes: 'dog'. Calibration sees none of them"
+    top = np.array([[label, 0] for label in test.labels])  # all right
+    figures = accuracy(test.labels, top, ANIMALS)
+    assert (figures.top1_pct, figures.precision_pct, figures.recall_pct, figures.f1_pct) == (100, *[66.6667] * 3)
+
+
+def test_classes_without_images_of_an_annotation_file_are_named(folder):
+    (folder / "val.txt").write_text("cat/a.png 0\ncat/b.PNG 0\ndog/a.png 4\n")
+    remarks = open_split(folder, "test", [*ANIMALS, "pig", "rat", "yak"]).source.remarks
+    assert remarks[0].startswith("no image of 4 of the 6 classes: 'dog', 'owl', 'pig', ….")
 
 
 def test_class_folders_without_images(tmp_path):

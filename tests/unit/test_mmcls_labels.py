@@ -237,6 +237,96 @@ def test_cifar(hundred, binary, test_mode, tmp_path, monkeypatch):
     assert row(words, figures) in (ROOT / DOCUMENT).read_text().splitlines(), row(words, figures)
 
 
+@pytest.mark.parametrize("kind", ["MNIST", "FashionMNIST"])
+@pytest.mark.parametrize("ending", ["png", "bmp"])
+@pytest.mark.filterwarnings("ignore")
+def test_mnist_as_class_folders(kind, ending, tmp_path):
+    """mmcls reads MNIST's own files, Octet the same pixels as grey images in class folders: the same inputs and labels."""
+    from mmcls import datasets
+
+    random = np.random.Generator(np.random.PCG64(7))
+    labels, images = np.repeat(np.arange(10, dtype=np.uint8), 2), random.integers(0, 256, (20, 28, 28), dtype=np.uint8)
+    of_mmcls, data = tmp_path / "mnist", tmp_path / "set"
+    of_mmcls.mkdir()
+    for split in ("train", "t10k"):
+        sizes = (len(images)).to_bytes(4, "big"), (28).to_bytes(4, "big")
+        (of_mmcls / f"{split}-images-idx3-ubyte").write_bytes(
+            b"\0\0\x08\x03" + sizes[0] + 2 * sizes[1] + images.tobytes()
+        )
+        (of_mmcls / f"{split}-labels-idx1-ubyte").write_bytes(b"\0\0\x08\x01" + sizes[0] + labels.tobytes())
+    for k, (label, pixels) in enumerate(zip(labels, images, strict=True)):
+        path = data / "test" / str(label) / f"{k:02}.{ending}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        assert cv2.imwrite(str(path), pixels)
+    pipeline = [dict(type="Resize", size=32), dict(type="Normalize", mean=[33.46], std=[78.87], to_rgb=True)]
+    config = config_of(tmp_path / "net.py", of_mmcls, {"type": kind, "data_prefix": "{root}"}, pipeline, 10)
+    theirs = datasets.build_dataset(read_config(str(config)).data.test, default_args={"test_mode": True})
+    steps = derive(read_config(str(config)), str(config))
+    assert steps.classes == list(theirs.CLASSES)
+    ours = split_images(data, "test", steps, None, "evaluate.limit")
+    assert ours.labels is not None
+    assert ours.labels.tolist() == theirs.get_gt_labels().tolist()
+    assert all(np.array_equal(ours[k], theirs[k]["img"].numpy()) for k in range(len(theirs)))
+    with pytest.raises(
+        OctetError, match=r"no data for the test split; expected CIFAR.*a folder for each class.*found t10k-images-idx3"
+    ):
+        split_images(of_mmcls, "test", steps, None, "evaluate.limit")
+
+
+def wrapped(path: Path, wrapper: str) -> str:
+    """Puts the config's data.test into a wrapper; where {} stands, it is."""
+    path.write_text(path.read_text() + f"inner = data['test']\ndata = dict(test={wrapper.format('inner')})\n")
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("wrapper", "place"),
+    [
+        ("dict(type='KFoldDataset', num_splits=5, dataset={})", "data.test.type is 'KFoldDataset'"),
+        (
+            "dict(type='ClassBalancedDataset', oversample_thr=0.1, dataset={})",
+            "data.test.type is 'ClassBalancedDataset'",
+        ),
+        (
+            "dict(type='RepeatDataset', times=2, dataset=dict(type='KFoldDataset', dataset={}))",
+            "data.test.dataset.type is 'KFoldDataset'",
+        ),
+    ],
+)
+def test_a_wrapper_that_takes_some_of_the_test_images_is_refused(tmp_path, wrapper, place):
+    layout = LAYOUTS[0]
+    draw(tmp_path / "set", layout)
+    path = wrapped(config_of(tmp_path / "net.py", tmp_path / "set", layout.settings, FILES, 3), wrapper)
+    with pytest.raises(OctetError, match="does not take") as error:
+        split_images(tmp_path / "set", "test", derive(read_config(path), path), None, "x")
+    assert str(error.value).startswith(f"{path}: {place}: it does not take each image there once")
+
+
+@pytest.mark.parametrize("wrapper", ["dict(type='RepeatDataset', times=2, dataset={})", "[{}]"])
+@pytest.mark.filterwarnings("ignore")
+def test_a_wrapper_that_takes_all_test_images_alike_changes_nothing(tmp_path, wrapper):
+    """mmcls's top-1 over the images twice is that over the images."""
+    from mmcls.datasets import build_dataset
+
+    layout = LAYOUTS[0]
+    draw(tmp_path / "set", layout)
+    plain = config_of(tmp_path / "net.py", tmp_path / "set", layout.settings, FILES, 3)
+    inner = derive(read_config(str(plain)), "net.py")
+    path = wrapped(plain, wrapper)
+    assert derive(read_config(path), "net.py") == inner
+    theirs = build_dataset(read_config(path).data.test)
+    ours = split_images(tmp_path / "set", "test", inner, None, "x")
+    assert len(theirs) % len(ours) == 0
+    assert all(np.array_equal(theirs[k]["img"].numpy(), ours[k % len(ours)]) for k in range(len(theirs)))
+
+
+@pytest.mark.parametrize("wrapper", ["dict(type='ConcatDataset', datasets=[{0}, {0}])", "[{0}, {0}]"])
+def test_several_test_sets_in_one_are_refused(tmp_path, wrapper):
+    path = wrapped(config_of(tmp_path / "net.py", tmp_path, LAYOUTS[0].settings, FILES, 3), wrapper)
+    with pytest.raises(OctetError, match=r"net.py: data.test.pipeline: ConcatDataset has several data sets"):
+        derive(read_config(path), path)
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_where_mmcls_stops_octet_does(tmp_path):
     from mmcls.datasets import build_dataset

@@ -1,5 +1,6 @@
 """mmpretrain 1.x configs are read in mmcls's form, without mmpretrain; what Octet or mmcls has not is named."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -7,7 +8,11 @@ import numpy as np
 import pytest
 
 from octet.core.errors import OctetError
+from octet.core.params import Splits
+from octet.data import cifar
+from octet.data.config_split import with_entry
 from octet.data.images import split_images
+from octet.data.preprocess import load, save
 from octet.export import checkpoint
 from octet.export.mmcls_model import build, read_config
 from octet.export.mmcls_pipeline import derive
@@ -191,6 +196,130 @@ def test_cifars_split_is_its_own_word_and_not_test_mode(tmp_path, split, test_mo
     config = read_config(path)
     assert config.data.test.test_mode is test_mode
     assert derive(config, path).channel_order == "RGB"
+
+
+INNER = "type='CustomDataset', data_root='data/my', data_prefix='val'"
+PICKED = {
+    "KFoldDataset": (
+        "type='KFoldDataset', fold=0, num_splits=5, test_mode=True, dataset=dict(",
+        ")",
+        ".type is 'KFoldDataset'",
+    ),
+    "scope": ("type='mmpretrain.KFoldDataset', dataset=dict(", ")", ".type is 'KFoldDataset'"),
+    "ClassBalancedDataset": (
+        "type='ClassBalancedDataset', oversample_thr=0.1, dataset=dict(",
+        ")",
+        ".type is 'ClassBalancedDataset'",
+    ),
+    "indices": ("indices=500, ", "", ".indices is 500"),
+    "the last ones": ("indices=-2, ", "", ".indices is -2"),
+    "none at all": ("indices=[], ", "", ".indices is []"),
+    "indices, repeated": (
+        "type='RepeatDataset', times=3, dataset=dict(indices=[0, 2], ",
+        ")",
+        ".dataset.indices is [0, 2]",
+    ),
+}
+
+
+def drawn(root: Path) -> None:
+    """Class folders val/a, val/b, val/c of two images each, and fold.txt, which lists one of each."""
+    for name in "abc":
+        for k in range(2):
+            (root / "val" / name).mkdir(parents=True, exist_ok=True)
+            assert cv2.imwrite(str(root / "val" / name / f"{k}.png"), np.zeros((20, 20, 3), np.uint8))
+    (root / "fold.txt").write_text("a/0.png 0\nb/0.png 1\nc/0.png 2\n")
+
+
+@pytest.mark.parametrize("case", PICKED)
+def test_what_takes_some_of_the_test_images_is_named(tmp_path, case):
+    """Judged by all of val/, a model of k-fold validation would be judged by images that it was trained on."""
+    before, after, place = PICKED[case]
+    drawn(tmp_path)
+    text = DATA.replace(INNER, before + INNER).replace("pipeline=test_pipeline))", f"pipeline=test_pipeline)){after}")
+    path = written(tmp_path, MODEL + text)
+    steps = derive(read_config(path), path)
+    save(steps, tmp_path / "preprocess.json")
+    assert load(tmp_path / "preprocess.json") == steps
+    with pytest.raises(OctetError, match="'splits.test' of the model's entry; or take a config without it") as error:
+        split_images(tmp_path, "test", steps, None, "evaluate.limit")
+    assert str(error.value).startswith(
+        f"{path}: test_dataloader.dataset{place}: it does not take each image there once"
+    )
+    entry = Splits.model_validate({"test": {"folder": "val", "annotations": "fold.txt"}})
+    named = split_images(tmp_path, "test", replace(steps, splits=with_entry(steps.splits, entry, "net")), None, "x")
+    assert named.names == ["a/0.png", "b/0.png", "c/0.png"]
+    (tmp_path / "val").rename(tmp_path / "test")  # which the config does not name
+    assert len(split_images(tmp_path, "test", steps, None, "evaluate.limit")) == 6
+
+
+def test_its_copy_in_mmcls_form_names_it_too(tmp_path):
+    drawn(tmp_path)
+    path = written(tmp_path, MODEL + DATA.replace(INNER, f"indices=4, {INNER}"))
+    copy = written(tmp_path, read_config(path).pretty_text, "copy.py")
+    with pytest.raises(OctetError, match=r"config.py: test_dataloader.dataset.indices is 4: it does not take each"):
+        split_images(tmp_path, "test", derive(read_config(copy), copy), None, "evaluate.limit")
+
+
+def test_a_fold_of_cifar_is_named(tmp_path):
+    pixels, labels = np.zeros((5, 3, 32, 32), np.uint8), np.zeros(5, np.uint8)
+    cifar.write(tmp_path, (pixels, labels), (pixels, labels), ["a", "b", "c"])
+    config = f"type='KFoldDataset', test_mode=True, dataset=dict({INNER.replace('CustomDataset', 'CIFAR10')}"
+    text = DATA.replace(INNER, config).replace("pipeline=test_pipeline))", "pipeline=[dict(type='PackInputs')])))")
+    path = written(tmp_path, MODEL + text)
+    with pytest.raises(OctetError, match=r"test_dataloader.dataset.type is 'KFoldDataset': it does not take each"):
+        split_images(tmp_path, "test", derive(read_config(path), path), None, "evaluate.limit")
+
+
+@pytest.mark.parametrize(
+    "wrapper",
+    [
+        "type='RepeatDataset', times=3, dataset=dict(",
+        "type='ConcatDataset', datasets=[dict(",
+        "type='mmengine.RepeatDataset', times=3, dataset=dict(indices=None, ",
+    ],
+)
+def test_a_wrapper_that_takes_all_test_images_alike_changes_nothing(tmp_path, wrapper):
+    plain = written(tmp_path, MODEL + DATA, "plain.py")
+    end = "])" if "[" in wrapper else ")"
+    text = DATA.replace(INNER, wrapper + INNER).replace("pipeline=test_pipeline))", f"pipeline=test_pipeline){end})")
+    path = written(tmp_path, MODEL + text)
+    assert derive(read_config(path), path) == derive(read_config(plain), plain)
+
+
+@pytest.mark.parametrize("kind", ["KFoldDataset", "ClassBalancedDataset", "ConcatDataset", "indices"])
+def test_what_training_takes_is_calibrations_no_matter(tmp_path, kind):
+    inner = f"dict({INNER.replace('val', 'train')}, pipeline=test_pipeline)"
+    wrapped = {
+        "ConcatDataset": f"dict(type='ConcatDataset', datasets=[{inner}, {inner}])",
+        "indices": f"dict({inner}, indices=2)",
+    }.get(kind, f"dict(type='{kind}', dataset={inner})")
+    path = written(tmp_path, MODEL + DATA + f"train_dataloader = dict(dataset={wrapped})\n")
+    splits = derive(read_config(path), path).splits
+    assert splits["test"].folder == "val"
+    assert (splits["train"].reads, splits["train"].folder) == (
+        ("unknown", "") if kind == "ConcatDataset" else ("files", "train")
+    )
+    assert not splits["train"].picked_by
+
+
+def test_several_test_sets_in_one_are_refused(tmp_path):
+    inner = f"dict({INNER}, pipeline=test_pipeline)"
+    text = f"test_dataloader = dict(dataset=dict(type='ConcatDataset', datasets=[{inner}, {inner}]))\n"
+    path = written(tmp_path, MODEL + DATA + text)
+    with pytest.raises(OctetError, match="test_dataloader.dataset.pipeline: ConcatDataset has several data sets"):
+        derive(read_config(path), path)
+
+
+@pytest.mark.parametrize("kind", ["BaseDataset", "Food101"])
+def test_a_data_set_that_mmcls_has_not_is_said(tmp_path, kind):
+    """BaseDataset's labels are in a JSON file, which is not read."""
+    drawn(tmp_path)
+    path = written(tmp_path, MODEL + DATA.replace("'CustomDataset'", f"'{kind}', ann_file='val.json'"))
+    images = split_images(tmp_path, "test", derive(read_config(path), path), None, "evaluate.limit")
+    assert images.source.remarks == [
+        f"how the config's data set, {kind}, labels images is not known; taken is what lies there"
+    ]
 
 
 def test_weights_get_mmcls_names():

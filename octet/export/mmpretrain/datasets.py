@@ -4,6 +4,7 @@
 - ImageNet's `split` is a folder; its labels stand in meta/<split>.txt where there is such a file, else the class folders
   have them. `ann_file_optional` says so to octet.export.mmcls_data.
 - CIFAR and MNIST take `split`, where mmcls has test_mode; without one it is the training split.
+- `indices` and wrappers that take some of the images have no form in mmcls's settings: `picked_by` names them.
 
 Source: mmpretrain/datasets/base_dataset.py, custom.py, imagenet.py, cifar.py; mmengine/dataset/base_dataset.py.
 """
@@ -14,6 +15,7 @@ import os.path
 from typing import Any
 
 from octet.core.errors import OctetError
+from octet.export.wrappers import SEVERAL, unwrapped
 
 _ARRAYS = ("CIFAR10", "CIFAR100", "MNIST", "FashionMNIST")
 _SPLITS = {"ImageNet": ("train", "val", "test"), "ImageNet21k": ("train",)}
@@ -33,12 +35,10 @@ def data_set(loader: Any, where: str) -> tuple[dict[str, Any], list[Any]]:
     Raises:
         OctetError: There is none, or it has no pipeline, or a split that mmpretrain's data set has not.
     """
-    settings = loader.get("dataset") if isinstance(loader, dict) else None
-    while isinstance(settings, dict) and isinstance(
-        settings.get("dataset"), dict
-    ):  # of a wrapper such as RepeatDataset
-        settings = settings["dataset"]
-    if not isinstance(settings, dict) or not isinstance(settings.get("type"), str):
+    settings, picked_by = unwrapped(loader.get("dataset") if isinstance(loader, dict) else None, where)
+    if settings.get("type") == SEVERAL:
+        return {"type": SEVERAL}, []
+    if not isinstance(settings.get("type"), str):
         raise OctetError(f"{where}: expected one data set with type and pipeline")
     pipeline = settings.get("pipeline")
     if not isinstance(pipeline, list | tuple):
@@ -46,7 +46,8 @@ def data_set(loader: Any, where: str) -> tuple[dict[str, Any], list[Any]]:
     kind = settings["type"]
     read = _arrays(settings) if kind in _ARRAYS else _files(settings, where)
     classes = (settings.get("metainfo") or {}).get("classes", settings.get("classes"))
-    return {"type": kind} | read | ({"classes": classes} if classes else {}), list(pipeline)
+    told = {"classes": classes, "picked_by": picked_by}
+    return {"type": kind} | read | {key: value for key, value in told.items() if value}, list(pipeline)
 
 
 def _arrays(settings: dict[str, Any]) -> dict[str, Any]:
