@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from octet.core import params
 from octet.core.errors import OctetError
@@ -236,6 +237,22 @@ def test_too_few_images_are_asked_for(count):
     steps = Preprocess("RGB", [0.0] * 3, [1.0] * 3, [8, 8], ["cat", "dog"])
     with pytest.raises(OctetError, match=f"IMAGES={count}: expected at least 2"):
         first_images("nowhere", steps, count, "make device")
+
+
+@pytest.mark.parametrize(
+    ("count", "of_each"), [(2, [1, 1, 0, 0]), (8, [2, 2, 2, 2]), (12, [3, 3, 3, 3]), (200, [3, 3, 3, 3])]
+)
+def test_the_images_are_of_every_class(tmp_path, capsys, count, of_each):
+    """A folder's images are sorted by class, so its first ones alone are of one class."""
+    classes = ["ant", "bee", "cat", "dog"]
+    for split in ("train", "test"):
+        for name in classes:
+            (tmp_path / split / name).mkdir(parents=True)
+            for k in range(3):
+                Image.new("RGB", (8, 8)).save(tmp_path / split / name / f"{k}.png")
+    images = first_images(str(tmp_path), Preprocess("RGB", [0.0] * 3, [1.0] * 3, [8, 8], classes), count, "make device")
+    assert np.bincount(images.labels, minlength=4).tolist() == of_each
+    assert capsys.readouterr().err == ""
 
 
 def test_the_file_of_inputs(tmp_path):
