@@ -18,7 +18,7 @@ from octet.core.folder import ModelFolder
 from octet.data import preprocess
 from octet.data.preprocess import Preprocess
 from octet.device import devices
-from octet.device.answers import information, processor_of, read_result
+from octet.device.answers import MOST_CORES, information, processor_of, read_result
 from octet.device.connections import connect
 from octet.device.devices import Adb, Command, Local, Ssh
 from octet.device.figures import Against, DeviceSpeed, top1_pct
@@ -314,6 +314,15 @@ def test_each_device_is_shown_with_the_target_that_fits_it(folder, feature, targ
     _, _, board, lost = overview().splitlines()
     assert board.split() == ["board", "A76", "4", feature, target]
     assert "needs the program 'no-such-program'" in lost
+
+
+def test_the_runner_takes_as_many_threads_as_a_device_may_have_cores():
+    """make device times a model on all big cores."""
+    source = (ROOT / "octet/device/runner/runner.cpp").read_text()
+    assert f"kMostThreads = {MOST_CORES};" in source
+    assert information(json.dumps(INFO | {"cores": 512, "big_cores": MOST_CORES}), "board")["big_cores"] == MOST_CORES
+    with pytest.raises(OctetError, match="does not say what the device is"):
+        information(json.dumps(INFO | {"big_cores": MOST_CORES + 1}), "board")
 
 
 def test_what_a_runner_says_is_no_terminal_s_command():
