@@ -19,7 +19,7 @@ from octet.core.text import printable
 from octet.device.devices import Command, Device
 from octet.device.figures import milliseconds, number, whole_number
 
-_MOST_CORES = 4096
+MOST_CORES = 4096  # and as many threads the runner takes: kMostThreads in runner/runner.cpp
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def information(text: str, name: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         info = None
     big_cores = info.get("big_cores") if isinstance(info, dict) else None
-    sane = type(big_cores) is int and 1 <= big_cores <= _MOST_CORES
+    sane = type(big_cores) is int and 1 <= big_cores <= MOST_CORES
     if not sane or not is_machine(info, "cpu", "cores", "features", "ncnn"):
         raise OctetError(f"{name}: the runner does not say what the device is; run 'make device-clean'")
     assert isinstance(info, dict), "is_machine"

@@ -16,13 +16,14 @@ from octet.core.errors import OctetError
 from octet.core.files import not_written
 from octet.data.images import Images, split_images
 from octet.data.preprocess import Preprocess
+from octet.data.subset import balanced
 
 MAGIC = b"octetf32"
 _LEAST = 2  # of one image there is no standard error
 
 
 def first_images(data: str, steps: Preprocess, count: int, who: str) -> Images:
-    """The first images of a test split.
+    """The first images of a test split, in turn from every class: a folder's images are sorted by class.
 
     Args:
         data: The data set's folder.
@@ -36,7 +37,8 @@ def first_images(data: str, steps: Preprocess, count: int, who: str) -> Images:
     if count < _LEAST:
         raise OctetError(f"IMAGES={count}: expected at least {_LEAST}, for a standard error")
     images = split_images(data, "test", steps, None, "IMAGES")
-    images = images.pick(np.arange(min(count, len(images)))).readable(who)
+    first = balanced(images.dataset.labels, min(count, len(images)), "IMAGES")
+    images = images.pick(first).readable(who)
     if len(images) < _LEAST:
         raise OctetError(f"{data}: has {len(images)} test images that can be read; expected at least {_LEAST}")
     return images

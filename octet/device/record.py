@@ -10,8 +10,8 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from octet.core.errors import OctetError
-from octet.core.files import checksum, decimals, read_json, write_json, write_text
-from octet.core.folder import PRECISIONS, ModelFolder
+from octet.core.files import checksum, decimals, read_json, require, write_json, write_text
+from octet.core.folder import ModelFolder
 from octet.core.machine import is_machine
 from octet.device.figures import RunFigures, speedups, whole_number
 
@@ -30,7 +30,7 @@ class DeviceFigures:
         name: The device's.
         device: What it is: its cpu, cores, features, ncnn, whether it is emulated, and by what.
         n_images: On how many test images.
-        sha256: Of the weights that were run, by precision, the first 16 digits.
+        sha256: Of the files that were run, as fingerprints gives it.
         runs: By the name of each of RUNS.
     """
 
@@ -125,8 +125,29 @@ class DeviceFigures:
 
 
 def fingerprints(folder: ModelFolder) -> dict[str, str]:
-    """The first 16 digits of the sha256 of a model's weights, by precision."""
-    return {precision: checksum(folder.ncnn(precision).bin, "sha256")[:16] for precision in PRECISIONS}
+    """Of each file that decides what a model answers and how fast, by its name: the first 16 digits of its sha256.
+
+    Raises:
+        OctetError: One is missing.
+    """
+    files = [*folder.fp32, *folder.int8, folder.preprocess]
+    require(files, f"'make quantize MODEL={folder.name}' makes it")
+    return {path.name: checksum(path, "sha256")[:16] for path in files}
+
+
+def check_unchanged(folder: ModelFolder, before: Mapping[str, str]) -> None:
+    """Raises OctetError where a model's files are others than before a run, whose figures are then of neither.
+
+    Args:
+        folder: The model's.
+        before: What fingerprints gave.
+    """
+    now = fingerprints(folder)
+    changed = [name for name in now if now[name] != before.get(name)]
+    if changed:
+        raise OctetError(
+            f"{folder.models / changed[0]}: changed while it was measured, so there are no figures; measure anew"
+        )
 
 
 def load_all(folder: ModelFolder) -> list[DeviceFigures]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from octet.core.errors import OctetError
-from octet.core.files import decimals, require
+from octet.core.files import decimals
 from octet.core.folder import PRECISIONS, ModelFolder
 from octet.core.params import Params, model
 from octet.core.text import table
@@ -17,7 +17,7 @@ from octet.device.answers import Result
 from octet.device.connections import connect
 from octet.device.figures import Against, DeviceSpeed, RunFigures, has_answer, top1_pct
 from octet.device.inputs import first_images, write_inputs
-from octet.device.record import RUNS, DeviceFigures, fingerprints, write
+from octet.device.record import RUNS, DeviceFigures, check_unchanged, fingerprints, write
 from octet.device.session import Job, Session
 from octet.ncnn.engine import Engine, logits
 
@@ -41,7 +41,7 @@ def measure(device_name: str, name: str, params: Params, count: int) -> Path:
         OctetError: The model is not made yet or damaged, or the device fails.
     """
     device, entry, folder = devices.load(device_name), model(params, name), ModelFolder(name)
-    require([*folder.fp32, *folder.int8, folder.preprocess], f"'make quantize MODEL={name}' makes it")
+    files = fingerprints(folder)  # before they are read
     steps = preprocess.load(folder.preprocess)
     steps.needs_classes("make device")
     engines = {  # these read the files whole: what cannot be right does not leave this machine
@@ -91,7 +91,8 @@ def measure(device_name: str, name: str, params: Params, count: int) -> Path:
         )
         for run, precision, _ in RUNS
     }
-    figures = DeviceFigures(device_name, session.info, len(images), fingerprints(folder), runs)
+    check_unchanged(folder, files)
+    figures = DeviceFigures(device_name, session.info, len(images), files, runs)
     path = write(folder, figures)
     print(f"{name} on {device_name}: {figures.processor}, {', '.join(session.info['features']) or 'no extensions'}")
     print(_table(runs))

@@ -18,7 +18,7 @@ import ncnn
 import numpy as np
 
 from octet.core.errors import OctetError
-from octet.core.files import decimals, require
+from octet.core.files import decimals
 from octet.core.folder import PRECISIONS, ModelFolder
 from octet.core.params import Params, model
 from octet.core.text import printable, table
@@ -29,7 +29,7 @@ from octet.device.connections import Connection, connect
 from octet.device.figures import Against, Logits
 from octet.device.inputs import first_images, write_inputs
 from octet.device.on_release import WARM_UP
-from octet.device.record import fingerprints
+from octet.device.record import check_unchanged, fingerprints
 from octet.device.releases import environment, one_a_year, release, unpacked, with_wheel
 from octet.device.runtimes_record import OnRelease, Runtimes, columns
 from octet.device.session import Job, Session
@@ -60,7 +60,7 @@ def measure(name: str, params: Params, count: int, runtimes: Sequence[str], devi
     entry, folder = model(params, name), ModelFolder(name)
     named = sorted({release(text) for text in runtimes})
     way = connect(device, devices.load(device)) if device else None
-    require([*folder.fp32, *folder.int8, folder.preprocess], f"'make quantize MODEL={name}' makes it")
+    files = fingerprints(folder)  # before they are read
     steps = preprocess.load(folder.preprocess)
     steps.needs_classes("make runtimes")
     releases = named or one_a_year(with_wheel())
@@ -79,7 +79,8 @@ def measure(name: str, params: Params, count: int, runtimes: Sequence[str], devi
         else:
             _lay_out(folder, images, steps.shape, place)
             of = {each: run_on(each, package, place, host) for each, package in packages.items()}
-    figures = Runtimes(device, about, len(images), TIMED_RUNS, fingerprints(folder), of)
+    check_unchanged(folder, files)
+    figures = Runtimes(device, about, len(images), TIMED_RUNS, files, of)
     path = figures.write(folder)
     heads, rows = columns(figures)
     print(

@@ -77,7 +77,7 @@ class Runtimes:
         machine: What it is; its `ncnn` is the installed release, with which the others are compared, on this machine.
         n_images: On how many test images.
         n_runs: How many timed runs of each precision.
-        sha256: Of the weights that were run, by precision, the first 16 digits.
+        sha256: Of the files that were run, as fingerprints gives it.
         releases: By the release's name, the oldest first.
     """
 
@@ -147,7 +147,7 @@ def load(folder: ModelFolder, device: str = "") -> Runtimes | None:
         figures = Runtimes(device, content["machine"], n_images, n_runs, dict(content["sha256"]), releases)
     except (AttributeError, KeyError, TypeError, ValueError):
         raise OctetError(f"{file}: not what 'make runtimes' writes; {made_by}") from None
-    if not is_machine(figures.machine, "cpu", "cores", "features", "ncnn"):
+    if not is_machine(figures.machine, "cpu", "features", "ncnn"):
         raise OctetError(f"{file}: not what 'make runtimes' writes; {made_by}")
     return figures
 

@@ -16,10 +16,13 @@ from octet.core.folder import ModelFolder
 from octet.core.params import Check
 from octet.data import preprocess
 from octet.data.preprocess import Preprocess
+from octet.device import runtimes, runtimes_record
 from octet.device.build import ENVIRONMENT, FOLDER, build
 from octet.device.check import shortfalls
 from octet.device.record import RUNS, columns, load_all
 from octet.device.run import measure
+from octet.device.session import Session
+from octet.device.source import VERSION
 from octet.ncnn.layer import TAG_INT8, Layer, Tensor
 from octet.ncnn.net import Net, load_net, save_net
 from tests import nets
@@ -58,11 +61,16 @@ def folder(tmp_path, monkeypatch):
     return folder
 
 
-def run(device):
-    """make device DEVICE=device MODEL=net."""
+def project():
+    """A params.yaml with the model."""
     loaded = params.load(ROOT / "params.yaml")
     entry = next(iter(loaded.models.values())).model_copy(update={"data": "data/x"})
-    return measure(device, "net", loaded.model_copy(update={"models": {"net": entry}}), COUNT)
+    return loaded.model_copy(update={"models": {"net": entry}})
+
+
+def run(device):
+    """make device DEVICE=device MODEL=net."""
+    return measure(device, "net", project(), COUNT)
 
 
 def plain(factor=1.0):
@@ -144,6 +152,40 @@ def test_a_slower_int8(folder, capsys):
     verdicts = shortfalls(folder, Check(**NOTHING | {"device_min_speedup": 1.0}))
     assert verdicts.short == ["here"]
     assert "asked is 1.00: not enough" in verdicts.lines[0]
+
+
+@pytest.mark.parametrize("command", ["device", "runtimes"])
+def test_a_model_that_is_made_anew_while_it_is_measured(folder, command, monkeypatch):
+    """Its figures would be of neither; a tuned profile's masks, which alone change here, are in the .param."""
+    save_net(plain(), *folder.fp32)
+    save_net(plain(), *folder.int8)
+    ran = Session.run
+
+    def and_quantize(*given, **options):
+        result = ran(*given, **options)
+        masked = load_net(*folder.int8)
+        masked.layer("conv_1").params[31] = "64"
+        save_net(masked, *folder.int8)
+        return result
+
+    monkeypatch.setattr(Session, "run", and_quantize)
+    with pytest.raises(OctetError, match=r"^models/net/int8.param: changed while it was measured"):
+        run("here") if command == "device" else runtimes.measure("net", project(), COUNT, [VERSION], "here")
+    assert not folder.metrics.exists()
+
+
+def test_releases_on_an_emulator_are_read_again(folder):
+    """Anything that runs a binary may be one. Of it no cores are told, which would be this machine's."""
+    save_net(plain(), *folder.fp32)
+    save_net(plain(), *folder.int8)
+    Path("configs/devices/slow.yaml").write_text(
+        "kind: command\ncommand: [nice]\narchitecture: x86_64\nfolder: slow\nemulated: true\n"
+    )
+    runtimes.measure("net", project(), COUNT, [VERSION], "slow")
+    (figures,) = runtimes_record.load_all(folder)
+    assert figures.emulated
+    assert (figures.machine["cpu"], "cores" in figures.machine) == ("nice", False)
+    assert figures.releases[VERSION].against_int8.agreement_pct == 100
 
 
 @pytest.mark.parametrize("value", [np.inf, np.nan, 0, -1])

@@ -22,6 +22,7 @@ from octet.core.files import write_json
 from octet.core.folder import ModelFolder, NcnnFiles
 from octet.device import build as build_module
 from octet.device import devices, runtimes
+from octet.device.answers import MOST_CORES
 from octet.device.build import ENVIRONMENT, build
 from octet.device.connections import BySsh, connect
 from octet.device.devices import Command, Local, Ssh
@@ -34,7 +35,8 @@ from octet.graph.profiles import load, target
 from octet.graph.targets import Choice
 from octet.ncnn import table
 from octet.ncnn.engine import Engine
-from octet.ncnn.net import save_net
+from octet.ncnn.layer import Layer
+from octet.ncnn.net import Net, save_net
 from octet.tune.compare import PAIRS
 from tests import nets
 
@@ -99,6 +101,41 @@ def test_this_machine(local, model):
     assert len(files) == 3
     session.clean()
     assert list(Path(local.folder).iterdir()) == []
+
+
+@pytest.mark.parametrize("shape", [(3, 9, 9), (3, 7, 5), (3, 9, 8), (1, 9, 9), (4, 1, 1), (2, 3, 1), (5, 1, 6)])
+def test_channels_whose_values_are_no_multiple_of_16_bytes(local, tmp_path, shape):
+    """ncnn has gaps between them, the file of inputs has not; of outputs it is the other way round: all values, no gap.
+
+    The second model gives each value back as it came.
+    """
+    random = np.random.Generator(np.random.PCG64(1))
+    images = [random.normal(0, 0.7, shape).astype(np.float32) for _ in range(COUNT)]
+    head = Layer("Input", "in0", [], ["in0"])
+    pool = Layer("Pooling", "gap", ["1"], ["2"], {0: "1", 4: "1"})
+    nets_of = {
+        "a net": Net([head, nets.conv("conv", "in0", "1", shape[0], 8), pool, nets.linear("fc", "2", "out0", 8, 4)]),
+        "as it is": Net([head, Layer("ReLU", "relu", ["in0"], ["out0"], {0: "1.0"})]),
+    }
+    write_inputs(tmp_path / "inputs", COUNT, shape, images)
+    jobs = []
+    for name, net in nets_of.items():
+        files = NcnnFiles.named(tmp_path, name)
+        save_net(net, *files)
+        jobs.append(Job(name, "fp32", files, "in0", "out0"))
+    results = Session(local).run(jobs, tmp_path / "inputs", COUNT, "test", runs=2)
+    answers = np.stack([Engine.of(nets_of["a net"])(image) for image in images])
+    assert np.allclose(results["a net"].logits, answers, atol=1e-6)
+    assert np.array_equal(results["as it is"].logits, np.stack(images).reshape(COUNT, -1))
+
+
+def test_more_threads_than_small_machines_have_cores(local, model):
+    """As many as a device may say that it has big cores: make device times all of them at the end of a long run."""
+    job, inputs, answers = model
+    result = Session(local).run([job], inputs, COUNT, "test", threads=300, cores="big")["fp32"]
+    assert np.allclose(result.logits, answers, atol=1e-6)
+    with pytest.raises(OctetError, match=f"--threads {MOST_CORES + 1}: expected a number from 1 to {MOST_CORES}"):
+        Session(local).run([job], inputs, COUNT, "test", threads=MOST_CORES + 1)
 
 
 def test_the_peak_memory_is_the_runners_own(local, model):

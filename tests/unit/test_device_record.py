@@ -7,15 +7,21 @@ import pytest
 from dvc.repo import Repo
 
 from octet.core.errors import OctetError
+from octet.core.files import checksum
 from octet.core.folder import ModelFolder
 from octet.core.params import Check
 from octet.device.check import shortfalls
 from octet.device.figures import Against, DeviceSpeed, RunFigures
-from octet.device.record import RUNS, DeviceFigures, columns, fingerprints, load_all, write
+from octet.device.record import RUNS, DeviceFigures, check_unchanged, columns, fingerprints, load_all, write
 
 pytestmark = pytest.mark.unit
 SPEEDS_MS = {"fp32": 10.0, "fp16": 5.0, "int8": 4.0, "int8_fp16": 8.0}
 BOARD = {"cpu": "Cortex-A76", "cores": 4, "features": ["asimdhp", "asimddp"], "ncnn": "1.0.20261020", "emulated": False}
+
+
+def measured(folder):
+    """What decides a model's answers. A tuned profile's masks are in the .param alone."""
+    return [*folder.fp32, *folder.int8, folder.preprocess]
 
 
 @pytest.fixture
@@ -23,8 +29,8 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = ModelFolder("net")
     folder.models.mkdir(parents=True)
-    for precision in ("fp32", "int8"):
-        folder.ncnn(precision).bin.write_bytes(precision.encode())
+    for path in measured(folder):
+        path.write_text(path.name)
     return folder
 
 
@@ -62,6 +68,31 @@ def test_what_is_written_is_read(folder):
     assert content["speedup_over_default_threads_4"] == 1.25
     assert content["int8"]["peak_kib"] == 2048
     assert [of.name for of in load_all(folder)] == ["board", "emulator"]
+
+
+def test_figures_are_of_these_files_until_one_of_them_changes(folder):
+    of = figures(folder)
+    assert of.is_of(folder)
+    for path in measured(folder):
+        path.write_text("other")
+        assert not of.is_of(folder), path
+        with pytest.raises(
+            OctetError, match=f"^models/net/{path.name}: changed while it was measured, .*; measure anew"
+        ):
+            check_unchanged(folder, of.sha256)
+        path.write_text(path.name)
+        assert of.is_of(folder)
+        check_unchanged(folder, of.sha256)
+    folder.fp32.param.unlink()
+    with pytest.raises(OctetError, match=r"fp32.param: no such file; 'make quantize MODEL=net' makes it"):
+        of.is_of(folder)
+
+
+def test_figures_of_the_weights_alone_are_not_known_to_be_of_these_files(folder):
+    """As they were written before the graphs and preprocess.json counted."""
+    of = figures(folder)
+    weights = {precision: checksum(folder.ncnn(precision).bin, "sha256")[:16] for precision in ("fp32", "int8")}
+    assert not replace(of, sha256=weights).is_of(folder)
 
 
 def test_of_an_emulator_neither_times_nor_memory_are_told(folder):

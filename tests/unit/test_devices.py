@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from octet.core import params
 from octet.core.errors import OctetError
@@ -17,7 +18,7 @@ from octet.core.folder import ModelFolder
 from octet.data import preprocess
 from octet.data.preprocess import Preprocess
 from octet.device import devices
-from octet.device.answers import information, processor_of, read_result
+from octet.device.answers import MOST_CORES, information, processor_of, read_result
 from octet.device.connections import connect
 from octet.device.devices import Adb, Command, Local, Ssh
 from octet.device.figures import Against, DeviceSpeed, top1_pct
@@ -238,6 +239,22 @@ def test_too_few_images_are_asked_for(count):
         first_images("nowhere", steps, count, "make device")
 
 
+@pytest.mark.parametrize(
+    ("count", "of_each"), [(2, [1, 1, 0, 0]), (8, [2, 2, 2, 2]), (12, [3, 3, 3, 3]), (200, [3, 3, 3, 3])]
+)
+def test_the_images_are_of_every_class(tmp_path, capsys, count, of_each):
+    """A folder's images are sorted by class, so its first ones alone are of one class."""
+    classes = ["ant", "bee", "cat", "dog"]
+    for split in ("train", "test"):
+        for name in classes:
+            (tmp_path / split / name).mkdir(parents=True)
+            for k in range(3):
+                Image.new("RGB", (8, 8)).save(tmp_path / split / name / f"{k}.png")
+    images = first_images(str(tmp_path), Preprocess("RGB", [0.0] * 3, [1.0] * 3, [8, 8], classes), count, "make device")
+    assert np.bincount(images.labels, minlength=4).tolist() == of_each
+    assert capsys.readouterr().err == ""
+
+
 def test_the_file_of_inputs(tmp_path):
     images = [np.full((2, 1, 3), k, np.float32) for k in (1, 2)]
     write_inputs(tmp_path / "x", 2, (2, 1, 3), iter(images))
@@ -297,6 +314,15 @@ def test_each_device_is_shown_with_the_target_that_fits_it(folder, feature, targ
     _, _, board, lost = overview().splitlines()
     assert board.split() == ["board", "A76", "4", feature, target]
     assert "needs the program 'no-such-program'" in lost
+
+
+def test_the_runner_takes_as_many_threads_as_a_device_may_have_cores():
+    """make device times a model on all big cores."""
+    source = (ROOT / "octet/device/runner/runner.cpp").read_text()
+    assert f"kMostThreads = {MOST_CORES};" in source
+    assert information(json.dumps(INFO | {"cores": 512, "big_cores": MOST_CORES}), "board")["big_cores"] == MOST_CORES
+    with pytest.raises(OctetError, match="does not say what the device is"):
+        information(json.dumps(INFO | {"big_cores": MOST_CORES + 1}), "board")
 
 
 def test_what_a_runner_says_is_no_terminal_s_command():

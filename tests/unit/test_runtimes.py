@@ -9,10 +9,16 @@ from pathlib import Path
 import ncnn
 import numpy as np
 import pytest
+from PIL import Image
 
+from octet.core import params
 from octet.core.errors import OctetError
 from octet.core.folder import PRECISIONS, ModelFolder
+from octet.data import preprocess
+from octet.data.preprocess import Preprocess
 from octet.device import releases, runtimes, runtimes_record, source
+from octet.device.answers import processor_of
+from octet.device.devices import Command
 from octet.device.figures import Against
 from octet.device.runtimes_record import OnRelease, Runtimes, columns
 from octet.device.tuning import tune_elsewhere
@@ -25,6 +31,18 @@ from tests import nets
 pytestmark = pytest.mark.unit
 RELEASE = "1.0.20250101"
 MACHINE = {"cpu": "Xeon", "cores": 2, "features": ["avx512_vnni"], "ncnn": "1.0.20261020", "system": "Linux"}
+QEMU = Command(
+    kind="command", command=("qemu", "-cpu", "a76"), architecture="aarch64", folder="x", emulated=True, cpu="A76"
+)
+ON_DEVICE = {
+    "cpu": "Xeon",
+    "cores": 2,
+    "big_cores": 2,
+    "memory_kib": 9,
+    "features": ["asimddp"],
+    "ncnn": "1.0.20261020",
+}
+EMULATED = processor_of(QEMU, ON_DEVICE)  # which has no cores: they would be this machine's
 
 
 def wheel(folder, version=RELEASE, init=None):
@@ -134,6 +152,37 @@ def test_a_model_on_a_release(index, model, monkeypatch):
     )
 
 
+@pytest.mark.parametrize("changes", [False, True])
+def test_figures_are_of_the_files_that_were_run(index, monkeypatch, changes):
+    """What changes while they run, as by make quantize, is not passed as what was run."""
+    folder, classes, run_on = ModelFolder("net"), ["ant", "bee", "cat", "dog"], runtimes.run_on
+    folder.models.mkdir(parents=True)
+    for precision in PRECISIONS:
+        save_net(nets.small(), *folder.ncnn(precision))
+    preprocess.save(Preprocess("RGB", [128.0] * 3, [64.0] * 3, [8, 8], classes), folder.preprocess)
+    for name in classes:
+        Path("data/test", name).mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(Path("data/test", name, "0.png"))
+
+    def and_quantize(*given):
+        if changes:
+            folder.int8.param.write_text(folder.int8.param.read_text() + "\n")
+        return run_on(*given)
+
+    monkeypatch.setattr(runtimes, "TIMED_RUNS", 2)
+    monkeypatch.setattr(runtimes, "run_on", and_quantize)
+    loaded = params.load(Path(__file__).parents[2] / "params.yaml")
+    entry = next(iter(loaded.models.values())).model_copy(update={"data": "data"})
+    loaded = loaded.model_copy(update={"models": {"net": entry}})
+    if changes:
+        with pytest.raises(OctetError, match=r"^models/net/int8.param: changed while it was measured"):
+            runtimes.measure("net", loaded, 4, [ncnn.__version__])
+        assert not folder.metrics.exists()
+    else:
+        runtimes.measure("net", loaded, 4, [ncnn.__version__])
+        assert [of.n_images for of in runtimes_record.load_all(folder)] == [4]
+
+
 def test_a_release_that_does_not_run_here(index, model):
     wheel(index, init="raise ImportError('numpy.core.multiarray failed to import')\n")
     of = runtimes.run_on(RELEASE, releases.unpacked(RELEASE), *model)
@@ -180,8 +229,8 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = ModelFolder("net")
     folder.models.mkdir(parents=True)
-    for precision in PRECISIONS:
-        folder.ncnn(precision).bin.write_bytes(precision.encode())
+    for path in (*folder.fp32, *folder.int8, folder.preprocess):
+        path.write_text(path.name)
     return folder
 
 
@@ -206,7 +255,7 @@ def test_what_is_written_is_read(folder):
     assert json.loads(path.read_text())["releases"]["1.0.20261020"]["speedup_1_thread"] == 2.5
     on_device = replace(
         figures(folder, "board"),
-        machine=MACHINE | {"emulated": True},
+        machine=EMULATED,
         releases={"1.0.20221128": OnRelease("", *2 * [of])},
     )
     assert on_device.write(folder) == folder.metrics / "runtimes-board.json"
@@ -243,7 +292,7 @@ def test_a_damaged_file_is_named(folder, damage):
 def test_the_text_of_report_and_card(folder, emulated):
     """The parts of both templates that show releases, with undefined names refused as in the whole."""
     of = figures(folder, "board")
-    of = replace(of, machine=MACHINE | {"emulated": True}) if emulated else of
+    of = replace(of, machine=EMULATED) if emulated else of
     tables = [(of, columns(of))]
     page, _, _ = page_environment.loader.get_source(page_environment, "report.html.j2")
     part = (
@@ -259,5 +308,5 @@ def test_the_text_of_report_and_card(folder, emulated):
     assert "| 1.0.20221128 | 100.00 % | same bits | 99.50 % |" in written
     assert "Checked on ncnn 1.0.20221128: there int8 predicts" in written
     for text in (shown, written):
-        assert ("Emulated, so there are no times: Xeon" in text) == emulated
+        assert ("Emulated, so there are no times: A76" in text) == emulated
         assert ("100 runs of each, on Xeon" in text) != emulated

@@ -28,6 +28,8 @@
 
 typedef std::chrono::steady_clock Clock;
 
+static const int kMostThreads = 4096;  // as many as a device may have cores: MOST_CORES in octet/device/answers.py
+
 // bf16_packed came in 2026: releases before it have nothing to set.
 template <typename Options>
 static auto set_bf16_packed(Options& options, bool on, int) -> decltype(void(options.use_bf16_packed)) {
@@ -151,6 +153,20 @@ struct Model {
     }
 };
 
+// The next network input. ncnn begins each channel at a multiple of 16 bytes, so where width * height is no multiple of 4 there
+// are gaps between them, which the file has not.
+static ncnn::Mat next_image(Images& images, std::vector<float>& values) {
+    images.read(values);
+    ncnn::Mat image(int(images.width), int(images.height), int(images.channels));
+    if (image.empty()) fail("memory ran out");
+    const size_t floats = size_t(images.width) * images.height;  // of a channel
+    for (int c = 0; c < image.c; c++) {
+        float* channel = image.channel(c);
+        std::memcpy(channel, values.data() + c * floats, floats * sizeof(float));
+    }
+    return image;
+}
+
 static int number(const std::string& option, const char* text, int least, int most) {
     char* end;
     const long value = std::strtol(text, &end, 10);
@@ -171,7 +187,7 @@ static int run(int argc, char** argv) {
         k += wanted;
         if (option == "--images") images_path = words[0];
         else if (option == "--report") report_path = words[0];
-        else if (option == "--threads") threads = number(option, words[0], 1, 256);
+        else if (option == "--threads") threads = number(option, words[0], 1, kMostThreads);
         else if (option == "--warm-up") warm_up = number(option, words[0], 0, 100000);
         else if (option == "--runs") runs = number(option, words[0], 1, 100000);
         else if (option == "--pause-ms") pause_ms = number(option, words[0], 0, 600000);
@@ -193,9 +209,7 @@ static int run(int argc, char** argv) {
     for (auto& model : models) model->load(threads);
     std::vector<float> values;
     for (uint32_t k = 0; k < images.count; k++) {
-        images.read(values);
-        const ncnn::Mat borrowed(images.width, images.height, images.channels, values.data(), sizeof(float));
-        const ncnn::Mat image = borrowed.clone();  // ncnn may compute in place, and pads each channel to 16 bytes
+        const ncnn::Mat image = next_image(images, values);
         for (int once = 0; once < (k ? 0 : warm_up); once++)
             for (auto& model : models) model->run(image), model->latency_ms.pop_back();
         for (int once = 0; once < runs; once++)
