@@ -1,8 +1,8 @@
 """How commands and files reach a device: on this machine, through an emulator, by ssh, or by adb.
 
 Each way can run a command there (`run`), copy a file there (`push`) and back (`pull`). What is run on a device is the runner and
-a handful of plain commands (uname, mkdir, mv, chmod, rm, cat, sh), each word quoted; nothing that comes from a device is ever
-executed here.
+a handful of plain commands (uname, mkdir, ls, find, mv, chmod, rm, cat, sh), each word quoted; nothing that comes from a device is
+ever executed here.
 """
 
 from __future__ import annotations

@@ -116,21 +116,34 @@ def on_device(
 
     Returns:
         What the device is, and the release's figures; nothing, and why it does not run the model.
+
+    Raises:
+        OctetError: Another command works on the device.
     """
     try:
         session = Session(way, name)
-        nets = {key: load_net(folder.ncnn(key).param, folder.ncnn(key).bin) for key in PRECISIONS}
-        jobs = [Job(key, "fp32", folder.ncnn(key), net.input, net.output) for key, net in nets.items()]
-        answers = session.run(jobs, place / "inputs", len(host), f"{way.name}, ncnn {name}", warm_up=0)
-        times = {key: 0.0 for key in PRECISIONS}
-        if not way.device.emulated:
-            what = f"{way.name}, ncnn {name}, times"
-            timed = session.run(jobs, place / "one", 1, what, cores="big", warm_up=WARM_UP, runs=TIMED_RUNS)
-            times = {key: float(np.median(timed[key].latency_ms)) for key in PRECISIONS}
     except OctetError as error:
         return {}, OnRelease(printable(str(error)))
+    with session:  # that another command works there is no fault of the release
+        try:
+            return session.info, _in_session(session, name, folder, place, host)
+        except OctetError as error:
+            return {}, OnRelease(printable(str(error)))
+
+
+def _in_session(session: Session, name: str, folder: ModelFolder, place: Path, host: Logits) -> OnRelease:
+    """The figures of a release on a device. Arguments: as on_device's. Raises OctetError where it does not run the model."""
+    way = session.connection
+    nets = {key: load_net(folder.ncnn(key).param, folder.ncnn(key).bin) for key in PRECISIONS}
+    jobs = [Job(key, "fp32", folder.ncnn(key), net.input, net.output) for key, net in nets.items()]
+    answers = session.run(jobs, place / "inputs", len(host), f"{way.name}, ncnn {name}", warm_up=0)
+    times = {key: 0.0 for key in PRECISIONS}
+    if not way.device.emulated:
+        what = f"{way.name}, ncnn {name}, times"
+        timed = session.run(jobs, place / "one", 1, what, cores="big", warm_up=WARM_UP, runs=TIMED_RUNS)
+        times = {key: float(np.median(timed[key].latency_ms)) for key in PRECISIONS}
     fp32, int8 = (answers[key].logits for key in PRECISIONS)
-    return session.info, _figures(host, fp32, int8, times["fp32"], times["int8"])
+    return _figures(host, fp32, int8, times["fp32"], times["int8"])
 
 
 def run_on(name: str, package: Path | None, folder: Path, host: Logits) -> OnRelease:

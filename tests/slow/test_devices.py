@@ -240,8 +240,8 @@ def test_a_device_that_dies_at_each_step(model, tmp_path, how):
         assert not [path for path in (folder / OURS / "out").rglob("*") if path.is_file()]
     assert any(problems)
     assert (
-        how == "killed" or problems.count(None) <= 1
-    )  # whether the runner is there is asked once, and then it is pushed
+        how == "killed" or problems.count(None) <= 2
+    )  # whether the runner is there is asked once, and then it is pushed; at the end it is given back, whatever comes
 
 
 def test_ssh(server, model):
@@ -316,7 +316,8 @@ def test_tuning_on_a_device(project, capsys):
     printed = capsys.readouterr().out
     for line in ("conv_2 .* winograd", "fc .* fp32", "ncnn2int8: .* frames/s"):
         assert re.search(line, printed)
-    assert list((project.parent / "here" / OURS / "files").iterdir()) == []
+    for name in ("files", "out"):
+        assert list((project.parent / "here" / OURS / name).iterdir()) == []
 
 
 def test_a_release_on_a_device(project):
