@@ -27,6 +27,10 @@ _NAME = re.compile(r"([0-9a-z]{12})_(\d{1,10})_(\d{1,20})_(\d{1,11})_[0-9a-f]{8}
 _OLD = ("-mindepth", "1", "-maxdepth", "1", "-mtime", "+1")
 
 
+class Busy(OctetError):
+    """Another command works on the device."""
+
+
 @dataclass(frozen=True)
 class Process:
     """A process of some machine.
@@ -75,7 +79,8 @@ class Claim:
         """Makes the folder, and removes those of commands that are gone.
 
         Raises:
-            OctetError: Another command works on the device; then the folder is removed.
+            Busy: Another command works on the device; then the folder is removed.
+            OctetError: The device cannot be reached.
         """
         self._connection.run(
             ["mkdir", "-p", self.folder]
@@ -97,7 +102,7 @@ class Claim:
         old = self._old()
         gone = {name for name in others if name in old or _is_gone(name)}
         for name in sorted(others - gone):
-            raise OctetError(
+            raise Busy(
                 f"{self._connection.name}: another command works on this device {_since(name)}, and both would be slower. Wait "
                 f"for its end; if it ended without a word, 'make device-clean DEVICE={self._connection.name}' lets others in"
             )

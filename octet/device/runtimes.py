@@ -25,6 +25,7 @@ from octet.core.text import printable, table
 from octet.data import preprocess
 from octet.data.images import Images
 from octet.device import devices
+from octet.device.claims import Busy
 from octet.device.connections import Connection, connect
 from octet.device.figures import Against, Logits
 from octet.device.inputs import first_images, write_inputs
@@ -118,17 +119,15 @@ def on_device(
         What the device is, and the release's figures; nothing, and why it does not run the model.
 
     Raises:
-        OctetError: Another command works on the device.
+        Busy: Another command works on the device.
     """
     try:
-        session = Session(way, name)
+        with Session(way, name) as session:
+            return session.info, _in_session(session, name, folder, place, host)
+    except Busy:  # no fault of the release
+        raise
     except OctetError as error:
         return {}, OnRelease(printable(str(error)))
-    with session:  # that another command works there is no fault of the release
-        try:
-            return session.info, _in_session(session, name, folder, place, host)
-        except OctetError as error:
-            return {}, OnRelease(printable(str(error)))
 
 
 def _in_session(session: Session, name: str, folder: ModelFolder, place: Path, host: Logits) -> OnRelease:

@@ -74,18 +74,24 @@ class Session:
         self._out = self._claim.folder
         connection.run(["mkdir", "-p", f"{self.folder}/files"])
         if not self._runs(digest):
-            connection.push(binary, self._runner)
-            connection.run(["chmod", "755", self._runner])
-            if self._checksums([self._runner]) != [digest]:
-                raise OctetError(
-                    f"{connection.name}: {binary} arrives damaged; is the device's storage full or broken?"
-                )
+            with self:
+                connection.push(binary, self._runner)
+                connection.run(["chmod", "755", self._runner])
+                if self._checksums([self._runner]) != [digest]:
+                    raise OctetError(
+                        f"{connection.name}: {binary} arrives damaged; is the device's storage full or broken?"
+                    )
         self.info = self._information()
 
     def __enter__(self) -> Self:
-        """From here on other commands are refused on the device. Raises OctetError where another one works there."""
+        """From here on other commands are refused on the device. Raises Busy where another one works there."""
         if not self._depth:
             self._claim.take()
+            try:  # nobody else pushes now: these are of commands that were cut off, and may be of files that no other run needs
+                self.connection.run(["sh", "-c", 'rm -f "$0"/*.partial "$0"/files/*.partial', self.folder])
+            except BaseException:
+                self._claim.give_back()
+                raise
         self._depth += 1
         return self
 

@@ -174,6 +174,12 @@ def tune_on_device(device_name: str, name: str, out: Path) -> None:
 def words(device_name: str, session: Session) -> str:
     """On what a profile was measured, for its head."""
     info = session.info
-    about = [info["cpu"], *info["features"], f"{info['cores']} cores", info["architecture"], f"ncnn {info['ncnn']}"]
-    what = ", ".join(printable(str(word)) for word in about)
+    about = [
+        info["cpu"],
+        *info["features"],
+        f"{info['cores']} cores",
+        info.get("architecture", ""),
+        f"ncnn {info['ncnn']}",
+    ]
+    what = ", ".join(printable(str(word)) for word in about if word != "")
     return f"the device {device_name} ({what}), by the runner {session.runner_checksum}, with ncnn's default options"

@@ -240,8 +240,8 @@ def test_a_device_that_dies_at_each_step(model, tmp_path, how):
         assert not [path for path in (folder / OURS / "out").rglob("*") if path.is_file()]
     assert any(problems)
     assert (
-        how == "killed" or problems.count(None) <= 2
-    )  # whether the runner is there is asked once, and then it is pushed; at the end it is given back, whatever comes
+        how == "killed" or problems.count(None) <= 3
+    )  # whether the runner is there is asked once, and then it is pushed; twice others are let in, whatever comes of it
 
 
 def test_ssh(server, model):

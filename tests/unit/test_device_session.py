@@ -121,6 +121,7 @@ def test_within_a_session_runs_share_a_folder_and_keep_no_output(device, job):
 def test_another_command_on_the_device_is_left_to_work(device, job, other):
     """Its output stays, and the second command is refused: each would be slower by the other."""
     process, owner = other
+    Session(connect("board", device))
     theirs = claim(device, owner)
     with pytest.raises(OctetError) as error:
         run(device, job)
@@ -133,6 +134,24 @@ def test_another_command_on_the_device_is_left_to_work(device, job, other):
     assert left(device) == [theirs.name]
     assert (theirs / "report.json").is_file()
     assert Session(connect("board", device)).info["cpu"] == "A76"  # make devices runs no model
+
+
+def test_half_files_of_a_command_that_was_cut_off_go(device, job):
+    """Of the files of a model that has changed since nobody would push the rest."""
+    halves = [Path(device.folder, OURS, name) for name in ("runner-0.partial", "files/0a.partial")]
+    halves[1].parent.mkdir(parents=True)
+    for half in halves:
+        half.write_bytes(b"half")
+    run(device, job)
+    assert [half.exists() for half in halves] == [False, False]
+
+
+def test_a_runner_is_not_pushed_where_another_command_works(device, job, other):
+    """Neither does pushing disturb its times, nor do two write one file."""
+    claim(device, other[1])
+    with pytest.raises(OctetError, match="another command works on this device"):
+        Session(connect("board", device))
+    assert not list(Path(device.folder, OURS).glob("runner-*"))
 
 
 @pytest.mark.parametrize("how", ["killed", "its number is another's now", "of this very process", "of no command"])
@@ -227,8 +246,11 @@ def test_the_first_error_is_told_where_the_device_does_not_answer_afterwards(pro
         tune_elsewhere("small", None, "board", None)
 
 
-def test_a_release_is_not_said_to_fail_where_another_command_works(project, device, other, tmp_path):
-    claim(device, other[1])
+@pytest.mark.parametrize("runner_is_there", [False, True])
+def test_a_release_is_not_said_to_fail_where_another_command_works(project, device, other, tmp_path, runner_is_there):
     way = connect("board", devices.load("board"))
+    if runner_is_there:
+        Session(way)
+    claim(device, other[1])
     with pytest.raises(OctetError, match="board: another command works on this device"):
         runtimes.on_device("1.0", way, ModelFolder("small"), tmp_path, np.zeros((2, 1), np.float32))
