@@ -114,9 +114,15 @@ class Connection(ABC):
 
     def remove(self, paths: Sequence[str]) -> None:
         """Removes files and folders on the device, if it answers at once; else they stay. It is no error, as it follows one."""
-        silent = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
         with suppress(subprocess.TimeoutExpired, OSError):
-            subprocess.run(self.command(["rm", "-rf", *paths]), **silent, check=False, timeout=_TIDY_S)
+            subprocess.run(
+                self.command(["rm", "-rf", *paths]),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                check=False,
+                timeout=_TIDY_S,
+            )
 
     def _send(self, path: Path, to: str) -> None:
         """Copies a file to the device."""

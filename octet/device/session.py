@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from octet.core.errors import OctetError
 from octet.core.files import checksum
@@ -83,7 +83,7 @@ class Session:
                     )
         self.info = self._information()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Session:
         """From here on other commands are refused on the device. Raises Busy where another one works there."""
         if not self._depth:
             self._claim.take()
