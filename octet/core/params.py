@@ -331,11 +331,12 @@ class Check(Section):
         le=100,
         default=None,
     )
-    """With the pipeline's options. Where a device computes something else, its answers are wrong."""
+    """Where a device computes something else, its answers are wrong."""
     device_min_speedup: float | None = ask(
         "How many times as fast as the device's own default float must int8 be, at one thread?", 1.0, gt=0, default=None
     )
-    """The default float is fp16 where the processor has it. Not asked of emulators."""
+    """The default float is fp16 where the processor has it. Not asked of emulators. One way to run int8, with the pipeline's
+    options or ncnn's default, must have all three."""
 
 
 class Models(Section):

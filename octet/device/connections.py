@@ -1,8 +1,8 @@
 """How commands and files reach a device: on this machine, through an emulator, by ssh, or by adb.
 
 Each way can run a command there (`run`), copy a file there (`push`) and back (`pull`). What is run on a device is the runner and
-a handful of plain commands (uname, mkdir, mv, chmod, rm, cat, sh), each word quoted; nothing that comes from a device is ever
-executed here.
+a handful of plain commands (uname, mkdir, ls, find, mv, chmod, rm, cat, sh), each word quoted; nothing that comes from a device is
+ever executed here.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import shutil
 import subprocess
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
+from typing import IO
 
 from octet.core.errors import OctetError
 from octet.core.files import not_written
@@ -24,6 +25,7 @@ from octet.core.text import printable
 from octet.device.devices import Adb, Command, Device, Local, Ssh
 
 _MOST = 64 << 20  # bytes of what a command prints; more is an error
+_TIDY_S = 10  # how long removing leftovers may take: a device that has just hung is not waited for again
 Heard = Callable[[str], None]  # gets each line that a command prints, as it comes
 
 
@@ -73,14 +75,14 @@ class Connection(ABC):
             to: Its name on the device.
 
         Raises:
-            OctetError: The device is away or full; then nothing is left there.
+            OctetError: The device is away or full; then nothing is left there, if it answers within 10 s.
         """
         partial = f"{to}.partial"
         try:
-            self.run(["sh", "-c", 'cat > "$0"', partial], sent=path)
+            self._send(path, partial)
             self.run(["mv", partial, to])
-        except OctetError:
-            self._remove(partial)
+        except BaseException:  # Ctrl-C as well
+            self.remove([partial])
             raise
 
     def pull(self, path: str, to: Path) -> None:
@@ -97,6 +99,7 @@ class Connection(ABC):
             with to.open("wb") as file:
                 process = subprocess.run(
                     self.command(["cat", path]),
+                    stdin=subprocess.DEVNULL,
                     stdout=file,
                     stderr=subprocess.PIPE,
                     check=False,
@@ -109,11 +112,21 @@ class Connection(ABC):
         if process.returncode:
             raise OctetError(f"{self.name}: {path} does not come: {_last_lines(process.stderr)}")
 
-    def _remove(self, path: str) -> None:
-        """Removes a file on the device, if the device is there."""
-        subprocess.run(
-            self.command(["rm", "-f", path]), capture_output=True, check=False, timeout=self.device.silence_s
-        )
+    def remove(self, paths: Sequence[str]) -> None:
+        """Removes files and folders on the device, if it answers at once; else they stay. It is no error, as it follows one."""
+        with suppress(subprocess.TimeoutExpired, OSError):
+            subprocess.run(
+                self.command(["rm", "-rf", *paths]),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                check=False,
+                timeout=_TIDY_S,
+            )
+
+    def _send(self, path: Path, to: str) -> None:
+        """Copies a file to the device."""
+        self.run(["sh", "-c", 'cat > "$0"', to], sent=path)
 
 
 class OnThisMachine(Connection):
@@ -128,15 +141,12 @@ class OnThisMachine(Connection):
         """See Connection."""
         return self.device.architecture if isinstance(self.device, Command) else platform.machine()
 
-    def push(self, path: Path, to: str) -> None:
+    def _send(self, path: Path, to: str) -> None:
         """See Connection."""
-        partial = Path(f"{to}.partial")
         try:
-            shutil.copyfile(path, partial)
-            partial.replace(to)
+            shutil.copyfile(path, to)
         except OSError as error:
-            partial.unlink(missing_ok=True)
-            raise not_written(Path(to), error) from None
+            raise not_written(Path(to.removesuffix(".partial")), error) from None
 
 
 class BySsh(Connection):
@@ -162,15 +172,9 @@ class ByAdb(Connection):
         """See Connection."""
         return [*self._adb(), "shell", "-T", shlex.join(words)]
 
-    def push(self, path: Path, to: str) -> None:
+    def _send(self, path: Path, to: str) -> None:
         """See Connection."""
-        partial = f"{to}.partial"
-        try:
-            _listen(self.name, [*self._adb(), "push", str(path), partial], self.device.silence_s)
-            self.run(["mv", partial, to])
-        except OctetError:
-            self._remove(partial)
-            raise
+        _listen(self.name, [*self._adb(), "push", str(path), to], self.device.silence_s)
 
     def pull(self, path: str, to: Path) -> None:
         """See Connection."""
@@ -199,36 +203,32 @@ def connect(name: str, device: Device) -> Connection:
 def _listen(
     name: str, command: Sequence[str], silence_s: int, heard: Heard | None = None, sent: Path | None = None
 ) -> str:
-    """Runs a command of this machine and reads what it says, line by line, until it ends or is silent for too long."""
-    with sent.open("rb") if sent else nullcontext(subprocess.DEVNULL) as stdin:
+    """Runs a command of this machine and reads what it says, line by line, until it ends.
+
+    It is given up where for so many seconds it neither says a word nor reads more of what is sent to it.
+    """
+    answer = _Answer(heard)
+    with sent.open("rb") if sent else nullcontext() as stdin:
         try:
-            process = subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            process = subprocess.Popen(
+                command, stdin=stdin or subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            )
         except OSError as error:
             raise OctetError(f"{name}: {command[0]} cannot be run: {error.strerror}") from None
-    answer = _Answer(heard)
-    with process:
-        assert process.stdout
-        assert process.stderr
-        try:
-            with selectors.DefaultSelector() as selector:
-                selector.register(process.stdout, selectors.EVENT_READ, answer.out)
-                selector.register(process.stderr, selectors.EVENT_READ, answer.err)
-                while selector.get_map():
-                    ready = selector.select(silence_s)
-                    if not ready:
-                        raise OctetError(
-                            f"{name}: nothing is heard of it for {silence_s} s: {shlex.join(command)[:300]}"
-                        )
-                    for key, _ in ready:
-                        data = os.read(key.fd, 1 << 16)
-                        if not data:
-                            selector.unregister(key.fileobj)
-                        answer.add(key.data, data)
-                    if len(answer.out) + len(answer.err) > _MOST:
-                        raise OctetError(f"{name}: its answer is longer than {_MOST >> 20} MiB")
-        except BaseException:
-            process.kill()
-            raise
+        with process:
+            try:
+                answer.read(process, silence_s, stdin)
+                process.wait(silence_s)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise OctetError(
+                    f"{name}: nothing is heard of it for {silence_s} s: {shlex.join(command)[:300]}"
+                ) from None
+            except BaseException:
+                process.kill()
+                raise
+    if len(answer.out) + len(answer.err) > _MOST:
+        raise OctetError(f"{name}: its answer is longer than {_MOST >> 20} MiB")
     if process.returncode:
         raise OctetError(f"{name}: {answer.why()} ({command[0]} {_end(process.returncode)})")
     return answer.out.decode(errors="replace")
@@ -240,6 +240,32 @@ class _Answer:
     def __init__(self, heard: Heard | None):
         self.out, self.err = bytearray(), bytearray()
         self._heard, self._at = heard, 0
+
+    def read(self, process: subprocess.Popen[bytes], silence_s: int, sent: IO[bytes] | None) -> None:
+        """All that a command says, or as much of it as is over the limit: then the command is ended.
+
+        Raises:
+            subprocess.TimeoutExpired: For so long it neither says a word nor reads more of the file that is sent to it.
+        """
+        assert process.stdout
+        assert process.stderr
+        at = 0
+        with selectors.DefaultSelector() as selector:
+            selector.register(process.stdout, selectors.EVENT_READ, self.out)
+            selector.register(process.stderr, selectors.EVENT_READ, self.err)
+            while selector.get_map():
+                ready = selector.select(silence_s)
+                before, at = at, os.lseek(sent.fileno(), 0, os.SEEK_CUR) if sent else 0  # the command shares the offset
+                if not ready and at == before:
+                    raise subprocess.TimeoutExpired(process.args, silence_s)
+                for key, _ in ready:
+                    data = os.read(key.fd, 1 << 16)
+                    if not data:
+                        selector.unregister(key.fileobj)
+                    self.add(key.data, data)
+                if len(self.out) + len(self.err) > _MOST:
+                    process.kill()
+                    return
 
     def add(self, to: bytearray, data: bytes) -> None:
         """More of `out` or of `err`; what is over the limit is dropped."""

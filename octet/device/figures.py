@@ -194,17 +194,3 @@ def has_answer(logits: Logits) -> npt.NDArray[np.bool_]:
     """
     finite: npt.NDArray[np.bool_] = np.isfinite(logits).all(axis=1)
     return finite
-
-
-def speedups(medians_ms: Mapping[str, float], threads: int) -> dict[str, float]:
-    """How many times as fast as fp32 int8 is, and its faster kind than ncnn's default float.
-
-    Args:
-        medians_ms: By run: fp32, fp16, int8, int8_fp16.
-        threads: With how many.
-    """
-    fastest = min(medians_ms["int8"], medians_ms["int8_fp16"])
-    return {
-        f"speedup_over_fp32_threads_{threads}": decimals(medians_ms["fp32"] / medians_ms["int8"], 3),
-        f"speedup_over_default_threads_{threads}": decimals(medians_ms["fp16"] / fastest, 3),
-    }

@@ -13,10 +13,11 @@ from octet.core.errors import OctetError
 from octet.core.files import checksum, decimals, read_json, require, write_json, write_text
 from octet.core.folder import ModelFolder
 from octet.core.machine import is_machine
-from octet.device.figures import RunFigures, speedups, whole_number
+from octet.device.figures import RunFigures, whole_number
 
 # name, precision of the files, options: fp16 is ncnn's default.
 RUNS = (("fp32", "fp32", "fp32"), ("fp16", "fp32", "fp16"), ("int8", "int8", "fp32"), ("int8_fp16", "int8", "fp16"))
+INT8_RUNS = ("int8", "int8_fp16")  # the two ways in which an app may run the int8 files
 _WORDS = {"fp32": "fp32", "fp16": "default float", "int8": "int8", "int8_fp16": "int8, default"}
 Rows = list[list[str]]
 LEAST_AGREEMENT_PCT = 95.0  # less is no rounding: something else is computed
@@ -45,7 +46,9 @@ class DeviceFigures:
         content = {"device": dict(self.device), "n_images": self.n_images, "sha256": dict(self.sha256)}
         content |= {run: self.runs[run].to_json(precision) for run, precision, _ in RUNS}
         for threads in self.threads:
-            content |= self.speedups(threads)
+            content[f"speedup_over_fp32_threads_{threads}"] = self.speedup("int8", "fp32", threads)
+            for run in INT8_RUNS:
+                content[f"{run}_speedup_over_default_threads_{threads}"] = self.speedup(run, "fp16", threads)
         return content
 
     @classmethod
@@ -79,9 +82,10 @@ class DeviceFigures:
         """At how many threads the runs were timed; none on an emulator."""
         return self.all_threads()[0]
 
-    def speedups(self, threads: int) -> dict[str, float]:
-        """int8 beside fp32 and beside ncnn's default float, at that number of threads."""
-        return speedups({run: of.speeds[threads].speed.median_ms for run, of in self.runs.items()}, threads)
+    def speedup(self, run: str, beside: str, threads: int) -> float:
+        """How many times as fast as another run one is, at that number of threads. Both: names of RUNS."""
+        fast, slow = (self.runs[name].speeds[threads].speed.median_ms for name in (run, beside))
+        return decimals(slow / fast, 3)
 
     def warnings(self) -> list[str]:
         """What a user has to know before this model is shipped to this device, a sentence each."""
@@ -98,11 +102,12 @@ class DeviceFigures:
                     "options its answers there are not those that were evaluated here"
                 )
         for threads in self.threads:
-            speedup = self.speedups(threads)[f"speedup_over_default_threads_{threads}"]
-            if speedup < 1:
-                lines.append(
-                    f"int8 is slower than the device's default float: {speedup:.2f} times as fast at {_threads(threads)}"
-                )
+            for run in INT8_RUNS:
+                speedup = self.speedup(run, "fp16", threads)
+                if speedup < 1:
+                    lines.append(
+                        f"{run}: is slower than the device's default float: {speedup:.2f} times as fast at {_threads(threads)}"
+                    )
         return lines
 
     @property
@@ -113,10 +118,9 @@ class DeviceFigures:
             return cpu
         return f"{cpu} (emulated)" if emulator in ("", cpu) else f"{cpu} (emulated: {emulator})"
 
-    @property
-    def drop_pt(self) -> float | None:
-        """How many points of top-1 int8 loses on the device; None where the images have no labels."""
-        fp32, int8 = self.runs["fp32"].top1_pct, self.runs["int8"].top1_pct
+    def drop_pt(self, run: str) -> float | None:
+        """How many points of top-1 one of INT8_RUNS loses on the device; None where the images have no labels."""
+        fp32, int8 = self.runs["fp32"].top1_pct, self.runs[run].top1_pct
         return None if fp32 is None or int8 is None else decimals(fp32 - int8, 4)
 
     def is_of(self, folder: ModelFolder) -> bool:
@@ -185,7 +189,7 @@ def columns(devices: Sequence[DeviceFigures]) -> tuple[list[str], Rows]:
     ]
     for run, words in _WORDS.items():
         rows.append([f"top-1, {words}", *(_unless_none("{:.2f} %", of.runs[run].top1_pct) for of in devices)])
-    for run in ("int8", "int8_fp16"):
+    for run in INT8_RUNS:
         against = [of.runs[run].host_same for of in devices]
         rows.append([f"{_WORDS[run]}: agrees with this machine's", *(f"{a.agreement_pct:.2f} %" for a in against)])
         rows.append([f"{_WORDS[run]}: SQNR to it", *(a.sqnr for a in against)])
@@ -217,10 +221,9 @@ def _speed_rows(devices: Sequence[DeviceFigures], at: str, threads: Sequence[int
     for run, words in _WORDS.items():
         medians = (f"{of.runs[run].speeds[count].speed.median_ms:.2f} ms" if count else "" for of, count in timed)
         rows.append([f"median, {words}, {at}", *medians])
-    for key, words in (("fp32", "fp32"), ("default", "its default float")):
-        name = f"speedup_over_{key}_threads_"
-        gains = (_gain(of.speedups(count)[f"{name}{count}"]) if count else "" for of, count in timed)
-        rows.append([f"int8 beside {words}, {at}", *gains])
+    for run, beside in (("int8", "fp32"), *((run, "fp16") for run in INT8_RUNS)):
+        gains = (_gain(of.speedup(run, beside, count)) if count else "" for of, count in timed)
+        rows.append([f"{_WORDS[run]}: speed beside {_WORDS[beside]}, {at}", *gains])
     drifts = (
         _drift(max(run.speeds[count].drift_pct for run in of.runs.values())) if count else "" for of, count in timed
     )

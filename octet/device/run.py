@@ -54,7 +54,7 @@ def measure(device_name: str, name: str, params: Params, count: int) -> Path:
         Job(run, options, folder.ncnn(precision), engines[precision].input, engines[precision].output)
         for run, precision, options in RUNS
     ]
-    with tempfile.TemporaryDirectory(prefix="octet-inputs-") as temporary:
+    with session, tempfile.TemporaryDirectory(prefix="octet-inputs-") as temporary:
         few = min(TIMED_IMAGES, len(images))
         inputs, timed = Path(temporary) / "inputs", Path(temporary) / "timed"
         write_inputs(inputs, len(images), steps.shape, (images[k] for k in range(len(images))))

@@ -25,6 +25,7 @@ from octet.core.text import printable, table
 from octet.data import preprocess
 from octet.data.images import Images
 from octet.device import devices
+from octet.device.claims import Busy
 from octet.device.connections import Connection, connect
 from octet.device.figures import Against, Logits
 from octet.device.inputs import first_images, write_inputs
@@ -117,21 +118,32 @@ def on_device(
 
     Returns:
         What the device is, and the release's figures; nothing, and why it does not run the model.
+
+    Raises:
+        Busy: Another command works on the device.
     """
     try:
-        session = Session(way, name)
-        nets = {key: load_net(folder.ncnn(key).param, folder.ncnn(key).bin) for key in PRECISIONS}
-        jobs = [Job(key, "fp32", folder.ncnn(key), net.input, net.output) for key, net in nets.items()]
-        answers = session.run(jobs, place / "inputs", len(host), f"{way.name}, ncnn {name}", warm_up=0)
-        times = {key: 0.0 for key in PRECISIONS}
-        if not way.device.emulated:
-            what = f"{way.name}, ncnn {name}, times"
-            timed = session.run(jobs, place / "one", 1, what, cores="big", warm_up=WARM_UP, runs=TIMED_RUNS)
-            times = {key: float(np.median(timed[key].latency_ms)) for key in PRECISIONS}
+        with Session(way, name) as session:
+            return session.info, _in_session(session, name, folder, place, host)
+    except Busy:  # no fault of the release
+        raise
     except OctetError as error:
         return {}, OnRelease(printable(str(error)))
+
+
+def _in_session(session: Session, name: str, folder: ModelFolder, place: Path, host: Logits) -> OnRelease:
+    """The figures of a release on a device. Arguments: as on_device's. Raises OctetError where it does not run the model."""
+    way = session.connection
+    nets = {key: load_net(folder.ncnn(key).param, folder.ncnn(key).bin) for key in PRECISIONS}
+    jobs = [Job(key, "fp32", folder.ncnn(key), net.input, net.output) for key, net in nets.items()]
+    answers = session.run(jobs, place / "inputs", len(host), f"{way.name}, ncnn {name}", warm_up=0)
+    times = {key: 0.0 for key in PRECISIONS}
+    if not way.device.emulated:
+        what = f"{way.name}, ncnn {name}, times"
+        timed = session.run(jobs, place / "one", 1, what, cores="big", warm_up=WARM_UP, runs=TIMED_RUNS)
+        times = {key: float(np.median(timed[key].latency_ms)) for key in PRECISIONS}
     fp32, int8 = (answers[key].logits for key in PRECISIONS)
-    return session.info, _figures(host, fp32, int8, times["fp32"], times["int8"])
+    return _figures(host, fp32, int8, times["fp32"], times["int8"])
 
 
 def run_on(name: str, package: Path | None, folder: Path, host: Logits) -> OnRelease:

@@ -3,7 +3,7 @@ are fetched.
 
     FOLDER/octet-device/runner-CHECKSUM       the runner
     FOLDER/octet-device/files/CHECKSUM        models and network inputs
-    FOLDER/octet-device/out/SESSION/          a run's logits and report, until they are fetched
+    FOLDER/octet-device/out/CLAIM/            a run's logits and report, until they are fetched (claims.py)
 
 What lies beside octet-device in the device's folder is never touched.
 """
@@ -11,7 +11,6 @@ What lies beside octet-device in the device's folder is never touched.
 from __future__ import annotations
 
 import re
-import secrets
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from octet.core.folder import NcnnFiles
 from octet.core.progress import bar
 from octet.device.answers import Result, information, processor_of, read_result, reported
 from octet.device.build import build
+from octet.device.claims import Claim
 from octet.device.connections import Connection
 from octet.device.source import VERSION
 
@@ -53,6 +53,8 @@ class Job:
 class Session:
     """A device with the runner on it.
 
+    Within `with session:` no other command runs models there; a single `run` or `time` sees to that itself.
+
     Args:
         connection: The way to it.
         release: Of ncnn, in the runner.
@@ -68,16 +70,40 @@ class Session:
         self.runner_checksum = digest[:16]
         self._runner = f"{self.folder}/runner-{self.runner_checksum}"
         # Its own, since a runner may outlive its connection.
-        self._out = f"{self.folder}/out/{secrets.token_hex(4)}"
-        connection.run(["mkdir", "-p", f"{self.folder}/files", self._out])
+        self._claim, self._depth = Claim(connection, f"{self.folder}/out"), 0
+        self._out = self._claim.folder
+        connection.run(["mkdir", "-p", f"{self.folder}/files"])
         if not self._runs(digest):
-            connection.push(binary, self._runner)
-            connection.run(["chmod", "755", self._runner])
-            if self._checksums([self._runner]) != [digest]:
-                raise OctetError(
-                    f"{connection.name}: {binary} arrives damaged; is the device's storage full or broken?"
-                )
+            with self:
+                connection.push(binary, self._runner)
+                connection.run(["chmod", "755", self._runner])
+                if self._checksums([self._runner]) != [digest]:
+                    raise OctetError(
+                        f"{connection.name}: {binary} arrives damaged; is the device's storage full or broken?"
+                    )
         self.info = self._information()
+
+    def __enter__(self) -> Session:
+        """From here on other commands are refused on the device. Raises Busy where another one works there."""
+        if not self._depth:
+            self._claim.take()
+            try:  # nobody else pushes now: these are of commands that were cut off, and may be of files that no other run needs
+                self.connection.run(["sh", "-c", 'rm -f "$0"/*.partial "$0"/files/*.partial', self.folder])
+            except BaseException:
+                self._claim.give_back()
+                raise
+        self._depth += 1
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Lets others in, and removes what this one's runs left."""
+        self._depth -= 1
+        if not self._depth:
+            self._claim.give_back()
+
+    def names(self, paths: Sequence[Path]) -> list[str]:
+        """What files are called on the device, there or not."""
+        return [f"{self.folder}/files/{checksum(path, 'sha256')}" for path in paths]
 
     def put(self, paths: Sequence[Path]) -> list[str]:
         """The names of files on the device; those that are not there yet are pushed, and checked.
@@ -85,8 +111,8 @@ class Session:
         Raises:
             OctetError: A file does not arrive whole.
         """
-        digests = [checksum(path, "sha256") for path in paths]
-        names = [f"{self.folder}/files/{digest}" for digest in digests]
+        names = self.names(paths)
+        digests = [name.rpartition("/")[2] for name in names]
         missing = [k for k, there in enumerate(self._checksums(names)) if there != digests[k]]
         for k in missing:
             self.connection.push(paths[k], names[k])
@@ -111,12 +137,19 @@ class Session:
             Each model's result, by its name.
 
         Raises:
-            OctetError: The runner fails, or what it gives is not what was asked for.
+            OctetError: The runner fails, what it gives is not what was asked for, or another command works on the device.
         """
+        with self:
+            return self._run(jobs, inputs, n_images, what, options)
+
+    def _run(
+        self, jobs: Sequence[Job], inputs: Path, n_images: int, what: str, options: Mapping[str, object]
+    ) -> dict[str, Result]:
+        """As `run`, where no other command works on the device."""
         files = [path for job in jobs for path in job.files]
         inputs_name, *names = self.put([inputs, *files])
         words = self._command(jobs, inputs_name, names, options)
-        self._empty()
+        given = ["report.json", *(f"{k}.f32" for k in range(len(jobs)))]
         with bar(what, n_images) as shown:
 
             def heard(line: str) -> None:
@@ -127,10 +160,10 @@ class Session:
             self.connection.run(words, heard)
         with tempfile.TemporaryDirectory(prefix="octet-device-") as temporary:
             folder = Path(temporary)
-            for name in ["report.json", *(f"{k}.f32" for k in range(len(jobs)))]:
+            for name in given:
                 self.connection.pull(f"{self._out}/{name}", folder / name)
             results = {job.name: read_result(folder, k, n_images, self.connection.name) for k, job in enumerate(jobs)}
-        self._empty()
+        self.forget([f"{self._out}/{name}" for name in given])
         return results
 
     def time(self, jobs: Sequence[Job], names: Sequence[str], **options: object) -> list[list[float]]:
@@ -145,10 +178,11 @@ class Session:
             Each model's latencies, in milliseconds, in the order of time.
 
         Raises:
-            OctetError: The runner fails, or what it gives is not what was asked for.
+            OctetError: The runner fails, what it gives is not what was asked for, or another command works on the device.
         """
-        self.connection.run(self._command(jobs, names[0], names[1:], options))
-        report = self.connection.run(["cat", f"{self._out}/report.json"])
+        with self:
+            self.connection.run(self._command(jobs, names[0], names[1:], options))
+            report = self.connection.run(["cat", f"{self._out}/report.json"])
         return [reported(report, k, self.connection.name).latency_ms for k in range(len(jobs))]
 
     def forget(self, names: Sequence[str]) -> None:
@@ -166,11 +200,6 @@ class Session:
             return self._checksums([self._runner]) == [digest]
         except OctetError:
             return False
-
-    def _empty(self) -> None:
-        """Removes what any run left on the device, and makes this one's folder."""
-        self.connection.run(["rm", "-rf", f"{self.folder}/out"])
-        self.connection.run(["mkdir", "-p", self._out])
 
     def _information(self) -> dict[str, Any]:
         """What the device is, by its runner and its file."""

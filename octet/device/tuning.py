@@ -52,7 +52,13 @@ class DeviceBench(Bench):
         self.session, self._pushed = session, dict[NcnnFiles, list[str]]()
         channels, height, width = image.shape
         write_inputs(folder / "inputs", 1, (channels, height, width), [image])
-        self._inputs = session.put([folder / "inputs"])
+        self._inputs = session.names([folder / "inputs"])
+        session.__enter__()  # until clean()
+        try:
+            session.put([folder / "inputs"])
+        except BaseException:
+            self.clean()
+            raise
 
     def write(self, target: Target, name: str) -> NcnnFiles:
         """See Bench. What had the name before leaves the device, so that no more than three networks lie there."""
@@ -69,7 +75,8 @@ class DeviceBench(Bench):
         """See Bench. Each round is a run of the runner, which loads both anew and lets them take turns."""
         for files in (base, other):
             if files not in self._pushed:
-                self._pushed[files] = self.session.put([*files])
+                self._pushed[files] = self.session.names([*files])  # first: of two files one may fail
+                self.session.put([*files])
 
         def times(base_first: bool) -> npt.NDArray[np.float64]:
             order = (base, other) if base_first else (other, base)
@@ -85,8 +92,10 @@ class DeviceBench(Bench):
         return times
 
     def clean(self) -> None:
-        """Removes the networks from the device."""
-        self.session.forget(sorted({*self._inputs, *(there for names in self._pushed.values() for there in names)}))
+        """Removes the networks from the device, as far as it still answers, and lets other commands in. Raises no error."""
+        names = {*self._inputs, *(there for names in self._pushed.values() for there in names)}
+        self.session.connection.remove(sorted(names))
+        self.session.__exit__()
 
 
 def tune_elsewhere(name: str, profile: str | None, device: str | None, runtime: str | None) -> None:
@@ -155,14 +164,22 @@ def tune_on_device(device_name: str, name: str, out: Path) -> None:
         return benches[-1]
 
     fp16 = "asimdhp" in session.info["features"]
-    tune_model(ModelFolder(name).models, out, words(device_name, session), bench, fp16=fp16)
-    for each in benches:
-        each.clean()
+    try:
+        tune_model(ModelFolder(name).models, out, words(device_name, session), bench, fp16=fp16)
+    finally:
+        for each in benches:
+            each.clean()
 
 
 def words(device_name: str, session: Session) -> str:
     """On what a profile was measured, for its head."""
     info = session.info
-    about = [info["cpu"], *info["features"], f"{info['cores']} cores", info["architecture"], f"ncnn {info['ncnn']}"]
-    what = ", ".join(printable(str(word)) for word in about)
+    about = [
+        info["cpu"],
+        *info["features"],
+        f"{info['cores']} cores",
+        info.get("architecture", ""),
+        f"ncnn {info['ncnn']}",
+    ]
+    what = ", ".join(printable(str(word)) for word in about if word != "")
     return f"the device {device_name} ({what}), by the runner {session.runner_checksum}, with ncnn's default options"

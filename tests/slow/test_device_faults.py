@@ -109,7 +109,7 @@ def test_ssh_and_adb_give_the_same_figures_as_this_machine(folder, way, request)
     )  # JSON is YAML, too
     here, there = (json.loads(run(device).read_text()) for device in ("here", "board"))
     for content in (here, there):
-        for name in [key for key in content if key.startswith("speedup_")]:
+        for name in [key for key in content if "speedup_" in key]:
             assert content.pop(name) > 0
         for of in (content[name] for name, _, _ in RUNS):
             speeds = {key: of.pop(key) for key in list(of) if key.startswith("threads_")}
@@ -145,13 +145,13 @@ def test_a_slower_int8(folder, capsys):
     save_net(depthwise(int8=False), *folder.fp32)
     save_net(depthwise(int8=True), *folder.int8)
     content = json.loads(run("here").read_text())
-    assert content["speedup_over_default_threads_1"] < 0.8
-    assert "int8 is slower than the device's default float: 0." in capsys.readouterr().out
+    assert content["int8_speedup_over_default_threads_1"] < 0.8
+    assert "int8: is slower than the device's default float: 0." in capsys.readouterr().out
     rows = {row[0]: row[1] for row in columns(load_all(folder))[1]}
-    assert rows["int8 beside its default float, 1 thread"].endswith("times as fast: slower")
+    assert rows["int8: speed beside default float, 1 thread"].endswith("times as fast: slower")
     verdicts = shortfalls(folder, Check(**NOTHING | {"device_min_speedup": 1.0}))
     assert verdicts.short == ["here"]
-    assert "asked is 1.00: not enough" in verdicts.lines[0]
+    assert [line.endswith("asked is 1.00: not enough") for line in verdicts.lines] == [True, True]
 
 
 @pytest.mark.parametrize("command", ["device", "runtimes"])

@@ -277,8 +277,8 @@ def test_a_device_that_dies_at_each_step(model, tmp_path, how):
         assert not [path for path in (folder / OURS / "out").rglob("*") if path.is_file()]
     assert any(problems)
     assert (
-        how == "killed" or problems.count(None) <= 1
-    )  # whether the runner is there is asked once, and then it is pushed
+        how == "killed" or problems.count(None) <= 3
+    )  # whether the runner is there is asked once, and then it is pushed; twice others are let in, whatever comes of it
 
 
 def test_ssh(server, model):
@@ -353,7 +353,8 @@ def test_tuning_on_a_device(project, capsys):
     printed = capsys.readouterr().out
     for line in ("conv_2 .* winograd", "fc .* fp32", "ncnn2int8: .* frames/s"):
         assert re.search(line, printed)
-    assert list((project.parent / "here" / OURS / "files").iterdir()) == []
+    for name in ("files", "out"):
+        assert list((project.parent / "here" / OURS / name).iterdir()) == []
 
 
 def test_a_release_on_a_device(project):

@@ -65,7 +65,8 @@ def test_what_is_written_is_read(folder):
         assert DeviceFigures.load(path, "x") == given
     content = json.loads((folder.devices / "board.json").read_text())
     assert content["speedup_over_fp32_threads_1"] == 2.5
-    assert content["speedup_over_default_threads_4"] == 1.25
+    assert content["int8_speedup_over_default_threads_4"] == 1.25
+    assert content["int8_fp16_speedup_over_default_threads_4"] == 0.625
     assert content["int8"]["peak_kib"] == 2048
     assert [of.name for of in load_all(folder)] == ["board", "emulator"]
 
@@ -146,7 +147,8 @@ def test_the_table_has_a_column_for_each_device(folder):
     table = {row[0]: row[1:] for row in rows}
     assert table["processor"] == ["Cortex-A76", "Cortex-A76 (emulated)"]
     assert table["median, int8, 1 thread"] == ["4.00 ms", ""]
-    assert table["int8 beside its default float, all big cores"] == ["1.25 times as fast", ""]
+    assert table["int8: speed beside default float, all big cores"] == ["1.25 times as fast", ""]
+    assert table["int8, default: speed beside default float, all big cores"] == ["0.62 times as fast: slower", ""]
     assert table["big cores"] == ["4", ""]
     assert table["int8: agrees with this machine's"] == ["100.00 %"] * 2
     assert table["top-1, int8"] == ["93.50 %"] * 2
@@ -175,15 +177,22 @@ SLOW_MS = {"fp32": 10.0, "fp16": 5.0, "int8": 8.0, "int8_fp16": 6.0}
 def test_a_slower_int8_is_shown_as_such(folder):
     """By make device itself, in the table of report and card, and by make check."""
     slow = figures(folder, threads=(1,), speeds_ms=SLOW_MS)
-    assert slow.warnings() == ["int8 is slower than the device's default float: 0.83 times as fast at 1 thread"]
+    assert slow.warnings() == [
+        "int8: is slower than the device's default float: 0.62 times as fast at 1 thread",
+        "int8_fp16: is slower than the device's default float: 0.83 times as fast at 1 thread",
+    ]
     rows = dict((row[0], row[1:]) for row in columns([slow, figures(folder)])[1])
-    assert rows["int8 beside its default float, 1 thread"] == ["0.83 times as fast: slower", "1.25 times as fast"]
-    assert rows["int8 beside fp32, 1 thread"][0] == "1.25 times as fast"
+    assert rows["int8: speed beside default float, 1 thread"] == ["0.62 times as fast: slower", "1.25 times as fast"]
+    assert rows["int8, default: speed beside default float, 1 thread"][0] == "0.83 times as fast: slower"
+    assert rows["int8: speed beside fp32, 1 thread"][0] == "1.25 times as fast"
     write(folder, slow)
     verdicts = shortfalls(folder, Check(**NOTHING | {"device_min_speedup": 1.0}))
     assert verdicts.short == ["board"]
-    assert "int8 is 0.83 times as fast as its default float, asked is 1.00: not enough" in verdicts.lines[0]
-    assert figures(folder).warnings() == []
+    assert verdicts.lines == [
+        "board: int8 is 0.62 times as fast as the default float, asked is 1.00: not enough",
+        "board: int8_fp16 is 0.83 times as fast as the default float, asked is 1.00: not enough",
+    ]
+    assert figures(folder, speeds_ms=SPEEDS_MS | {"int8_fp16": 4.5}).warnings() == []
 
 
 def test_answers_that_are_none_or_others_are_shown_as_such(folder):
@@ -215,17 +224,54 @@ NOTHING = {"device_max_drop_pt": None, "device_min_agreement_pct": None, "device
         ({"device_max_drop_pt": 1.4}, "int8 loses +1.50 points of top-1 there, allowed are 1.40", False),
         ({"device_min_agreement_pct": 99.5}, "on 99.50 % of images, asked are 99.50", True),
         ({"device_min_agreement_pct": 99.6}, "on 99.50 % of images, asked are 99.60", False),
-        ({"device_min_speedup": 1.25}, "int8 is 1.25 times as fast as its default float, asked is 1.25", True),
-        ({"device_min_speedup": 1.3}, "int8 is 1.25 times as fast as its default float, asked is 1.30", False),
+        ({"device_min_speedup": 1.25}, "int8 is 1.25 times as fast as the default float, asked is 1.25", True),
+        ({"device_min_speedup": 1.3}, "int8 is 1.25 times as fast as the default float, asked is 1.30", False),
     ],
 )
 def test_what_check_asks(folder, asked, line, good):
     write(folder, figures(folder, agreement_pct=99.5))
     verdicts = shortfalls(folder, Check(**NOTHING | asked))
-    assert len(verdicts.lines) == 1
-    assert verdicts.lines[0].startswith("board: ")
+    assert len(verdicts.lines) == (1 if good else 2)  # where neither way to run int8 will do, both are told of
+    assert verdicts.lines[0].startswith("board: int8 ")
+    assert verdicts.lines[-1].startswith("board: int8 " if good else "board: int8_fp16 ")
     assert f"{line}: {'fine' if good else 'not enough'}" in verdicts.lines[0]
     assert verdicts.short == ([] if good else ["board"])
+
+
+FAST, SLOW, WRONG = 4.0, 8.0, 0.0
+ALL = {"device_max_drop_pt": 2.0, "device_min_agreement_pct": 99.0, "device_min_speedup": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("int8", "int8_fp16", "good", "told"),
+    [  # milliseconds, where the default float takes 5; on how many images it answers as here; how many points it loses
+        ((SLOW, 100.0, 0.0), (FAST, WRONG, 90.0), False, ["int8"] * 3 + ["int8_fp16"] * 3),
+        ((FAST, WRONG, 90.0), (SLOW, 100.0, 0.0), False, ["int8"] * 3 + ["int8_fp16"] * 3),
+        ((SLOW, 100.0, 0.0), (FAST, 100.0, 5.0), False, ["int8"] * 3 + ["int8_fp16"] * 3),
+        ((FAST, WRONG, 0.0), (SLOW, 100.0, 0.0), False, ["int8"] * 3 + ["int8_fp16"] * 3),
+        ((SLOW, 100.0, 0.0), (FAST, 99.0, 2.0), True, ["int8_fp16"] * 3),
+        ((FAST, 99.0, 2.0), (SLOW, WRONG, 90.0), True, ["int8"] * 3),
+    ],
+)
+def test_one_way_to_run_int8_has_to_be_fast_and_right_at_once(folder, int8, int8_fp16, good, told):
+    """Where one is fast and wrong and the other right and slow, no app can have both."""
+    of = figures(folder)
+    runs = dict(of.runs)
+    for run, (median_ms, agreement_pct, drop_pt) in (("int8", int8), ("int8_fp16", int8_fp16)):
+        runs[run] = replace(
+            runs[run],
+            host_same=replace(runs[run].host_same, agreement_pct=agreement_pct),
+            top1_pct=runs["fp32"].top1_pct - drop_pt,
+            speeds={count: DeviceSpeed.of([median_ms] * 8) for count in of.threads},
+        )
+    of = replace(of, runs=runs)
+    write(folder, of)
+    verdicts = shortfalls(folder, Check(**ALL))
+    assert verdicts.short == ([] if good else ["board"])
+    assert [line.split()[1] for line in verdicts.lines] == told
+    assert all(line.endswith(": fine") for line in verdicts.lines) == good
+    slow = [run for run, (median_ms, *_) in (("int8", int8), ("int8_fp16", int8_fp16)) if median_ms == SLOW]
+    assert [line.split(":")[0] for line in of.warnings() if "1 thread" in line] == slow
 
 
 def test_check_judges_neither_emulators_speeds_nor_other_files(folder):

@@ -17,7 +17,7 @@ from octet.core.errors import OctetError
 from octet.core.folder import ModelFolder
 from octet.data import preprocess
 from octet.data.preprocess import Preprocess
-from octet.device import devices
+from octet.device import connections, devices
 from octet.device.answers import MOST_CORES, information, processor_of, read_result
 from octet.device.connections import connect
 from octet.device.devices import Adb, Command, Local, Ssh
@@ -150,6 +150,63 @@ def test_a_device_that_says_no_more_is_given_up(here):
         here.run(["sleep", "30"])
     assert time.monotonic() - begin < 10
     assert "sleep 30" not in subprocess.run(["ps", "ax"], capture_output=True, text=True, check=False).stdout
+
+
+@pytest.fixture(params=["ssh", "adb"])
+def program(request, tmp_path, monkeypatch):
+    """A way to a device by a program of this machine, which says what the program does."""
+    path = tmp_path / "bin" / request.param
+    path.parent.mkdir()
+    monkeypatch.setenv("PATH", str(path.parent))
+    kinds = {
+        "ssh": Ssh(kind="ssh", host="board", folder="x", silence_s=1),
+        "adb": Adb(kind="adb", folder="x", silence_s=1),
+    }
+
+    def does(script):
+        path.write_text(f"#!/bin/sh\nPATH=/usr/bin:/bin\n{script}\n")
+        path.chmod(0o755)
+        return connect("board", kinds[request.param])
+
+    return does
+
+
+@pytest.mark.parametrize("then", ["", 'rm "$0"; '])
+def test_a_device_that_hangs_while_a_file_is_pushed(program, tmp_path, monkeypatch, then):
+    """One line of error, and nothing is waited for that long again; nor where the program itself is gone by then."""
+    monkeypatch.setattr(connections, "_TIDY_S", 0.3, raising=False)
+    way = program(f"{then}exec sleep 30")
+    (tmp_path / "a").write_bytes(b"x")
+    begin = time.monotonic()
+    with pytest.raises(OctetError, match="board: nothing is heard of it for 1 s"):
+        way.push(tmp_path / "a", "x/a")
+    assert time.monotonic() - begin < 5
+
+
+def test_a_command_that_says_its_last_word_and_does_not_end(here):
+    begin = time.monotonic()
+    with pytest.raises(OctetError, match="here: nothing is heard of it for 1 s"):
+        here.run(["sh", "-c", "exec >&- 2>&-; exec sleep 30"])
+    assert time.monotonic() - begin < 10
+
+
+def test_a_slow_push_is_not_silent(here, tmp_path):
+    """A large file over a slow line takes longer than silence_s, and `cat` says nothing meanwhile."""
+    (tmp_path / "a").write_bytes(b"x" * 6)
+    assert here.run(["sh", "-c", "for _ in 1 2 3; do sleep 0.7; head -c 2 >/dev/null; done"], sent=tmp_path / "a") == ""
+
+
+def test_ctrl_c_during_a_push_leaves_no_half_file(here, tmp_path, monkeypatch):
+    def interrupted(source, to):
+        Path(to).write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(connections.shutil, "copyfile", interrupted)
+    Path(here.folder).mkdir()
+    (tmp_path / "a").write_bytes(b"whole")
+    with pytest.raises(KeyboardInterrupt):
+        here.push(tmp_path / "a", f"{here.folder}/a")
+    assert list(Path(here.folder).iterdir()) == []
 
 
 def test_an_endless_answer_is_cut(here):
