@@ -36,7 +36,6 @@ def python(steps: Steps, blobs: Blobs, engine: str = "ncnn") -> str:
 
 def cpp(steps: Steps, blobs: Blobs, engine: str = "ncnn") -> str:
     """predict.cpp: the same on the engine alone, with a bilinear filter as the only one. Arguments as above."""
-    order = "GRAY" if is_grey(steps) else "RGB" if steps["channel_order"] == "RGB" else "RGB2BGR"
     ways = resizes(steps)
     return fill(
         "predict.cpp.j2",
@@ -44,10 +43,8 @@ def cpp(steps: Steps, blobs: Blobs, engine: str = "ncnn") -> str:
         blobs,
         engine=engine,
         title=TITLES.get(engine, engine),
-        pixel=f"PIXEL_{order}",
-        means=[f"{value!r}f" for value in map(float, steps["mean"])],
-        factors=[f"{1 / value:.9g}f" for value in steps["std"]],
-        exact_factors=[repr(1 / float(np.float32(value))) for value in steps["std"]],
+        means=[f"{float(value)!r}f" for value in steps["mean"]],
+        factors=[repr(1 / float(np.float32(value))) for value in steps["std"]],
         plain=all(way.plain for way in ways),
         filters=" and ".join(way.words for way in ways),
     )
