@@ -17,21 +17,17 @@ def python(steps: Steps, blobs: Blobs, engine: str = "ncnn") -> str:
     """predict.py: the pipeline's own pre-processing, bit for bit, with the engine, numpy and Pillow.
 
     Pillow resizes as the pipeline does; of OpenCV's filters for 8 bits the bilinear one is written out in numpy. For
-    the others the example imports OpenCV.
+    the others the example imports OpenCV, and to read images in grey: how OpenCV makes grey of colours differs from
+    one format to another.
 
     Args:
         steps: What preprocess.json holds.
         blobs: The names of the network's input and output.
         engine: The engine's package: ncnn, onnxruntime or openvino.
     """
-    reader = "Image.open(name)"
     turn = "ignore_orientation" not in steps["color_type"] and steps["color_type"] != "unchanged"
-    if turn:
-        reader = f"ImageOps.exif_transpose({reader})"
-    if steps["color_type"] != "unchanged":
-        reader += f'.convert("{"L" if is_grey(steps) else "RGB"}")'
     packages = ", ".join(needs(steps, engine))
-    return fill("predict.py.j2", steps, blobs, engine=engine, needs=packages, read=reader, turn=turn)
+    return fill("predict.py.j2", steps, blobs, engine=engine, needs=packages, turn=turn, flag=_flag(steps))
 
 
 def cpp(steps: Steps, blobs: Blobs, engine: str = "ncnn") -> str:
@@ -50,6 +46,13 @@ def cpp(steps: Steps, blobs: Blobs, engine: str = "ncnn") -> str:
     )
 
 
+def _flag(steps: Steps) -> str:
+    """How OpenCV reads an image in grey, for a network that takes it so."""
+    if not is_grey(steps):
+        return ""
+    return f"cv2.IMREAD_GRAYSCALE{' | cv2.IMREAD_IGNORE_ORIENTATION' if 'ignore' in steps['color_type'] else ''}"
+
+
 def cmake() -> str:
     """CMakeLists.txt: builds predict.cpp."""
     return _ENVIRONMENT.get_template("CMakeLists.txt").render()
@@ -65,6 +68,7 @@ def fill(template: str, steps: Steps, blobs: Blobs, **more: Any) -> str:
         resizes=resizes(steps),
         grey=grey,
         channels=1 if grey else 3,
+        files_note="" if grey else " Of TIFF and PNM files that holds for 8 bits a channel without transparency.",
         blob_shapes={output["blob"]: output["shape"] for output in steps.get("outputs", [])},
         **more,
     )

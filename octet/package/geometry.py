@@ -59,8 +59,10 @@ def is_grey(steps: Steps) -> bool:
 
 def needs(steps: Steps, engine: str = "ncnn") -> list[str]:
     """The packages that the Python example needs, that of the engine first."""
-    without_cv2 = all(way.plain or way.backend == "pillow" for way in resizes(steps))
-    return [engine, "numpy", "Pillow"] + ([] if without_cv2 else ["OpenCV (cv2)"])
+    ways, grey = resizes(steps), is_grey(steps)
+    pillow = not grey or any(way.backend == "pillow" for way in ways)
+    opencv = grey or any(way.backend == "cv2" and not way.plain for way in ways)
+    return [engine, "numpy"] + ["Pillow"] * pillow + ["OpenCV (cv2)"] * opencv
 
 
 def sentence(step: dict[str, Any], steps: Steps) -> str:
