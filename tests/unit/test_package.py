@@ -9,6 +9,7 @@ import zipfile
 from dataclasses import replace
 
 import cv2
+import ncnn
 import numpy as np
 import pytest
 from PIL import Image
@@ -16,13 +17,17 @@ from PIL import Image
 from octet.data.geometry import CenterCrop, CropAndResize, Resize
 from octet.data.image_files import read
 from octet.data.preprocess import Preprocess
+from octet.evaluate.accuracy import Accuracy
 from octet.ncnn.engine import Engine
 from octet.ncnn.layer import Layer
 from octet.ncnn.net import Net, save_net
 from octet.package import sdk
 from octet.package.bundle import zipped
+from octet.package.card import card
 from octet.package.examples import cpp, python
+from octet.project.provenance import Provenance
 from tests import nets
+from tests.unit.test_report import SUMMARY
 
 pytestmark = pytest.mark.unit
 
@@ -262,6 +267,63 @@ def test_the_sdk_s_pipeline():
     assert sdk.exact(steps)
     assert not sdk.exact(content(steps_of("pillow")))
     assert not sdk.exact(content(steps_of("efficientnet")))
+
+
+@pytest.mark.parametrize("size", [[8, 8], [7, 5], [6, 6], [7, 4], [225, 225], [1, 3]])
+@pytest.mark.parametrize("order", ["RGB", "GREY"])
+def test_the_sdk_gives_ncnn_channels_without_gaps(size, order):
+    """NCNNNet::Forward: ncnn::Mat(shape[3], shape[2], shape[1], tensor.data()); ncnn's Mat says where it looks for a channel."""
+    count = 3 if order == "RGB" else 1
+    steps = content(Preprocess(order, [0.0] * count, [1.0] * count, size, ["cat", "dog"]))
+    shifted = ncnn.Mat(size[1], size[0], count).cstep != size[0] * size[1]
+    assert bool(sdk.unfit(steps, nets.small())) == (shifted and count > 1)
+    if shifted and count > 1:
+        assert f"of {size[0]} x {size[1]} pixels" in sdk.unfit(steps, nets.small())
+
+
+@pytest.mark.parametrize("first", IN_PLACE)
+def test_the_sdk_crashes_where_a_network_begins_in_place(first):
+    entry, conv, *rest = nets.small().layers
+    net = Net([entry, *IN_PLACE[first], replace(conv, inputs=["image"]), *rest])
+    steps = content(steps_of("as it is"))
+    assert f"reads the network's input ({first if first != 'Split' else 'ReLU'})." in sdk.unfit(steps, net)
+
+
+def test_convolutions_behind_a_split_suit_the_sdk():
+    layers = [nets.conv("conv_1", "a", "1", 3, 8), nets.conv("conv_2", "b", "2", 3, 8)]
+    net = Net([Layer("Input", "in0", [], ["in0"]), Layer("Split", "split", ["in0"], ["a", "b"]), *layers])
+    assert sdk.unfit(content(steps_of("as it is")), net) == ""
+
+
+@pytest.mark.parametrize(
+    ("case", "unfit", "words"),
+    [
+        ("as it is", "", ["`deploy.json`, `pipeline.json` and `detail.json` make this folder"]),
+        ("as it is", "ncnn crashes.", ["**MMDeploy SDK.** Its files are left out: ncnn crashes.\n"]),
+        ("fp32 and fp16", "", ["or newer.\nIt does not round its input to fp16 (ToHalf), as the pipeline does.\n"]),
+        ("short edge", "", ["or newer.\nIts CenterCrop lies one pixel beside the pipeline's"]),
+        ("pillow", "", ["or newer.\nIts resizing differs from the pipeline's"]),
+        ("as it is", "", ["Of TIFF and PNM files that holds for 8 bits a channel"]),
+        (
+            "grey",
+            "",
+            [
+                "`pip install ncnn numpy opencv-python-headless`",
+                "It gives the very predictions of\nOctet's pipeline.\n",
+            ],
+        ),
+    ],
+)
+def test_the_card_says_what_differs(case, unfit, words):
+    steps = content(steps_of(case))
+    made = Provenance("c.py", "mmcls", [], 13, "dotprod", vars(nets.settings()), "test", 100)
+    machine = {"cpu": "Xeon", "cores": 2, "features": ["avx2"], "system": "Linux", "ncnn": ncnn.__version__}
+    accuracy = Accuracy(5000, 95.64, 99.12, 95.66, 95.64, 95.64)
+    summary = replace(SUMMARY, machine=machine)
+    text = card("net", made, steps, ("in0", "out0"), {}, summary, accuracy, {}, [], [], unfit)
+    for part in words:
+        assert part in text
+    assert ("make this folder an SDK model" in text) != bool(unfit)
 
 
 def test_the_sdk_s_model():
