@@ -97,7 +97,12 @@ def test_it_makes_the_pipeline_s_input(case, tmp_path):
     build = ["g++", "-std=c++11", "-Wall", "-Wextra", "-Werror", "-I.", "predict.cpp", "-o", "predict"]
     subprocess.run(build, cwd=tmp_path, check=True)
     random, shape = np.random.Generator(np.random.PCG64(0)), (3,) if steps.channels == 3 else ()
-    for height, width in ((9, 9), (31, 50), (47, 24)):
+    for height, width in (
+        (9, 9),
+        (31, 50),
+        (47, 24),
+        *([(1, 1)] if case == "none" else []),
+    ):  # cut to a part of one pixel
         image = random.integers(0, 256, (height, width, *shape), dtype=np.uint8)
         Image.fromarray(image).save(tmp_path / "x.ppm")
         subprocess.run(["./predict", "x.ppm"], cwd=tmp_path, check=True, capture_output=True)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from octet.core.errors import Unreadable
 from octet.data.geometry import CenterCrop, CropAndResize, Resize
 from octet.data.image_files import read
 from octet.data.preprocess import Preprocess
@@ -77,7 +78,14 @@ def example(folder, steps):
     (folder / "labels.txt").write_text("".join(f"{name}\n" for name in steps.classes), encoding="utf-8")
     (folder / "predict.py").write_text(python(content(steps), ("in0", "out0")))
     random = np.random.Generator(np.random.PCG64(0))
-    for name, size in (("small", (8, 8)), ("wide", (31, 50)), ("high", (47, 24)), ("turned", (30, 40))):
+    for name, size in (
+        ("small", (8, 8)),
+        ("wide", (31, 50)),
+        ("high", (47, 24)),
+        ("dot", (1, 1)),
+        ("line", (1, 31)),
+        ("turned", (30, 40)),
+    ):
         image = Image.fromarray(random.integers(0, 256, (*size, *shape), dtype=np.uint8))
         exif = image.getexif()
         if name == "turned":
@@ -94,7 +102,10 @@ def run(folder, name, monkeypatch):
 def test_the_python_example_pre_processes_bit_for_bit(case, tmp_path, monkeypatch, capsys):
     steps = steps_of(case)
     example(tmp_path, steps)
-    for name in ("small.png", "wide.png", "high.png", "turned.png") if steps.geometry else ("small.png",):
+    names = ("small.png", "wide.png", "high.png", "turned.png") if steps.geometry else ("small.png",)
+    if case == "efficientnet":  # which cuts 8 / 11 of the one pixel out
+        names += ("dot.png",)
+    for name in names:
         result = run(tmp_path, name, monkeypatch)["x"]
         wanted = steps(read(tmp_path / name, steps.color_type))
         assert result.dtype == np.float32
@@ -190,6 +201,15 @@ def test_a_network_that_begins_in_place_runs_in_the_python_example(first, tmp_pa
     shares = np.exp(logits) / np.exp(logits).sum()
     best = np.argsort(-shares)
     assert done.stdout.splitlines() == [f"x.png: {steps.classes[k]} {100 * shares[k]:.2f} %" for k in best]
+
+
+def test_an_image_of_which_nothing_is_left_ends_the_example(tmp_path, monkeypatch):
+    steps = steps_of("efficientnet")
+    example(tmp_path, steps)
+    with pytest.raises(Unreadable):
+        steps(read(tmp_path / "line.png"))
+    with pytest.raises(SystemExit, match="line.png: 31x1 pixels, of which cutting leaves nothing to resize"):
+        run(tmp_path, "line.png", monkeypatch)
 
 
 def test_another_size_ends_the_example(tmp_path, monkeypatch):
@@ -301,6 +321,7 @@ def test_convolutions_behind_a_split_suit_the_sdk():
         ("as it is", "", ["`deploy.json`, `pipeline.json` and `detail.json` make this folder"]),
         ("as it is", "ncnn crashes.", ["**MMDeploy SDK.** Its files are left out: ncnn crashes.\n"]),
         ("fp32 and fp16", "", ["or newer.\nIt does not round its input to fp16 (ToHalf), as the pipeline does.\n"]),
+        ("fp32 and fp16", "", ["OpenCV's bilinear filter in fp32.\n", ", rounded to fp16.\n"]),
         ("short edge", "", ["or newer.\nIts CenterCrop lies one pixel beside the pipeline's"]),
         ("pillow", "", ["or newer.\nIts resizing differs from the pipeline's"]),
         ("as it is", "", ["Of TIFF and PNM files that holds for 8 bits a channel"]),
