@@ -25,7 +25,7 @@ def python(steps: Steps, blobs: Blobs, engine: str = "ncnn") -> str:
         blobs: The names of the network's input and output.
         engine: The engine's package: ncnn, onnxruntime or openvino.
     """
-    turn = "ignore_orientation" not in steps["color_type"] and steps["color_type"] != "unchanged"
+    turn = steps["color_type"] == "color" and not is_grey(steps)
     packages = ", ".join(needs(steps, engine))
     return fill("predict.py.j2", steps, blobs, engine=engine, needs=packages, turn=turn, flag=_flag(steps))
 
