@@ -57,9 +57,10 @@ def contents(folder: ModelFolder, checkpoint: str, programs: Mapping[str, bytes]
     parameters = provenance(folder.name)
     steps, net = _described(folder)
     blobs = net.input, net.output
+    without_sdk = sdk.unfit(steps, net)
     jsons = (
         {}
-        if steps["outputs"]
+        if steps["outputs"] or without_sdk
         else {
             "deploy.json": sdk.deploy(folder.name),
             "pipeline.json": sdk.pipeline(folder.name, steps, blobs),
@@ -84,7 +85,7 @@ def contents(folder: ModelFolder, checkpoint: str, programs: Mapping[str, bytes]
     reasons = of_model(folder, net, parameters.target, parameters.keep_fp32)
     devices = [figures for figures in load_all(folder) if figures.is_of(folder)]
     runtimes = runtimes_record.load_all(folder)
-    text = card(folder.name, parameters, steps, blobs, reasons, summary, int8, sums, devices, runtimes)
+    text = card(folder.name, parameters, steps, blobs, reasons, summary, int8, sums, devices, runtimes, without_sdk)
     parameters.check(required, made_by)  # last, since what reads a damaged file can say what is wrong with it
     return files | about(text, sums)
 

@@ -33,6 +33,7 @@ def card(
     sums: Mapping[str, str],
     devices: Sequence[DeviceFigures],
     runtimes: Sequence[Runtimes],
+    without_sdk: str,
 ) -> str:
     """README.md.
 
@@ -47,6 +48,7 @@ def card(
         sums: The sha256 of each file of the bundle.
         devices: Figures of these files on devices.
         runtimes: Figures of these files on releases of ncnn.
+        without_sdk: Why the bundle has no files for MMDeploy's SDK; '' where it has them.
     """
     filters = " and ".join(way.words for way in resizes(steps) if not way.plain)
     return fill(
@@ -71,7 +73,8 @@ def card(
         cpp_note=f"It resizes by ncnn's bilinear filter; the figures above were measured with {filters}."
         if filters
         else "",
-        sdk_note=_sdk_note(steps),
+        without_sdk=without_sdk,
+        sdk_notes=_sdk_notes(steps),
         geometry=[sentence(step, steps) for step in steps["geometry"]],
         sums=sums,
         devices=columns(devices) if devices else None,
@@ -84,9 +87,12 @@ def pip_names(packages: Sequence[str]) -> list[str]:
     return [_PIP.get(package, package) for package in packages]
 
 
-def _sdk_note(steps: Steps) -> str:
+def _sdk_notes(steps: Steps) -> list[str]:
+    notes = []
     if not sdk.exact(steps):
-        return "Its resizing differs from the pipeline's, so its predictions may, too."
-    if any(step["step"] == "CenterCrop" for step in steps["geometry"]):
-        return "Its CenterCrop lies one pixel beside the pipeline's where an odd number of pixels is cut off."
-    return ""
+        notes.append("Its resizing differs from the pipeline's, so its predictions may, too.")
+    elif any(step["step"] == "CenterCrop" for step in steps["geometry"]):
+        notes.append("Its CenterCrop lies one pixel beside the pipeline's where an odd number of pixels is cut off.")
+    if steps["to_half"]:
+        notes.append("It does not round its input to fp16 (ToHalf), as the pipeline does.")
+    return notes

@@ -17,26 +17,21 @@ def python(steps: Steps, blobs: Blobs, engine: str = "ncnn") -> str:
     """predict.py: the pipeline's own pre-processing, bit for bit, with the engine, numpy and Pillow.
 
     Pillow resizes as the pipeline does; of OpenCV's filters for 8 bits the bilinear one is written out in numpy. For
-    the others the example imports OpenCV.
+    the others the example imports OpenCV, and to read images in grey: how OpenCV makes grey of colours differs from
+    one format to another.
 
     Args:
         steps: What preprocess.json holds.
         blobs: The names of the network's input and output.
         engine: The engine's package: ncnn, onnxruntime or openvino.
     """
-    reader = "Image.open(name)"
-    turn = "ignore_orientation" not in steps["color_type"] and steps["color_type"] != "unchanged"
-    if turn:
-        reader = f"ImageOps.exif_transpose({reader})"
-    if steps["color_type"] != "unchanged":
-        reader += f'.convert("{"L" if is_grey(steps) else "RGB"}")'
+    turn = steps["color_type"] == "color" and not is_grey(steps)
     packages = ", ".join(needs(steps, engine))
-    return fill("predict.py.j2", steps, blobs, engine=engine, needs=packages, read=reader, turn=turn)
+    return fill("predict.py.j2", steps, blobs, engine=engine, needs=packages, turn=turn, flag=_flag(steps))
 
 
 def cpp(steps: Steps, blobs: Blobs, engine: str = "ncnn") -> str:
     """predict.cpp: the same on the engine alone, with a bilinear filter as the only one. Arguments as above."""
-    order = "GRAY" if is_grey(steps) else "RGB" if steps["channel_order"] == "RGB" else "RGB2BGR"
     ways = resizes(steps)
     return fill(
         "predict.cpp.j2",
@@ -44,13 +39,18 @@ def cpp(steps: Steps, blobs: Blobs, engine: str = "ncnn") -> str:
         blobs,
         engine=engine,
         title=TITLES.get(engine, engine),
-        pixel=f"PIXEL_{order}",
-        means=[f"{value!r}f" for value in map(float, steps["mean"])],
-        factors=[f"{1 / value:.9g}f" for value in steps["std"]],
-        exact_factors=[repr(1 / float(np.float32(value))) for value in steps["std"]],
+        means=[f"{float(value)!r}f" for value in steps["mean"]],
+        factors=[repr(1 / float(np.float32(value))) for value in steps["std"]],
         plain=all(way.plain for way in ways),
         filters=" and ".join(way.words for way in ways),
     )
+
+
+def _flag(steps: Steps) -> str:
+    """How OpenCV reads an image in grey, for a network that takes it so."""
+    if not is_grey(steps):
+        return ""
+    return f"cv2.IMREAD_GRAYSCALE{' | cv2.IMREAD_IGNORE_ORIENTATION' if 'ignore' in steps['color_type'] else ''}"
 
 
 def cmake() -> str:
@@ -68,6 +68,7 @@ def fill(template: str, steps: Steps, blobs: Blobs, **more: Any) -> str:
         resizes=resizes(steps),
         grey=grey,
         channels=1 if grey else 3,
+        files_note="" if grey else " Of TIFF and PNM files that holds for 8 bits a channel without transparency.",
         blob_shapes={output["blob"]: output["shape"] for output in steps.get("outputs", [])},
         **more,
     )

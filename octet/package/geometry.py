@@ -16,12 +16,17 @@ class Resize:
     Args:
         backend: 'cv2' or 'pillow'.
         interpolation: The filter, as mmcls calls it.
-        plain: Can numpy alone do what OpenCV does?
+        fp32: Does it compute in fp32, not in 8 bits?
     """
 
     backend: str
     interpolation: str
-    plain: bool
+    fp32: bool
+
+    @property
+    def plain(self) -> bool:
+        """Can numpy alone do what OpenCV does?"""
+        return (self.backend, self.interpolation) == ("cv2", "bilinear") and not self.fp32
 
     @property
     def name(self) -> str:
@@ -36,15 +41,15 @@ class Resize:
     @property
     def words(self) -> str:
         """In words."""
-        return f"{'Pillow' if self.backend == 'pillow' else 'OpenCV'}'s {self.interpolation} filter"
+        library = "Pillow" if self.backend == "pillow" else "OpenCV"
+        return f"{library}'s {self.interpolation} filter{' in fp32' if self.fp32 else ''}"
 
 
 def resize(step: dict[str, Any], steps: Steps) -> Resize | None:
     """How a step of the geometry resizes; None for one that does not."""
     if "interpolation" not in step:
         return None
-    backend, interpolation = step["backend"], step["interpolation"]
-    return Resize(backend, interpolation, (backend, interpolation) == ("cv2", "bilinear") and not steps["to_float32"])
+    return Resize(step["backend"], step["interpolation"], steps["to_float32"])
 
 
 def resizes(steps: Steps) -> list[Resize]:
@@ -59,8 +64,10 @@ def is_grey(steps: Steps) -> bool:
 
 def needs(steps: Steps, engine: str = "ncnn") -> list[str]:
     """The packages that the Python example needs, that of the engine first."""
-    without_cv2 = all(way.plain or way.backend == "pillow" for way in resizes(steps))
-    return [engine, "numpy", "Pillow"] + ([] if without_cv2 else ["OpenCV (cv2)"])
+    ways, grey = resizes(steps), is_grey(steps)
+    pillow = not grey or any(way.backend == "pillow" for way in ways)
+    opencv = grey or any(way.backend == "cv2" and not way.plain for way in ways)
+    return [engine, "numpy"] + ["Pillow"] * pillow + ["OpenCV (cv2)"] * opencv
 
 
 def sentence(step: dict[str, Any], steps: Steps) -> str:

@@ -8,9 +8,13 @@ make BGR of the SDK's BGR images.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Any
 
+from octet.ncnn.layer import Layer
+from octet.ncnn.layout import input_channels
+from octet.ncnn.net import Net
 from octet.package.geometry import Steps
 
 Json = dict[str, Any]
@@ -106,6 +110,26 @@ def detail(codebase: str, version: str, source: str, checkpoint: str, opset: int
     }
 
 
+def unfit(steps: Steps, net: Net) -> str:
+    """Why MMDeploy's SDK cannot run the model rightly, a sentence; '' where it can.
+
+    Its ncnn backend gives ncnn a Mat in the memory of a tensor (csrc/mmdeploy/net/ncnn/ncnn_net.cpp, NCNNNet::Forward; the same
+    from 1.0 to 1.3.1). ncnn looks for each channel at a multiple of 16 bytes, where the tensor has no gaps, and has no count
+    of who reads that memory, for which it asks before a layer computes in place (Net::do_forward_layer).
+
+    Args:
+        steps: What preprocess.json holds.
+        net: The int8 network.
+    """
+    height, width = steps["size"]
+    if steps["channel_order"] != "GREY" and height * width % 4:
+        return f"of {height} x {width} pixels, which 4 does not divide, it has ncnn read all channels but the first shifted."
+    first = next((layer for layer in _readers(net, net.input) if not input_channels(layer)), None)
+    if first:
+        return f"ncnn crashes in it, as a layer that may compute in place reads the network's input ({first.type})."
+    return ""
+
+
 def exact(steps: Steps) -> bool:
     """Does the SDK resize and crop as the pipeline does? It knows OpenCV's filters alone, and no crop before a resize.
 
@@ -115,6 +139,17 @@ def exact(steps: Steps) -> bool:
     return all(kind in (("Resize", "cv2"), ("CenterCrop", "cv2")) for kind in kinds) and not any(
         step.get("edge") not in (None, "short") for step in steps["geometry"]
     )
+
+
+def _readers(net: Net, blob: str) -> Iterator[Layer]:
+    """The layers that read a blob, directly or through Splits, which share their input's memory."""
+    for layer in net.layers:
+        if blob in layer.inputs:
+            if layer.type == "Split":
+                for copy in layer.outputs:
+                    yield from _readers(net, copy)
+            else:
+                yield layer
 
 
 def _transforms(steps: Steps) -> list[Json]:
