@@ -118,8 +118,24 @@ def test_a_text_file_of_classes_that_is_wrong_is_named(path, classes, content, m
         ("{channel_order: RGB, mean: [0, 0, 0], std: [1, 0, 1]}", "std: [1.0, 0.0, 1.0]: nothing is divided by 0"),
         (
             "{channel_order: RGB, mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225]}",
-            "std: [0.229, 0.224, 0.225] is of values from 0 to 1. Set 'range: 1', or multiply mean and std by 255",
+            "std: mean [0.485, 0.456, 0.406] and std [0.229, 0.224, 0.225] are of values from 0 to 1. Set 'range: 1', or multiply "
+            "mean and std by 255",
         ),
+        ("{channel_order: RGB, mean: 0.5, std: 0.5}", "std [0.5, 0.5, 0.5] are of values from 0 to 1. Set 'range: 1'"),
+        (
+            "{channel_order: GREY, mean: 0.1307, std: 0.3081}",
+            "mean [0.1307] and std [0.3081] are of values from 0 to 1",
+        ),
+        ("{channel_order: GREY, mean: 0, std: 0.00392157}", "std [0.00392157] are of values from 0 to 1"),
+        ("{channel_order: RGB, mean: 0.5, std: 1}", "are of values from 0 to 1"),
+        ("{channel_order: RGB, mean: 127.5, std: 0.5}", "are of values from 0 to 1"),
+        (
+            "{channel_order: GREY, mean: 123.675, std: 58.395, range: 1}",
+            "std: mean [123.675] and std [58.395] are of grey levels, and 'range: 1' means values from 0 to 1. Leave "
+            "'range' out, or divide them by 255",
+        ),
+        ("{channel_order: RGB, mean: 0, std: 255, range: 1}", "std [255.0, 255.0, 255.0] are of grey levels"),
+        ("{channel_order: RGB, mean: 127.5, std: 1, range: 1}", "are of grey levels"),
         (
             f"{{channel_order: RGB, {MEAN}, range: 2}}",
             "range: expected one of 1, 255, found 2. For example 255",
@@ -132,6 +148,23 @@ def test_a_text_file_of_classes_that_is_wrong_is_named(path, classes, content, m
 def test_what_is_wrong_is_named(path, preprocess, message):
     lines = problems(path, text(preprocess))
     assert any(line.startswith("params.yaml: models.net.preprocess") and message in line for line in lines), lines
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        {"mean": 0.0, "std": 1.0},
+        {"mean": 0.0, "std": 1.0, "range": 1},
+        {"mean": 0.0, "std": 255.0},
+        {"mean": 127.5, "std": 1.0},
+        {"mean": [104.0, 117.0, 123.0], "std": 1.0},
+        {"mean": 0.5, "std": 0.5, "range": 1},
+        {"mean": 1.0, "std": 1.0, "range": 1},
+        {"mean": 0.5, "std": 0.0039, "range": 1},
+    ],
+)
+def test_mean_and_std_of_the_right_unit_are_taken(unit):
+    Preprocessing.model_validate({"channel_order": "RGB"} | unit)
 
 
 def test_a_file_s_mistakes_are_the_file_s(path):
