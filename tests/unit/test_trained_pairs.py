@@ -1,5 +1,7 @@
 """Pairs of QuantizeLinear and DequantizeLinear in rare forms. ONNX Runtime on the file itself is the oracle."""
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +10,13 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from octet.core.errors import OctetError
+from octet.export.onnx_input import only_input
 from octet.export.onnx_quantized import underneath
-from tests.unit.test_qdq import IMAGES
-from tests.unit.test_trained_scales import answers, noise_db, source
+from octet.export.onnx_underneath import compare
+from octet.qdq.ranges import runner
+from tests.unit.test_qdq import IMAGES, residual
+from tests.unit.test_trained_forms import with_fake_quantize
+from tests.unit.test_trained_scales import answers, noise_db, source, trained
 
 pytestmark = pytest.mark.unit
 
@@ -111,3 +117,83 @@ def test_a_relu_of_some_channels_is_named():
     model = network(*pair(STEPS, np.where(np.arange(8) < 4, -128, 0).astype(np.int8)), axis=1)
     with pytest.raises(OctetError, match="'c' cuts off what is negative in some channels and not in others"):
         underneath(model, "net.onnx")
+
+
+def without_relu(network: onnx.ModelProto) -> None:
+    """As where a pair that stood for a ReLU is read as one that does not."""
+    for node in network.graph.node:
+        if node.op_type in ("Relu", "Clip"):
+            node.op_type = "Identity"
+            del node.input[1:]
+
+
+def with_relu(network: onnx.ModelProto) -> None:
+    """The opposite."""
+    first = next(node for node in network.graph.node if node.op_type == "Conv")
+    after = helper.make_node("Relu", ["before"], [first.output[0]])
+    first.output[0] = "before"
+    network.graph.node.insert(list(network.graph.node).index(first) + 1, after)
+
+
+def with_other_scale(network: onnx.ModelProto) -> None:
+    first = next(node for node in network.graph.node if node.op_type == "Conv")
+    weight = next(tensor for tensor in network.graph.initializer if tensor.name == first.input[1])
+    weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight) * np.float32(2), weight.name))
+
+
+def compared(folder: Path, model: onnx.ModelProto, change: Callable[[onnx.ModelProto], None]) -> None:
+    """Compares a model with the network underneath, changed."""
+    fp32, scales = underneath(model, "net.onnx")
+    change(fp32)
+    run = runner(fp32, "changed")
+    steps = source(folder, model).look()
+    compare(model, fp32, only_input(model, "net.onnx"), steps, lambda x: run(x)[0].reshape(-1), scales, "net.onnx")
+
+
+@pytest.mark.parametrize(
+    ("make", "change"),
+    [
+        (lambda: network(*pair(STEP, np.int8(0))), with_relu),
+        (lambda: network(*pair(STEP, np.uint8(0))), without_relu),
+        (lambda: network(*pair(STEP, np.uint8(0))), with_other_scale),
+        (lambda: network(*pair(STEPS, LOWEST), axis=1), without_relu),
+        (lambda: trained("onnxruntime", residual()).model, without_relu),
+        (lambda: with_fake_quantize(trained("tensorrt", residual()).model), without_relu),
+    ],
+    ids=["more", "less", "scale", "channels", "residual", "openvino"],
+)
+def test_a_network_that_is_not_the_file_s_is_an_error(tmp_path, make, change):
+    with pytest.raises(
+        OctetError, match=r"net\.onnx: its outputs are -?\d\.\d dB above .* Give it the fp32 model instead"
+    ):
+        compared(tmp_path, make(), change)
+
+
+@pytest.mark.parametrize("engine", ["tensorrt", "onnxruntime", "openvino", "FakeQuantize"])
+def test_rounding_alone_says_nothing(tmp_path, capsys, engine):
+    model = trained("tensorrt" if engine == "FakeQuantize" else engine, residual()).model
+    source(tmp_path, with_fake_quantize(model) if engine == "FakeQuantize" else model).export(13)
+    assert capsys.readouterr().err == ""
+
+
+def test_few_bits_round_so_coarsely_that_it_is_no_error(tmp_path, capsys):
+    """Integers of 2 bits: most of what the layers read becomes 0."""
+    model = with_fake_quantize(trained("tensorrt", residual()).model)
+    weights = {tensor.name for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "FakeQuantize" and node.input[0] not in weights:
+            node.attribute[0].i = 3
+    source(tmp_path, model).export(13)
+    assert re.fullmatch(
+        r"warning: .*net\.onnx: its outputs are -?\d\.\d dB above .* trained model\n", capsys.readouterr().err
+    )
+
+
+def test_four_bits_that_are_read_as_eight_are_seen(tmp_path):
+    """A ReLU by integers of 4 bits, whose type numpy does not have: the check alone sees it."""
+    model = network(*pair(np.float32(0.48), np.int8(0)))
+    for tensor in model.graph.initializer:
+        if tensor.name.endswith("/zero"):
+            tensor.CopyFrom(helper.make_tensor(tensor.name, TensorProto.INT4, [], [-8]))
+    with pytest.raises(OctetError, match="does not read its pairs rightly"):
+        source(tmp_path, model).export(13)
