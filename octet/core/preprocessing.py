@@ -64,7 +64,8 @@ class Preprocessing(Section):
     """One number: the short edge, and the other follows. [height, width]: both. null: to what 'crop' says, or to the network's
     size. What is larger than that then is cut to its middle."""
     crop: float | None = ask("Which share of the resized image is kept?", 0.875, default=None, gt=0, le=1)
-    """timm's crop_pct: the short edge is resized to the network's size divided by it. null: 'resize' says it."""
+    """timm's crop_pct: the image keeps its ratio and is resized so that it just covers the network's size divided by it (of a
+    square network, its short edge has that size); then its middle is cut out. null: 'resize' says it."""
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos", "area", "box", "hamming"] = ask(
         "By which filter is it resized?", "bilinear", default="bilinear"
     )

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from octet.core import params, settings
 from octet.core.preprocessing import PRESETS, Preprocessing
@@ -198,7 +200,8 @@ def test_an_entry_has_one_source(path):
     ("more", "steps"),
     [
         ({}, [Resize(32, 48, None, "bilinear", "pillow")]),
-        ({"crop": 0.875}, [Resize(36, 54, None, "bilinear", "pillow"), CenterCrop(32, 48)]),
+        ({"crop": 0.875}, [Resize(36, 54, "cover", "bilinear", "pillow"), CenterCrop(32, 48)]),
+        ({"crop": 1.0}, [Resize(32, 48, "cover", "bilinear", "pillow"), CenterCrop(32, 48)]),
         ({"resize": 40}, [Resize(40, 40, "short", "bilinear", "pillow"), CenterCrop(32, 48)]),
         ({"resize": (40, 60)}, [Resize(40, 60, None, "bilinear", "pillow"), CenterCrop(32, 48)]),
     ],
@@ -206,6 +209,38 @@ def test_an_entry_has_one_source(path):
 def test_resizing_and_cropping(more, steps):
     given = Preprocessing.model_validate(PRESETS["none"] | more)
     assert own_preprocess(given, (32, 48), ["a", "b"]).geometry == steps
+
+
+@pytest.mark.parametrize(
+    ("image", "resized"),
+    [
+        ((400, 640), (182, 292)),
+        ((640, 400), (467, 292)),
+        ((182, 292), (182, 292)),
+        ((300, 500), (182, 303)),
+        ((15, 10), (438, 292)),
+    ],
+)
+def test_crop_of_a_network_that_is_not_square_keeps_the_ratio(image, resized):
+    """As timm: ResizeKeepRatio((182, 292)), which is round(edge / min(h / 182, w / 292)), then CenterCrop((160, 256))."""
+    given = Preprocessing.model_validate(PRESETS["imagenet"])
+    steps = own_preprocess(given, (160, 256), ["a", "b"])
+    random = np.random.Generator(np.random.PCG64(0))
+    pixels = random.integers(0, 256, (*image, 3), dtype=np.uint8)
+    assert steps.geometry[0](pixels).shape[:2] == resized
+    whole = np.asarray(Image.fromarray(pixels).resize(resized[::-1], Image.Resampling.BILINEAR))
+    top, left = round((resized[0] - 160) / 2), round((resized[1] - 256) / 2)
+    cut = whole[top : top + 160, left : left + 256].transpose(2, 0, 1)
+    mean, std = (np.array(PRESETS["imagenet"][key]).reshape(3, 1, 1) for key in ("mean", "std"))
+    assert np.allclose(steps(pixels), (cut - mean) / std, atol=1e-5)
+
+
+@pytest.mark.parametrize("share", [0.875, 0.95, 1.0])
+def test_crop_of_a_square_network_sets_the_short_edge(share):
+    given = Preprocessing.model_validate(PRESETS["imagenet"] | {"crop": share})
+    edge = int(224 / share)
+    wanted = [Resize(edge, edge, "short", "bilinear", "pillow"), CenterCrop(224, 224)]
+    assert own_preprocess(given, (224, 224), ["a", "b"]).geometry == wanted
 
 
 def test_mean_and_std_of_0_to_1_are_those_of_grey_levels():
