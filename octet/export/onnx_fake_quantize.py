@@ -57,7 +57,7 @@ def _in_onnx(node: Any, model: Model) -> list[Any]:
     (tensor, low, high, low_becomes, high_becomes), (output,) = node.input, node.output
     levels = next((item.i for item in node.attribute if item.name == "levels"), 256)
     steps = f"{output}/octet_steps"
-    model.graph.initializer.append(numpy_helper.from_array(np.float32(levels - 1), steps))
+    model.graph.initializer.append(numpy_helper.from_array(np.array(levels - 1, np.float32), steps))
     made: list[Any] = []
 
     def make(kind: str, *names: str) -> str:
