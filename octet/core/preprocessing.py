@@ -21,6 +21,7 @@ from octet.core.text_lines import read_lines
 
 ENDINGS = (".yaml", ".yml")
 LARGEST_EDGE = 10_000  # of a network's input, in pixels
+_LARGEST_OF_1 = 2  # more than mean or std of values from 0 to 1 can be: 1 and 0.5, or both 1
 Edge = Annotated[int, Field(ge=1, le=LARGEST_EDGE)]
 Pair = Annotated[tuple[Edge, Edge], Field(strict=False)]
 Numbers = Annotated[tuple[float, ...], Field(strict=False, min_length=1, max_length=3)]
@@ -63,7 +64,8 @@ class Preprocessing(Section):
     """One number: the short edge, and the other follows. [height, width]: both. null: to what 'crop' says, or to the network's
     size. What is larger than that then is cut to its middle."""
     crop: float | None = ask("Which share of the resized image is kept?", 0.875, default=None, gt=0, le=1)
-    """timm's crop_pct: the short edge is resized to the network's size divided by it. null: 'resize' says it."""
+    """timm's crop_pct: the image keeps its ratio and is resized so that it just covers the network's size divided by it (of a
+    square network, its short edge has that size); then its middle is cut out. null: 'resize' says it."""
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos", "area", "box", "hamming"] = ask(
         "By which filter is it resized?", "bilinear", default="bilinear"
     )
@@ -73,7 +75,8 @@ class Preprocessing(Section):
     channel_order: Literal["RGB", "BGR", "GREY"] = ask("In which order are the channels?", "RGB")
     """`GREY`: the input has one channel."""
     range: Literal[255, 1] = ask("What is white, where mean and std are subtracted and divided by?", 255, default=255)
-    """255: values are grey levels; 1: they are divided by 255 first, as torchvision's ToTensor does."""
+    """255: values are grey levels; 1: they are divided by 255 first, as torchvision's ToTensor does. Where mean and std are of the
+    other one, that is an error."""
     mean: Annotated[Numbers, Form("a list of numbers, one a channel")] = ask(
         "What is subtracted?", [123.675, 116.28, 103.53]
     )
@@ -112,11 +115,7 @@ class Preprocessing(Section):
         if info.field_name == "std":
             if min(map(abs, numbers)) < 1e-6:
                 raise conflict(f"{show(list(numbers))}: nothing is divided by 0")
-            small = max(map(abs, [*numbers, *info.data.get("mean", ())])) <= 1 and min(numbers) < max(numbers)
-            if small and info.data.get("range") == 255:
-                raise conflict(
-                    f"{show(list(numbers))} is of values from 0 to 1. Set 'range: 1', or multiply mean and std by 255"
-                )
+            _check_unit(numbers, info.data.get("mean", ()), info.data.get("range"))
         return numbers
 
     @field_validator("crop")
@@ -133,6 +132,19 @@ class Preprocessing(Section):
         if only != backend:
             raise conflict(f"{info.data['interpolation']} is a filter of {only}; found {show(backend)}")
         return backend
+
+
+def _check_unit(std: tuple[float, ...], mean: tuple[float, ...], white: int | None) -> None:
+    """Raises PydanticCustomError where mean and std are of other values than 'range' says: from 0 to 1, or to 255."""
+    shown = f"mean {show(list(mean))} and std {show(list(std))}"
+    offset, sizes = max(map(abs, mean), default=0), [abs(number) for number in std]
+    small = max(sizes) < 1 or (max(sizes) == 1 and (min(sizes) < 1 or 0 < offset < 1))
+    if white == 255 and small:
+        raise conflict(f"{shown} are of values from 0 to 1. Set 'range: 1', or multiply mean and std by 255")
+    if white == 1 and max(offset, *sizes) > _LARGEST_OF_1:
+        raise conflict(
+            f"{shown} are of grey levels, and 'range: 1' means values from 0 to 1. Leave 'range' out, or divide them by 255"
+        )
 
 
 PRESETS: dict[str, dict[str, Any]] = {

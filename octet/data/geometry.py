@@ -27,7 +27,7 @@ _PILLOW = {
     name: Image.Resampling[name.upper()] for name in ("nearest", "bilinear", "bicubic", "box", "lanczos", "hamming")
 }
 _INTERPOLATIONS: dict[str, Mapping[str, object]] = {"cv2": _CV2, "pillow": _PILLOW}
-_EDGES = (None, "short", "long", "height", "width")
+_EDGES = (None, "short", "long", "height", "width", "cover")
 _LARGEST = 10_000  # pixels of an edge
 
 
@@ -42,7 +42,7 @@ class Resize:
         height: Of the result, in pixels.
         width: Of the result, in pixels.
         edge: Which edge becomes `height` pixels long, while the other follows: 'short', 'long', 'height' or 'width';
-            None: both are set.
+            None: both are set. 'cover': the least size of the image's ratio with at least `height` x `width` pixels.
         interpolation: The filter's name.
         backend: 'cv2' or 'pillow', whose filters differ.
     """
@@ -56,8 +56,11 @@ class Resize:
     def __call__(self, image: Raster) -> Raster:
         """The image of the other size."""
         height, width = self.height, self.width
-        if self.edge:
-            h, w = image.shape[:2]
+        h, w = image.shape[:2]
+        if self.edge == "cover":  # as timm's ResizeKeepRatio computes it, to the bit
+            ratio = min(h / height, w / width)
+            height, width = round(h / ratio), round(w / ratio)
+        elif self.edge:
             edges = {"short": min(h, w), "long": max(h, w), "height": h, "width": w}
             if edges[self.edge] == self.height:
                 return image
@@ -65,8 +68,8 @@ class Resize:
                 height, width = int(self.height * h / w), self.height
             else:
                 height, width = self.height, int(self.height * w / h)
-            if not (0 < height <= _LARGEST and 0 < width <= _LARGEST):
-                raise Unreadable(f"an image of {w}x{h} pixels, so narrow that it would be resized to {width}x{height}")
+        if self.edge and not (0 < height <= _LARGEST and 0 < width <= _LARGEST):
+            raise Unreadable(f"an image of {w}x{h} pixels, so narrow that it would be resized to {width}x{height}")
         return _resize(image, height, width, self.interpolation, self.backend)
 
 
@@ -114,7 +117,8 @@ def can_run(step: Step, to_float32: bool) -> bool:
         return False
     if isinstance(step, CropAndResize):
         return is_pixels(step.size) and type(step.padding) is int and 0 <= step.padding <= _LARGEST
-    return step.edge in _EDGES and is_pixels(step.height) and (bool(step.edge) or is_pixels(step.width))
+    both = step.edge in (None, "cover")
+    return step.edge in _EDGES and is_pixels(step.height) and (not both or is_pixels(step.width))
 
 
 def is_pixels(value: object) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from octet.core.errors import OctetError
 from octet.core.text import printable
@@ -38,6 +38,38 @@ def without(model: Model) -> Model:
         node.op_type, node.domain = "Identity", ""
         del node.input[1:], node.attribute[:]
     return copy
+
+
+def spelled_out(model: Model) -> Model:
+    """The model with operators that ONNX Runtime has in the place of each of them; itself where it has none."""
+    if not any(map(is_fake_quantize, model.graph.node)):
+        return model
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    del copy.graph.node[:]
+    for node in model.graph.node:
+        copy.graph.node.extend(_in_onnx(node, copy) if is_fake_quantize(node) else [node])
+    return copy
+
+
+def _in_onnx(node: Any, model: Model) -> list[Any]:
+    """What OpenVINO says that one of them does, in several operators, whose one constant goes to the model."""
+    (tensor, low, high, low_becomes, high_becomes), (output,) = node.input, node.output
+    levels = next((item.i for item in node.attribute if item.name == "levels"), 256)
+    steps = f"{output}/octet_steps"
+    model.graph.initializer.append(numpy_helper.from_array(np.array(levels - 1, np.float32), steps))
+    made: list[Any] = []
+
+    def make(kind: str, *names: str) -> str:
+        made.append(helper.make_node(kind, names, [f"{output}/octet_{len(made)}"]))
+        return str(made[-1].output[0])
+
+    above = make("Sub", make("Min", make("Max", tensor, low), high), low)
+    step, step_becomes = (make("Div", make("Sub", *ends), steps) for ends in ((high, low), (high_becomes, low_becomes)))
+    integers = make("Round", make("Div", above, step))
+    make("Add", make("Mul", integers, step_becomes), low_becomes)
+    made[-1].output[0] = output
+    return made
 
 
 def fake_quantized(node: Any, tensor: str, constants: Mapping[str, Array], path: str) -> Quantized:

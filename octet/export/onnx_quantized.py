@@ -21,7 +21,7 @@ from octet.core.trained_scales import Grid, TrainedScales, weights_sha256
 from octet.export.onnx_affine import affines
 from octet.export.onnx_constants import PAIR, Array, constants, with_constants
 from octet.export.onnx_fake_quantize import fake_quantized, is_fake_quantize
-from octet.export.onnx_integers import Quantized, Steps, along, cast_to, integers_of
+from octet.export.onnx_integers import Quantized, Steps, along, cast_to, check_same, integers_of
 from octet.export.onnx_opset import Model, opset
 
 _LAYERS = ("Conv", "Gemm", "MatMul")
@@ -97,7 +97,9 @@ class _Reader:
                 f"{self.path}: an operator computes with integers (what DequantizeLinear {printable(node.name)!r} reads); Octet "
                 "takes scales over where a QuantizeLinear stands right before it. Give it the fp32 model instead"
             )
-        self._take_out(output, self.quantized[source])
+        grid = self.quantized[source]
+        check_same(node, grid, integers_of(node, grid.tensor, self.constants, self.path), self.path)
+        self._take_out(output, grid)
 
     def _take_out(self, output: str, grid: Quantized) -> None:
         """Takes out a pair: what it gives is the tensor underneath, or a weight."""
@@ -108,24 +110,32 @@ class _Reader:
             self._weight(output, grid, integers.clip(grid.low, grid.high))
             return
         self.renamed[output] = grid.tensor
+        positive = grid.tensor in self.positive
+        cut = positive | (grid.zero_point <= grid.low)  # where what is negative is never used
+        if cut.any() and not cut.all():
+            raise OctetError(
+                f"{self.path}: the QuantizeLinear of {printable(grid.tensor)!r} cuts off what is negative in some channels and not "
+                "in others, as a ReLU of these channels alone, which Octet does not build. Train with one scale for this tensor"
+            )
+        tops = np.unique((grid.high - grid.zero_point) * grid.scale)
+        if cut.all() and not positive:
+            self.renamed[output] = self._activation(grid.tensor, tops)
         if grid.scale.size > 1:
+            self.plain.add(self.renamed[output])  # which ends nowhere: each channel's steps do elsewhere
             return
         of_0 = int(grid.zero_point.reshape(-1)[0])
-        low = max(grid.low, of_0) if grid.tensor in self.positive else grid.low  # what lies below is never used
-        own = Grid(float(grid.scale.reshape(-1)[0]), of_0, low, grid.high)
+        own = Grid(float(grid.scale.reshape(-1)[0]), of_0, max(grid.low, of_0) if positive else grid.low, grid.high)
         self.grids[output] = own
-        if low == of_0 and grid.tensor not in self.positive:
-            self.renamed[output] = self._activation(grid.tensor, own)
-        if low == of_0:
+        if own.low == of_0:
             self.tops.setdefault(self.renamed[output], set()).add(own.range[1])
 
-    def _activation(self, tensor: str, grid: Grid) -> str:
-        """A ReLU or ReLU6 behind a tensor, in the place of the pair that cuts off what is negative."""
+    def _activation(self, tensor: str, tops: Array) -> str:
+        """A ReLU or ReLU6 behind a tensor, in the place of a pair that cuts off what is negative. tops: its largest values."""
         output = f"{tensor}/octet_relu"
         if output in self.positive:
             return output
         self.positive.add(output)
-        if abs(grid.range[1] - 6) < 1e-4:
+        if (np.abs(tops - 6) < 1e-4).all():
             ends = {f"{output}/0": np.float32(0), f"{output}/6": np.float32(6)}
             self.floats |= {name: np.array(value, np.float32) for name, value in ends.items()}
             self.nodes.append(helper.make_node("Clip", [tensor, *ends], [output], output))

@@ -25,6 +25,7 @@ from octet.export.onnx_opset import Model
 from octet.export.onnx_quantized import is_quantized, underneath
 from octet.export.onnx_scores import cut, plain_outputs, scores
 from octet.export.onnx_session import run, session
+from octet.export.onnx_underneath import compare
 from octet.export.own_preprocess import own_preprocess
 from octet.export.source import Array, Exported
 
@@ -63,7 +64,10 @@ class OnnxSource:
         return self._read().steps
 
     def export(self, opset: int) -> Exported:
-        """As Source.export: the reference is the file itself, run by ONNX Runtime, without a softmax at its end."""
+        """As Source.export: the reference is the file itself, run by ONNX Runtime, without a softmax at its end.
+
+        Of a file with fake quantization it is the network underneath, which is compared with the file first.
+        """
         known = self._read()
         images = [known.steps(image) for image in known.steps.noise(8)]
         if known.input.dtype == np.uint8 and any((x != np.clip(np.rint(x), 0, 255)).any() for x in images):
@@ -86,6 +90,8 @@ class OnnxSource:
             raise OctetError(
                 f"{self.path}: its outputs are not finite (NaN or infinite){_where(not_finite(known.network))}"
             )
+        if known.file is not None:
+            compare(known.file, known.network, known.input, known.steps, known.run, known.trained, self.path)
         tolerance = 1e-2 if computes_in_half(known.network) else 1e-4
         return Exported(data, known.steps, images, reference, self.path, tolerance)
 
@@ -96,7 +102,8 @@ class OnnxSource:
     def _read(self) -> _Known:
         model = read(self.path)
         check_operators(model, self.path)
-        model, trained = underneath(model, self.path) if is_quantized(model) else (model, [])
+        file = model if is_quantized(model) else None
+        model, trained = underneath(file, self.path) if file is not None else (model, [])
         entry = only_input(model, self.path, self.given.layout if self.given else None)
         if self.given is None:
             raise OctetError(f"{self.path}: {_what_to_write(entry)}")
@@ -127,7 +134,7 @@ class OnnxSource:
         def compute(x: Array) -> Array:
             return flat(run(engine, entry.name, entry.feed(x), self.path))
 
-        return _Known(network, entry, own_preprocess(self.given, size, names or (), outputs), compute, trained)
+        return _Known(network, entry, own_preprocess(self.given, size, names or (), outputs), compute, trained, file)
 
 
 @dataclass(frozen=True)
@@ -140,6 +147,7 @@ class _Known:
         steps: What happens to an image.
         run: From a network input to the logits, or to its outputs, flat, one after the other.
         trained: The scales that it was trained with, where it was trained with fake quantization.
+        file: As it was read, with its fake quantization; None: it has none.
     """
 
     network: Model
@@ -147,6 +155,7 @@ class _Known:
     steps: Preprocess
     run: Callable[[Array], Array]
     trained: Sequence[TrainedScales] = ()
+    file: Model | None = None
 
 
 def _size(given: Preprocessing, entry: Input, path: str) -> tuple[int, int]:

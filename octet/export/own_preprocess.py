@@ -58,7 +58,7 @@ def _geometry(given: Preprocessing, size: tuple[int, int]) -> list[Step]:
         resize = (
             Resize(edges[0], edges[0], "short", *filters)
             if size[0] == size[1]
-            else Resize(edges[0], edges[1], None, *filters)
+            else Resize(edges[0], edges[1], "cover", *filters)
         )
     elif isinstance(given.resize, int):
         resize = Resize(given.resize, given.resize, "short", *filters)

@@ -59,8 +59,10 @@ class Timm:
         mode, share = config["crop_mode"] or "center", config["crop_pct"]
         if mode == "squash":
             values["resize"] = [int(edge / share) for edge in (height, width)]
-        elif mode == "center" and height == width:
+        elif mode == "center":
             values["crop"] = share
+            if height != width:  # timm/data/transforms_factory.py: ResizeKeepRatio(scale_size), which is told no filter
+                values["interpolation"] = "bilinear"
         else:
             raise _unlike(f"{where} the crop_mode {mode!r} at {height} x {width} pixels")
         values |= {"channel_order": "RGB", "range": 1, "mean": list(config["mean"]), "std": list(config["std"])}

@@ -82,6 +82,9 @@ def sentence(step: dict[str, Any], steps: Steps) -> str:
     if step["step"] == "CropAndResize":
         share = f"{step['size']} / {step['size'] + step['padding']} of its short edge"
         return f"The middle square of {share}, resized to {step['size']} x {step['size']} pixels by {way.words}."
+    if step["edge"] == "cover":
+        size = f"{step['height']} x {step['width']} pixels (height, width)"
+        return f"Resized to the least size of the image's own ratio that covers {size}, by {way.words}."
     if step["edge"]:
         edge = f"{step['edge']} edge" if step["edge"] in ("short", "long") else step["edge"]
         return f"Resized so that the {edge} has {step['height']} pixels, by {way.words}."

@@ -40,6 +40,7 @@ CASES = {
     "long edge": ("RGB", {"geometry": [Resize(20, -1, "long", "bilinear", "cv2"), CenterCrop(8, 8)]}),
     "height": ("RGB", {"geometry": [Resize(20, -1, "height", "nearest", "cv2"), CenterCrop(8, 8)]}),
     "width": ("RGB", {"geometry": [Resize(30, -1, "width", "area", "cv2"), CenterCrop(8, 8)]}),
+    "cover": ("RGB", {"geometry": [Resize(9, 11, "cover", "bilinear", "cv2"), CenterCrop(8, 8)]}),
     "pillow": ("BGR", {"geometry": [Resize(11, -1, "short", "bicubic", "pillow"), CenterCrop(8, 8)]}),
     "efficientnet": ("RGB", {"geometry": [CropAndResize(8, 3, "bilinear", "cv2")]}),
     "both": ("RGB", {"geometry": [Resize(9, 9, None, "lanczos", "pillow"), CropAndResize(8, 3, "bicubic", "cv2")]}),

@@ -129,8 +129,24 @@ def test_a_text_file_of_classes_that_is_wrong_is_named(path, classes, content, m
         ("{channel_order: RGB, mean: [0, 0, 0], std: [1, 0, 1]}", "std: [1.0, 0.0, 1.0]: nothing is divided by 0"),
         (
             "{channel_order: RGB, mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225]}",
-            "std: [0.229, 0.224, 0.225] is of values from 0 to 1. Set 'range: 1', or multiply mean and std by 255",
+            "std: mean [0.485, 0.456, 0.406] and std [0.229, 0.224, 0.225] are of values from 0 to 1. Set 'range: 1', or multiply "
+            "mean and std by 255",
         ),
+        ("{channel_order: RGB, mean: 0.5, std: 0.5}", "std [0.5, 0.5, 0.5] are of values from 0 to 1. Set 'range: 1'"),
+        (
+            "{channel_order: GREY, mean: 0.1307, std: 0.3081}",
+            "mean [0.1307] and std [0.3081] are of values from 0 to 1",
+        ),
+        ("{channel_order: GREY, mean: 0, std: 0.00392157}", "std [0.00392157] are of values from 0 to 1"),
+        ("{channel_order: RGB, mean: 0.5, std: 1}", "are of values from 0 to 1"),
+        ("{channel_order: RGB, mean: 127.5, std: 0.5}", "are of values from 0 to 1"),
+        (
+            "{channel_order: GREY, mean: 123.675, std: 58.395, range: 1}",
+            "std: mean [123.675] and std [58.395] are of grey levels, and 'range: 1' means values from 0 to 1. Leave "
+            "'range' out, or divide them by 255",
+        ),
+        ("{channel_order: RGB, mean: 0, std: 255, range: 1}", "std [255.0, 255.0, 255.0] are of grey levels"),
+        ("{channel_order: RGB, mean: 127.5, std: 1, range: 1}", "are of grey levels"),
         (
             f"{{channel_order: RGB, {MEAN}, range: 2}}",
             "range: expected one of 1, 255, found 2. For example 255",
@@ -143,6 +159,23 @@ def test_a_text_file_of_classes_that_is_wrong_is_named(path, classes, content, m
 def test_what_is_wrong_is_named(path, preprocess, message):
     lines = problems(path, text(preprocess))
     assert any(line.startswith("params.yaml: models.net.preprocess") and message in line for line in lines), lines
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        {"mean": 0.0, "std": 1.0},
+        {"mean": 0.0, "std": 1.0, "range": 1},
+        {"mean": 0.0, "std": 255.0},
+        {"mean": 127.5, "std": 1.0},
+        {"mean": [104.0, 117.0, 123.0], "std": 1.0},
+        {"mean": 0.5, "std": 0.5, "range": 1},
+        {"mean": 1.0, "std": 1.0, "range": 1},
+        {"mean": 0.5, "std": 0.0039, "range": 1},
+    ],
+)
+def test_mean_and_std_of_the_right_unit_are_taken(unit):
+    Preprocessing.model_validate({"channel_order": "RGB"} | unit)
 
 
 def test_a_file_s_mistakes_are_the_file_s(path):
@@ -176,7 +209,8 @@ def test_an_entry_has_one_source(path):
     ("more", "steps"),
     [
         ({}, [Resize(32, 48, None, "bilinear", "pillow")]),
-        ({"crop": 0.875}, [Resize(36, 54, None, "bilinear", "pillow"), CenterCrop(32, 48)]),
+        ({"crop": 0.875}, [Resize(36, 54, "cover", "bilinear", "pillow"), CenterCrop(32, 48)]),
+        ({"crop": 1.0}, [Resize(32, 48, "cover", "bilinear", "pillow"), CenterCrop(32, 48)]),
         ({"resize": 40}, [Resize(40, 40, "short", "bilinear", "pillow"), CenterCrop(32, 48)]),
         ({"resize": (40, 60)}, [Resize(40, 60, None, "bilinear", "pillow"), CenterCrop(32, 48)]),
     ],
@@ -184,6 +218,38 @@ def test_an_entry_has_one_source(path):
 def test_resizing_and_cropping(more, steps):
     given = Preprocessing.model_validate(PRESETS["none"] | more)
     assert own_preprocess(given, (32, 48), ["a", "b"]).geometry == steps
+
+
+@pytest.mark.parametrize(
+    ("image", "resized"),
+    [
+        ((400, 640), (182, 292)),
+        ((640, 400), (467, 292)),
+        ((182, 292), (182, 292)),
+        ((300, 500), (182, 303)),
+        ((15, 10), (438, 292)),
+    ],
+)
+def test_crop_of_a_network_that_is_not_square_keeps_the_ratio(image, resized):
+    """As timm: ResizeKeepRatio((182, 292)), which is round(edge / min(h / 182, w / 292)), then CenterCrop((160, 256))."""
+    given = Preprocessing.model_validate(PRESETS["imagenet"])
+    steps = own_preprocess(given, (160, 256), ["a", "b"])
+    random = np.random.Generator(np.random.PCG64(0))
+    pixels = random.integers(0, 256, (*image, 3), dtype=np.uint8)
+    assert steps.geometry[0](pixels).shape[:2] == resized
+    whole = np.asarray(Image.fromarray(pixels).resize(resized[::-1], Image.Resampling.BILINEAR))
+    top, left = round((resized[0] - 160) / 2), round((resized[1] - 256) / 2)
+    cut = whole[top : top + 160, left : left + 256].transpose(2, 0, 1)
+    mean, std = (np.array(PRESETS["imagenet"][key]).reshape(3, 1, 1) for key in ("mean", "std"))
+    assert np.allclose(steps(pixels), (cut - mean) / std, atol=1e-5)
+
+
+@pytest.mark.parametrize("share", [0.875, 0.95, 1.0])
+def test_crop_of_a_square_network_sets_the_short_edge(share):
+    given = Preprocessing.model_validate(PRESETS["imagenet"] | {"crop": share})
+    edge = int(224 / share)
+    wanted = [Resize(edge, edge, "short", "bilinear", "pillow"), CenterCrop(224, 224)]
+    assert own_preprocess(given, (224, 224), ["a", "b"]).geometry == wanted
 
 
 def test_mean_and_std_of_0_to_1_are_those_of_grey_levels():
