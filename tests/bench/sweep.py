@@ -199,6 +199,7 @@ def recovery(project: Project) -> list[str]:
                 speedup = Stopwatch(folder, None, Path(scratch)).speedup(folder.int8)
             size, work = sum(path.stat().st_size for path in folder.int8), seconds["round"] + seconds["plan"]
             rows.append([technique, *judge.cells(), f"{speedup:.2f}", f"{size / 1e6:.1f} MB", f"{work:.0f} s"])
+            print(f"{project.name}, {target}: {' | '.join(rows[-1])}", file=sys.stderr, flush=True)
         lines += [f"\nTarget `{target}`:\n", table(rows, headers, markdown=True)]
     return lines
 
