@@ -71,7 +71,11 @@ def verdicts(name: str, entry: Model, check: Check) -> Iterator[Verdict]:
 
 
 def problems(given: Iterable[Verdict]) -> str:
-    """All problems of a check in one sentence, with what to do; nothing where there are none."""
+    """All problems of a check in one sentence, with what to do; nothing where there are none.
+
+    >>> problems([Verdict("net", ["net: fine"], None), Verdict("net on phone", [], Problem.DEVICE)])
+    "net on phone: less than 'check' in params.yaml asks of a device"
+    """
     where = {problem: [one.where for one in given if one.problem is problem] for problem in Problem}
     sentences = [f"{', '.join(names)}: {problem.value}" for problem, names in where.items() if names]
     return "; ".join([*sentences, *([_ADVICE] if where[Problem.SQNR] or where[Problem.DROP] else [])])

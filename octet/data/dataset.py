@@ -95,10 +95,15 @@ def open_split(
         return _images_alone(folder, split, color_type)
     elif config and config.lies_in(folder):
         dataset = _as_config(folder, split, classes, color_type, config)
-    elif find(folder):
-        dataset = _cifar(folder, split, classes, config)
     else:
-        dataset = _as_it_lies(folder, split, classes, color_type, config)
+        if config and config.reads != "files":  # of files what the config names is not here: these are others
+            _check_all_are_taken(config, split)
+        is_cifar = find(folder)
+        dataset = (
+            _cifar(folder, split, classes, config)
+            if is_cifar
+            else _as_it_lies(folder, split, classes, color_type, config)
+        )
     if dataset.labelled and classes:
         dataset.source.remarks.extend(labels_remark(dataset.labels.tolist(), classes, split))
     return dataset
@@ -168,8 +173,6 @@ def _annotation_files(folder: Path, name: str) -> tuple[Path, Path]:
 
 
 def _cifar(folder: Path, split: str, classes: Sequence[str], config: ConfigSplit | None) -> Cifar:
-    if config:
-        _check_all_are_taken(config, split)
     cifar = Cifar(folder, split if config is None or config.test_mode else "train")
     if len(cifar.classes) != len(classes):
         raise OctetError(

@@ -17,7 +17,7 @@ from octet.data.arrays import Labels, Pixels
 from octet.data.config_split import EXTENSIONS, UNTOLD, ConfigSplit
 from octet.data.image_files import read
 from octet.data.listing import Listing, check_no_link, folders_in, timm_order
-from octet.data.source import Source, naming_remark, some
+from octet.data.source import Source, misplaced, naming_remark, some
 
 UNLABELLED_EXTENSIONS = (*EXTENSIONS, ".tiff", ".webp")  # where there is no label, there is no figure of mmcls's
 
@@ -97,6 +97,10 @@ def class_folders(
         check_no_link(place, data)
     by_name = config.by_name and sorted(folders) == sorted(classes)
     remarks = [] if by_name else naming_remark(folders, classes)
+    if by_name and folders != list(classes):
+        remarks.append(
+            "class folders are labelled by the names in 'classes' of 'preprocess', not by their sorted order"
+        )
     if len(folders) != len(classes):
         if config.has_names or len(folders) > len(classes):
             raise OctetError(f"{root}: {_unequal(folders, classes)}")
@@ -137,12 +141,10 @@ def _left_out(root: Path, names: Sequence[str], listing: Listing) -> list[str]:
 
 def _check_order(root: Path, folders: Sequence[str], classes: Sequence[str], config: ConfigSplit) -> None:
     """Raises OctetError where the sorted order of the class folders need not be that of the network's outputs."""
-    known = set(classes)
-    misplaced = [folder for folder, name in zip(folders, classes, strict=False) if folder in known and folder != name]
-    if config.by_name and misplaced:
-        strangers = [folder for folder in folders if folder not in known]
+    if config.by_name and misplaced(folders, classes):
+        strangers = [folder for folder in folders if folder not in set(classes)]
         raise OctetError(
-            f"{root}: folders are called as classes are ({some(misplaced)}), in another order and not all: no class is called "
+            f"{root}: folders are called as classes are, in another order and not all to the letter: no class is called "
             f"{some(strangers)}. Call each folder as its class is called in 'classes' of 'preprocess'"
         )
     other = timm_order(folders)

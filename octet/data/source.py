@@ -53,6 +53,18 @@ def naming_remark(folders: Sequence[str], classes: Sequence[str]) -> list[str]:
     return [f"class folders are labelled by their sorted order, as mmcls does it, and not by name: {examples}{more}"]
 
 
+def misplaced(folders: Sequence[str], classes: Sequence[str]) -> list[str]:
+    """The class folders that are called as a class of another label is, capitals, blanks and signs aside.
+
+    >>> misplaced(["cat", "dog", "owl"], ["Dog", "Cat", "barn owl"])
+    ['cat', 'dog']
+    """
+    labels = dict[str, set[int]]()
+    for label, name in enumerate(classes):
+        labels.setdefault(_letters(name), set()).add(label)
+    return [folder for label, folder in enumerate(folders) if label not in labels.get(_letters(folder), {label})]
+
+
 def _letters(name: str) -> str:
     """A name's letters and digits, small, by which a folder's name and a class's are compared; without any, the name."""
     return "".join(filter(str.isalnum, name.casefold())) or name

@@ -3,8 +3,8 @@
     FOLDER/octet-device/out/MACHINE_PID_TICKS_SECONDS_TOKEN/
 
 Two commands that time on one device at once would disturb each other, so the second is refused. A command that was killed leaves
-its folder. On the machine on which it ran, that of the next command as a rule, its process is known to be gone; what is left by
-another machine counts until nothing has been written there for a day or two, by the device's own clock.
+its folder. On the machine on which it ran, that of the next command as a rule, its process is known to be gone, or to work still;
+what is left by another machine counts until nothing has come or gone there for a day or two, by the device's own clock.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import random
 import re
 import secrets
 import time
@@ -25,6 +26,8 @@ from octet.device.connections import Connection
 _NAME = re.compile(r"([0-9a-z]{12})_(\d{1,10})_(\d{1,20})_(\d{1,11})_[0-9a-f]{8}")
 # POSIX's more than one whole day, the older Android's more than 24 hours. -mmin is not in the latter.
 _OLD = ("-mindepth", "1", "-maxdepth", "1", "-mtime", "+1")
+_PAUSE_S = (1.0, 3.0)  # until a command that is refused tries once more
+_ENDED = -1  # in the place of when a process began
 
 
 class Busy(OctetError):
@@ -38,7 +41,7 @@ class Process:
     Args:
         machine: Which; within a machine, which of its containers.
         pid: Its number there.
-        ticks: When it began, since the machine began: a number is given to another process later.
+        ticks: When it began, since the machine began: a number is given to another process later. 0 where the system does not say.
     """
 
     machine: str
@@ -48,17 +51,11 @@ class Process:
     @classmethod
     def own(cls) -> Process:
         """This one."""
-        namespace = Path("/proc/self/ns/pid").readlink()
-        machine = hashlib.sha256(f"{platform.node()} {namespace}".encode()).hexdigest()[:12]
-        return cls(machine, os.getpid(), _ticks(os.getpid()) or 0)
+        return cls(_machine(), os.getpid(), _ticks(os.getpid()) or 0)
 
     def is_gone(self) -> bool:
         """Is it certain that it has ended? Of another machine's process it never is."""
-        own = Process.own()
-        if self.machine != own.machine:
-            return False
-        ticks = _ticks(self.pid)
-        return ticks is not None and ticks != self.ticks
+        return self.machine == _machine() and _ticks(self.pid) not in (None, self.ticks)
 
 
 class Claim:
@@ -82,9 +79,14 @@ class Claim:
             Busy: Another command works on the device; then the folder is removed.
             OctetError: The device cannot be reached.
         """
-        self._connection.run(
-            ["mkdir", "-p", self.folder]
-        )  # before looking: of two that begin at once none can miss the other
+        try:
+            self._take()
+        except Busy:  # of two that began at once each saw the other
+            time.sleep(random.uniform(*_PAUSE_S))
+            self._take()
+
+    def _take(self) -> None:
+        self._connection.run(["mkdir", "-p", self.folder])  # before looking: none of two can miss the other
         try:
             self._look()
         except BaseException:
@@ -100,7 +102,7 @@ class Claim:
         if not others:
             return
         old = self._old()
-        gone = {name for name in others if name in old or _is_gone(name)}
+        gone = {name for name in others if _is_gone(name) or (name in old and not _is_here(name))}
         for name in sorted(others - gone):
             raise Busy(
                 f"{self._connection.name}: another command works on this device {_since(name)}, and both would be slower. Wait "
@@ -125,25 +127,40 @@ def _is_gone(name: str) -> bool:
     return process == Process.own() or process.is_gone()
 
 
+def _is_here(name: str) -> bool:
+    """Was it made by a command on this machine?"""
+    return name.startswith(f"{_machine()}_")
+
+
 def _since(name: str) -> str:
     """Since when, and which process it is, in words."""
     parts = _NAME.fullmatch(name)
     assert parts, "a name of another form is that of no command"
     begin = time.strftime("%Y-%m-%d %H:%M", time.localtime(int(parts[4])))
-    here = "on this machine" if parts[1] == Process.own().machine else "from another machine"
+    here = "on this machine" if _is_here(name) else "from another machine"
     return f"since {begin} (process {parts[2]} {here})"
 
 
+def _machine() -> str:
+    """12 digits that tell this machine from others, and in it the container from others; not every system has all of it."""
+    known = [platform.node()]
+    with suppress(OSError):
+        known.append(Path("/etc/machine-id").read_text())
+    with suppress(OSError):
+        known.append(str(Path("/proc/self/ns/pid").readlink()))
+    return hashlib.sha256(" ".join(known).encode()).hexdigest()[:12]
+
+
 def _ticks(pid: int) -> int | None:
-    """When a process of this machine began; 0 where it has ended, None where that is not shown to us."""
+    """When a process of this machine began; _ENDED where it has ended, None where that is not shown to us."""
     try:
         state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         try:
             os.kill(pid, 0)
         except (ProcessLookupError, OverflowError):
-            return 0
+            return _ENDED
         except PermissionError:
             return None
         return None
-    return 0 if state in "ZX" else int(rest[18])
+    return _ENDED if state in "ZX" else int(rest[18])

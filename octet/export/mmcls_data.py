@@ -12,7 +12,7 @@ from octet.core.text_lines import read_lines
 from octet.data.config_split import EXTENSIONS, ConfigSplit, common_folder
 from octet.export.mmcls_model import CIFAR10, DATASETS, MNIST, Config, CustomDataset, MultiLabelDataset
 from octet.export.mmcls_package import registered
-from octet.export.wrappers import unwrapped
+from octet.export.wrappers import SEVERAL, unwrapped
 
 
 def dataset_classes(data: Config, name: str) -> list[str]:
@@ -66,7 +66,7 @@ def config_splits(config: Config, name: str) -> dict[str, ConfigSplit]:
         return {}
     splits = dict[str, ConfigSplit | None]()
     for split, (part, picked_by) in parts.items():
-        if "type" in part:
+        if part.get("type", SEVERAL) != SEVERAL:
             # Calibration may read training images that training did not take; judging may not.
             picked_by = part.get("picked_by") or picked_by if split == "test" else ""
             splits[split] = _split(part, root, f"{name}: data.{split}", picked_by)
@@ -80,19 +80,19 @@ def _is_place(value: object) -> bool:
 def _split(part: dict[str, Any], root: str, where: str, picked_by: str) -> ConfigSplit | None:
     kind = registered(DATASETS, part["type"])
     if kind is None:  # such as mmpretrain's Food101, or its BaseDataset of a JSON file
-        return ConfigSplit(str(part["type"]), "unknown")
+        return ConfigSplit(str(part["type"]), "unknown", picked_by=picked_by)
     if issubclass(kind, MultiLabelDataset):
         raise OctetError(
             f"{where}: {part['type']} gives an image several labels; Octet judges classifiers that choose one class of several"
         )
     if issubclass(kind, (CIFAR10, MNIST)):
-        told = part.get("test_mode", True)
+        told = bool(part.get("test_mode", True))
         return (
             None if told and not picked_by else ConfigSplit(part["type"], "arrays", test_mode=told, picked_by=picked_by)
         )
     has_names = bool(part.get("classes") or getattr(kind, "CLASSES", None))
     if not _reads_as_custom(kind) or not _is_place(part.get("data_prefix")):
-        return ConfigSplit(part["type"], "unknown", has_names=has_names)
+        return ConfigSplit(part["type"], "unknown", has_names=has_names, picked_by=picked_by)
     annotations = part.get("ann_file")
     return ConfigSplit(
         part["type"],

@@ -91,7 +91,7 @@ class OnnxSource:
                 f"{self.path}: its outputs are not finite (NaN or infinite){_where(not_finite(known.network))}"
             )
         if known.file is not None:
-            compare(known.file, known.network, known.input, known.steps, known.run, known.trained, self.path)
+            compare(known.file, known.network, known.input, known.steps, known.run, self.path)
         tolerance = 1e-2 if computes_in_half(known.network) else 1e-4
         return Exported(data, known.steps, images, reference, self.path, tolerance)
 

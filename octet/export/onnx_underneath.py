@@ -1,15 +1,14 @@
 """Is the network that export takes from under fake quantization the file's? ONNX Runtime runs the file as it is beside it.
 
 The two differ by rounding, and where a tensor reaches further than its integers. 8 bits leave 36 to 65 dB in the networks of the
-tests, and 17 to 20 in deep ones; a ReLU lost or invented, or a scale read as twice what it is, leaves 0 to 11. So under _FAR the
-network is another one, unless few bits round so coarsely that this alone may be the reason: then, and up to _NEAR, there is a
-warning, as accuracy alone can tell.
+tests; a ReLU lost or invented, or a scale read as twice what it is, leaves 0 to 11. But noise may reach far beyond the integers of
+a network that was trained on images of low contrast, and few bits round coarsely: so what is little is a warning, no error.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -17,7 +16,6 @@ import onnxruntime
 
 from octet.core.errors import OctetError
 from octet.core.outputs import flat, sqnr_db, sums
-from octet.core.trained_scales import TrainedScales
 from octet.data.preprocess import Preprocess
 from octet.export.onnx_fake_quantize import spelled_out
 from octet.export.onnx_input import Input
@@ -26,9 +24,7 @@ from octet.export.onnx_scores import cut, output_names
 from octet.export.onnx_session import run, session
 from octet.export.source import Array
 
-_FAR = 10.0  # dB: what differs is a third of the outputs
-_NEAR = 20.0  # dB: a tenth
-_COARSE = 64  # integers of what a layer reads, or on one side of 0 of its weights: of 6 bits and less
+_NEAR = 20.0  # dB: what differs is a tenth of the outputs
 _COUNT = 4  # images of each kind
 
 
@@ -38,10 +34,9 @@ def compare(
     entry: Input,
     steps: Preprocess,
     compute: Callable[[Array], Array],
-    trained: Sequence[TrainedScales],
     path: str,
 ) -> None:
-    """Compares the file with the network underneath. Where they are far apart but may be right, a warning says so.
+    """Compares the file with the network underneath. Where they are far apart, a warning says so.
 
     Args:
         file: As it is, with its fake quantization.
@@ -49,11 +44,7 @@ def compare(
         entry: Its input, and the file's.
         steps: What happens to an image.
         compute: What the network computes: from an input to its outputs, flat.
-        trained: The scales that were read from the file.
         path: The file's, for errors.
-
-    Raises:
-        OctetError: They are so far apart that the network is another one.
     """
     try:
         near = _sqnr_db(_as_it_is(file, network, entry, path), compute, steps)
@@ -62,16 +53,11 @@ def compare(
         return
     if near >= _NEAR:
         return
-    what = (
-        f"{path}: its outputs are {near:.1f} dB above their difference from those of the network without its fake quantization, at "
-        "best, on images of noise"
-    )
-    if near < _FAR and not any(map(_is_coarse, trained)):
-        raise OctetError(
-            f"{what}; expected {_FAR:.0f} or more: Octet does not read its pairs rightly. Give it the fp32 model instead"
-        )
     print(
-        f"warning: {what}; {_NEAR:.0f} or more are usual. Compare fp32's accuracy with that of the trained model",
+        f"warning: {path}: its outputs are {near:.1f} dB above their difference from those of the network without its fake "
+        f"quantization, at best, on images of noise; {_NEAR:.0f} or more are usual. "
+        "Either noise reaches further than its integers, or these are of "
+        "few bits, or Octet does not read its pairs rightly: compare fp32's accuracy with that of the trained model",
         file=sys.stderr,
     )
 
@@ -107,9 +93,3 @@ def _sqnr_db(wanted: Callable[[Array], Array], compute: Callable[[Array], Array]
         total = np.sum([sums(wanted(x), compute(x), steps.sizes) for x in map(steps, images)], axis=0)
         of_both.append(min(sqnr_db(total)))
     return max(of_both)
-
-
-def _is_coarse(scales: TrainedScales) -> bool:
-    """Was a layer trained with few bits?"""
-    few = scales.input is not None and scales.input.high - scales.input.low < _COARSE
-    return few or 0 < scales.largest < _COARSE // 2

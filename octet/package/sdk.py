@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Any
 
+import ncnn
+
 from octet.ncnn.layer import Layer
-from octet.ncnn.layout import input_channels
 from octet.ncnn.net import Net
 from octet.package.geometry import Steps
 
@@ -124,9 +125,11 @@ def unfit(steps: Steps, net: Net) -> str:
     height, width = steps["size"]
     if steps["channel_order"] != "GREY" and height * width % 4:
         return f"of {height} x {width} pixels, which 4 does not divide, it has ncnn read all channels but the first shifted."
-    first = next((layer for layer in _readers(net, net.input) if not input_channels(layer)), None)
+    if any(step.get("edge") == "cover" for step in steps["geometry"]):
+        return "it has no resize after which an image just covers a size that is not square."
+    first = next((layer for layer in _readers(net, net.input) if _computes_in_place(layer)), None)
     if first:
-        return f"ncnn crashes in it, as a layer that may compute in place reads the network's input ({first.type})."
+        return f"ncnn crashes in it, as a layer that computes in place reads the network's input ({first.type})."
     return ""
 
 
@@ -142,14 +145,19 @@ def exact(steps: Steps) -> bool:
 
 
 def _readers(net: Net, blob: str) -> Iterator[Layer]:
-    """The layers that read a blob, directly or through Splits, which share their input's memory."""
+    """The layers that read a blob, directly or through layers that share their input's memory."""
     for layer in net.layers:
         if blob in layer.inputs:
-            if layer.type == "Split":
+            if layer.type in ("Split", "Reshape", "Flatten"):
                 for copy in layer.outputs:
                     yield from _readers(net, copy)
             else:
                 yield layer
+
+
+def _computes_in_place(layer: Layer) -> bool:
+    """By ncnn's own word; a BinaryOp says so only once it knows that its second input is a number."""
+    return (layer.type == "BinaryOp" and len(layer.inputs) == 1) or ncnn.create_layer(layer.type).support_inplace
 
 
 def _transforms(steps: Steps) -> list[Json]:

@@ -62,6 +62,11 @@ def device(tmp_path, monkeypatch):
     return Local(kind="local", folder=str(tmp_path / "device"), silence_s=20)
 
 
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch):
+    monkeypatch.setattr("octet.device.claims._PAUSE_S", (0.0, 0.01))
+
+
 @pytest.fixture
 def job(tmp_path):
     files = NcnnFiles.named(tmp_path, "fp32")
@@ -168,6 +173,37 @@ def test_what_a_dead_command_left_stops_nobody(device, job, other, how):
         theirs.rename(theirs.with_name(renamed))
     run(device, job)
     assert left(device) == []
+
+
+def test_a_command_of_this_machine_that_still_works_has_no_age(device, job, other):
+    theirs = claim(device, other[1])
+    os.utime(theirs, (0, 0))
+    with pytest.raises(OctetError, match="another command works on this device"):
+        run(device, job)
+    assert left(device) == [theirs.name]
+
+
+def test_a_system_that_does_not_show_its_processes(device, job, other, monkeypatch):
+    """As macOS: no /proc. Whether a process is there it tells all the same."""
+    process, owner = other
+    read, link = Path.read_text, Path.readlink
+
+    def hidden(path, *words):
+        if path.is_relative_to("/proc"):
+            raise FileNotFoundError(path)
+        return (link if words == ("link",) else read)(path)
+
+    monkeypatch.setattr(Path, "read_text", lambda path, *_: hidden(path))
+    monkeypatch.setattr(Path, "readlink", lambda path: hidden(path, "link"))
+    own = Process.own()
+    assert own.ticks == 0
+    theirs = claim(device, Process(own.machine, owner.pid, 0))
+    with pytest.raises(OctetError, match="another command works on this device"):
+        run(device, job)
+    process.kill()
+    process.wait()
+    run(device, job)
+    assert not theirs.exists()
 
 
 def test_what_another_machine_left_counts_for_a_day_or_two(device, job):

@@ -94,7 +94,11 @@ def test_names_in_the_order_of_the_outputs_give_the_labels(folder, config):
         ("owl/a.png", 0),
     ]
     assert (str(data.source), data.classes) == ("val (class folders by their names, 3)", ("owl", "cat", "dog"))
-    assert not data.source.remarks[:-1], "but for the file that is no image"
+    told = [remark for remark in data.source.remarks if "labelled by the names in 'classes'" in remark]
+    assert len(told) == 1
+    assert not open_split(folder, "test", ["cat", "dog", "owl"], config=config).source.remarks[:-1], (
+        "but for the file that is no image"
+    )
     assert open_split(folder, "test", ["n1", "n2", "n3"], config=config).labels.tolist() == [0, 0, 1, 1, 2, 2, 2]
     place = Splits.model_validate({"test": {"folder": "train"}})
     named = open_split(folder, "test", ["owl", "cat", "dog"], config=with_entry({"test": config}, place, "net")["test"])
@@ -103,9 +107,11 @@ def test_names_in_the_order_of_the_outputs_give_the_labels(folder, config):
 
 def test_names_of_which_only_some_are_folders_and_in_another_order(folder):
     with pytest.raises(
-        OctetError, match=r"val: folders are called as classes are \('cat', 'dog'\).*no class is called 'owl'"
+        OctetError, match=r"val: folders are called as classes are, in another order .*no class is called 'owl'"
     ):
         open_split(folder, "test", ["barn owl", "cat", "dog"], config=by_name())
+    with pytest.raises(OctetError, match=r"no class is called 'cat', 'dog', 'owl'. Call each folder"):
+        open_split(folder, "test", ["Owl", "Cat", "Dog"], config=by_name())
     some = open_split(folder, "test", ["cat", "dog", "barn owl"], config=by_name())
     assert some.labels.tolist() == [0, 0, 1, 1, 2, 2, 2]
 

@@ -297,10 +297,17 @@ def test_what_training_takes_is_calibrations_no_matter(tmp_path, kind):
     path = written(tmp_path, MODEL + DATA + f"train_dataloader = dict(dataset={wrapped})\n")
     splits = derive(read_config(path), path).splits
     assert splits["test"].folder == "val"
-    assert (splits["train"].reads, splits["train"].folder) == (
-        ("unknown", "") if kind == "ConcatDataset" else ("files", "train")
-    )
-    assert not splits["train"].picked_by
+    if kind == "ConcatDataset":
+        assert "train" not in splits
+    else:
+        assert (splits["train"].reads, splits["train"].folder, splits["train"].picked_by) == ("files", "train", "")
+
+
+@pytest.mark.parametrize("inner", ["type='Food101'", "type='CustomDataset', with_label=False, data_prefix='val'"])
+def test_what_is_picked_of_a_data_set_that_is_read_in_an_unknown_way_is_named(tmp_path, inner):
+    wrapped = f"dict(type='KFoldDataset', dataset=dict({inner}, pipeline=test_pipeline))"
+    path = written(tmp_path, MODEL + DATA + f"test_dataloader = dict(dataset={wrapped})\n")
+    assert "KFoldDataset" in derive(read_config(path), path).splits["test"].picked_by
 
 
 def test_several_test_sets_in_one_are_refused(tmp_path):

@@ -310,6 +310,20 @@ def test_the_sdk_crashes_where_a_network_begins_in_place(first):
     assert f"reads the network's input ({first if first != 'Split' else 'ReLU'})." in sdk.unfit(steps, net)
 
 
+@pytest.mark.parametrize("kind", ["Pooling", "Padding", "Permute", "Interp"])
+def test_a_first_layer_that_gives_memory_of_its_own_suits_the_sdk(kind):
+    entry, conv, *rest = nets.small().layers
+    first = Layer(kind, "first", [entry.outputs[0]], ["image"])
+    net = Net([entry, first, replace(conv, inputs=["image"]), *rest])
+    assert sdk.unfit(content(steps_of("as it is")), net) == ""
+
+
+def test_a_resize_that_covers_is_none_of_the_sdk_s():
+    steps = content(steps_of("as it is"))
+    steps["geometry"] = [{"step": "Resize", "height": 8, "width": 12, "edge": "cover", "interpolation": "bilinear"}]
+    assert "no resize" in sdk.unfit(steps, nets.small())
+
+
 def test_convolutions_behind_a_split_suit_the_sdk():
     layers = [nets.conv("conv_1", "a", "1", 3, 8), nets.conv("conv_2", "b", "2", 3, 8)]
     net = Net([Layer("Input", "in0", [], ["in0"]), Layer("Split", "split", ["in0"], ["a", "b"]), *layers])

@@ -141,13 +141,16 @@ def with_other_scale(network: onnx.ModelProto) -> None:
     weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight) * np.float32(2), weight.name))
 
 
+WARNING = r"warning: .*net\.onnx: its outputs are -?\d\.\d dB above .* trained model\n"
+
+
 def compared(folder: Path, model: onnx.ModelProto, change: Callable[[onnx.ModelProto], None]) -> None:
     """Compares a model with the network underneath, changed."""
-    fp32, scales = underneath(model, "net.onnx")
+    fp32, _ = underneath(model, "net.onnx")
     change(fp32)
     run = runner(fp32, "changed")
     steps = source(folder, model).look()
-    compare(model, fp32, only_input(model, "net.onnx"), steps, lambda x: run(x)[0].reshape(-1), scales, "net.onnx")
+    compare(model, fp32, only_input(model, "net.onnx"), steps, lambda x: run(x)[0].reshape(-1), "net.onnx")
 
 
 @pytest.mark.parametrize(
@@ -162,11 +165,9 @@ def compared(folder: Path, model: onnx.ModelProto, change: Callable[[onnx.ModelP
     ],
     ids=["more", "less", "scale", "channels", "residual", "openvino"],
 )
-def test_a_network_that_is_not_the_file_s_is_an_error(tmp_path, make, change):
-    with pytest.raises(
-        OctetError, match=r"net\.onnx: its outputs are -?\d\.\d dB above .* Give it the fp32 model instead"
-    ):
-        compared(tmp_path, make(), change)
+def test_a_network_that_is_not_the_file_s_is_told(tmp_path, capsys, make, change):
+    compared(tmp_path, make(), change)
+    assert re.fullmatch(WARNING, capsys.readouterr().err)
 
 
 @pytest.mark.parametrize("engine", ["tensorrt", "onnxruntime", "openvino", "FakeQuantize"])
@@ -176,7 +177,7 @@ def test_rounding_alone_says_nothing(tmp_path, capsys, engine):
     assert capsys.readouterr().err == ""
 
 
-def test_few_bits_round_so_coarsely_that_it_is_no_error(tmp_path, capsys):
+def test_few_bits_round_so_coarsely_that_it_is_told(tmp_path, capsys):
     """Integers of 2 bits: most of what the layers read becomes 0."""
     model = with_fake_quantize(trained("tensorrt", residual()).model)
     weights = {tensor.name for tensor in model.graph.initializer}
@@ -184,16 +185,14 @@ def test_few_bits_round_so_coarsely_that_it_is_no_error(tmp_path, capsys):
         if node.op_type == "FakeQuantize" and node.input[0] not in weights:
             node.attribute[0].i = 3
     source(tmp_path, model).export(13)
-    assert re.fullmatch(
-        r"warning: .*net\.onnx: its outputs are -?\d\.\d dB above .* trained model\n", capsys.readouterr().err
-    )
+    assert re.fullmatch(WARNING, capsys.readouterr().err)
 
 
-def test_four_bits_that_are_read_as_eight_are_seen(tmp_path):
+def test_four_bits_that_are_read_as_eight_are_seen(tmp_path, capsys):
     """A ReLU by integers of 4 bits, whose type numpy does not have: the check alone sees it."""
     model = network(*pair(np.float32(0.48), np.int8(0)))
     for tensor in model.graph.initializer:
         if tensor.name.endswith("/zero"):
             tensor.CopyFrom(helper.make_tensor(tensor.name, TensorProto.INT4, [], [-8]))
-    with pytest.raises(OctetError, match="does not read its pairs rightly"):
-        source(tmp_path, model).export(13)
+    source(tmp_path, model).export(13)
+    assert re.fullmatch(WARNING, capsys.readouterr().err)
