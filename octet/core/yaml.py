@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 MEND = "mend it there or just above"
 LARGEST_BYTES = 1_000_000  # ruamel.yaml takes up to a second for so many
 MOST_VALUES = 20_000  # names and values; ruamel.yaml reads as many a second
+DEEPEST = 50  # lists and mappings in each other: what ruamel.yaml does grows with the square of their number
 _SHOWN_LINES = 5  # of a key that is given many times
 _SHOWN_WORDS = 300  # characters of what ruamel.yaml says
 _REPEATED = 10  # times its own nodes, and 1,000 more, may be what a file stands for with its aliases
@@ -163,14 +164,18 @@ def _compose(data: str | bytes, name: str | Path) -> tuple[Node | None, YAML]:
     from ruamel.yaml.error import ReusedAnchorWarning
 
     class Bounded(Composer):
-        count = 0
+        count = depth = 0
 
         def compose_node(self, parent: Node | None, index: object) -> Node | None:
             self.count += 1
+            self.depth += 1
+            if self.depth > DEEPEST:
+                raise RecursionError
             if self.count > MOST_VALUES:
                 line = self.parser.peek_event().start_mark.line + 1
                 raise OctetError(f"{name}: line {line}: more than {MOST_VALUES:,} names and values; shorten it")
             node: Node | None = super().compose_node(parent, index)
+            self.depth -= 1
             return node
 
     if len(data) > LARGEST_BYTES:

@@ -93,6 +93,17 @@ def test_aliases_that_do_not_multiply_are_fine():
     assert yaml.parse(f"a: &a {{x: 1, y: [2]}}\n{shared}", "x").values["m7"] == {"x": 1, "y": [2], "z": 7}
 
 
+@pytest.mark.parametrize(("levels", "is_read"), [(yaml.DEEPEST - 1, True), (yaml.DEEPEST + 1, False)])
+def test_how_deep_a_file_may_be(levels, is_read):
+    """Whatever Python's own limit is, which libraries raise."""
+    text = "a: " + "[" * (levels - 1) + "]" * (levels - 1)
+    if is_read:
+        assert yaml.parse(text, "x").values
+    else:
+        with pytest.raises(OctetError, match="x: nested too deeply to be read"):
+            yaml.parse(text, "x")
+
+
 def test_too_large_a_file(tmp_path):
     with pytest.raises(OctetError, match=r"x: 1,000,009 bytes; expected 1,000,000 at most"):
         yaml.parse("a: 1\n" * 200_001 + "a: 1", "x")
@@ -116,9 +127,7 @@ def test_a_long_file_is_read_or_refused_soon(tmp_path, name, recwarn):
     began = time.process_time()
     with pytest.raises(OctetError) as error:
         params.load(path)
-    assert time.process_time() - began < 30, (
-        "a guard against steps that multiply; it takes a second, in a large process nine"
-    )
+    assert time.process_time() - began < 30, "a guard against steps that multiply; it takes a second"
     assert len(str(error.value)) < 20_000
     assert not recwarn
 
