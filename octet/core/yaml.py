@@ -132,10 +132,13 @@ def dumps(values: dict[str, Any]) -> str:
 @contextmanager
 def _place(name: str | Path, mend: str) -> Iterator[None]:
     """Makes what ruamel.yaml raises an OctetError with the line and the column."""
+    from ruamel.yaml.composer import MaxDepthExceededError
     from ruamel.yaml.error import YAMLError
 
     try:
         yield
+    except (RecursionError, MaxDepthExceededError):
+        raise OctetError(f"{name}: nested too deeply to be read; {mend}") from None
     except (
         YAMLError,
         ValueError,
@@ -148,8 +151,6 @@ def _place(name: str | Path, mend: str) -> Iterator[None]:
         why = why if len(why) <= _SHOWN_WORDS else f"{why[:_SHOWN_WORDS]} …"
         place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "somewhere"
         raise OctetError(f"{name}: {place}: not valid YAML: {why}; {mend}") from None
-    except RecursionError:
-        raise OctetError(f"{name}: nested too deeply to be read; {mend}") from None
 
 
 def _ruamel() -> YAML:
@@ -164,24 +165,20 @@ def _compose(data: str | bytes, name: str | Path) -> tuple[Node | None, YAML]:
     from ruamel.yaml.error import ReusedAnchorWarning
 
     class Bounded(Composer):
-        count = depth = 0
+        count = 0
 
         def compose_node(self, parent: Node | None, index: object) -> Node | None:
             self.count += 1
-            self.depth += 1
-            if self.depth > DEEPEST:
-                raise RecursionError
             if self.count > MOST_VALUES:
                 line = self.parser.peek_event().start_mark.line + 1
                 raise OctetError(f"{name}: line {line}: more than {MOST_VALUES:,} names and values; shorten it")
             node: Node | None = super().compose_node(parent, index)
-            self.depth -= 1
             return node
 
     if len(data) > LARGEST_BYTES:
         raise OctetError(f"{name}: {len(data):,} bytes; expected {LARGEST_BYTES:,} at most")
     yaml = _ruamel()
-    yaml.Composer = Bounded
+    yaml.Composer, yaml.max_depth = Bounded, DEEPEST
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ReusedAnchorWarning)  # which is allowed: the last counts
         return yaml.compose(data), yaml
