@@ -224,7 +224,7 @@ ABOUT = {
     ],
     "recovery": [
         "What wins int8's loss back, on all test images: weights to the nearest; GPTQ (`rounding.method=gptq`, the default "
-        "but with target `ncnn2int8`); with it cross-layer equalization (`equalize=true`), mixed precision "
+        "except with target `ncnn2int8`); GPTQ with cross-layer equalization (`equalize=true`), mixed precision "
         "(`mixed_precision.metric=kl`, a budget of 3e-5 nats), or [fine-tuning](finetune.md) (`rounding.method=finetune`, its "
         "default 500 steps of 32 images). 256 calibration images. Drop: fp32's top-1 less int8's, with "
         "its paired standard error. KL divergence: of int8's probabilities from fp32's. Speed-up: int8's frames a second "
