@@ -48,6 +48,11 @@ def figure_files(name: str, entry: Model) -> list[Path]:
     return [folder.summary, *([folder.engine_figures] if entry.onnx_engines else [])]
 
 
+def summary_of(name: str) -> Summary:
+    """A model's figures, fp32 beside int8. Raises OctetError where they are missing or damaged."""
+    return Summary.load(ModelFolder(name).summary, f"'make quantize MODEL={name}' makes it")
+
+
 def verdicts(name: str, entry: Model, check: Check) -> Iterator[Verdict]:
     """Sets a model's figures beside what its entry and `check` ask: of devices, of ncnn here, of its other engines.
 
@@ -56,7 +61,7 @@ def verdicts(name: str, entry: Model, check: Check) -> Iterator[Verdict]:
     """
     folder = ModelFolder(name)
     check_links(entry.data)
-    measured = Summary.load(folder.summary, f"'make quantize MODEL={name}' makes it")
+    measured = summary_of(name)
     of_engines = engines.load(folder.engine_figures, entry.onnx_engines, name)
     check_current(name, figure_files(name, entry))
     check_unchanged(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from octet.check.verdicts import figure_files
+from octet.check.verdicts import figure_files, summary_of
 from octet.core.errors import OctetError
 from octet.core.folder import ModelFolder
 from octet.core.params import Params
@@ -12,7 +12,7 @@ from octet.evaluate.engines import NotRun
 from octet.ncnn.machine import machine
 from octet.project.provenance import check_current
 from octet.summary.engines import engines_table
-from octet.summary.summary import Summary, summary_table
+from octet.summary.summary import summary_table
 
 
 def tables(loaded: Params, names: Sequence[str], asked: str | None) -> Iterator[str]:
@@ -28,10 +28,7 @@ def tables(loaded: Params, names: Sequence[str], asked: str | None) -> Iterator[
     """
     is_there = [name for name in names if ModelFolder(name).summary.is_file()]
     quantized = is_there or list(names)  # of none: the error names the first
-    made_by = "'make quantize MODEL={}' makes it"
-    yield summary_table(
-        {name: Summary.load(ModelFolder(name).summary, made_by.format(name)) for name in quantized}, machine()
-    )
+    yield summary_table({name: summary_of(name) for name in quantized}, machine())
     for about in (_other_engines, _not_of_its_files):
         yield from filter(None, (about(name, loaded) for name in quantized))
     for name in names:

@@ -16,9 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from octet.calibrate.calibrate import calibrate
 from octet.core.errors import OctetError
-from octet.core.files import write_json
 from octet.core.folder import ModelFolder, NcnnFiles
 from octet.device import build as build_module
 from octet.device import devices, runtimes
@@ -33,12 +31,11 @@ from octet.device.tuning import DeviceBench, tune_elsewhere
 from octet.graph.layers import quantizable
 from octet.graph.profiles import load, target
 from octet.graph.targets import Choice
-from octet.ncnn import table
 from octet.ncnn.engine import Engine
 from octet.ncnn.layer import Layer
 from octet.ncnn.net import Net, save_net
 from octet.tune.compare import PAIRS
-from tests import nets
+from tests import calibrated, nets
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
@@ -325,16 +322,10 @@ def test_a_connection_that_is_cut_and_a_runner_that_is_killed(server, model, del
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """A folder with a calibrated model, a device that is this machine, and the runner."""
-    folder, net = tmp_path / "project", nets.small()
-    (folder / "models/small").mkdir(parents=True)
-    (folder / "configs/devices").mkdir(parents=True)
+    folder = tmp_path / "project"
+    calibrated.write(folder, "here", f"{tmp_path}/here")
     for name in (build_module.FOLDER, ENVIRONMENT):
         (folder / name).symlink_to(ROOT / name)
-    save_net(net, *NcnnFiles.named(folder / "models/small", "fp32"))
-    scales = calibrate(net, nets.images(8), nets.settings("minmax"), target("dotprod"), workers=1)
-    table.save(scales, folder / "models/small/int8.table")
-    write_json(folder / "models/small/preprocess.json", {"channel_order": "RGB", "size": [8, 8]})
-    (folder / "configs/devices/here.yaml").write_text(f"kind: local\nfolder: {tmp_path}/here\n")
     monkeypatch.chdir(folder)
     return folder
 

@@ -10,9 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from octet.calibrate.calibrate import calibrate
 from octet.core.errors import OctetError
-from octet.core.files import write_json
 from octet.core.folder import ModelFolder, NcnnFiles
 from octet.device import devices, runtimes
 from octet.device.claims import Process
@@ -20,10 +18,8 @@ from octet.device.connections import connect
 from octet.device.devices import Local
 from octet.device.session import OURS, Job, Session
 from octet.device.tuning import tune_elsewhere
-from octet.graph.targets import TARGETS
-from octet.ncnn import table
 from octet.ncnn.net import save_net
-from tests import nets
+from tests import calibrated, nets
 
 pytestmark = pytest.mark.unit
 # Gives each image one output, 1.0, and as many times as are asked for; fails after as many runs as a file `fail` beside it says.
@@ -229,14 +225,8 @@ def test_a_device_that_cannot_tell_how_old_its_folders_are(device, job, monkeypa
 @pytest.fixture
 def project(tmp_path, monkeypatch, device):
     """A folder with a calibrated model and the device."""
-    folder, net = tmp_path / "project", nets.small()
-    (folder / "models/small").mkdir(parents=True)
-    (folder / "configs/devices").mkdir(parents=True)
-    save_net(net, *NcnnFiles.named(folder / "models/small", "fp32"))
-    scales = calibrate(net, nets.images(8), nets.settings("minmax"), TARGETS["dotprod"], workers=1)
-    table.save(scales, folder / "models/small/int8.table")
-    write_json(folder / "models/small/preprocess.json", {"channel_order": "RGB", "size": [8, 8]})
-    (folder / "configs/devices/board.yaml").write_text(f"kind: local\nfolder: {device.folder}\n")
+    folder = tmp_path / "project"
+    calibrated.write(folder, "board", device.folder)
     monkeypatch.chdir(folder)
     return folder
 
